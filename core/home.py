@@ -1,0 +1,61 @@
+"""Where traindeck keeps everything: `$TRAINDECK_HOME`, or `~/.traindeck`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME = "TRAINDECK_HOME"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder of all runs, private to its user (mode 0700)."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> Home:
+        given = os.environ.get(HOME)
+        return cls(Path(given).expanduser().absolute() if given else Path.home() / ".traindeck")
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def trash(self) -> Path:
+        return self.root / "trash"
+
+    @property
+    def recipes(self) -> Path:
+        return self.root / "recipes"
+
+    @property
+    def queue(self) -> Path:
+        return self.root / "queue"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def catalogue(self) -> Path:
+        return self.root / "catalogue.json"
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "settings.toml"
+
+    def make(self) -> None:
+        """Make the folders, private to the user. Raises OSError when that cannot be done."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.root.stat().st_mode & 0o077:
+            self.root.chmod(0o700)
+        for folder in (self.runs, self.trash, self.recipes, self.queue, self.locks, self.cache):
+            folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,0 +1,257 @@
+"""points.bin: the scalar samples of a run.
+
+Append-only 28-byte little-endian records `<dqId`: unix time (f8, seconds), step (i8), series (u4),
+value (f8). `points.names` holds one series name a line; line k names series k and is written before
+the first record that uses it. `device.bin` and `device.names` have the same format.
+
+Readers take whole records only: a torn tail is not yet written. In one series, a record with a
+lower step than an earlier one replaces everything at or beyond that step: the run was resumed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict
+
+RECORD = struct.Struct("<dqId")
+PROGRESS = "progress"  # reserved series: step is what is done, value is the total
+MAX_UNWRITTEN = 8 << 20
+
+
+class Summary(TypedDict):
+    """One series in short. A value that is not finite is None; `nonfinite` counts those."""
+
+    last: float | None
+    min: float | None
+    max: float | None
+    step: int
+    count: int
+    nonfinite: int
+
+
+class PointWriter:
+    """Buffers records and appends them; safe to use from several threads and processes.
+
+    `add` only packs; `flush` writes. While the disk is full the records wait in memory (at most
+    8 MiB, then new ones are dropped) and the next flush tries again.
+    """
+
+    def __init__(self, folder: Path, stem: str = "points") -> None:
+        self._names_path = folder / f"{stem}.names"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(folder / f"{stem}.bin", flags, 0o600)
+        self._series: dict[str, int] = {}
+        self._buffer = bytearray()
+        self._unwritten = bytearray()
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        with self._names_locked() as names:
+            self._load_names(names)
+            size = os.fstat(self._file).st_size
+            if size % RECORD.size:
+                os.ftruncate(self._file, size - size % RECORD.size)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def add(self, step: int, values: Mapping[str, float]) -> bool:
+        """Queue one record a value; True when the buffer was empty before.
+
+        Raises OSError when a new series' name cannot be written.
+        """
+        now = time.time()
+        pack = RECORD.pack
+        series = self._series
+        with self._lock:
+            buffer = self._buffer
+            was_empty = not buffer
+            if len(buffer) + len(self._unwritten) > MAX_UNWRITTEN:
+                return False
+            for name, value in values.items():
+                number = series.get(name)
+                if number is None:
+                    number = self._register(name)
+                buffer += pack(now, step, number, value)
+        return was_empty
+
+    def flush(self) -> None:
+        """Append what is queued. Raises OSError; what was not written stays queued.
+
+        `add` never waits for the disk: only taking the queue over is done under its lock. A short
+        write (a disk that fills up) goes on at the very byte later, so records never shift.
+        """
+        with self._writing:
+            with self._lock:
+                self._unwritten += self._buffer
+                self._buffer.clear()
+            while self._unwritten:
+                written = os.write(self._file, self._unwritten)
+                del self._unwritten[:written]
+
+    def close(self) -> None:
+        try:
+            self.flush()
+        finally:
+            os.close(self._file)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._buffer = bytearray()
+        self._unwritten = bytearray()
+
+    def _register(self, name: str) -> int:
+        with self._names_locked() as names:
+            lines = self._load_names(names)
+            if name not in self._series:
+                stored = clean_name(name)
+                if stored not in self._series:
+                    os.write(names, f"{stored}\n".encode())
+                    self._series[stored] = lines
+                self._series[name] = self._series[stored]
+        return self._series[name]
+
+    def _load_names(self, names: int) -> int:
+        data = os.pread(names, os.fstat(names).st_size, 0)
+        lines = data.decode("utf-8", "replace").split("\n")[:-1]
+        for number, name in enumerate(lines):
+            self._series.setdefault(name, number)
+        return len(lines)
+
+    def _names_locked(self) -> _LockedFile:
+        return _LockedFile(self._names_path)
+
+
+class _LockedFile:
+    """A file opened for appending and held by an exclusive flock."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(self._path, flags, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def clean_name(name: str) -> str:
+    """A series name as it is stored: one line, at most 200 characters."""
+    return "".join(c if c.isprintable() else "_" for c in name)[:200] or "_"
+
+
+def read_names(folder: Path, stem: str = "points") -> list[str]:
+    """The series' names so far, by number; a torn last line is not yet written."""
+    try:
+        data = (folder / f"{stem}.names").read_bytes()
+    except OSError:
+        return []
+    return data.decode("utf-8", "replace").split("\n")[:-1]
+
+
+def summarize(folder: Path, stem: str = "points") -> dict[str, Summary]:
+    """Every series' last, least and greatest finite value, last step and count."""
+    names = read_names(folder, stem)
+    series = _scan(folder / f"{stem}.bin", {})
+    resumed: dict[int, list[tuple[int, float]]] = {n: [] for n, s in series.items() if s.resumed}
+    if resumed:
+        _scan(folder / f"{stem}.bin", resumed)
+        for number, points in resumed.items():
+            series[number] = _Series()
+            for step, value in points:
+                series[number].add(step, value)
+    return {
+        names[number]: series[number].summary()
+        for number in sorted(series)
+        if number < len(names) and names[number] != PROGRESS
+    }
+
+
+def last_progress(folder: Path) -> tuple[float, float] | None:
+    """The last (done, total) that the run reported, from the end of its points; None if none."""
+    try:
+        number = read_names(folder).index(PROGRESS)
+        with (folder / "points.bin").open("rb") as file:
+            size = os.fstat(file.fileno()).st_size // RECORD.size * RECORD.size
+            while size > 0:
+                start = max(0, size - 4096 * RECORD.size)
+                file.seek(start)
+                block = file.read(size - start)
+                for at in range(len(block) - RECORD.size, -1, -RECORD.size):
+                    _, step, series, value = RECORD.unpack_from(block, at)
+                    if series == number:
+                        return step, value
+                size = start
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+class _Series:
+    __slots__ = ("count", "last", "max", "min", "nonfinite", "resumed", "step")
+
+    def __init__(self) -> None:
+        self.step = -(1 << 63)
+        self.last = math.nan
+        self.min = math.inf
+        self.max = -math.inf
+        self.count = 0
+        self.nonfinite = 0
+        self.resumed = False
+
+    def add(self, step: int, value: float) -> None:
+        if step < self.step:
+            self.resumed = True
+        self.step = step
+        self.last = value
+        self.count += 1
+        if value - value != 0.0:
+            self.nonfinite += 1
+        else:
+            if value < self.min:
+                self.min = value
+            if value > self.max:
+                self.max = value
+
+    def summary(self) -> Summary:
+        finite = self.count > self.nonfinite
+        return Summary(
+            last=self.last if math.isfinite(self.last) else None,
+            min=self.min if finite else None,
+            max=self.max if finite else None,
+            step=self.step,
+            count=self.count,
+            nonfinite=self.nonfinite,
+        )
+
+
+def _scan(path: Path, keep: dict[int, list[tuple[int, float]]]) -> dict[int, _Series]:
+    """Run over all records; the points of the series in `keep` are collected as they now stand."""
+    series: dict[int, _Series] = {}
+    try:
+        file = path.open("rb")
+    except OSError:
+        return series
+    with file:
+        while block := file.read(RECORD.size * 32768):
+            whole = len(block) - len(block) % RECORD.size
+            for _, step, number, value in RECORD.iter_unpack(memoryview(block)[:whole]):
+                found = series.get(number)
+                if found is None:
+                    found = series[number] = _Series()
+                found.add(step, value)
+                points = keep.get(number)
+                if points is not None:
+                    if points and step < points[-1][0]:
+                        while points and points[-1][0] >= step:
+                            points.pop()
+                    points.append((step, value))
+    return series

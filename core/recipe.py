@@ -1,0 +1,459 @@
+"""Recipes: one plain script each, described by its PEP 723 header.
+
+The header is read as text (inline script metadata, https://peps.python.org/pep-0723/), never by
+importing or running the script. It is the one source of the recipe's parameters: the launch form,
+`traindeck run -p` and the script's own flags are all made from it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+Value = int | float | bool | str | None
+
+PARAM_TYPES = ("int", "float", "bool", "str", "choice", "path")
+FRAMEWORKS = ("torch", "tensorflow", "syft", "other")
+DEVICE_KINDS = ("cpu", "gpu", "tpu")
+RESERVED_PARAMS = ("device", "run_folder", "help")
+
+_HEADER_BYTES = 64 * 1024
+_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+_OPENING = re.compile(r"(?m)^# /// script\s*$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PARAM_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_RECIPE_KEYS: dict[str, type] = {
+    "name": str,
+    "title": str,
+    "description": str,
+    "framework": str,
+    "task": str,
+    "dataset": str,
+    "privacy": str,
+    "devices": list,
+    "tags": list,
+    "headline": str,
+    "params": dict,
+}
+_PARAM_KEYS = ("type", "default", "min", "max", "choices", "help")
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+
+
+class ParamError(ValueError):
+    """A parameter's value cannot be used; the message says which, why and what can."""
+
+
+class HeaderError(ValueError):
+    """A recipe's header cannot be used."""
+
+    def __init__(self, path: Path, line: int, reason: str) -> None:
+        super().__init__(f"{path}:{line}: {reason}")
+        self.path = path
+        self.line = line
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of a recipe; `min` and `max` are inclusive."""
+
+    name: str
+    type: str
+    default: Value = None
+    min: float | None = None
+    max: float | None = None
+    choices: tuple[str, ...] = ()
+    help: str = ""
+
+    @property
+    def flag(self) -> str:
+        """The script's flag, such as `--data-dir`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def limits(self) -> str:
+        """What values are allowed, in words; empty when anything of the type is."""
+        if self.choices:
+            return " | ".join(self.choices)
+        if self.min is not None and self.max is not None:
+            return f"{self.min:g} to {self.max:g}"
+        if self.min is not None:
+            return f"at least {self.min:g}"
+        if self.max is not None:
+            return f"at most {self.max:g}"
+        return ""
+
+    def parse(self, text: str) -> Value:
+        """Turn what was typed into a checked value.
+
+        An empty text means "not given" for a parameter that has no default.
+        Raises ParamError.
+        """
+        if text == "" and self.default is None:
+            return None
+        raw: Value = text
+        if self.type == "int":
+            try:
+                raw = int(text.strip().replace("_", ""))
+            except ValueError:
+                raise ParamError(f"{self.name}: {text!r} is not a whole number") from None
+        elif self.type == "float":
+            try:
+                raw = float(text)
+            except ValueError:
+                raise ParamError(f"{self.name}: {text!r} is not a number") from None
+        elif self.type == "bool":
+            lowered = text.strip().lower()
+            if lowered not in _TRUE + _FALSE:
+                raise ParamError(f"{self.name}: {text!r} is neither true nor false")
+            raw = lowered in _TRUE
+        return self.check(raw)
+
+    def check(self, value: Value) -> Value:
+        """Return the value in this parameter's type; raises ParamError when it is not allowed."""
+        if value is None:
+            if self.default is None:
+                return None
+            raise ParamError(f"{self.name}: a value is needed")
+        if self.type == "bool":
+            if not isinstance(value, bool):
+                raise ParamError(f"{self.name}: {value!r} is neither true nor false")
+            return value
+        if self.type in ("str", "path", "choice"):
+            if not isinstance(value, str):
+                raise ParamError(f"{self.name}: {value!r} is not text")
+            if "\0" in value:
+                raise ParamError(f"{self.name}: text cannot hold a NUL")
+            if self.type == "choice" and value not in self.choices:
+                raise ParamError(f"{self.name}: {value!r} is not one of {', '.join(self.choices)}")
+            return value
+        return self._check_number(value)
+
+    def _check_number(self, value: Value) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ParamError(f"{self.name}: {value!r} is not a number")
+        number: int | float
+        if self.type == "int":
+            if isinstance(value, float) and not value.is_integer():
+                raise ParamError(f"{self.name}: {value!r} is not a whole number")
+            number = int(value)
+        else:
+            number = float(value)
+            if math.isnan(number):
+                raise ParamError(f"{self.name}: not-a-number is not a value")
+        if self.min is not None and number < self.min:
+            raise ParamError(f"{self.name}: {number:g} is below the least allowed, {self.min:g}")
+        if self.max is not None and number > self.max:
+            raise ParamError(f"{self.name}: {number:g} is above the most allowed, {self.max:g}")
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A script that can be launched, as its header describes it."""
+
+    name: str
+    path: Path
+    title: str
+    description: str = ""
+    framework: str = "other"
+    task: str = ""
+    dataset: str = ""
+    privacy: str = "none"
+    devices: tuple[str, ...] = ("cpu",)
+    tags: tuple[str, ...] = ()
+    headline: str | None = None
+    params: Mapping[str, Param] = field(default_factory=dict)
+    dependencies: tuple[str, ...] = ()
+    requires_python: str = ""
+    origin: str = ""
+
+    def defaults(self) -> dict[str, Value]:
+        return {name: param.default for name, param in self.params.items()}
+
+    def validate(self, given: Mapping[str, Value]) -> dict[str, Value]:
+        """Fill the defaults in and check every value, parsing those that are text.
+
+        Raises ParamError naming the first unknown or unusable parameter.
+        """
+        for name in given:
+            if name not in self.params:
+                known = ", ".join(self.params) or "none"
+                raise ParamError(f"{self.name} has no parameter {name!r}; it has: {known}")
+        values = self.defaults()
+        for name, value in given.items():
+            param = self.params[name]
+            values[name] = param.parse(value) if isinstance(value, str) else param.check(value)
+        return values
+
+    def argv(self, values: Mapping[str, Value]) -> list[str]:
+        """The flags that pass these values to the script."""
+        flags = []
+        for name, param in self.params.items():
+            value = values.get(name)
+            if value is None:
+                continue
+            if param.type == "bool":
+                flags.append(param.flag if value else "--no-" + param.flag[2:])
+            else:
+                flags.append(f"{param.flag}={value}")
+        return flags
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRecipe:
+    """A script whose header cannot be used, and why."""
+
+    path: Path
+    line: int
+    reason: str
+
+
+def read_recipe(path: Path, origin: str = "", *, bare: bool = False) -> Recipe | None:
+    """Read one script's header.
+
+    A script without a `[tool.traindeck]` table is None, or, if `bare` ones are wanted, a recipe
+    without parameters. Raises HeaderError when there is a header and it cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_HEADER_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
+    except OSError as error:
+        raise HeaderError(path, 1, f"cannot be read: {error.strerror}") from None
+    header = _Header.find(path, text)
+    if header is None or header.table is None:
+        if not bare:
+            return None
+        return Recipe(name=path.stem, path=path, title=f"{path.name} (no header)", origin=origin)
+    return header.recipe(origin)
+
+
+def discover(
+    folders: Iterable[tuple[Path, str, bool]],
+) -> tuple[list[Recipe], list[BrokenRecipe]]:
+    """List the recipes of several folders: (folder, how to call it, whether bare scripts count).
+
+    Sub-folders are searched; bare scripts count only directly in a folder. A name that an earlier
+    recipe already has makes the later one broken.
+    """
+    recipes: dict[str, Recipe] = {}
+    broken: list[BrokenRecipe] = []
+    seen: set[Path] = set()
+    for folder, origin, bare in folders:
+        for path in _scripts(folder):
+            real = path.resolve()
+            if real in seen:
+                continue
+            seen.add(real)
+            try:
+                recipe = read_recipe(path, origin, bare=bare and path.parent == folder)
+                if recipe is None:
+                    continue
+                if recipe.name in recipes:
+                    other = recipes[recipe.name].path
+                    line = _line_of(path, "name")
+                    raise HeaderError(path, line, f"the name {recipe.name!r} is taken by {other}")
+                recipes[recipe.name] = recipe
+            except HeaderError as error:
+                broken.append(BrokenRecipe(path, error.line, error.reason))
+    return sorted(recipes.values(), key=lambda recipe: recipe.name), broken
+
+
+def _scripts(folder: Path) -> Iterator[Path]:
+    if folder.is_file():
+        yield folder
+        return
+    for path in sorted(folder.rglob("*.py")):
+        relative = path.relative_to(folder)
+        if not any(part.startswith((".", "_")) for part in relative.parts) and path.is_file():
+            yield path
+
+
+def _line_of(path: Path, key: str) -> int:
+    header = _Header.find(path, path.read_text("utf-8", "replace"))
+    return header.line(key) if header else 1
+
+
+class _Header:
+    """The header block of one script: its TOML and where each key of it stands."""
+
+    def __init__(self, path: Path, first_line: int, content: str) -> None:
+        self.path = path
+        self.first_line = first_line
+        self.lines = [
+            line[2:] if line.startswith("# ") else line[1:] for line in content.split("\n")
+        ]
+        try:
+            self.toml = tomllib.loads("\n".join(self.lines))
+        except tomllib.TOMLDecodeError as error:
+            at = re.search(r"\(at line (\d+), column \d+\)", str(error))
+            line = first_line + int(at[1]) - 1 if at else first_line
+            reason = re.sub(r" \(at .*\)", "", str(error))
+            raise HeaderError(path, line, f"the header is not valid TOML: {reason}") from None
+
+    @classmethod
+    def find(cls, path: Path, text: str) -> _Header | None:
+        blocks = list(_BLOCK.finditer(text))
+        if not blocks:
+            opening = _OPENING.search(text)
+            if opening:
+                line = text.count("\n", 0, opening.start()) + 1
+                raise HeaderError(
+                    path,
+                    line,
+                    "the header is not closed: its lines begin with '# ' and the last is '# ///'",
+                )
+            return None
+        lines = [text.count("\n", 0, block.start()) + 1 for block in blocks]
+        if len(blocks) > 1:
+            raise HeaderError(path, lines[1], f"a second header; the first is at line {lines[0]}")
+        return cls(path, lines[0] + 1, blocks[0]["content"].rstrip("\n"))
+
+    @property
+    def table(self) -> dict[str, Any] | None:
+        tool = self.toml.get("tool")
+        table = tool.get("traindeck") if isinstance(tool, dict) else None
+        return table if isinstance(table, dict) else None
+
+    def line(self, key: str, param: str | None = None) -> int:
+        """The file's line where a key of [tool.traindeck] (or of one parameter) stands."""
+        table = "tool.traindeck" + (f".params.{param}" if param else "")
+        here, at = "", self.first_line
+        for offset, text in enumerate(self.lines):
+            heading = re.fullmatch(r"\s*\[([^\]]+)\]\s*(#.*)?", text)
+            if heading:
+                here = heading[1].strip().replace('"', "").replace("'", "")
+                if here == table:
+                    at = self.first_line + offset
+            elif here == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", text):
+                return self.first_line + offset
+        return at
+
+    def error(self, key: str, reason: str, param: str | None = None) -> HeaderError:
+        return HeaderError(self.path, self.line(key, param), reason)
+
+    def recipe(self, origin: str) -> Recipe:
+        table = self.table or {}
+        for key, value in table.items():
+            if key not in _RECIPE_KEYS:
+                known = ", ".join(_RECIPE_KEYS)
+                raise self.error(key, f"unknown key {key!r}; known are {known}")
+            if not isinstance(value, _RECIPE_KEYS[key]):
+                kind = {"str": "text", "list": "a list", "dict": "a table"}[
+                    _RECIPE_KEYS[key].__name__
+                ]
+                raise self.error(key, f"{key} must be {kind}, not {value!r}")
+        name = table.get("name", self.path.stem)
+        if not _NAME.fullmatch(name):
+            raise self.error(
+                "name", f"name {name!r} may hold only letters, digits, '.', '_' and '-'"
+            )
+        framework = table.get("framework", "other")
+        if framework not in FRAMEWORKS:
+            raise self.error(
+                "framework", f"framework {framework!r} is not one of {', '.join(FRAMEWORKS)}"
+            )
+        devices = self._texts(table, "devices", ["cpu"])
+        for device in devices:
+            if device not in DEVICE_KINDS:
+                raise self.error(
+                    "devices", f"device {device!r} is not one of {', '.join(DEVICE_KINDS)}"
+                )
+        dependencies = self.toml.get("dependencies", [])
+        if not isinstance(dependencies, list) or not all(isinstance(d, str) for d in dependencies):
+            raise HeaderError(self.path, self.first_line, "dependencies must be a list of texts")
+        return Recipe(
+            name=name,
+            path=self.path,
+            title=table.get("title", name),
+            description=table.get("description", ""),
+            framework=framework,
+            task=table.get("task", ""),
+            dataset=table.get("dataset", ""),
+            privacy=table.get("privacy", "none"),
+            devices=devices,
+            tags=self._texts(table, "tags", []),
+            headline=table.get("headline"),
+            params={key: self._param(key, spec) for key, spec in table.get("params", {}).items()},
+            dependencies=tuple(dependencies),
+            requires_python=str(self.toml.get("requires-python", "")),
+            origin=origin,
+        )
+
+    def _texts(self, table: dict[str, Any], key: str, default: list[str]) -> tuple[str, ...]:
+        values = table.get(key, default)
+        if not all(isinstance(value, str) for value in values):
+            raise self.error(key, f"{key} must be a list of texts")
+        return tuple(values)
+
+    def _param(self, name: str, spec: Any) -> Param:
+        if not isinstance(spec, dict):
+            raise self.error(
+                name, f"parameter {name!r} must be a table [tool.traindeck.params.{name}]"
+            )
+        if not _PARAM_NAME.fullmatch(name) or name in RESERVED_PARAMS:
+            why = (
+                "reserved"
+                if name in RESERVED_PARAMS
+                else "not of lower-case letters, digits and '_'"
+            )
+            raise self.error(name, f"the parameter name {name!r} is {why}", name)
+        for key in spec:
+            if key not in _PARAM_KEYS:
+                known = ", ".join(_PARAM_KEYS)
+                raise self.error(
+                    key, f"parameter {name!r}: unknown key {key!r}; known are {known}", name
+                )
+        kind = spec.get("type")
+        if kind not in PARAM_TYPES:
+            known = ", ".join(PARAM_TYPES)
+            raise self.error(
+                "type", f"parameter {name!r}: type {kind!r} is not one of {known}", name
+            )
+        for key in ("min", "max"):
+            bound = spec.get(key)
+            if bound is None:
+                continue
+            if (
+                kind not in ("int", "float")
+                or isinstance(bound, bool)
+                or not isinstance(bound, int | float)
+            ):
+                raise self.error(
+                    key, f"parameter {name!r}: {key} must be a number, of an int or float", name
+                )
+        choices = spec.get("choices", [])
+        if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+            raise self.error(
+                "choices", f"parameter {name!r}: choices must be a list of texts", name
+            )
+        if (kind == "choice") != bool(choices):
+            raise self.error(
+                "choices", f"parameter {name!r}: type 'choice' and choices go together", name
+            )
+        default = spec.get("default")
+        if default is None and kind not in ("str", "path"):
+            raise self.error("default", f"parameter {name!r}: a default is needed", name)
+        if not isinstance(spec.get("help", ""), str):
+            raise self.error("help", f"parameter {name!r}: help must be text", name)
+        param = Param(
+            name=name,
+            type=kind,
+            default=default,
+            min=spec.get("min"),
+            max=spec.get("max"),
+            choices=tuple(choices),
+            help=spec.get("help", ""),
+        )
+        if param.min is not None and param.max is not None and param.min > param.max:
+            raise self.error("min", f"parameter {name!r}: min is above max", name)
+        try:
+            return replace(param, default=param.check(default))
+        except ParamError as error:
+            raise self.error("default", f"default of {error}", name) from None

@@ -1,0 +1,297 @@
+"""What a recipe says about itself while it trains. Standard library only.
+
+    from traindeck.core import track
+
+    with track.start() as run:
+        for step in range(run.params.steps):
+            ...
+            run.log(step, {"train/loss": loss})
+            run.progress(step + 1, run.params.steps)
+            if run.should_stop():
+                break
+
+Launched by traindeck, what is logged goes to the run's folder. By hand it is printed, at most once
+a second, and written to a folder as well if `--run-folder` names one. Nothing here ever stops or
+slows training: when the folder cannot be written, one warning is printed and training goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, SimpleNamespace, TracebackType
+from typing import Any, NoReturn
+
+from traindeck.core import events
+from traindeck.core.points import PROGRESS, PointWriter
+from traindeck.core.recipe import HeaderError, Param, ParamError, Recipe, read_recipe
+
+FLUSH_SECONDS = 0.1
+PRINT_SECONDS = 1.0
+RUN_FOLDER = "TRAINDECK_RUN_FOLDER"
+DEVICE = "TRAINDECK_DEVICE"
+EXIT_MISSING = 4
+EXIT_INTERRUPTED = 130
+
+
+def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -> Run:
+    """Begin a run of the calling script.
+
+    The script's header makes its flags; they are parsed from `argv` (default: the command line).
+    A wrong flag or value ends the process with exit code 2, `--help` with 0.
+    """
+    path = Path(script or sys.argv[0])
+    try:
+        recipe = read_recipe(path)
+    except HeaderError as error:
+        abort(str(error), 2)
+    managed = os.environ.get(RUN_FOLDER)
+    device, folder, params = os.environ.get(DEVICE, "cpu"), managed, {}
+    if recipe:  # a script without a header keeps its command line to itself
+        given = _parser(recipe).parse_args(argv)
+        device, folder = given.device, managed or given.run_folder
+        params = {name: getattr(given, name) for name in recipe.params}
+    return Run(params, device, Path(folder) if folder else None, managed is not None, path.stem)
+
+
+def abort(message: str, code: int = EXIT_MISSING) -> NoReturn:
+    """End the process with one line on stderr: by default, something needed is missing (4)."""
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+class Run:
+    """A run as its own recipe sees it; made by `start`."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+        folder: Path | None = None,
+        managed: bool = False,
+        name: str = "run",
+    ) -> None:
+        self.params = SimpleNamespace(**(params or {}))
+        self.device = device
+        self.folder = folder
+        self._name = name
+        self._started = time.time()
+        self._managed = managed
+        self._artifacts: Path | None = None
+        self._warned = False
+        self._points: PointWriter | None = None
+        self._wake = threading.Event()
+        self._closing = False
+        self._progress_at = 0.0
+        self._printed_at = 0.0
+        self._stop_signal: int | None = None
+        self._listening = False
+        if folder is not None:
+            self._guard(self._open, folder)
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder for what the run makes (checkpoints, exports); made when first asked for."""
+        if self._artifacts is None:
+            stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self._started))
+            by_hand = Path("artifacts") / f"{self._name}-{stamp}"
+            self._artifacts = self.folder / "artifacts" if self.folder else by_hand
+            self._guard(lambda: self.artifacts.mkdir(parents=True, exist_ok=True))
+        return self._artifacts
+
+    def log(self, step: int, values: Mapping[str, float] | None = None, **more: float) -> None:
+        """Record the value of each series at a step: `run.log(10, {"train/loss": 0.3})`.
+
+        Values are anything that float() takes. Costs microseconds; points reach the disk within
+        0.1 s. A step lower than before in a series replaces what lay beyond it (a resumed run).
+        """
+        values = {**values, **more} if values and more else values or more
+        if self._points is not None:
+            try:
+                if self._points.add(step, values):
+                    self._wake.set()
+            except Exception as error:
+                self._warn(error)
+        if not self._managed:
+            self._print(step, values)
+
+    def progress(self, done: float, total: float) -> None:
+        """Say how far the run is, in any unit: steps, epochs or rounds of `total`."""
+        now = time.monotonic()
+        if done < total and now - self._progress_at < FLUSH_SECONDS:
+            return
+        self._progress_at = now
+        if self._points is not None:
+            self._guard(self._points.add, int(done), {PROGRESS: float(total)})
+            self._wake.set()
+
+    def should_stop(self) -> bool:
+        """True once a stop was asked for (SIGTERM, or Ctrl-C by hand).
+
+        The recipe then leaves its loop, saves a checkpoint, evaluates and returns. From the first
+        call on, the first of these signals no longer ends the process; a second one does.
+        """
+        if not self._listening:
+            self._listening = True
+            if threading.current_thread() is threading.main_thread():
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, self._on_signal)
+        return self._stop_signal is not None
+
+    def artifact(self, path: str | Path, kind: str) -> None:
+        """Record a file that the run made; kind is a word such as `checkpoint` or `model`."""
+        self._event("artifact", path=str(Path(path).absolute()), kind=kind)
+
+    def note(self, text: str) -> None:
+        """Record a sentence for whoever looks at the run later."""
+        self._event("note", text=text)
+
+    def spend(self, event: Mapping[str, Any], epsilon: float, delta: float) -> None:
+        """Record a mechanism event and the (epsilon, delta) spent so far, this event included."""
+        self._event("spend", event=dict(event), epsilon=epsilon, delta=delta)
+
+    def round(self, number: int, **facts: Any) -> None:
+        """Record a finished federated round."""
+        self._event("round", number=number, **facts)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
+            self._event("error", text=f"{type(error).__name__}: {error}")
+        self.close()
+        if kind is None and self._stop_signal == signal.SIGINT and not self._managed:
+            raise SystemExit(EXIT_INTERRUPTED)
+
+    def close(self) -> None:
+        """Write what is still buffered and stop writing."""
+        self._closing = True
+        self._wake.set()
+        if self._points is not None:
+            points, self._points = self._points, None
+            self._guard(points.close)
+
+    def _open(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self._managed:
+            (folder / "params.json").write_text(json.dumps(vars(self.params), indent=2) + "\n")
+        self._points = PointWriter(folder)
+        threading.Thread(target=self._flush_forever, name="traindeck-flush", daemon=True).start()
+
+    def _flush_forever(self) -> None:
+        while not self._closing:
+            self._wake.wait()
+            time.sleep(FLUSH_SECONDS)
+            self._wake.clear()
+            points = self._points
+            if points is not None:
+                try:
+                    points.flush()
+                except OSError as error:
+                    self._warn(error)
+                    time.sleep(1.0)
+                    self._wake.set()
+
+    def _event(self, type: str, **fields: Any) -> None:
+        if self.folder is not None:
+            self._guard(events.append, self.folder / "events.jsonl", type, **fields)
+
+    def _guard(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        try:
+            action(*args, **kwargs)
+        except Exception as error:
+            self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            where = self.folder or self._artifacts
+            print(
+                f"traindeck: cannot record to {where}: {error}; training goes on",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _print(self, step: int, values: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if now - self._printed_at < PRINT_SECONDS:
+            return
+        self._printed_at = now
+        try:
+            shown = "  ".join(f"{name} {float(value):.4g}" for name, value in values.items())
+            print(f"step {step}  {shown}", flush=True)
+        except Exception as error:
+            self._warn(error)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop_signal = number
+        signal.signal(
+            number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler
+        )
+        if number == signal.SIGINT:
+            os.write(2, b"\nstopping after this step; Ctrl-C again ends at once\n")
+
+
+def _parser(recipe: Recipe) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=recipe.path.name,
+        description=f"{recipe.title}. {recipe.description}".strip(),
+        allow_abbrev=False,
+    )
+    for param in recipe.params.values():
+        _add_flag(parser, param)
+    devices = [kind for kind in recipe.devices if kind in ("cpu", "gpu", "tpu")]
+    parser.add_argument(
+        "--device",
+        choices=devices,
+        default=os.environ.get(DEVICE, "cpu"),
+        help="what to train on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--run-folder", metavar="DIR", help="write points, events and artifacts there as well"
+    )
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, param: Param) -> None:
+    words = [param.help, param.limits if param.type != "choice" else ""]
+    text = "; ".join(word for word in words if word).replace("%", "%%")
+    if param.default is not None:
+        text = f"{text} (default: {str(param.default).replace('%', '%%')})".strip()
+    if param.type == "bool":
+        parser.add_argument(
+            param.flag,
+            dest=param.name,
+            action=argparse.BooleanOptionalAction,
+            default=param.default,
+            help=text,
+        )
+        return
+
+    def parse(given: str) -> Any:
+        try:
+            return param.parse(given)
+        except ParamError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    parser.add_argument(
+        param.flag,
+        dest=param.name,
+        type=parse,
+        default=param.default,
+        metavar="{" + ",".join(param.choices) + "}" if param.choices else param.type.upper(),
+        help=text,
+    )
