@@ -1,0 +1,1 @@
+"""What this machine can train on: found, measured, and asked for."""

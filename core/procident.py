@@ -1,0 +1,129 @@
+"""Which process is meant, for certain: boot id, pid and start time together.
+
+A pid alone is reused sooner or later, and a machine that was rebooted hands all of them out again.
+The start time in clock ticks since boot, as the kernel keeps it, tells two users of one pid apart;
+the boot id tells two boots apart.
+
+Standard library only on Linux. Elsewhere psutil is imported when first needed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_LINUX = sys.platform.startswith("linux")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+# Where proc(5)'s numbered fields lie once "pid (comm) " is cut off.
+STATE, PPID, UTIME, STIME, CUTIME, CSTIME, THREADS, START, RSS = 0, 1, 11, 12, 13, 14, 17, 19, 21
+
+
+def stat_fields(pid: int) -> list[bytes] | None:
+    """Fields 3 and up of /proc/<pid>/stat (proc(5)), or None when there is no such process.
+
+    The command name, field 2, may hold spaces, newlines and parentheses: nothing before the last
+    ")" of the line is looked at.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        line = os.read(fd, 4096)
+    except OSError:  # it ended between open and read
+        return None
+    finally:
+        os.close(fd)
+    fields = line[line.rfind(b")") + 1 :].split()
+    return fields if len(fields) > RSS else None
+
+
+def is_dead(fields: list[bytes]) -> bool:
+    """Whether these stat fields are those of a process that has ended.
+
+    A zombie has ended. But a process whose first thread has exited while others go on is listed as
+    a zombie too; its thread count gives it away.
+    """
+    return fields[STATE] in (b"X", b"x") or (fields[STATE] == b"Z" and int(fields[THREADS]) <= 1)
+
+
+def start_ticks(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot; None if there is none or it has ended.
+
+    Elsewhere than on Linux: microseconds since the epoch, which serves the same comparison.
+    """
+    if not _LINUX:
+        return _start_portable(pid)
+    if pid <= 0:
+        return None
+    fields = stat_fields(pid)
+    return None if fields is None or is_dead(fields) else int(fields[START])
+
+
+def _start_portable(pid: int) -> int | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return int(process.create_time() * 1_000_000)
+    except (psutil.Error, ValueError):
+        return None
+
+
+@cache
+def boot_id() -> str:
+    """A name for this boot of the machine, or "" where the system does not give one."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        pass
+    if sys.platform == "darwin":
+        try:
+            return subprocess.run(
+                ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=5,
+            ).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            pass
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One process for all time."""
+
+    boot_id: str
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def of(cls, pid: int) -> Identity | None:
+        """The living process that has this pid now, or None."""
+        ticks = start_ticks(pid)
+        return None if ticks is None else cls(boot_id(), pid, ticks)
+
+    def alive(self) -> bool:
+        """Whether this very process still runs: not another with its pid, not a zombie."""
+        return self.boot_id == boot_id() and start_ticks(self.pid) == self.start_ticks
+
+    def to_json(self) -> dict[str, str | int]:
+        return {"boot_id": self.boot_id, "pid": self.pid, "start_ticks": self.start_ticks}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Identity:
+        """The inverse of `to_json`. Raises ValueError when a part is missing or of another type."""
+        boot, pid, ticks = (data.get(key) for key in ("boot_id", "pid", "start_ticks"))
+        if not (isinstance(boot, str) and type(pid) is int and type(ticks) is int):
+            raise ValueError(f"not a process identity: {dict(data)!r}")
+        return cls(boot, pid, ticks)
