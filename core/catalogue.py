@@ -1,0 +1,122 @@
+"""The list of runs: TinyDB over a file that is never seen half-written.
+
+One document a run, keyed by the run's id, written when a run changes its state. It only repeats
+what the run folders say and can be made anew from them at any time (`reindex`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+from tinydb import TinyDB
+from tinydb.storages import Storage
+from tinydb.table import Table
+
+from traindeck.core.files import locked, write_atomic
+from traindeck.core.home import Home
+from traindeck.core.ids import is_id
+from traindeck.core.points import summarize
+from traindeck.core.run import RunDoc, RunFolder
+
+
+class CatalogueError(Exception):
+    """The catalogue cannot be read; the message says what to do."""
+
+
+class AtomicStorage(Storage):
+    """TinyDB's file, replaced as a whole (fsync and rename) at every write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> dict[str, dict[str, Any]] | None:
+        """Raises CatalogueError when the file is damaged."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return cast("dict[str, dict[str, Any]]", orjson.loads(data))
+        except orjson.JSONDecodeError as error:
+            raise CatalogueError(
+                f"{self._path} is damaged ({error}); `traindeck reindex` makes it anew"
+            ) from None
+
+    def write(self, data: dict[str, dict[str, Any]]) -> None:
+        write_atomic(self._path, orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS))
+
+
+class _RunTable(Table):
+    document_id_class = str  # type: ignore[assignment]  # keyed by run id, not by TinyDB's numbers
+
+
+class Catalogue:
+    """Reads need no lock; writes hold one around the whole read-change-write."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._db = TinyDB(home.catalogue, storage=_storage)
+        self._runs = _RunTable(self._db.storage, "runs")
+
+    def version(self) -> tuple[int, int] | None:
+        """Changes whenever the catalogue does; costs one stat."""
+        try:
+            status = os.stat(self._home.catalogue)
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+    def all(self) -> list[RunDoc]:
+        """Every run as last recorded, oldest first. Raises CatalogueError."""
+        return sorted(cast("list[RunDoc]", self._runs.all()), key=lambda doc: doc["id"])
+
+    def sync(self, *folders: Path) -> None:
+        """Record what these runs' folders say now; forget a run whose folder is gone.
+
+        Raises OSError when the catalogue cannot be written.
+        """
+        metrics = {folder: summarize(folder) for folder in folders}
+        with self._writing():
+            fresh, gone = [], []
+            for folder in folders:
+                doc = RunFolder(folder).doc(metrics=False)
+                if doc is None:
+                    gone.append(folder.name)
+                else:
+                    doc["metrics"] = metrics[folder]
+                    fresh.append(doc)
+            self._put(fresh, gone)
+
+    def reindex(self) -> int:
+        """Make the catalogue anew from the run folders; returns how many runs there are."""
+        with self._writing():
+            found = {}
+            for name in sorted(os.listdir(self._home.runs)):
+                doc = RunFolder(self._home.runs / name).doc() if is_id(name) else None
+                if doc is not None:
+                    found[doc["id"]] = doc
+            self._db.storage.write({"runs": cast("dict[str, Any]", found)})
+            return len(found)
+
+    def _put(self, fresh: list[RunDoc], gone: list[str]) -> None:
+        def change(table: dict[Any, Any]) -> None:
+            for doc in fresh:
+                table[doc["id"]] = doc
+            for run_id in gone:
+                table.pop(run_id, None)
+
+        self._runs._update_table(change)  # TinyDB's upsert would write the whole file twice
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with locked(self._home.root / "catalogue.lock"):
+            yield
+
+
+def _storage(path: Path) -> AtomicStorage:
+    return AtomicStorage(path)

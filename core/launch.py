@@ -1,0 +1,203 @@
+"""Starting a run: its folder is made, then a supervisor takes it over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import traindeck
+from traindeck.core.files import read_json, write_json
+from traindeck.core.home import Home
+from traindeck.core.ids import new_folder
+from traindeck.core.placement import claim
+from traindeck.core.procident import Identity
+from traindeck.core.recipe import Recipe, Value, read_recipe
+from traindeck.core.run import RunDoc, RunFolder, new_spec
+
+GRACE_SECONDS = 10.0
+_ENTRY = (
+    "import sys; sys.path[:] = sys.argv[1].split(':');"
+    "from traindeck.core.supervisor.main import main; main(*sys.argv[2:])"
+)
+
+
+class LaunchError(Exception):
+    """A run could not be started; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """What to run and where: a recipe with its parameters, or any command."""
+
+    recipe: Recipe | None = None
+    command: Sequence[str] = ()
+    params: Mapping[str, Value] = field(default_factory=dict)
+    on: str = "cpu"
+    name: str | None = None
+    tags: Sequence[str] = ()
+    python: str | None = None
+    cwd: str | None = None
+    again_of: str | None = None
+
+
+def launch(home: Home, request: LaunchRequest) -> RunDoc:
+    """Start a run and return it at once; it goes on without us.
+
+    Raises LaunchError, ParamError for a parameter, and RequestError or HardwareMissing for the
+    device.
+    """
+    recipe = request.recipe
+    params = recipe.validate(request.params) if recipe else {}
+    devices = recipe.devices if recipe else ()
+    wanted = claim(request.on, devices)
+    python = request.python or sys.executable
+    if recipe:
+        argv = [python, str(recipe.path), *recipe.argv(params)]
+        name = request.name or recipe.name
+    else:
+        argv = list(request.command)
+        if not argv:
+            raise LaunchError("there is no command to run")
+        name = request.name or _command_name(argv)
+    try:
+        home.make()
+        folder = new_folder(home.runs, home.trash)
+    except OSError as error:
+        raise LaunchError(_cannot_write(home, error)) from None
+    me = Identity.of(os.getpid())
+    spec = new_spec(
+        id=folder.name,
+        name=name,
+        recipe=recipe.name if recipe else None,
+        script=str(recipe.path) if recipe else None,
+        framework=recipe.framework if recipe else "other",
+        headline=recipe.headline if recipe else None,
+        privacy=recipe.privacy if recipe else "none",
+        dataset=recipe.dataset if recipe else "",
+        params=params,
+        argv=argv,
+        command=typed_command(request, params),
+        cwd=request.cwd or str(Path.cwd()),
+        python=python,
+        follow=recipe is None or not recipe.params,
+        again_of=request.again_of,
+        on=request.on,
+        claim=wanted.to_json(),
+        grace=GRACE_SECONDS,
+        launcher=me.to_json() if me else None,
+        state="starting",
+        reason="",
+    )
+    try:
+        (folder / "artifacts").mkdir()
+        (folder / "source").mkdir()
+        write_json(folder / "params.json", params)
+        if recipe:
+            shutil.copyfile(recipe.path, folder / "source" / recipe.path.name)
+        if request.tags:
+            write_json(folder / "user.json", {"tags": sorted(set(request.tags))})
+        write_json(folder / "run.json", spec)
+        spawn(folder, "start")
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise LaunchError(_cannot_write(home, error)) from None
+    with contextlib.suppress(OSError):  # the supervisor writes it too; lists then read the folder
+        from traindeck.core.catalogue import Catalogue
+
+        Catalogue(home).sync(folder)
+    doc = RunFolder(folder).doc()
+    if doc is None:
+        raise LaunchError(f"the folder of the run has gone: {folder}")
+    return doc
+
+
+def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) -> LaunchRequest:
+    """The request that repeats a run, with other values for some of its parameters.
+
+    The recipe is read anew from where it was. Raises LaunchError when it has gone.
+    """
+    spec = read_json(home.runs / run_id / "run.json")
+    if spec is None:
+        raise LaunchError(f"run {run_id} has no readable run.json")
+    recipe = None
+    if spec["script"]:
+        path = Path(spec["script"])
+        recipe = read_recipe(path, bare=True) if path.exists() else None
+        if recipe is None:
+            kept = home.runs / run_id / "source" / path.name
+            raise LaunchError(f"{path} has gone; as it was launched it is kept in {kept}")
+    elif params:
+        raise LaunchError(f"run {run_id} is a command without parameters; type it anew")
+    own = {key: value for key, value in spec["params"].items() if value is not None}
+    fields: dict[str, Any] = {
+        "recipe": recipe,
+        "command": () if recipe else spec["argv"],
+        "params": {**own, **params},
+        "on": spec["on"],
+        "name": spec["name"],
+        "python": None if spec["python"] == sys.executable else spec["python"],
+        "cwd": spec["cwd"],
+        "again_of": run_id,
+    }
+    fields.update({key: value for key, value in changes.items() if value is not None})
+    return LaunchRequest(**fields)
+
+
+def typed_command(request: LaunchRequest, params: Mapping[str, Value]) -> list[str]:
+    """The `traindeck run` command that does the same; defaults are left out."""
+    command = ["traindeck", "run"]
+    if request.recipe:
+        command.append(request.recipe.name)
+        for name, value in params.items():
+            if value != request.recipe.params[name].default:
+                shown = str(value).lower() if isinstance(value, bool) else value
+                command += ["-p", f"{name}={shown}"]
+    if request.on != "cpu":
+        command += ["--on", request.on]
+    if request.python:
+        command += ["--python", request.python]
+    return command if request.recipe else [*command, "--", *request.command]
+
+
+def spawn(folder: Path, mode: str) -> None:
+    """Start the supervisor of a run (`start`), or another for one that lost its own (`adopt`).
+
+    Returns when it has written its identity. Raises OSError.
+    """
+    package = Path(traindeck.__file__).parent.parent
+    paths = [str(package), *(path for path in sys.path if path)]
+    with (folder / "supervisor.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _ENTRY, ":".join(paths), str(folder), mode],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+        if process.wait() != 0 and mode == "start":
+            said = (folder / "supervisor.log").read_text("utf-8", "replace").strip()
+            raise OSError(0, f"its supervisor did not start: {said[-500:]}")
+
+
+def _command_name(argv: Sequence[str]) -> str:
+    words = [Path(word).name for word in argv if not word.startswith("-")]
+    scripts = [word for word in words if word.endswith((".py", ".sh"))]
+    return (scripts or words or list(argv))[0][:60]
+
+
+def _cannot_write(home: Home, error: OSError) -> str:
+    return f"a run cannot be recorded in {home.root}: {error.strerror or error}"
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command as it is typed in a shell."""
+    return shlex.join(command)

@@ -1,0 +1,166 @@
+"""Finding runs: the catalogue for those that have ended, their folders for those that go on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from traindeck.core.catalogue import Catalogue
+from traindeck.core.home import Home
+from traindeck.core.ids import is_id
+from traindeck.core.points import Summarizer
+from traindeck.core.run import LIVE, RunDoc, RunFolder, identity
+
+LAST = "@last"
+
+
+class RunNotFound(Exception):
+    """No run goes by what was asked for."""
+
+
+class AmbiguousRun(Exception):
+    """Several runs go by what was asked for."""
+
+
+class Library:
+    """All runs of a home. Does blocking I/O; every read is cheap when little has changed."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._catalogue = Catalogue(home)
+        self._seen: Any = None
+        self._docs: dict[str, RunDoc] = {}
+        self._live: dict[str, tuple[object, RunDoc]] = {}
+        self._summaries: dict[str, Summarizer] = {}
+
+    def version(self) -> object:
+        """Compares unequal when `runs` may have changed; costs a few stats a live run."""
+        return (
+            self._catalogue.version(),
+            _stamp(self.home.runs),
+            tuple(self._marks(run_id) for run_id, doc in self._docs.items() if _goes_on(doc)),
+        )
+
+    def runs(self) -> list[RunDoc]:
+        """Every run, newest first. Raises CatalogueError."""
+        self._load()
+        for run_id, doc in self._docs.items():
+            if _goes_on(doc):
+                self._refresh(run_id)
+        return [self._docs[run_id] for run_id in sorted(self._docs, reverse=True)]
+
+    def find(self, ref: str) -> RunDoc:
+        """The run of this id, unique start of an id, name, or `@last`.
+
+        Raises RunNotFound or AmbiguousRun, with what to do.
+        """
+        ids = self._ids()
+        if ref == LAST:
+            if not ids:
+                raise RunNotFound(
+                    "there are no runs yet; `traindeck recipes` lists what can be run"
+                )
+            return self._read(max(ids))
+        matching = [run_id for run_id in ids if ref and run_id.startswith(ref.lower())]
+        if len(matching) == 1 or ref in matching:
+            return self._read(ref if ref in matching else matching[0])
+        if not matching:
+            matching = [doc["id"] for doc in self.runs() if doc["name"] == ref]
+            if len(matching) == 1:
+                return self._read(matching[0])
+        if not matching:
+            raise RunNotFound(f"no run {ref!r} in {self.home.runs}; `traindeck ls` lists them")
+        some = ", ".join(sorted(matching)[-5:])
+        raise AmbiguousRun(f"{ref!r} is the start or name of {len(matching)} runs, such as {some}")
+
+    def tend(self) -> None:
+        """Mend what killed processes left: adopt runs without a supervisor, record ends.
+
+        Raises OSError when the home cannot be written.
+        """
+        stale = []
+        for run_id, doc in list(self._docs.items()):
+            folder = self.home.runs / run_id
+            spec = RunFolder(folder).spec()
+            if spec is None:
+                stale.append(folder)
+                continue
+            if spec["state"] not in LIVE and not _goes_on(doc):
+                continue
+            supervisor = identity(spec, "supervisor")
+            if supervisor is None or supervisor.alive():
+                continue
+            child = identity(spec, "child")
+            if child and child.alive():
+                from traindeck.core.launch import spawn
+
+                spawn(folder, "adopt")
+            else:
+                stale.append(folder)
+        if stale:
+            self._catalogue.sync(*stale)
+
+    def _load(self) -> None:
+        seen = (self._catalogue.version(), _stamp(self.home.runs))
+        if seen == self._seen:
+            return
+        self._docs = {doc["id"]: doc for doc in self._catalogue.all()}
+        for run_id in self._ids():
+            if run_id not in self._docs:
+                doc = RunFolder(self.home.runs / run_id).doc(metrics=False)
+                if doc is not None:
+                    self._docs[run_id] = doc
+        for run_id in set(self._live) - set(self._docs):
+            self._forget(run_id)
+        self._seen = seen
+
+    def _refresh(self, run_id: str) -> None:
+        marks = self._marks(run_id)
+        known = self._live.get(run_id)
+        if known and known[0] == marks and known[1]["state"] in ("queued", "starting"):
+            self._docs[run_id] = known[1]
+            return
+        doc = RunFolder(self.home.runs / run_id).doc(metrics=False)
+        if doc is None:
+            return
+        if known and known[0] == marks:
+            doc["metrics"] = known[1]["metrics"]
+        else:
+            summary = self._summaries.setdefault(run_id, Summarizer(self.home.runs / run_id))
+            doc["metrics"] = summary.update()
+        self._docs[run_id] = doc
+        self._live[run_id] = (marks, doc)
+        if not _goes_on(doc):
+            self._forget(run_id)
+
+    def _forget(self, run_id: str) -> None:
+        self._live.pop(run_id, None)
+        self._summaries.pop(run_id, None)
+
+    def _read(self, run_id: str) -> RunDoc:
+        doc = RunFolder(self.home.runs / run_id).doc()
+        if doc is None:
+            raise RunNotFound(f"the folder of run {run_id} holds no readable run.json")
+        return doc
+
+    def _ids(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.home.runs) if is_id(name)]
+        except OSError:
+            return []
+
+    def _marks(self, run_id: str) -> tuple[object, ...]:
+        folder = self.home.runs / run_id
+        return tuple(_stamp(folder / name) for name in ("run.json", "points.bin", "user.json"))
+
+
+def _goes_on(doc: RunDoc) -> bool:
+    return doc["state"] in LIVE or doc["state"] == "unreachable"
+
+
+def _stamp(path: Any) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

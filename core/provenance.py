@@ -1,0 +1,96 @@
+"""What was launched: interpreter, packages, git commit and changes, machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from traindeck.core.files import read_json, write_atomic, write_json
+
+MAX_DIFF = 4 << 20
+GIT_SECONDS = 20
+# Only variables that decide how training behaves; never one that looks like a secret.
+_TELLING = re.compile(
+    r"(CUDA|HIP|ROCR|OMP|MKL|OPENBLAS|TF|XLA|TORCH|PYTORCH|NCCL|KERAS|JAX|TRAINDECK)_\w+"
+    r"|PYTHONPATH|PYTHONHASHSEED|VIRTUAL_ENV|CONDA_DEFAULT_ENV|LD_LIBRARY_PATH"
+)
+_SECRET = re.compile(
+    r"(?i)key|token|secret|passw|passphrase|credential|auth|cookie|private|session"
+)
+_LIST = (
+    "import json, sys, importlib.metadata as m;"
+    "json.dump([sys.version, {d.metadata['Name']: d.version for d in m.distributions()}],"
+    " sys.stdout)"
+)
+
+
+def record(folder: Path) -> None:
+    """Write `source/provenance.json` and `source/diff.patch` of a run. Raises OSError."""
+    spec = read_json(folder / "run.json") or {}
+    version, packages = _packages(spec["python"] if spec.get("script") else None)
+    where = Path(spec["script"]).parent if spec.get("script") else Path(spec["cwd"])
+    write_json(
+        folder / "source" / "provenance.json",
+        {
+            "python": {"executable": spec["python"], "version": version},
+            "packages": packages,
+            "git": _git(where, folder / "source" / "diff.patch"),
+            "argv": spec["argv"],
+            "cwd": spec["cwd"],
+            "host": spec["host"],
+            "platform": platform.platform(),
+            "environment": telling_environment(dict(os.environ)),
+        },
+    )
+
+
+def telling_environment(environment: dict[str, str]) -> dict[str, str]:
+    """The variables worth keeping; those that look like secrets never are."""
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if _TELLING.fullmatch(name) and not _SECRET.search(name)
+    }
+
+
+def _packages(python: str | None) -> tuple[str, dict[str, str]]:
+    command = [python or sys.executable, "-c", _LIST]
+    try:
+        found = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=True)
+        version, packages = json.loads(found.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return "", {}
+    return version, dict(sorted(packages.items(), key=lambda item: str(item[0]).lower()))
+
+
+def _git(where: Path, diff_path: Path) -> dict[str, Any] | None:
+    commit = _run_git(where, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    branch = _run_git(where, "rev-parse", "--abbrev-ref", "HEAD") or b""
+    status = _run_git(where, "status", "--porcelain", "--untracked-files=no") or b""
+    diff = _run_git(where, "diff", "HEAD", "--no-ext-diff", "--no-color") or b""
+    if diff:
+        write_atomic(diff_path, diff[:MAX_DIFF])
+    return {
+        "commit": commit.decode().strip(),
+        "branch": branch.decode("utf-8", "replace").strip(),
+        "dirty": bool(status.strip()),
+        "diff_bytes": len(diff),
+        "diff_cut": len(diff) > MAX_DIFF,
+    }
+
+
+def _run_git(where: Path, *words: str) -> bytes | None:
+    command = ["git", "-C", str(where), "--no-optional-locks", *words]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,184 @@
+"""Who may use which device: no daemon, only files and the kernel's locks.
+
+A slot (one core, one GPU) is held by an exclusive flock on `locks/<slot>`, on a descriptor that the
+supervisor, the keeper and the run itself share: the kernel frees it when the last of them has gone.
+Whoever must wait keeps `queue/<run id>` locked and asks again; the queue is served in the order of
+run ids, and nobody takes a slot that someone before them still needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from traindeck.core.files import locked
+from traindeck.core.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`count` of these slots, any of them; none at all for a shared device."""
+
+    slots: tuple[str, ...]
+    count: int
+
+    @property
+    def exact(self) -> bool:
+        return self.count == len(self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The slots that are ours, and the descriptors that hold them."""
+
+    slots: tuple[str, ...]
+    descriptors: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Our place in the queue (1 is next), and why we wait."""
+
+    place: int
+    reason: str
+
+
+class Place:
+    """One run's place in the queue."""
+
+    def __init__(self, home: Home, run_id: str, claim: Claim) -> None:
+        self._home = home
+        self._id = run_id
+        self._claim = claim
+        self._entry: int | None = None
+
+    def try_take(self) -> Granted | Waiting:
+        """Take the slots if they are free and nobody before us needs them. Raises OSError."""
+        if not self._claim.count:
+            return Granted((), ())
+        with locked(self._home.locks / "scheduler"):
+            self._enter()
+            before = self._before()
+            held: dict[str, int] = {}
+            taken_by: dict[str, str] = {}
+            for slot in self._claim.slots:
+                descriptor = self._try_lock(slot)
+                if descriptor is None:
+                    taken_by[slot] = _holder(self._home, slot)
+                else:
+                    held[slot] = descriptor
+            chosen = self._choose(list(held), [claim for _, claim in before])
+            for slot, descriptor in held.items():
+                if slot not in chosen:
+                    os.close(descriptor)
+            if not chosen:
+                return Waiting(len(before) + 1, _why(self._claim, taken_by, before))
+            for slot in chosen:
+                os.ftruncate(held[slot], 0)
+                os.pwrite(held[slot], self._id.encode(), 0)
+            return Granted(tuple(chosen), tuple(held[slot] for slot in chosen))
+
+    def leave(self) -> None:
+        """Give up the place in the queue; slots that were granted stay ours."""
+        if self._entry is not None:
+            with contextlib.suppress(OSError):
+                (self._home.queue / self._id).unlink()
+            os.close(self._entry)
+            self._entry = None
+
+    def _enter(self) -> None:
+        if self._entry is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._entry = os.open(self._home.queue / self._id, flags, 0o600)
+            fcntl.flock(self._entry, fcntl.LOCK_EX)
+            claim = {"slots": self._claim.slots, "count": self._claim.count}
+            os.pwrite(self._entry, json.dumps(claim).encode(), 0)
+
+    def _before(self) -> list[tuple[str, Claim]]:
+        """Who waits before us for a slot that we could use."""
+        found = []
+        for run_id in sorted(os.listdir(self._home.queue)):
+            if run_id >= self._id:
+                break
+            claim = _waiting_claim(self._home.queue / run_id)
+            if claim and set(claim.slots) & set(self._claim.slots):
+                found.append((run_id, claim))
+        return found
+
+    def _choose(self, free: list[str], before: list[Claim]) -> list[str]:
+        needed = {slot for claim in before if claim.exact for slot in claim.slots}
+        pooled = sum(claim.count for claim in before if not claim.exact)
+        usable = [slot for slot in free if slot not in needed]
+        if len(usable) - pooled < self._claim.count:
+            return []
+        return usable[: self._claim.count]
+
+    def _try_lock(self, slot: str) -> int | None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self._home.locks / slot, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+
+def holders(home: Home) -> dict[str, str]:
+    """Which run holds each slot that is taken now: {slot: run id}."""
+    found: dict[str, str] = {}
+    try:
+        with locked(home.locks / "scheduler"):
+            for slot in os.listdir(home.locks):
+                if slot != "scheduler" and _is_locked(home.locks / slot):
+                    found[slot] = _holder(home, slot)
+    except OSError:
+        pass
+    return found
+
+
+def _waiting_claim(entry: Path) -> Claim | None:
+    """What a queue entry asks for; None, and the entry is removed, when nobody waits there."""
+    if not _is_locked(entry):
+        with contextlib.suppress(OSError):
+            entry.unlink()
+        return None
+    try:
+        data = json.loads(entry.read_bytes())
+        return Claim(tuple(data["slots"]), data["count"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _holder(home: Home, slot: str) -> str:
+    try:
+        return (home.locks / slot).read_text("utf-8", "replace")[:64]
+    except OSError:
+        return ""
+
+
+def _why(claim: Claim, taken_by: dict[str, str], before: list[tuple[str, Claim]]) -> str:
+    if taken_by:
+        held = ", ".join(f"{slot} is taken by {run or 'another'}" for slot, run in taken_by.items())
+        need = "" if claim.exact else f"{claim.count} needed, "
+        free = "" if claim.exact else f"{len(claim.slots) - len(taken_by)} free; "
+        return f"{need}{free}{held}"
+    return f"waits behind {', '.join(run_id for run_id, _ in before)}"

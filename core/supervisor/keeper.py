@@ -1,0 +1,170 @@
+"""The keeper: the run's parent, which does nothing but wait for it.
+
+Forked from the supervisor, it starts the run, records its exact wait status in exit.json even if
+the supervisor is killed, and leaves no process behind: as a child subreaper (prctl(2)) it inherits
+whatever the run orphans, and ends it once the run itself has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from traindeck.core.devices.proctree import descendants
+from traindeck.core.procident import Identity
+from traindeck.core.run import boottime, encode_exit
+
+PR_SET_CHILD_SUBREAPER = 36
+SWEEP_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the keeper starts, and on what.
+
+    `held` are descriptors to share with the run (its device), `private` those to close (ours).
+    """
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    log: Path
+    exit_file: int
+    cores: tuple[int, ...] | None
+    held: tuple[int, ...]
+    private: tuple[int, ...]
+    grace: float
+
+
+def become_subreaper() -> None:
+    """Inherit orphaned descendants; where the system has no such thing, nothing happens."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def fork_keeper(start: Start) -> tuple[int, int]:
+    """Fork the keeper; returns its pid and a pipe on which it sends the run's identity as JSON."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return pid, reading
+    os.close(reading)
+    code = 70
+    try:
+        _keep(start, writing)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def kill_all(root: int, number: int) -> int:
+    """Send a signal to every living descendant of a process; returns how many there were."""
+    found = descendants(root)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+    return len(found)
+
+
+def _keep(start: Start, report: int) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
+    for descriptor in start.private:
+        os.close(descriptor)
+    become_subreaper()
+    begun = boottime()
+    try:
+        child = _spawn(start)
+    except OSError as error:
+        reason = f"could not be started: {error.strerror}: {error.filename or start.argv[0]}"
+        _record(start.exit_file, begun, error=reason)
+        _send(report, {"error": reason})
+        return
+    identity = Identity.of(child)
+    _send(report, {"child": identity.to_json() if identity else None})
+    _wait_for(child, start, begun)
+    _sweep(start.grace)
+
+
+def _spawn(start: Start) -> int:
+    os.chdir(start.cwd)
+    if start.cores:
+        os.sched_setaffinity(0, start.cores)
+    for descriptor in start.held:
+        os.set_inheritable(descriptor, True)
+    log = os.open(start.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    return os.posix_spawnp(
+        start.argv[0],
+        start.argv,
+        start.env,
+        setsid=True,
+        setsigmask=[],
+        setsigdef=[n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP)],
+    )
+
+
+def _wait_for(child: int, start: Start, begun: float) -> None:
+    while True:
+        pid, status, usage = os.wait3(0)
+        if pid == child:
+            _record(
+                start.exit_file,
+                begun,
+                status=status,
+                max_rss_bytes=usage.ru_maxrss * 1024,
+                cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
+            )
+            return
+
+
+def _sweep(grace: float) -> None:
+    """End what the run left behind: politely, after the grace for good."""
+    deadline = time.monotonic() + grace
+    polite = True
+    while True:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        late = time.monotonic() > deadline
+        if polite or late:
+            left = kill_all(os.getpid(), signal.SIGKILL if late else signal.SIGTERM)
+            polite = False
+        else:
+            left = len(descendants(os.getpid()))
+        if not left:
+            return
+        time.sleep(SWEEP_SECONDS)
+
+
+def _record(exit_file: int, begun: float, **facts: Any) -> None:
+    ended = {"ended": time.time(), "ended_boottime": boottime(), "seconds": boottime() - begun}
+    record = encode_exit({**ended, **facts})
+    while True:
+        try:
+            os.pwrite(exit_file, record, 0)
+            os.fsync(exit_file)
+            return
+        except OSError:  # a read-only disk may come back
+            if os.getppid() == 1:
+                return
+            time.sleep(1.0)
+
+
+def _send(report: int, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        os.write(report, json.dumps(message).encode() + b"\n")
+    os.close(report)

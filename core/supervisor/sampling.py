@@ -1,0 +1,58 @@
+"""What the run uses, once a second, into device.bin."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from traindeck.core.devices.proctree import TreeSampler
+from traindeck.core.points import PointWriter
+
+SAMPLE_SECONDS = 1.0
+
+
+class Sampler:
+    """Samples a process tree and the GPUs it was given."""
+
+    def __init__(self, folder: Path, root: int, gpus: tuple[str, ...]) -> None:
+        self._tree = TreeSampler(root)
+        self._gpus = gpus
+        self._writer: PointWriter | None = None
+        with contextlib.suppress(OSError):
+            self._writer = PointWriter(folder, "device")
+        self._due = 0.0
+        self._number = 0
+
+    def tick(self) -> None:
+        """Sample if it is time."""
+        now = time.monotonic()
+        if self._writer is None or now < self._due:
+            return
+        self._due = now + SAMPLE_SECONDS
+        with contextlib.suppress(OSError):
+            self._writer.add(self._number, self._values())
+            self._writer.flush()
+        self._number += 1
+
+    def close(self) -> None:
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+
+    def _values(self) -> dict[str, float]:
+        usage = self._tree.sample()
+        values: dict[str, float] = {
+            "cpu_percent": usage.cpu_percent,
+            f"memory_{usage.memory_kind}_bytes": usage.memory_bytes,
+            "threads": usage.threads,
+            "processes": usage.processes,
+        }
+        if usage.read_bytes is not None and usage.write_bytes is not None:
+            values["io_read_bytes"] = usage.read_bytes
+            values["io_write_bytes"] = usage.write_bytes
+        if self._gpus:
+            from traindeck.core.devices.nvidia import sample_gpus
+
+            values.update(sample_gpus(self._gpus))
+        return values
