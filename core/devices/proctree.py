@@ -35,8 +35,8 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PSS_SHARE = 0.003
 _PSS_SELDOM = 30.0
 
-# A stranger's pid is looked at again after this many samples, in case it was reused. Pids are handed
-# out in turn: to come round sooner takes a thousand new processes a second.
+# A stranger's pid is looked at again after this many samples, in case it was reused. Pids are
+# handed out in turn: to come round sooner takes a thousand new processes a second.
 _RECHECK = 30
 
 # Under this many seconds one clock tick is a tenth of a core or more: the last figure is repeated.
@@ -103,7 +103,7 @@ def _from_children_files(root: int, proc: str = "/proc") -> list[int] | None:
 
 def _add_children(pid: int, found: list[int], proc: str) -> None:
     try:
-        threads = os.listdir(f"{proc}/{pid}/task")  # noqa: PTH208
+        threads = os.listdir(f"{proc}/{pid}/task")
     except OSError:
         return
     for thread in threads:
@@ -111,7 +111,7 @@ def _add_children(pid: int, found: list[int], proc: str) -> None:
 
 
 def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def _read(path: str) -> bytes:
