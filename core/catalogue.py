@@ -17,6 +17,7 @@ from tinydb import TinyDB
 from tinydb.storages import Storage
 from tinydb.table import Table
 
+from traindeck.core.errors import TraindeckError
 from traindeck.core.files import locked, write_atomic
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
@@ -24,7 +25,7 @@ from traindeck.core.points import summarize
 from traindeck.core.run import RunDoc, RunFolder
 
 
-class CatalogueError(Exception):
+class CatalogueError(TraindeckError):
     """The catalogue cannot be read; the message says what to do."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core.catalogue import Catalogue
+from traindeck.core.errors import TraindeckError
 from traindeck.core.files import locked, read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.launch import spawn
@@ -19,7 +20,7 @@ from traindeck.core.run import ENDED, LIVE, RunFolder, identity
 ADOPT_SECONDS = 5.0
 
 
-class ControlError(Exception):
+class ControlError(TraindeckError):
     """What was asked cannot be done; the message says why."""
 
 

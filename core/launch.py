@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import traindeck
+from traindeck.core.errors import TraindeckError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.ids import new_folder
@@ -29,7 +30,7 @@ _ENTRY = (
 )
 
 
-class LaunchError(Exception):
+class LaunchError(TraindeckError):
     """A run could not be started; the message says why and what to do."""
 
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from traindeck.core.catalogue import Catalogue
+from traindeck.core.errors import NotFoundError, UsageError
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
 from traindeck.core.points import Summarizer
@@ -14,11 +15,11 @@ from traindeck.core.run import LIVE, RunDoc, RunFolder, identity
 LAST = "@last"
 
 
-class RunNotFound(Exception):
+class RunNotFound(NotFoundError):
     """No run goes by what was asked for."""
 
 
-class AmbiguousRun(Exception):
+class AmbiguousRun(UsageError):
     """Several runs go by what was asked for."""
 
 

@@ -1,37 +1,63 @@
-"""Where a run goes: what it claims, and what it is given."""
+"""Where a run goes: what it claims before it starts, and what it is given when it does."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
+from traindeck.core.errors import MissingError, UsageError
 from traindeck.core.scheduler import Claim
+
+SHARED = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Placement:
+    """What a run was given: cores to be pinned to (None: all), GPUs by UUID, and variables."""
+
     label: str
     cores: tuple[int, ...] | None
     gpus: tuple[str, ...]
     environment: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    slots: tuple[str, ...] = ()
-    count: int = 0
+def claim(on: str, kinds: Collection[str]) -> Claim:
+    """What a run on this device must hold; `kinds` are those its recipe can use, all if empty.
 
-    def to_json(self) -> dict[str, Any]:
-        return {"slots": list(self.slots), "count": self.count}
+    Raises UsageError for what is no device or not the recipe's, MissingError for what this
+    machine does not have.
+    """
+    if on == SHARED and (not kinds or "cpu" in kinds):
+        return Claim((), 0)
+    from traindeck.core.devices.assignment import HardwareMissing
+    from traindeck.core.devices.inventory import discover
+    from traindeck.core.devices.request import RequestError, parse_request
+
+    try:
+        request = parse_request(on)
+        if kinds and request.kind not in kinds:
+            raise UsageError(f"this recipe runs on {', '.join(kinds)}, not on {request.kind}")
+        candidates = request.candidates(discover(accelerators=request.kind != "cpu"))
+    except RequestError as error:
+        raise UsageError(f"--on {error}") from None
+    except HardwareMissing as error:
+        raise MissingError(str(error)) from None
+    return Claim(candidates.slots, candidates.count)
 
 
-def claim(on: str, devices: tuple[str, ...]) -> Wanted:
-    return Wanted()
+def place(on: str, slots: Collection[str]) -> Placement:
+    """What the run gets with these slots. Raises MissingError when a device has gone."""
+    from traindeck.core.devices.assignment import HardwareMissing, Wait, environment
+    from traindeck.core.devices.inventory import discover
+    from traindeck.core.devices.request import assign, parse_request
 
-
-def load_claim(data: dict[str, Any]) -> Claim:
-    return Claim(tuple(data["slots"]), data["count"])
-
-
-def placed(on: str, data: dict[str, Any], slots: tuple[str, ...]) -> Taken:
-    return Taken(on, None, (), {})
+    request = parse_request(on)
+    inventory = discover(accelerators=request.kind != "cpu")
+    try:
+        given = assign(request, slots, inventory)
+        if isinstance(given, Wait):
+            raise MissingError(f"{on} is not there any more: {given.reason}")
+        variables = environment(given, inventory)
+    except HardwareMissing as error:
+        raise MissingError(str(error)) from None
+    return Placement(given.label, given.cores, given.gpus, variables)

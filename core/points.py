@@ -10,13 +10,14 @@ lower step than an earlier one replaces everything at or beyond that step: the r
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import os
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
@@ -194,13 +195,24 @@ class Summarizer:
 
     def _start_over(self, path: Path, resumed: list[int]) -> None:
         """Read again the series that a resumed run has rewritten in part."""
-        points: dict[int, list[tuple[int, float]]] = {number: [] for number in resumed}
+        points: dict[int, list[tuple[float, int, float]]] = {number: [] for number in resumed}
         with path.open("rb") as file:
             _collect(file, points, self._offset)
         for number, kept in points.items():
             series = self._series[number] = _Series()
-            for step, value in kept:
+            for _, step, value in kept:
                 series.add(step, value)
+
+
+def read_points(folder: Path, wanted: Collection[str]) -> dict[str, list[tuple[float, int, float]]]:
+    """Every point of the wanted series as they now stand: (unix time, step, value)."""
+    names = read_names(folder)
+    points: dict[int, list[tuple[float, int, float]]] = {
+        number: [] for number, name in enumerate(names) if name in wanted
+    }
+    with contextlib.suppress(OSError), (folder / "points.bin").open("rb") as file:
+        _collect(file, points)
+    return {names[number]: found for number, found in points.items()}
 
 
 def last_progress(folder: Path) -> tuple[float, float] | None:
@@ -282,14 +294,16 @@ def _scan(file: BinaryIO, series: dict[int, _Series]) -> int:
     return taken
 
 
-def _collect(file: BinaryIO, points: dict[int, list[tuple[int, float]]], limit: int) -> None:
+def _collect(
+    file: BinaryIO, points: dict[int, list[tuple[float, int, float]]], limit: int = 1 << 62
+) -> None:
     """Collect some series' points as they now stand: a lower step replaces what lay beyond it."""
     for block in _blocks(file, limit):
-        for _, step, number, value in RECORD.iter_unpack(block):
+        for when, step, number, value in RECORD.iter_unpack(block):
             kept = points.get(number)
             if kept is None:
                 continue
-            if kept and step < kept[-1][0]:
-                while kept and kept[-1][0] >= step:
+            if kept and step < kept[-1][1]:
+                while kept and kept[-1][1] >= step:
                     kept.pop()
-            kept.append((step, value))
+            kept.append((when, step, value))

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.errors import UsageError
+
 Value = int | float | bool | str | None
 
 PARAM_TYPES = ("int", "float", "bool", "str", "choice", "path")
@@ -45,11 +47,11 @@ _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
 
-class ParamError(ValueError):
+class ParamError(UsageError):
     """A parameter's value cannot be used; the message says which, why and what can."""
 
 
-class HeaderError(ValueError):
+class HeaderError(UsageError):
     """A recipe's header cannot be used."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:

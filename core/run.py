@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,7 +218,7 @@ def new_spec(**fields: Any) -> dict[str, Any]:
         "created": time.time(),
         "created_boottime": boottime(),
         "boot_id": boot_id(),
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         **fields,
     }
 
@@ -240,7 +239,7 @@ def _true_state(spec: dict[str, Any], end: dict[str, Any] | None) -> tuple[str, 
     if state not in LIVE:
         return state, reason, spec.get("exit_code")
     supervisor = identity(spec, "supervisor")
-    if spec["boot_id"] != boot_id() and spec["host"] != socket.gethostname():
+    if spec["boot_id"] != boot_id() and spec["host"] != os.uname().nodename:
         return UNREACHABLE, f"runs on {spec['host']}; it was {state} when last heard of", None
     if supervisor and supervisor.alive():
         child = identity(spec, "child")

@@ -12,8 +12,10 @@ import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from traindeck.core.files import locked
 from traindeck.core.home import Home
@@ -25,6 +27,13 @@ class Claim:
 
     slots: tuple[str, ...]
     count: int
+
+    def to_json(self) -> dict[str, object]:
+        return {"slots": list(self.slots), "count": self.count}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Claim:
+        return cls(tuple(data["slots"]), int(data["count"]))
 
     @property
     def exact(self) -> bool:
@@ -95,8 +104,7 @@ class Place:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._entry = os.open(self._home.queue / self._id, flags, 0o600)
             fcntl.flock(self._entry, fcntl.LOCK_EX)
-            claim = {"slots": self._claim.slots, "count": self._claim.count}
-            os.pwrite(self._entry, json.dumps(claim).encode(), 0)
+            os.pwrite(self._entry, json.dumps(self._claim.to_json()).encode(), 0)
 
     def _before(self) -> list[tuple[str, Claim]]:
         """Who waits before us for a slot that we could use."""
@@ -148,9 +156,8 @@ def _waiting_claim(entry: Path) -> Claim | None:
             entry.unlink()
         return None
     try:
-        data = json.loads(entry.read_bytes())
-        return Claim(tuple(data["slots"]), data["count"])
-    except (OSError, ValueError, KeyError):
+        return Claim.from_json(json.loads(entry.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -1,0 +1,98 @@
+"""What is installed, which recipes can run here, and what would mend the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+
+from traindeck.core.catalogue import Catalogue, CatalogueError
+from traindeck.core.devices.inventory import discover
+from traindeck.core.home import Home
+from traindeck.core.shelf import missing_dependencies, shelf
+
+PACKAGES = ("torch", "tensorflow", "scikit-learn", "syft")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `mend` is what to do about it."""
+
+    what: str
+    ok: bool
+    told: str
+    mend: str = ""
+
+
+def examine(home: Home) -> list[Finding]:
+    """Look at everything; slow things (devices) included. Raises nothing."""
+    return [*_machine(), *_home(home), *_packages(), *_recipes(home)]
+
+
+def _machine() -> list[Finding]:
+    inventory = discover()
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    git = shutil.which("git")
+    findings = [
+        Finding("python", True, f"{platform.python_version()} ({sys.executable})"),
+        Finding("system", True, platform.platform()),
+        Finding("cpu", True, f"{inventory.cpu.model}, {len(inventory.cpu.usable_cores)} cores"),
+        Finding(
+            "C++ compiler",
+            compiler is not None,
+            compiler or "none: torch recipes cannot use mode=graph",
+            "" if compiler else "install g++ (Debian: apt-get install g++)",
+        ),
+        Finding("git", git is not None, git or "none: runs will not record their commit"),
+    ]
+    findings += [Finding(g.label, True, g.name) for g in (*inventory.gpus, *inventory.tpus)]
+    findings += [Finding("devices", True, note) for note in inventory.notes]
+    return findings
+
+
+def _home(home: Home) -> list[Finding]:
+    try:
+        home.make()
+        writable = os.access(home.root, os.W_OK)
+        told = str(home.root) if writable else f"{home.root} is read-only"
+    except OSError as error:
+        writable, told = False, f"{home.root}: {error.strerror}"
+    mend = "" if writable else "make it writable, or set TRAINDECK_HOME to a folder that is"
+    findings = [Finding("home", writable, told, mend)]
+    try:
+        findings.append(Finding("catalogue", True, f"{len(Catalogue(home).all())} runs"))
+    except CatalogueError as error:
+        findings.append(Finding("catalogue", False, str(error), "traindeck reindex"))
+    return findings
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for name in PACKAGES:
+        try:
+            findings.append(Finding(name, True, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(Finding(name, False, "not installed"))
+    return findings
+
+
+def _recipes(home: Home) -> list[Finding]:
+    found, broken = shelf(home)
+    findings = []
+    for recipe in found:
+        missing = missing_dependencies(recipe)
+        wanted = " ".join(f"'{requirement}'" for requirement in missing)
+        findings.append(
+            Finding(
+                f"recipe {recipe.name}",
+                not missing,
+                f"needs {', '.join(missing)}" if missing else "can run",
+                f"pip install {wanted}" if missing else "",
+            )
+        )
+    for b in broken:
+        findings.append(Finding(f"recipe {b.path.name}", False, f"line {b.line}: {b.reason}"))
+    return findings

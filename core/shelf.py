@@ -1,0 +1,58 @@
+"""Where recipes are found: in the package, in `./recipes` and in the home's `recipes`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import traindeck
+from traindeck.core.errors import NotFoundError
+from traindeck.core.home import Home
+from traindeck.core.recipe import BrokenRecipe, Recipe, discover, read_recipe
+
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+
+
+def shelf(home: Home) -> tuple[list[Recipe], list[BrokenRecipe]]:
+    """All recipes by name, and the scripts whose headers cannot be used."""
+    return discover(
+        [
+            (Path(traindeck.__file__).parent / "recipes", "built-in", False),
+            (Path.cwd() / "recipes", "./recipes", True),
+            (home.recipes, str(home.recipes), True),
+        ]
+    )
+
+
+def find_recipe(home: Home, name: str) -> Recipe:
+    """A recipe by its name or by the path of its script.
+
+    Raises NotFoundError, or HeaderError when the recipe is there but broken.
+    """
+    if name.endswith(".py") and Path(name).is_file():
+        found = read_recipe(Path(name).absolute(), name, bare=True)
+        assert found is not None
+        return found
+    recipes, broken = shelf(home)
+    for recipe in recipes:
+        if recipe.name == name:
+            return recipe
+    wrong = [f"{b.path}:{b.line}: {b.reason}" for b in broken if b.path.stem == name]
+    if wrong:
+        raise NotFoundError(f"recipe {name!r} is broken: {wrong[0]}")
+    known = ", ".join(recipe.name for recipe in recipes)
+    raise NotFoundError(f"no recipe {name!r}; there are {known}. For a command: traindeck run -- …")
+
+
+def missing_dependencies(recipe: Recipe) -> list[str]:
+    """The recipe's requirements that are not installed beside traindeck, as its header has them."""
+    missing = []
+    for requirement in recipe.dependencies:
+        name = _REQUIREMENT.match(requirement)
+        try:
+            if name:
+                importlib.metadata.distribution(name[1])
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(requirement)
+    return missing

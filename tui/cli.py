@@ -1,0 +1,67 @@
+"""The `traindeck` command. Only typer is imported here: `--help` must be instant."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from traindeck.core.errors import INTERRUPTED, USAGE, TraindeckError
+from traindeck.tui.commands import control, recipes, run, runs, upkeep
+
+app = typer.Typer(
+    name="traindeck",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (recipes, run, runs, control, upkeep):
+    module.register(app)
+
+
+@app.callback()
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Launch, watch and find training runs. Without a command: the app.
+
+    Everything is kept in $TRAINDECK_HOME (default ~/.traindeck).
+    """
+    if version:
+        from traindeck import __version__
+
+        typer.echo(f"traindeck {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            typer.echo(
+                "error: the app needs a terminal; `traindeck --help` lists commands", err=True
+            )
+            raise typer.Exit(USAGE)
+        from traindeck.core.home import Home
+        from traindeck.tui.app import TraindeckApp
+
+        TraindeckApp(Home.default()).run()
+
+
+def main() -> None:
+    """Run the command line; what people can mend is told in one line, never as a traceback."""
+    words = sys.argv[1:]
+    command: list[str] | None = None
+    if words[:1] == ["run"] and "--" in words:
+        at = words.index("--")
+        words, command = words[:at], words[at + 1 :]
+    try:
+        app(words, obj=command)
+    except TraindeckError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

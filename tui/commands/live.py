@@ -1,0 +1,86 @@
+"""A run as plain lines while it goes on: for pipes, CI and screen readers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import typer
+
+from traindeck.core import events
+from traindeck.core.follow import LineTail, PointTail
+from traindeck.core.points import PROGRESS, RECORD
+from traindeck.core.run import ENDED, RunFolder
+from traindeck.core.text import plain
+from traindeck.tui.commands.output import duration, figure
+
+POLL_SECONDS = 0.1
+LINE_SECONDS = 1.0
+
+
+def follow(folder: Path, *, to_stderr: bool = False) -> str:
+    """Print states, events and metrics as they come, at most a line of metrics a second.
+
+    Returns the state in which the run ended.
+    """
+    return _Follower(folder, to_stderr).follow()
+
+
+class _Follower:
+    def __init__(self, folder: Path, to_stderr: bool) -> None:
+        self._run = RunFolder(folder)
+        self._points = PointTail(folder)
+        self._events = LineTail(folder / "events.jsonl")
+        self._to_stderr = to_stderr
+        self._latest: dict[str, tuple[int, float]] = {}
+        self._progress: tuple[float, float] | None = None
+        self._begun = time.monotonic()
+        self._printed = 0.0
+        self._fresh = False
+
+    def follow(self) -> str:
+        shown = ""
+        while True:
+            state, reason = self._run.state()
+            self._read()
+            told = f"{state}: {reason}" if reason else state
+            over = state in ENDED
+            if over or time.monotonic() - self._printed > LINE_SECONDS:
+                self._print_metrics()
+            if told != shown:
+                self._say(f"{self._run.id}  {plain(told)}")
+                shown = told
+            if over:
+                return state
+            time.sleep(POLL_SECONDS)
+
+    def _read(self) -> None:
+        while data := self._points.read().data:
+            for _, step, number, value in RECORD.iter_unpack(data):
+                name = self._points.names[number] if number < len(self._points.names) else None
+                if name == PROGRESS:
+                    self._progress = (step, value)
+                elif name is not None:
+                    self._latest[name] = (step, value)
+                    self._fresh = True
+        for line in self._events.read():
+            event = events.parse(line)
+            if event and event["type"] == "artifact":
+                self._say(f"{event['kind']}: {plain(str(event['path']))}")
+            elif event and event["type"] in ("note", "error"):
+                self._say(f"{event['type']}: {plain(str(event['text']))}")
+
+    def _print_metrics(self) -> None:
+        if not self._fresh:
+            return
+        self._fresh = False
+        self._printed = time.monotonic()
+        step = max(step for step, _ in self._latest.values())
+        values = "  ".join(f"{plain(name)} {figure(v)}" for name, (_, v) in self._latest.items())
+        done = ""
+        if self._progress and self._progress[1] > 0:
+            done = f"{min(self._progress[0] / self._progress[1], 1):.0%}  "
+        self._say(f"{duration(time.monotonic() - self._begun):>6}  {done}step {step}  {values}")
+
+    def _say(self, text: str) -> None:
+        typer.echo(text, err=self._to_stderr)

@@ -1,0 +1,84 @@
+"""`traindeck recipes`: what can be run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from traindeck.core.recipe import Recipe
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(invoke_without_command=True, help="List the recipes.")
+    group.callback()(list_recipes)
+    group.command("show")(show)
+    app.add_typer(group, name="recipes")
+
+
+def list_recipes(context: typer.Context, as_json: Annotated[bool, AS_JSON] = False) -> None:
+    """List the recipes: built in, in ./recipes and in $TRAINDECK_HOME/recipes."""
+    if context.invoked_subcommand:
+        return
+    from traindeck.core.home import Home
+    from traindeck.core.shelf import shelf
+
+    found, broken = shelf(Home.default())
+    if as_json:
+        wrong = [{"path": str(b.path), "line": b.line, "reason": b.reason} for b in broken]
+        print_json({"recipes": [describe(recipe) for recipe in found], "broken": wrong})
+        return
+    print_table(
+        ("NAME", "FRAMEWORK", "PRIVACY", "DEVICES", "TITLE", "FROM"),
+        ((r.name, r.framework, r.privacy, ",".join(r.devices), r.title, r.origin) for r in found),
+    )
+    for b in broken:
+        say(f"broken: {b.path}:{b.line}: {b.reason}")
+
+
+def show(name: str, as_json: Annotated[bool, AS_JSON] = False) -> None:
+    """Show one recipe: what it trains, its parameters and what it needs."""
+    from traindeck.core.home import Home
+    from traindeck.core.shelf import find_recipe, missing_dependencies
+
+    recipe = find_recipe(Home.default(), name)
+    if as_json:
+        print_json(describe(recipe))
+        return
+    print(f"{recipe.name}: {recipe.title}")
+    if recipe.description:
+        print(recipe.description)
+    facts = {
+        "framework": recipe.framework,
+        "task": recipe.task,
+        "data set": recipe.dataset,
+        "privacy": recipe.privacy,
+        "devices": ", ".join(recipe.devices),
+        "tags": ", ".join(recipe.tags),
+        "needs": ", ".join(recipe.dependencies),
+        "missing": ", ".join(missing_dependencies(recipe)),
+        "script": str(recipe.path),
+    }
+    for key, value in facts.items():
+        if value:
+            print(f"  {key:<10} {value}")
+    if recipe.params:
+        print()
+        print_table(
+            ("PARAMETER", "TYPE", "DEFAULT", "ALLOWED", "WHAT IT IS"),
+            (
+                (p.name, p.type, "–" if p.default is None else str(p.default), p.limits, p.help)
+                for p in recipe.params.values()
+            ),
+        )
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe for --json."""
+    fields = asdict(recipe)
+    fields["path"] = str(recipe.path)
+    return fields

@@ -1,0 +1,135 @@
+"""`traindeck run`: start a recipe, a command, or what ran before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from traindeck.core.errors import FAILED, INTERRUPTED, MissingError, UsageError
+from traindeck.tui.commands.output import AS_JSON, print_json, say
+
+if TYPE_CHECKING:
+    from traindeck.core.home import Home
+    from traindeck.core.launch import LaunchRequest
+    from traindeck.core.recipe import Value
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run)
+
+
+def run(
+    context: typer.Context,
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe's name, or the path of a script.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="KEY=VALUE", help="A parameter; may be repeated."),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(help="cpu, cpu:0-1, cpu*2, gpu, gpu:0 … (default: cpu, all cores, shared)."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Print live lines until it ends.")] = False,
+    name: Annotated[str | None, typer.Option(help="What to call the run.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
+    again: Annotated[str | None, typer.Option(metavar="ID", help="Repeat this run.")] = None,
+    python: Annotated[
+        str | None, typer.Option(help="Run the recipe with another interpreter.")
+    ] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Start a run and come back at once; it goes on when the terminal is closed.
+
+    traindeck run RECIPE -p lr=0.1, or traindeck run -- COMMAND …, or traindeck run --again ID.
+    """
+    from traindeck.core.home import Home
+    from traindeck.core.launch import launch
+
+    home = Home.default()
+    given = _params(param or [])
+    command: list[str] | None = context.obj
+    if sum(x is not None for x in (recipe, command, again)) != 1:
+        raise UsageError("say one of: a recipe, `-- COMMAND …` or `--again ID`")
+    if again is not None:
+        request = _again(home, again, given, on=on, name=name, tags=tag, python=python)
+    elif command is not None:
+        if given or python:
+            raise UsageError("a command takes its own parameters: write them behind it")
+        request = _command(command, on, name, tag)
+    else:
+        assert recipe is not None
+        request = _recipe(home, recipe, given, on, name, tag, python)
+    doc = launch(home, request)
+    if not wait:
+        if as_json:
+            print_json({"id": doc["id"], "state": doc["state"], "path": doc["path"]})
+        else:
+            print(doc["id"])
+            say(f"started {doc['name']}; `traindeck watch {doc['id']}` follows it")
+        return
+    _wait(home, doc["id"], as_json)
+
+
+def _params(pairs: list[str]) -> dict[str, Value]:
+    given: dict[str, Value] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-p {pair!r} is not KEY=VALUE")
+        given[name.replace("-", "_")] = value
+    return given
+
+
+def _recipe(
+    home: Home,
+    name: str,
+    given: dict[str, Value],
+    on: str | None,
+    run_name: str | None,
+    tags: list[str] | None,
+    python: str | None,
+) -> LaunchRequest:
+    from traindeck.core.launch import LaunchRequest
+    from traindeck.core.shelf import find_recipe, missing_dependencies
+
+    recipe = find_recipe(home, name)
+    missing = [] if python else missing_dependencies(recipe)
+    if missing:
+        wanted = " ".join(f"'{requirement}'" for requirement in missing)
+        raise MissingError(f"{name} needs {', '.join(missing)}: pip install {wanted}")
+    return LaunchRequest(
+        recipe=recipe, params=given, on=on or "cpu", name=run_name, tags=tags or (), python=python
+    )
+
+
+def _command(
+    command: list[str], on: str | None, name: str | None, tags: list[str] | None
+) -> LaunchRequest:
+    from traindeck.core.launch import LaunchRequest
+
+    return LaunchRequest(command=command, on=on or "cpu", name=name, tags=tags or ())
+
+
+def _again(home: Home, ref: str, given: dict[str, Value], **changes: object) -> LaunchRequest:
+    from traindeck.core.launch import again
+    from traindeck.core.library import Library
+
+    return again(home, Library(home).find(ref)["id"], given, **changes)
+
+
+def _wait(home: Home, run_id: str, as_json: bool) -> None:
+    from traindeck.core.library import Library
+    from traindeck.tui.commands.live import follow
+
+    try:
+        state = follow(home.runs / run_id, to_stderr=as_json)
+    except KeyboardInterrupt:
+        say(f"\nrun {run_id} goes on; `traindeck stop {run_id}` ends it")
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        print_json(Library(home).find(run_id))
+    if state != "finished":
+        raise typer.Exit(FAILED)

@@ -1,0 +1,236 @@
+"""`traindeck ls`, `show`, `metrics`, `logs`, `watch`: looking at runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from traindeck.core.errors import FAILED, INTERRUPTED, NotFoundError
+from traindeck.tui.commands.output import (
+    AS_JSON,
+    duration,
+    figure,
+    print_json,
+    print_table,
+    say,
+)
+
+if TYPE_CHECKING:
+    from traindeck.core.library import Library
+    from traindeck.core.run import RunDoc
+
+RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
+Ref = Annotated[str, RUN]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (ls, show, metrics, logs, watch):
+        app.command(command.__name__)(command)
+
+
+def ls(
+    query: Annotated[
+        str | None,
+        typer.Option(help="Such as 'state:running recipe:torch* accuracy>0.98 lr<=0.1 tag:dp'."),
+    ] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """List the runs, newest first."""
+    docs = _library().runs()
+    if query:
+        from traindeck.core.query import parse
+
+        wanted = parse(query)
+        docs = [doc for doc in docs if wanted.matches(doc)]
+    if as_json:
+        print_json(docs)
+        return
+    if not docs:
+        say("no runs" + (" match" if query else " yet; `traindeck recipes` lists what can be run"))
+        return
+    now = time.time()
+    print_table(
+        ("ID", "NAME", "STATE", "DONE", "HEADLINE", "EPSILON", "DEVICE", "TOOK", "AGE"),
+        (_row(doc, now) for doc in docs),
+    )
+
+
+def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False) -> None:
+    """Show all that is known of one run."""
+    from traindeck.core.text import plain
+
+    doc = _library().find(ref)
+    if as_json:
+        print_json(doc)
+        return
+    privacy = doc["privacy"]
+    epsilon = f"epsilon {figure(privacy['epsilon'])}" if privacy else "no privacy accounting"
+    facts = {
+        "state": doc["state"] + (f" ({doc['reason']})" if doc["reason"] else ""),
+        "queue": f"place {doc['queue']['place']}: {doc['queue']['reason']}" if doc["queue"] else "",
+        "recipe": doc["recipe"] or "none (a command)",
+        "framework": doc["framework"],
+        "device": doc["device"],
+        "command": " ".join(doc["command"]),
+        "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(doc["created"])),
+        "took": duration(doc["seconds"]),
+        "progress": _progress(doc),
+        "privacy": epsilon,
+        "tags": ", ".join(doc["tags"]),
+        "notes": doc["notes"],
+        "folder": doc["path"],
+    }
+    print(f"{doc['id']}  {plain(doc['name'])}")
+    for key, value in facts.items():
+        if value:
+            print(f"  {key:<10} {plain(value)}")
+    if doc["params"]:
+        print()
+        print_table(("PARAMETER", "VALUE"), ((k, plain(str(v))) for k, v in doc["params"].items()))
+    if doc["metrics"]:
+        print()
+        _print_summaries(doc)
+
+
+def metrics(
+    ref: Ref,
+    series: Annotated[
+        list[str] | None, typer.Option(help="Only this series; may be repeated.")
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print every point as CSV.")] = False,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Show a run's metrics in short, or every point with --csv or --json."""
+    doc = _library().find(ref)
+    unknown = set(series or ()) - set(doc["metrics"])
+    if unknown:
+        known = ", ".join(doc["metrics"]) or "none"
+        raise NotFoundError(f"run {doc['id']} has no series {unknown.pop()!r}; it has {known}")
+    wanted = series or list(doc["metrics"])
+    if csv or as_json:
+        from traindeck.core.points import read_points
+
+        points = read_points(Path(doc["path"]), wanted)
+        if as_json:
+            print_json({name: {**doc["metrics"][name], "points": points[name]} for name in wanted})
+            return
+        _print_csv(points)
+        return
+    doc["metrics"] = {name: doc["metrics"][name] for name in wanted}
+    if doc["metrics"]:
+        _print_summaries(doc)
+    else:
+        say(f"run {doc['id']} has no metrics")
+
+
+def logs(
+    ref: Ref,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
+) -> None:
+    """Print what a run printed: its bytes to a pipe, made harmless to a terminal."""
+    from traindeck.core.follow import Tail
+    from traindeck.core.run import ENDED, RunFolder
+    from traindeck.core.text import clean
+
+    doc = _library().find(ref)
+    folder = Path(doc["path"])
+    tail = Tail(folder / "output.log")
+    safe = sys.stdout.isatty()
+    rest = b""
+    while True:
+        over = RunFolder(folder).state()[0] in ENDED
+        while data := tail.read(1 << 20)[0]:
+            if safe:
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    print(clean(line))
+            else:
+                sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+        if over or not follow:
+            break
+        time.sleep(0.1)
+    if rest:
+        print(clean(rest))
+
+
+def watch(ref: Ref) -> None:
+    """Follow a run as plain lines until it ends; exits 0 when it finished, else 1."""
+    from traindeck.tui.commands.live import follow
+
+    doc = _library().find(ref)
+    try:
+        state = follow(Path(doc["path"]))
+    except KeyboardInterrupt:
+        say(f"\nrun {doc['id']} goes on")
+        raise typer.Exit(INTERRUPTED) from None
+    if state != "finished":
+        raise typer.Exit(FAILED)
+
+
+def _library() -> Library:
+    from traindeck.core.home import Home
+    from traindeck.core.library import Library
+
+    return Library(Home.default())
+
+
+def _row(doc: RunDoc, now: float) -> tuple[str, ...]:
+    from traindeck.core.text import plain
+
+    headline = doc["headline"]
+    summary = doc["metrics"].get(headline) if headline else None
+    privacy = doc["privacy"]
+    return (
+        doc["id"],
+        plain(doc["name"])[:30],
+        doc["state"],
+        _progress(doc),
+        f"{headline} {figure(summary['last'])}" if summary else "–",
+        figure(privacy["epsilon"]) if privacy else "–",
+        doc["device"],
+        duration(doc["seconds"]),
+        duration(max(0.0, now - doc["created"])),
+    )
+
+
+def _progress(doc: RunDoc) -> str:
+    progress = doc["progress"]
+    if not progress or not progress["total"]:
+        return "–"
+    done = f"{min(progress['done'] / progress['total'], 1):.0%}"
+    eta = progress["eta_seconds"]
+    return f"{done}, {duration(eta)} left" if eta else done
+
+
+def _print_summaries(doc: RunDoc) -> None:
+    from traindeck.core.text import plain
+
+    print_table(
+        ("SERIES", "LAST", "MIN", "MAX", "STEP", "POINTS"),
+        (
+            (
+                plain(name),
+                figure(s["last"]),
+                figure(s["min"]),
+                figure(s["max"]),
+                str(s["step"]),
+                str(s["count"]),
+            )
+            for name, s in doc["metrics"].items()
+        ),
+    )
+
+
+def _print_csv(points: dict[str, list[tuple[float, int, float]]]) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout)
+    writer.writerow(("series", "step", "time", "value"))
+    for name, found in points.items():
+        for when, step, value in found:
+            writer.writerow((name, step, f"{when:.6f}", repr(value)))
