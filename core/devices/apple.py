@@ -6,8 +6,7 @@ powermetrics. So it is listed, can be trained on, and shows no figures.
 
 from __future__ import annotations
 
-import platform
-import subprocess
+import os
 
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
 
@@ -18,14 +17,15 @@ class AppleDriver:
     """The GPU of an Apple silicon Mac, if this is one. See `model.Driver`."""
 
     def __init__(self) -> None:
-        self._here = platform.system() == "Darwin" and platform.machine() == "arm64"
+        system = os.uname()
+        self._here = (system.sysname, system.machine) == ("Darwin", "arm64")
         if self._here:
             self.notes: tuple[str, ...] = (
                 "Apple: GPU utilization, power and temperature need root (powermetrics)",
             )
         else:
-            machine = f"{platform.system()} {platform.machine()}"
-            self.notes = (f"Apple: not an Apple silicon Mac (looked at the platform: {machine})",)
+            platform = f"{system.sysname} {system.machine}"
+            self.notes = (f"Apple: not an Apple silicon Mac (looked at the platform: {platform})",)
 
     def accelerators(self) -> list[Accelerator]:
         if not self._here:
@@ -52,6 +52,8 @@ class AppleDriver:
 
 def sysctl(name: str) -> str | None:
     """A kernel value by name, or None where it cannot be had."""
+    import subprocess
+
     try:
         done = subprocess.run(
             ["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=True

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-
-import psutil
 
 from traindeck.core.devices.apple import sysctl
 from traindeck.core.devices.ranges import parse_ranges
@@ -56,16 +53,17 @@ class CpuUse:
 
 def describe() -> CpuInfo:
     """Look at this machine's processor."""
-    usable = _usable_cores()
+    usable, online = _usable_cores(), _online_cores()
+    siblings = {core: _first_sibling(core) for core in {*usable, *online}}
     return CpuInfo(
         model=_model(),
-        architecture=platform.machine(),
-        physical_cores=psutil.cpu_count(logical=False),
-        logical_cores=psutil.cpu_count() or len(usable),
+        architecture=os.uname().machine,
+        physical_cores=_physical_cores(siblings),
+        logical_cores=len(online),
         usable_cores=usable,
-        siblings=tuple(_first_sibling(core) for core in usable),
+        siblings=tuple(siblings[core] for core in usable),
         quota_cores=quota_cores(),
-        memory_total_bytes=int(psutil.virtual_memory().total),
+        memory_total_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     )
 
 
@@ -73,12 +71,15 @@ class CpuSampler:
     """Load since the sample before; zero on the first."""
 
     def __init__(self) -> None:
+        import psutil
+
+        self._psutil = psutil
         self._before: dict[int, tuple[float, float]] = {}
 
     def sample(self) -> CpuUse:
         now = {
             core: (busy, total)
-            for core, (busy, total) in zip(_online_cores(), _core_seconds(), strict=False)
+            for core, (busy, total) in zip(_online_cores(), self._core_seconds(), strict=False)
         }
         spent = {
             core: (busy - self._before[core][0], total - self._before[core][1])
@@ -86,26 +87,25 @@ class CpuSampler:
             if core in self._before
         }
         self._before = now
-        memory = psutil.virtual_memory()
+        memory = self._psutil.virtual_memory()
         return CpuUse(
             percent=_percent(sum(b for b, _ in spent.values()), sum(t for _, t in spent.values())),
             core_percent=tuple((core, _percent(*spent.get(core, (0.0, 0.0)))) for core in now),
-            load_average=psutil.getloadavg(),
+            load_average=os.getloadavg(),
             memory_total_bytes=int(memory.total),
             memory_available_bytes=int(memory.available),
         )
 
-
-def _core_seconds() -> list[tuple[float, float]]:
-    """(busy, all) seconds since boot of each online core. Guests' time is within user's."""
-    found = []
-    for times in psutil.cpu_times(percpu=True):
-        counted = times._asdict()
-        counted.pop("guest", None)
-        counted.pop("guest_nice", None)
-        total = sum(counted.values())
-        found.append((total - counted["idle"] - counted.get("iowait", 0.0), total))
-    return found
+    def _core_seconds(self) -> list[tuple[float, float]]:
+        """(busy, all) seconds since boot of each online core. Guests' time is within user's."""
+        found = []
+        for times in self._psutil.cpu_times(percpu=True):
+            counted = times._asdict()
+            counted.pop("guest", None)
+            counted.pop("guest_nice", None)
+            total = sum(counted.values())
+            found.append((total - counted["idle"] - counted.get("iowait", 0.0), total))
+        return found
 
 
 def _percent(busy: float, total: float) -> float:
@@ -115,14 +115,14 @@ def _percent(busy: float, total: float) -> float:
 def _usable_cores() -> tuple[int, ...]:
     if sys.platform == "linux":
         return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(psutil.cpu_count() or 1))
+    return tuple(range(os.cpu_count() or 1))
 
 
 def _online_cores() -> tuple[int, ...]:
     try:
         return parse_ranges((_CORES / "online").read_text())
     except (OSError, ValueError):
-        return tuple(range(psutil.cpu_count() or 1))
+        return tuple(range(os.cpu_count() or 1))
 
 
 def _first_sibling(core: int) -> int:
@@ -132,9 +132,16 @@ def _first_sibling(core: int) -> int:
         return core
 
 
+def _physical_cores(siblings: dict[int, int]) -> int | None:
+    if sys.platform == "linux":
+        return len(set(siblings.values()))
+    count = sysctl("hw.physicalcpu")
+    return int(count) if count and count.isdecimal() else None
+
+
 def _model() -> str:
     if sys.platform == "darwin":
-        return sysctl("machdep.cpu.brand_string") or platform.machine()
+        return sysctl("machdep.cpu.brand_string") or os.uname().machine
     try:
         with Path("/proc/cpuinfo").open(errors="replace") as lines:
             for line in lines:
@@ -143,7 +150,7 @@ def _model() -> str:
                     return value.strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine() or "unknown"
+    return os.uname().machine
 
 
 def quota_cores(

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from traindeck.core.devices.amd import AmdDriver
-from traindeck.core.devices.apple import AppleDriver
 from traindeck.core.devices.cpu import CpuInfo, CpuSampler, CpuUse, describe
 from traindeck.core.devices.model import Accelerator, AcceleratorUse, Driver, to_plain
-from traindeck.core.devices.nvidia import NvidiaDriver
-from traindeck.core.devices.tpu import TpuDriver
-
-_DRIVERS: tuple[Callable[[], Driver], ...] = (NvidiaDriver, AmdDriver, TpuDriver, AppleDriver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +82,13 @@ class DeviceSampler:
 
 
 def _open() -> list[Driver]:
-    return [driver() for driver in _DRIVERS]
+    # A CPU run is started without any of them.
+    from traindeck.core.devices.amd import AmdDriver
+    from traindeck.core.devices.apple import AppleDriver
+    from traindeck.core.devices.nvidia import NvidiaDriver
+    from traindeck.core.devices.tpu import TpuDriver
+
+    return [NvidiaDriver(), AmdDriver(), TpuDriver(), AppleDriver()]
 
 
 def _inventory(drivers: Sequence[Driver]) -> Inventory:

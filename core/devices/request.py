@@ -7,7 +7,7 @@ ones included. A run on a GPU claims no cores.
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +24,7 @@ from traindeck.core.devices.model import Accelerator
 from traindeck.core.devices.ranges import format_ranges, parse_ranges
 
 FORMS = "cpu, cpu:0-1, cpu*2, gpu, gpu:0, gpu:UUID, gpu*2 or tpu"
-_GPU_NAME = re.compile(r"\d{1,4}(:\d{1,4})?|[A-Za-z0-9][A-Za-z0-9_/-]{3,}", re.ASCII)
+_UUID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_/")
 
 # Below this much in use a GPU counts as idle: what a driver keeps for itself and a desktop draws.
 _IDLE_BYTES = 1 << 30
@@ -78,9 +78,9 @@ class Candidates:
 def parse_request(text: str) -> Request:
     """Read what `--on` says. Raises RequestError."""
     text = text.strip()
-    head, sign, rest = re.fullmatch(r"([^:*]*)([:*]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    kind = head.strip().lower()
-    rest = rest.strip()
+    head = text.partition(":")[0].partition("*")[0]
+    kind, sign = head.strip().lower(), text[len(head) : len(head) + 1]
+    rest = text[len(head) + 1 :].strip()
     if kind == "cuda":
         raise RequestError(f'"{text}": say gpu instead of cuda')
     if kind not in ("cpu", "gpu", "tpu"):
@@ -251,22 +251,26 @@ def _reason(
 
 
 def _count(text: str, digits: str) -> int:
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5 and int(digits) > 0):
+    if not _is_number(digits) or int(digits) == 0:
         raise RequestError(f'"{text}": after * comes how many, at least 1')
     return int(digits)
 
 
 def _gpu_names(text: str, names: str) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for part in names.split(","):
-        name = part.strip()
-        if not _GPU_NAME.fullmatch(name):
-            raise RequestError(f'"{text}": "{name}" is neither a GPU number nor a UUID')
-        index, colon, number = name.partition(":")
-        if index.isdecimal() and len(index) <= 4:
-            name = str(int(index)) + (f":{int(number)}" if colon else "")
-        found[name] = None
-    return tuple(found)
+    return tuple(dict.fromkeys(_gpu_name(text, part.strip()) for part in names.split(",")))
+
+
+def _gpu_name(text: str, name: str) -> str:
+    index, colon, number = name.partition(":")
+    if _is_number(index) and (not colon or _is_number(number)):
+        return f"{int(index)}:{int(number)}" if colon else str(int(index))
+    if len(name) < 4 or not _UUID_CHARACTERS.issuperset(name) or not name[0].isalnum():
+        raise RequestError(f'"{text}": "{name}" is neither a GPU number nor a UUID')
+    return name
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 4
 
 
 def _cores(count: int) -> str:
