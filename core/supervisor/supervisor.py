@@ -19,9 +19,10 @@ from typing import Any
 
 from traindeck.core import events
 from traindeck.core.devices.proctree import descendants
+from traindeck.core.errors import MissingError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
-from traindeck.core.placement import Taken, load_claim, placed
+from traindeck.core.placement import Placement, place
 from traindeck.core.procident import Identity
 from traindeck.core.run import (
     ENDED,
@@ -32,13 +33,13 @@ from traindeck.core.run import (
     identity,
     judge,
 )
-from traindeck.core.scheduler import Granted, Place
+from traindeck.core.scheduler import Claim, Granted, Place
 from traindeck.core.supervisor.clerk import Clerks
 from traindeck.core.supervisor.intake import Intake
 from traindeck.core.supervisor.keeper import Start, become_subreaper, fork_keeper, kill_all
 from traindeck.core.supervisor.oom import OomWatch
 from traindeck.core.supervisor.sampling import Sampler
-from traindeck.core.track import DEVICE, RUN_FOLDER
+from traindeck.core.track import RUN_FOLDER
 
 QUEUE_SECONDS = 0.25
 TICK_SECONDS = 0.25
@@ -91,22 +92,26 @@ class Supervisor:
             self._finish(Verdict(how, "ended on request while it waited for its device", None))
             return
         self.oom = OomWatch()
-        taken = placed(self.spec["on"], self.spec["claim"], granted.slots)
+        try:
+            placement = place(self.spec["on"], granted.slots)
+        except MissingError as error:
+            self._finish(Verdict("failed", str(error), None))
+            return
         self.save(
             state="starting",
             reason="",
             queue=None,
-            device=taken.label,
+            device=placement.label,
             started=time.time(),
             started_boottime=boottime(),
         )
         start = Start(
             argv=self.spec["argv"],
-            env=self._environment(taken),
+            env=self._environment(placement),
             cwd=self.spec["cwd"],
             log=self.folder / "output.log",
             exit_file=self.exit_file,
-            cores=taken.cores,
+            cores=placement.cores,
             held=granted.descriptors,
             private=(self.lock,),
             grace=self.grace,
@@ -122,7 +127,7 @@ class Supervisor:
             )
             self.clerks.sync()
             self.clerks.provenance()
-        self._watch(keeper, taken.gpus)
+        self._watch(keeper, placement.gpus)
 
     def adopt(self) -> None:
         """Take over a run whose supervisor was killed."""
@@ -145,17 +150,16 @@ class Supervisor:
         except OSError:
             self.unsaved = True
 
-    def _environment(self, taken: Taken) -> dict[str, str]:
+    def _environment(self, placement: Placement) -> dict[str, str]:
         return {
             **os.environ,
-            **taken.environment,
+            **placement.environment,
             RUN_FOLDER: str(self.folder),
-            DEVICE: taken.environment.get(DEVICE, "cpu"),
             "PYTHONUNBUFFERED": "1",
         }
 
     def _wait_for_device(self) -> Granted | None:
-        place = Place(self.home, self.spec["id"], load_claim(self.spec["claim"]))
+        place = Place(self.home, self.spec["id"], Claim.from_json(self.spec["claim"]))
         try:
             while not self.asked:
                 answer = place.try_take()
@@ -175,7 +179,8 @@ class Supervisor:
     def _watch(self, keeper: Identity | None, gpus: tuple[str, ...]) -> None:
         child = identity(self.spec, "child")
         intake = Intake(self.folder, self.spec)
-        sampler = Sampler(self.folder, (keeper or child).pid, gpus) if keeper or child else None
+        root = keeper or child
+        sampler = Sampler(self.folder, root.pid, gpus) if root else None
         while (keeper and keeper.alive()) or (child and child.alive()):
             self._wait(TICK_SECONDS)
             self._enforce(keeper, child)
