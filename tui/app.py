@@ -1,0 +1,396 @@
+"""The app: three places to be (runs, recipes, devices), run screens on top of them, and what all
+of them share: the feed of runs, keys, themes, copying and telling about errors.
+
+Screens are imported when first shown; numpy and all that draws only with the first run screen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from traindeck.core.home import Home
+from traindeck.tui.feed import Feed, RunSource, Snapshot
+from traindeck.tui.keys import CommandsProvider
+from traindeck.tui.settings import THEMES, read_settings, read_state, write_state
+
+if TYPE_CHECKING:
+    from textual.dom import DOMNode
+
+T = TypeVar("T")
+
+LOCAL_REFRESH, SSH_REFRESH = 0.25, 1.0
+"""Seconds between two looks at the runs, unless settings.toml says otherwise."""
+
+CLOSING_SECONDS = 3.0
+"""How long leaving waits for what was still being done."""
+
+logger = logging.getLogger("traindeck.tui")
+
+
+class TraindeckApp(App[None], inherit_bindings=False):
+    """The screen program.
+
+    Args:
+        home: where runs are.
+        source: what to read them through; default: the home's library.
+        clock: the time in unix seconds, for everything that says how long ago.
+    """
+
+    TITLE = "traindeck"
+    CSS_PATH = "app.tcss"
+    BINDING_GROUP_TITLE = "Everywhere"
+    COMMANDS: ClassVar = {*App.COMMANDS, CommandsProvider}
+    HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (100, "wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "place('runs')", "Runs", id="app.runs", show=False, tooltip="Go to the runs"),
+        Binding(
+            "2",
+            "place('recipes')",
+            "Recipes",
+            id="app.recipes",
+            show=False,
+            tooltip="Go to the recipes: choose one and launch it",
+        ),
+        Binding(
+            "3",
+            "place('devices')",
+            "Devices",
+            id="app.devices",
+            show=False,
+            tooltip="Go to the devices: what there is and who uses it",
+        ),
+        Binding(
+            "escape",
+            "step_out",
+            "Back",
+            id="app.back",
+            show=False,
+            tooltip="Step out of what is on top",
+        ),
+        Binding(
+            "ctrl+t",
+            "next_theme",
+            "Next theme",
+            id="app.theme",
+            show=False,
+            tooltip="Dark, light, or the terminal's own colors",
+        ),
+        Binding(
+            "question_mark,f1",
+            "help",
+            "Help",
+            id="app.help",
+            tooltip="Every key of this screen, with the id that settings.toml knows it by",
+        ),
+        Binding(
+            "ctrl+p",
+            "command_palette",
+            "Palette",
+            id="app.palette",
+            show=False,
+            priority=True,
+            tooltip="Find any command by its name",
+        ),
+        Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; runs go on without the screen"),
+        Binding(
+            "ctrl+q",
+            "quit",
+            "Quit from anywhere",
+            id="app.quit-anywhere",
+            show=False,
+            priority=True,
+            tooltip="Leave, even out of a text field or a dialog",
+        ),
+        Binding("ctrl+c", "help_quit", show=False, system=True),
+    ]
+
+    snapshot: reactive[Snapshot | None] = reactive(None, init=False)
+    """The newest state of all runs; None until they were read. Screens `watch` it."""
+
+    class SnapshotReady(Message):
+        """The feed has something new."""
+
+    class Failed(Message):
+        """Something on a thread went wrong."""
+
+        def __init__(self, what: str, error: Exception) -> None:
+            super().__init__()
+            self.what = what
+            self.error = error
+
+    class Done(Message):
+        """Something on a thread is done; `then` goes on with it on the event loop."""
+
+        def __init__(self, then: Callable[[], object]) -> None:
+            super().__init__()
+            self.then = then
+
+    def __init__(
+        self,
+        home: Home,
+        source: RunSource | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self.home = home
+        self.clock = clock
+        self.over_ssh = "SSH_CONNECTION" in os.environ
+        self.settings = read_settings(home.settings)
+        self._state_file = home.root / "state.json"
+        self._log_file = logging.FileHandler(home.root / "traindeck.log", delay=True)
+        self._background: list[threading.Thread] = []
+        self._clashes: set[tuple[str, str]] = set()
+        for place in ("runs", "recipes", "devices"):
+            self.add_mode(place, lambda place=place: self._screen(place))  # type: ignore[misc]
+        if self.over_ssh:
+            self.animation_level = "none"
+        refresh = self.settings.refresh or (SSH_REFRESH if self.over_ssh else LOCAL_REFRESH)
+        self.feed = Feed(
+            source or _library(home),
+            interval=refresh,
+            ready=lambda: self._from_thread(self.SnapshotReady()),
+            failed=lambda error: self._from_thread(self.Failed("The runs cannot be read", error)),
+        )
+
+    # Starting and leaving
+
+    def on_load(self) -> None:
+        self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(self._log_file)
+        remembered = read_state(self._state_file).get("theme")
+        theme = self.settings.theme or remembered
+        problems = list(self.settings.problems)
+        if isinstance(theme, str) and theme in self.available_themes:
+            self.set_reactive(App.theme, theme)
+            self._watch_theme(theme)
+        elif self.settings.theme is not None:
+            problems.append(
+                f"{self.home.settings.name}: there is no theme {theme!r}: "
+                f"take dark, light, ansi or one of {', '.join(sorted(self.available_themes))}"
+            )
+        if self.settings.keys:
+            self.set_keymap(self.settings.keys)
+        self._problems = problems
+
+    def on_mount(self) -> None:
+        self.feed.start()
+        self.switch_mode("runs" if _any_run(self.home) else "recipes")
+        for problem in self._problems:
+            self.tell_problem(problem)
+        if self.settings.keys:
+            self._check_keys()
+
+    def on_unmount(self) -> None:
+        until = time.monotonic() + CLOSING_SECONDS
+        self.feed.stop(CLOSING_SECONDS)
+        for thread in self._background:
+            thread.join(max(0.0, until - time.monotonic()))
+        logger.removeHandler(self._log_file)
+        self._log_file.close()
+
+    async def action_quit(self) -> None:
+        live = self.snapshot.live if self.snapshot else 0
+        if live:
+            runs = "1 run goes on" if live == 1 else f"{live} runs go on"
+            self.exit(message=f"{runs}; come back with `traindeck`")
+        else:
+            self.exit()
+
+    # Places and screens
+
+    def _screen(self, place: str) -> Screen[None]:
+        """Makes the base screen of a place; this is where its module gets imported."""
+        if place == "recipes":
+            from traindeck.tui.screens.recipes import RecipesScreen
+
+            return RecipesScreen()
+        if place == "devices":
+            from traindeck.tui.screens.devices import DevicesScreen
+
+            return DevicesScreen()
+        from traindeck.tui.screens.runs import RunsScreen
+
+        return RunsScreen()
+
+    async def action_place(self, place: str) -> None:
+        """Goes to a place, or to its base when already there."""
+        if place == self.current_mode:
+            while len(self.screen_stack) > 1:
+                await self.pop_screen()
+        else:
+            await self.switch_mode(place)
+
+    async def action_step_out(self) -> None:
+        if len(self.screen_stack) > 1:
+            await self.pop_screen()
+
+    def open_runs(self, ids: Sequence[str]) -> None:
+        """Shows one run, or several laid over each other."""
+        from traindeck.tui.screens.run import RunScreen
+
+        self.push_screen(RunScreen(list(ids)))
+
+    def action_help(self) -> None:
+        from traindeck.tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    # Runs
+
+    def on_traindeck_app_snapshot_ready(self) -> None:
+        snapshot = self.feed.take()
+        if snapshot is not None:
+            with self.batch_update():
+                self.snapshot = snapshot
+
+    def _from_thread(self, message: Message) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
+            self.post_message(message)
+
+    # Work that may wait for files
+
+    def in_background(
+        self,
+        what: str,
+        action: Callable[[], T],
+        done: Callable[[T], object] | None = None,
+    ) -> None:
+        """Runs `action` on a thread, then `done` with its result on the event loop.
+
+        An exception of `action` becomes a notification that begins with `what`. The thread is a
+        daemon, so that a file that never answers cannot keep the app from closing; closing waits
+        a moment for it, so that what was asked for is done.
+        """
+
+        def work() -> None:
+            try:
+                result = action()
+            except Exception as error:  # told to the user, with the trace in the log
+                self._from_thread(self.Failed(what, error))
+            else:
+                self._from_thread(self.Done(lambda: done(result) if done else None))
+
+        thread = threading.Thread(target=work, name=what, daemon=True)
+        self._background = [each for each in self._background if each.is_alive()]
+        self._background.append(thread)
+        thread.start()
+
+    def on_traindeck_app_done(self, message: Done) -> None:
+        self.feed.poke()
+        message.then()
+
+    def on_traindeck_app_failed(self, message: Failed) -> None:
+        self.tell_error(message.what, message.error)
+
+    def tell_error(self, what: str, error: Exception) -> None:
+        """An error the user should know of: shown, and logged with its trace."""
+        logger.error("%s", what, exc_info=error)
+        reason = str(error) or type(error).__name__
+        self.notify(reason, title=what, severity="error", timeout=10, markup=False)
+
+    def tell_problem(self, problem: str) -> None:
+        """Something to mend that stops nothing."""
+        logger.warning("%s", problem)
+        self.notify(problem, severity="warning", timeout=10, markup=False)
+
+    # Copying
+
+    def copy(self, text: str, what: str) -> None:
+        """Copies through the terminal (OSC 52) and, as many terminals refuse that, into a file."""
+        self.copy_to_clipboard(text)
+        path = self.home.root / "clipboard.txt"
+
+        def write() -> Path:
+            path.write_text(text, encoding="utf-8")
+            return path
+
+        self.in_background(
+            "Copied to the terminal's clipboard only",
+            write,
+            lambda path: self.notify(f"{what} copied; also in {path}", markup=False),
+        )
+
+    # Themes and keys
+
+    def action_next_theme(self) -> None:
+        order = list(THEMES.values())
+        at = order.index(self.theme) if self.theme in order else -1
+        self.theme = order[(at + 1) % len(order)]
+
+    def watch_theme(self, theme: str) -> None:
+        """Remembers the theme, wherever it was chosen."""
+        if not self._running or self._driver is None:
+            return
+        fixed = self.settings.theme
+        if fixed is not None and fixed != theme:
+            self.notify(
+                f"{self.home.settings.name} sets the theme {fixed}: the next start has it again",
+                markup=False,
+            )
+        else:
+            self.in_background(
+                "The theme cannot be remembered",
+                lambda: write_state(self._state_file, theme=theme),
+            )
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Those that are not a key of ours; the rest come from `CommandsProvider`."""
+        yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
+        yield SystemCommand(
+            "Screenshot",
+            "Save what is shown as SVG",
+            lambda: self.set_timer(0.1, self.deliver_screenshot),
+        )
+
+    def _check_keys(self) -> None:
+        from traindeck.tui.keys import unknown_ids
+
+        def tell(unknown: list[str]) -> None:
+            for binding in unknown:
+                self.tell_problem(
+                    f"{self.home.settings.name}: keys: there is no {binding!r}: "
+                    "press ? on a screen to see its ids"
+                )
+
+        self.in_background(
+            "The keys cannot be checked", lambda: unknown_ids(self.settings.keys), tell
+        )
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """Called by Textual at each key press: tells about each clash once."""
+        for binding in clashed_bindings:
+            clash = (binding.key, binding.id or binding.action)
+            if clash not in self._clashes:
+                self._clashes.add(clash)
+                self.tell_problem(
+                    f"{self.home.settings.name}: keys: {binding.key} now does something else: "
+                    f"{clash[1]} has lost it"
+                )
+
+
+def _library(home: Home) -> RunSource:
+    from traindeck.core.library import Library
+
+    return Library(home)
+
+
+def _any_run(home: Home) -> bool:
+    try:
+        with os.scandir(home.runs) as entries:
+            return any(True for _ in entries)
+    except OSError:
+        return False

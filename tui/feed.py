@@ -1,0 +1,121 @@
+"""What the screens know about the runs: read by one thread, handed over as immutable snapshots.
+
+Files may be slow; the event loop never waits for them. The thread looks at a cheap token and reads
+only when it changed. A reader that falls behind gets the newest snapshot, never a backlog.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from traindeck.core.run import LIVE, RunDoc
+
+MAX_PAUSE = 5.0
+
+
+class RunSource(Protocol):
+    """Where runs are read from; `traindeck.core.library.Library` is one."""
+
+    def version(self) -> object:
+        """Equal to the last answer as long as `runs` would say the same. Must be cheap."""
+
+    def runs(self) -> list[RunDoc]:
+        """Every run, newest first. A run that did not change is the same object as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every run as it was at one moment, newest first."""
+
+    runs: tuple[RunDoc, ...] = ()
+    live: int = 0
+    queued: int = 0
+    by_id: dict[str, RunDoc] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runs: list[RunDoc]) -> Snapshot:
+        states = [run["state"] for run in runs if run["state"] in LIVE]
+        return cls(
+            tuple(runs), len(states), states.count("queued"), {run["id"]: run for run in runs}
+        )
+
+
+class Feed:
+    """The poll thread.
+
+    Args:
+        source: what to read.
+        interval: seconds between two looks.
+        ready: called on the thread when `take` has something new.
+        failed: called on the thread when reading failed, once for each different failure in a row.
+    """
+
+    def __init__(
+        self,
+        source: RunSource,
+        *,
+        interval: float,
+        ready: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.interval = interval
+        self._source = source
+        self._ready = ready
+        self._failed = failed
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._latest: Snapshot | None = None
+        self._thread = threading.Thread(target=self._poll, name="runs feed", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def poke(self) -> None:
+        """Looks now rather than at the next interval: something was just done to a run."""
+        self._wake.set()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """Ends the thread; one stuck in a slow file is left behind: it is a daemon."""
+        self._stopped.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def take(self) -> Snapshot | None:
+        """The newest snapshot not yet taken."""
+        with self._lock:
+            latest, self._latest = self._latest, None
+            return latest
+
+    def _poll(self) -> None:
+        seen: object = _NOTHING
+        pause = self.interval
+        failure = ""
+        while not self._stopped.is_set():
+            try:
+                # Asked for before reading: a change in between shows as a new token next time.
+                version = self._source.version()
+                if version != seen:
+                    self._put(Snapshot.of(self._source.runs()))
+                    seen = version
+                pause, failure = self.interval, ""
+            except Exception as error:  # whatever a file can do must reach the screen, not end us
+                if failure != (failure := repr(error)) and not self._stopped.is_set():
+                    self._failed(error)
+                pause = min(max(pause, self.interval) * 2, max(MAX_PAUSE, self.interval))
+            self._wake.wait(pause)
+            self._wake.clear()
+
+    def _put(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            waiting = self._latest is not None
+            self._latest = snapshot
+        if not waiting and not self._stopped.is_set():
+            self._ready()
+
+
+_NOTHING = object()

@@ -1,0 +1,147 @@
+"""One `Binding` with an id is one command: its key, its footer hint, its line in the help screen
+and its entry in the command palette all come from it.
+
+Ids read `place.action`, as `runs.stop`; settings.toml gives them other keys.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from textual.binding import Binding
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.screen import Screen
+
+SCREENS = ("runs", "recipes", "devices", "run", "help", "dialogs")
+"""Modules of `traindeck.tui.screens`: between them they load every class that has bindings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something a key does on some part of the screen."""
+
+    node: DOMNode
+    binding: Binding
+    keys: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return self.binding.id or ""
+
+    @property
+    def title(self) -> str:
+        return self.binding.description or self.id
+
+    @property
+    def help(self) -> str:
+        return self.binding.tooltip or self.binding.description
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The commands of one part of the screen."""
+
+    title: str
+    commands: tuple[Command, ...]
+
+
+def groups(screen: Screen[object], keymap: Mapping[str, str]) -> list[Group]:
+    """Every command of a screen: its own first, then its parts', then those that work anywhere.
+
+    A part counts though it has no focus, for help and palette are to show all that can be done.
+    """
+    parts: dict[type, DOMNode] = {}
+    for node in (*screen.query("*"), screen.focused):
+        if node is not None and type(node) not in parts:
+            parts[type(node)] = node
+    found = [_group(screen, keymap)]
+    found += [_group(node, keymap) for node in parts.values()]
+    found.append(_group(screen.app, keymap, "Everywhere"))
+    return [group for group in found if group.commands]
+
+
+def _group(node: DOMNode, keymap: Mapping[str, str], title: str = "") -> Group:
+    by_id: dict[str, tuple[Binding, list[str]]] = {}
+    for key, binding in node._bindings:
+        if binding.id is not None:
+            by_id.setdefault(binding.id, (binding, []))[1].append(key)
+    commands = []
+    for binding_id, (binding, own_keys) in by_id.items():
+        keys = keymap[binding_id].split(",") if binding_id in keymap else own_keys
+        commands.append(Command(node, binding, tuple(keys)))
+    return Group(title or node.BINDING_GROUP_TITLE or type(node).__name__, tuple(commands))
+
+
+def key_names(command: Command) -> str:
+    """The keys as people know them: `ctrl+s`, `?`, `↑`."""
+    app = command.node.app
+    return " ".join(app.get_key_display(Binding(key, "")) for key in command.keys)
+
+
+class CommandsProvider(Provider):
+    """The command palette's entries: the commands of the screen below it."""
+
+    def _commands(self) -> Iterator[Command]:
+        for group in groups(self.screen, self.app._keymap):
+            for command in group.commands:
+                if command.id == "app.palette":
+                    continue
+                state = self.app._check_action_state(command.binding.action, command.node)
+                if command.binding.description and state is not False:
+                    yield command
+
+    async def discover(self) -> Hits:
+        for command in self._commands():
+            yield DiscoveryHit(_label(command), self._runner(command), command.title, command.help)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for command in self._commands():
+            text = f"{command.title} {command.help}"
+            if (score := matcher.match(text)) > 0:
+                label = Content.assemble(
+                    matcher.highlight(command.title), (f"  {key_names(command)}", "dim")
+                )
+                yield Hit(score, label, self._runner(command), command.title, command.help)
+
+    def _runner(self, command: Command) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            await self.app.run_action(command.binding.action, command.node)
+
+        return run
+
+
+def _label(command: Command) -> Content:
+    return Content.assemble(command.title, (f"  {key_names(command)}", "dim"))
+
+
+def unknown_ids(ids: Iterable[str]) -> list[str]:
+    """Those that no binding of the app has. Loads all screens, so it belongs on a thread.
+
+    Only ids that the loaded screens do not know cost that: a user without remapped keys of other
+    screens never pays for it.
+    """
+    wanted = set(ids)
+    for module in ("", *SCREENS):
+        if module:
+            importlib.import_module(f"traindeck.tui.screens.{module}")
+        wanted -= _loaded_ids()
+        if not wanted:
+            break
+    return sorted(wanted)
+
+
+def _loaded_ids() -> set[str]:
+    ids: set[str] = set()
+    classes: list[type[DOMNode]] = [DOMNode]
+    while classes:
+        cls = classes.pop()
+        classes += cls.__subclasses__()
+        if cls.__module__.startswith("traindeck."):
+            bindings = Binding.make_bindings(cls.__dict__.get("BINDINGS", ()))
+            ids.update(binding.id for binding in bindings if binding.id)
+    return ids

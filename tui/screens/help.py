@@ -1,0 +1,70 @@
+"""`?`: every key of the screen below, what it does, and the id settings.toml knows it by."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Footer, Static
+
+from traindeck.tui.keys import Group, groups, key_names
+
+
+class HelpScreen(ModalScreen[None]):
+    """A grouped table of all commands of a screen."""
+
+    CSS_PATH = "help.tcss"
+    BINDING_GROUP_TITLE = "Help"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "leave", "Back", id="help.back"),
+        Binding("up,k", "scroll('up')", "Up", id="help.up", show=False),
+        Binding("down,j", "scroll('down')", "Down", id="help.down", show=False),
+    ]
+
+    def __init__(self, below: Screen[object]) -> None:
+        super().__init__()
+        self._below = below
+
+    def compose(self) -> ComposeResult:
+        found = groups(self._below, self.app._keymap)
+        with VerticalScroll(id="help"):
+            yield Static(
+                Content(
+                    "Every command is also in the palette. To give one another key, name its id "
+                    f"in {self._settings()}:\n\n    [keys]\n"
+                    '    "runs.stop" = "ctrl+s"'
+                ),
+                id="about",
+            )
+            for group in found:
+                yield Static(Content(group.title), classes="title")
+                yield Static(_table(group), classes="table")
+        yield Footer(compact=True)
+
+    def _settings(self) -> str:
+        home = getattr(self.app, "home", None)
+        return str(home.settings) if home is not None else "settings.toml"
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_scroll(self, way: str) -> None:
+        view = self.query_one("#help", VerticalScroll)
+        if way == "up":
+            view.scroll_up(animate=False)
+        else:
+            view.scroll_down(animate=False)
+
+
+def _table(group: Group) -> Content:
+    rows = [(key_names(each), each.help or each.title, each.id) for each in group.commands]
+    keys = max(len(row[0]) for row in rows)
+    lines = [
+        Content.assemble((f"{key:>{keys}}", "bold $primary"), f"  {what}  ", (binding_id, "dim"))
+        for key, what, binding_id in rows
+    ]
+    return Content("\n").join(lines)

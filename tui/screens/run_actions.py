@@ -1,0 +1,317 @@
+"""What can be done to runs from a list of them: stop, kill, again, rename, tag, notes, delete.
+
+Everything that touches files or processes happens on a thread; what cannot be done becomes a
+notification that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from textual import getters
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from traindeck.core.run import LIVE, RunDoc
+from traindeck.core.text import plain
+from traindeck.tui.app import TraindeckApp
+from traindeck.tui.widgets.run_columns import age
+from traindeck.tui.widgets.run_detail import command
+
+_NAMES_SHOWN = 4
+
+
+RUN_BINDINGS: list[BindingType] = [
+    Binding("s", "stop", "Stop", id="runs.stop", tooltip="Ask the run to end in good order"),
+    Binding(
+        "K",
+        "kill",
+        "Kill",
+        id="runs.kill",
+        show=False,
+        tooltip="End the run and all it started at once (asks first)",
+    ),
+    Binding("a", "again", "Again", id="runs.again", tooltip="Launch the same once more, as it was"),
+    Binding("r", "rename", "Rename", id="runs.rename", tooltip="Give the run another name"),
+    Binding("t", "tag", "Tags", id="runs.tag", tooltip="Set tags; added to all when several"),
+    Binding("n", "note", "Notes", id="runs.notes", tooltip="Write notes about the run"),
+    Binding(
+        "d,delete",
+        "delete",
+        "Delete",
+        id="runs.delete",
+        tooltip="Move the run to the trash (asks first)",
+    ),
+    Binding(
+        "u",
+        "restore",
+        "Undelete",
+        id="runs.restore",
+        show=False,
+        tooltip="Bring a run back from the trash, the last deleted first",
+    ),
+    Binding("c", "copy_id", "Copy id", id="runs.copy-id", show=False, tooltip="Copy the id"),
+    Binding(
+        "C",
+        "copy_command",
+        "Copy command",
+        id="runs.copy-command",
+        show=False,
+        tooltip="Copy the command line that the run was started with",
+    ),
+]
+"""The keys of `RunActions`, for the screens that have them."""
+
+
+class RunActions(Screen[None]):
+    """A screen whose `targets` are the runs that the keys of `RUN_BINDINGS` act upon."""
+
+    app = getters.app(TraindeckApp)
+
+    def targets(self) -> list[RunDoc]:
+        """The runs to act upon: those marked, else the one under the cursor."""
+        raise NotImplementedError
+
+    def follow(self, run_id: str) -> None:
+        """Puts the cursor on a run as soon as the list has it."""
+
+    def action_stop(self) -> None:
+        from traindeck.core import control
+
+        docs = self._living("stop")
+        self._each("Not stopped", docs, lambda doc: control.stop(Path(doc["path"])), "stop sent to")
+
+    def action_kill(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import ConfirmDialog
+
+        docs = self._living("kill")
+        if not docs:
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._each(
+                    "Not killed", docs, lambda doc: control.kill(Path(doc["path"])), "killed"
+                )
+
+        detail = "It gets no chance to write a checkpoint. Stop asks it to end in good order."
+        self.app.push_screen(ConfirmDialog(f"Kill {named(docs)}?", detail, "Kill"), answered)
+
+    def action_again(self) -> None:
+        home = self.app.home
+
+        def launch_again(run_id: str) -> RunDoc:
+            from traindeck.core.launch import again, launch
+
+            return launch(home, again(home, run_id, {}))
+
+        for doc in self.targets():
+            self.app.in_background(
+                f"{plain(doc['name'])} was not launched again",
+                partial(launch_again, doc["id"]),
+                self._launched,
+            )
+
+    def _launched(self, doc: RunDoc) -> None:
+        self.follow(doc["id"])
+        self.app.notify(f"{plain(doc['name'])} launched as {doc['id']}", markup=False)
+
+    def action_rename(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import PromptDialog
+
+        doc = self._one("rename")
+        if doc is None:
+            return
+
+        def answered(name: str | None) -> None:
+            if name is not None and name != doc["name"]:
+                self._each(
+                    "Not renamed",
+                    [doc],
+                    lambda doc: control.rename(self.app.home, doc["id"], name),
+                )
+
+        dialog = PromptDialog(
+            f"Another name for {doc['id']}", plain(doc["name"]), "empty: the name it began with"
+        )
+        self.app.push_screen(dialog, answered)
+
+    def action_tag(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import PromptDialog
+
+        docs = self.targets()
+        if not docs:
+            return
+        several = len(docs) > 1
+
+        def answered(text: str | None) -> None:
+            if text is None:
+                return
+            tags = text.replace(",", " ").split()
+            self._each(
+                "Not tagged",
+                docs,
+                lambda doc: control.tag(
+                    self.app.home, doc["id"], [*doc["tags"], *tags] if several else tags
+                ),
+            )
+
+        what = f"Tags to add to {named(docs)}" if several else f"Tags of {named(docs)}"
+        value = "" if several else " ".join(plain(tag) for tag in docs[0]["tags"])
+        self.app.push_screen(PromptDialog(what, value, "words, such as: baseline cnn"), answered)
+
+    def action_note(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import TextDialog
+
+        doc = self._one("write notes about")
+        if doc is None:
+            return
+
+        def answered(text: str | None) -> None:
+            if text is not None and text != doc["notes"]:
+                self._each(
+                    "Notes not kept",
+                    [doc],
+                    lambda doc: control.note(self.app.home, doc["id"], text),
+                )
+
+        self.app.push_screen(TextDialog(f"Notes on {named([doc])}", doc["notes"]), answered)
+
+    def action_delete(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import ConfirmDialog
+
+        docs = self.targets()
+        if not docs:
+            return
+        if any(doc["state"] in LIVE for doc in docs):
+            self.app.tell_problem("A run that goes on cannot be deleted: stop it first")
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._each(
+                    "Not deleted",
+                    docs,
+                    lambda doc: control.trash(self.app.home, doc["id"]),
+                    "moved to the trash:",
+                )
+
+        detail = f"Moved to {self.app.home.trash}; Undelete brings it back."
+        self.app.push_screen(ConfirmDialog(f"Delete {named(docs)}?", detail, "Delete"), answered)
+
+    def action_restore(self) -> None:
+        self.app.in_background(
+            "The trash cannot be read", lambda: _trash(self.app), self._choose_restored
+        )
+
+    def _choose_restored(self, choices: list[tuple[str, str]]) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import ChoiceDialog
+
+        if not choices:
+            self.app.notify("The trash is empty")
+            return
+
+        def answered(run_id: str | None) -> None:
+            if run_id is not None:
+                self.follow(run_id)
+                self.app.in_background(
+                    "Not restored",
+                    lambda: control.restore(self.app.home, run_id),
+                    lambda _: self.app.notify(f"{run_id} is back"),
+                )
+
+        self.app.push_screen(ChoiceDialog("Which run is to come back?", choices), answered)
+
+    def action_copy_id(self) -> None:
+        docs = self.targets()
+        if docs:
+            ids = [doc["id"] for doc in docs]
+            self.app.copy("\n".join(ids), f"id {ids[0]}" if len(ids) == 1 else f"{len(ids)} ids")
+
+    def action_copy_command(self) -> None:
+        docs = self.targets()
+        if docs:
+            self.app.copy("\n".join(command(doc) for doc in docs), "command")
+
+    def _one(self, to_do: str) -> RunDoc | None:
+        docs = self.targets()
+        if len(docs) > 1:
+            self.app.tell_problem(f"One run at a time: unmark all but the one to {to_do}")
+            return None
+        return docs[0] if docs else None
+
+    def _living(self, to_do: str) -> list[RunDoc]:
+        docs = self.targets()
+        living = [doc for doc in docs if doc["state"] in LIVE]
+        if docs and not living:
+            state = docs[0]["state"].replace("_", " ")
+            self.app.tell_problem(
+                f"Nothing to {to_do}: {named(docs)} {'is' if len(docs) == 1 else 'are'} "
+                f"{state if len(docs) == 1 else 'over'}"
+            )
+        return living
+
+    def _each(
+        self,
+        trouble: str,
+        docs: Sequence[RunDoc],
+        action: Callable[[RunDoc], object],
+        done: str = "",
+    ) -> None:
+        """Does something to each run on a thread; tells what could not be done."""
+        from traindeck.core.control import ControlError
+
+        if not docs:
+            return
+
+        def work() -> list[tuple[RunDoc, ControlError]]:
+            failed = []
+            for doc in docs:
+                try:
+                    action(doc)
+                except ControlError as error:
+                    failed.append((doc, error))
+            return failed
+
+        def told(failed: list[tuple[RunDoc, ControlError]]) -> None:
+            for _, error in failed[:_NAMES_SHOWN]:
+                self.app.tell_error(trouble, error)
+            lost = {doc["id"] for doc, _ in failed}
+            fine = [doc for doc in docs if doc["id"] not in lost]
+            if done and fine:
+                self.app.notify(f"{done} {named(fine)}", markup=False)
+
+        self.app.in_background(trouble, work, told)
+
+
+def named(docs: Sequence[RunDoc]) -> str:
+    """The runs by name, as in `mnist, digits and 3 more`."""
+    names = [plain(doc["name"]) for doc in docs[:_NAMES_SHOWN]]
+    more = len(docs) - len(names)
+    if more:
+        return f"{', '.join(names)} and {more} more"
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _trash(app: TraindeckApp) -> list[tuple[str, str]]:
+    """What is in the trash, the last deleted first: id and a line about it."""
+    from traindeck.core import control
+    from traindeck.core.run import RunFolder
+
+    found = []
+    for run_id in control.trashed(app.home):
+        folder = app.home.trash / run_id
+        doc = RunFolder(folder).doc(metrics=False)
+        if doc is not None:
+            made = age(app.clock() - doc["created"])
+            line = f"{run_id}  {plain(doc['name'])}  {doc['state']}, made {made} ago"
+            found.append((folder.stat().st_ctime, run_id, line))
+    return [(run_id, line) for _, run_id, line in sorted(found, reverse=True)]

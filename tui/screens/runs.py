@@ -1,0 +1,311 @@
+"""The runs: every one of them live, sorted, filtered, marked and acted upon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import getters, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Input, Static
+
+from traindeck.core.query import Query, QueryError, parse
+from traindeck.core.run import RunDoc
+from traindeck.tui.feed import Snapshot
+from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
+from traindeck.tui.widgets.run_columns import COLUMNS, Column, ordered
+from traindeck.tui.widgets.run_detail import RunDetail
+from traindeck.tui.widgets.run_table import RunTable
+from traindeck.tui.widgets.top_bar import TopBar
+
+FILTER_SLICE = 0.008
+"""Seconds of filtering between two looks at the keyboard."""
+
+
+class RunsScreen(RunActions):
+    """The list of runs, the filter above it and the run under the cursor beside or below it."""
+
+    CSS_PATH = "runs.tcss"
+    AUTO_FOCUS = "RunTable"
+    BINDING_GROUP_TITLE = "Runs"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "enter",
+            "open",
+            "Open",
+            id="runs.open",
+            tooltip="Watch the run; marked ones are laid over each other",
+        ),
+        Binding("space", "mark", "Mark", id="runs.mark", tooltip="Mark or unmark the run"),
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            id="runs.filter",
+            tooltip="Filter by words, or by state:running recipe:torch* accuracy>0.98",
+        ),
+        *RUN_BINDINGS,
+        Binding(
+            "ctrl+a",
+            "mark_all",
+            "Mark all",
+            id="runs.mark-all",
+            show=False,
+            tooltip="Mark all that are shown, or unmark all",
+        ),
+        Binding("o", "sort_next", "Sort", id="runs.sort", tooltip="Sort by the next column"),
+        Binding(
+            "O",
+            "sort_reverse",
+            "Reverse",
+            id="runs.reverse",
+            show=False,
+            tooltip="Sort the other way round",
+        ),
+        Binding(
+            "escape",
+            "step_out",
+            "Back",
+            id="runs.back",
+            show=False,
+            tooltip="Clear the filter, then the marks",
+        ),
+    ]
+
+    table = getters.query_one(RunTable)
+    detail = getters.query_one(RunDetail)
+    filter = getters.query_one("#filter", Input)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._snapshot: Snapshot | None = None
+        self._behind = False
+        self._query: Query | None = None
+        self._verdicts: dict[str, tuple[RunDoc, bool]] = {}
+        self._sort: tuple[Column, bool] | None = None
+        self._wanted: str | None = None
+
+    def compose(self) -> ComposeResult:
+        yield TopBar("runs")
+        with Horizontal(id="filter-bar"):
+            yield Static("filter", id="filter-label")
+            yield Input(
+                placeholder="words, or: state:running recipe:torch* accuracy>0.98",
+                id="filter",
+                compact=True,
+            )
+            yield Static("", id="filter-note")
+        yield Static("", id="empty")
+        with Horizontal(id="body"):
+            yield RunTable(self.app.clock)
+            yield RunDetail(self.app.clock)
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        self._show_emptiness()
+        self.watch(self.app, "snapshot", self._take)
+        self.set_interval(1.0, self._tick)
+
+    # What is shown
+
+    def _take(self, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            return
+        self._snapshot = snapshot
+        if self._seen_by_anyone():
+            self._refresh_rows()
+        else:
+            self._behind = True
+
+    def on_screen_resume(self) -> None:
+        if self._behind:
+            self._refresh_rows()
+
+    def _seen_by_anyone(self) -> bool:
+        """Whether nothing but dialogs lies over this screen."""
+        if self.app.current_mode != "runs":
+            return False
+        stack = self.app.screen_stack
+        above = stack[stack.index(self) + 1 :] if self in stack else []
+        return all(isinstance(screen, ModalScreen) for screen in above)
+
+    def _tick(self) -> None:
+        if self._seen_by_anyone():
+            self.table.tick()
+
+    def _refresh_rows(self) -> None:
+        """Filters and sorts the newest snapshot into the table."""
+        snapshot = self._snapshot
+        self._behind = False
+        if snapshot is None:
+            return
+        gone = self.table.marked - snapshot.by_id.keys()
+        if gone:
+            self.table.mark(self.table.marked - gone)
+        if self._query is None:
+            self.workers.cancel_group(self, "filter")
+            self._show(snapshot.runs)
+        else:
+            self._filter_rows(snapshot, self._query)
+
+    @work(exclusive=True, group="filter")
+    async def _filter_rows(self, snapshot: Snapshot, query: Query) -> None:
+        """Asks the query about each run that changed, in slices: keys never wait for it."""
+        known, verdicts = self._verdicts, {}
+        docs = []
+        pause_at = time.perf_counter() + FILTER_SLICE
+        for count, doc in enumerate(snapshot.runs):
+            run_id = doc["id"]
+            verdict = known.get(run_id)
+            if verdict is None or verdict[0] is not doc:
+                verdict = (doc, query.matches(doc))
+            verdicts[run_id] = verdict
+            if verdict[1]:
+                docs.append(doc)
+            if count % 32 == 0 and time.perf_counter() > pause_at:
+                await asyncio.sleep(0)
+                pause_at = time.perf_counter() + FILTER_SLICE
+        self._verdicts = verdicts
+        self._show(docs)
+
+    def _show(self, docs: Sequence[RunDoc]) -> None:
+        column, reverse = self._sort or (None, False)
+        with self.app.batch_update():
+            self.table.show(ordered(docs, column, reverse))
+            if self._wanted is not None and self.table.select(self._wanted):
+                self._wanted = None
+            self._show_emptiness()
+            self._show_count()
+
+    def _show_count(self) -> None:
+        if self._query is not None and self._snapshot is not None:
+            shown, all_runs = len(self.table.docs), len(self._snapshot.runs)
+            self._note(f"{shown:,} of {all_runs:,}")
+
+    def _show_emptiness(self) -> None:
+        empty = self._snapshot is None or not self._snapshot.runs
+        self.query_one("#body").display = not empty
+        text = self.query_one("#empty", Static)
+        text.display = empty
+        if self._snapshot is None:
+            text.update(Content("Reading the runs…"))
+        elif empty:
+            keys = {
+                binding.id: self.app.get_key_display(binding)
+                for _, binding, _, _ in self.active_bindings.values()
+            }
+            text.update(
+                Content.assemble(
+                    ("No runs yet.\n\n", "bold"),
+                    "Press ",
+                    (keys.get("app.recipes", "2"), "bold $primary"),
+                    " to see the recipes, choose one and launch it.\n",
+                    "Or in a shell: ",
+                    ("traindeck run torch-digits", "bold"),
+                )
+            )
+
+    @on(RunTable.Moved)
+    def _moved(self, event: RunTable.Moved) -> None:
+        self.detail.show(event.doc, strip=not self.has_class("wide"))
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(
+            lambda: self.detail.show(self.table.doc, strip=not self.has_class("wide"))
+        )
+
+    # Choosing runs
+
+    def targets(self) -> list[RunDoc]:
+        marked = self.table.marked
+        if marked and self._snapshot is not None:
+            shown = [doc for doc in self.table.docs if doc["id"] in marked]
+            hidden = marked - {doc["id"] for doc in shown}
+            return shown + [self._snapshot.by_id[run_id] for run_id in sorted(hidden)]
+        doc = self.table.doc
+        return [] if doc is None else [doc]
+
+    def follow(self, run_id: str) -> None:
+        self._wanted = run_id
+
+    @on(RunTable.Opened)
+    def action_open(self) -> None:
+        docs = self.targets()
+        if docs:
+            self.app.open_runs([doc["id"] for doc in docs])
+
+    def action_mark(self) -> None:
+        doc = self.table.doc
+        if doc is not None:
+            self.table.mark(self.table.marked ^ {doc["id"]})
+            self.table.action_move(1)
+
+    def action_mark_all(self) -> None:
+        shown = frozenset(doc["id"] for doc in self.table.docs)
+        self.table.mark(frozenset() if self.table.marked >= shown else self.table.marked | shown)
+
+    # Sorting
+
+    def action_sort_next(self) -> None:
+        order: list[Column | None] = [None, *(column for column, _ in self.table.columns)]
+        at = order.index(self._sort[0]) if self._sort and self._sort[0] in order else 0
+        self._sort_by(order[(at + 1) % len(order)], False)
+
+    def action_sort_reverse(self) -> None:
+        column, reverse = self._sort or (COLUMNS[-1], False)
+        self._sort_by(column, not reverse)
+
+    @on(RunTable.SortAsked)
+    def _header_clicked(self, event: RunTable.SortAsked) -> None:
+        same = self._sort is not None and self._sort[0] is event.column
+        self._sort_by(event.column, not self._sort[1] if same and self._sort else False)
+
+    def _sort_by(self, column: Column | None, reverse: bool) -> None:
+        self._sort = None if column is None else (column, reverse)
+        self.table.sort_arrow(column, reverse)
+        self._refresh_rows()
+
+    # Filtering
+
+    def action_filter(self) -> None:
+        self.query_one("#filter-bar").display = True
+        self.filter.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_typed(self, event: Input.Changed) -> None:
+        """Each key filters anew; what makes no sense says so and leaves the last good filter."""
+        text = event.value.strip()
+        try:
+            query = parse(text) if text else None
+        except QueryError as error:
+            self._note(str(error), wrong=True)
+            return
+        self._query = query
+        self._verdicts = {}
+        self._note("")
+        self._refresh_rows()
+
+    def _note(self, text: str, wrong: bool = False) -> None:
+        note = self.query_one("#filter-note", Static)
+        note.set_class(wrong, "wrong")
+        note.update(Content(text))
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        if not self.filter.value.strip():
+            self.query_one("#filter-bar").display = False
+        self.table.focus()
+
+    def action_step_out(self) -> None:
+        if self.query_one("#filter-bar").display:
+            self.filter.value = ""
+            self.query_one("#filter-bar").display = False
+            self.table.focus()
+        elif self.table.marked:
+            self.table.mark(frozenset())

@@ -1,0 +1,146 @@
+"""What the user may set: `settings.toml`, and what the app remembers by itself: `state.json`.
+
+    theme = "light"          # dark, light, ansi, or the name of any Textual theme
+    refresh = 0.25           # seconds between looks at the runs, 0.1 to 60
+
+    [keys]                   # binding id = key, or several: "s,ctrl+s"; ids are listed by `?`
+    "runs.stop" = "ctrl+s"
+
+Nothing in these files can stop the app: what cannot be used is left out and named in `problems`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
+"""The themes the theme key walks through: our word for each, and Textual's."""
+
+MIN_REFRESH, MAX_REFRESH = 0.1, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The usable part of a settings file; `problems` are sentences for people."""
+
+    theme: str | None = None
+    refresh: float | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def read_settings(path: Path) -> Settings:
+    """Reads a settings file; a missing one is the same as an empty one. Never raises."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        return Settings(problems=(f"{path.name} cannot be read: {error}",))
+    import tomllib  # only for those who have such a file: start-up is counted in milliseconds
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return Settings(problems=(f"{path.name} is not valid TOML: {error}",))
+    return _checked(table, path.name)
+
+
+def _checked(table: Mapping[str, object], file: str) -> Settings:
+    problems: list[str] = []
+    theme: str | None = None
+    refresh: float | None = None
+    keys: dict[str, str] = {}
+    for name, value in table.items():
+        if name == "theme":
+            if isinstance(value, str):
+                theme = THEMES.get(value, value)
+            else:
+                problems.append(f"{file}: theme must be a name in quotes, not {value!r}")
+        elif name == "refresh":
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                problems.append(f"{file}: refresh must be a number of seconds, not {value!r}")
+            elif not MIN_REFRESH <= value <= MAX_REFRESH:
+                problems.append(
+                    f"{file}: refresh must lie from {MIN_REFRESH} to {MAX_REFRESH:g} seconds, "
+                    f"not {value!r}"
+                )
+            else:
+                refresh = float(value)
+        elif name == "keys":
+            if isinstance(value, dict):
+                found, wrong = _checked_keys(value, file)
+                keys.update(found)
+                problems += wrong
+            else:
+                problems.append(f"{file}: keys must be a table: write [keys] on a line of its own")
+        else:
+            problems.append(f"{file}: there is no setting {name!r}: only theme, refresh and [keys]")
+    return Settings(theme, refresh, keys, tuple(problems))
+
+
+def _checked_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str], list[str]]:
+    keys: dict[str, str] = {}
+    problems: list[str] = []
+    for binding, value in _flat(table):
+        if not isinstance(value, str):
+            problems.append(f"{file}: keys: {binding} must be a key in quotes, not {value!r}")
+            continue
+        wanted = [key.strip() for key in value.split(",")] if value != "," else ["comma"]
+        wrong = [key for key in wanted if not is_key(key)]
+        if wrong:
+            problems.append(f"{file}: keys: {binding}: {wrong[0]!r} is not a key I know")
+        else:
+            keys[binding] = ",".join(wanted)
+    return keys, problems
+
+
+def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    """`runs.stop = "s"` without quotes is a table in TOML: meant all the same."""
+    found: list[tuple[str, object]] = []
+    for name, value in table.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            found.append((prefix + name, value))
+    return found
+
+
+_MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
+
+
+def is_key(name: str) -> bool:
+    """Whether a terminal could send this key: `x`, `?`, `f5`, `ctrl+s`, `question_mark`."""
+    from textual.keys import KEY_TO_UNICODE_NAME, Keys
+
+    *modifiers, key = name.split("+") if name != "+" else ["+"]
+    if not set(modifiers) <= _MODIFIERS:
+        return False
+    if len(key) == 1:
+        return key.isprintable()
+    if key in {each.value for each in Keys} or key in KEY_TO_UNICODE_NAME:
+        return True
+    import unicodedata
+
+    with contextlib.suppress(KeyError):
+        unicodedata.lookup(key.replace("_", " "))
+        return True
+    return False
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What was remembered last time; nothing if the file is missing or damaged."""
+    from traindeck.core.files import read_json
+
+    return read_json(path) or {}
+
+
+def write_state(path: Path, **changes: object) -> None:
+    """Remembers `changes` beside what was there. Raises OSError if the home cannot be written."""
+    from traindeck.core.files import write_json
+
+    write_json(path, read_state(path) | changes)

@@ -1,0 +1,293 @@
+"""What the run table can show of a run: for each column its text, its order and its width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from traindeck.core.run import LIVE, RunDoc
+from traindeck.core.text import plain
+
+STATE_SYMBOLS = {
+    "queued": "◌",
+    "starting": "◔",
+    "running": "●",
+    "stopping": "◕",
+    "finished": "✓",
+    "failed": "✗",
+    "stopped": "■",
+    "killed": "✗",
+    "out_of_memory": "✗",
+    "over_budget": "ε",
+    "lost": "?",
+    "unreachable": "?",
+}
+STATE_SHORT = {"out_of_memory": "memory", "over_budget": "budget", "unreachable": "away"}
+"""Words for a narrow column, where the state's own name is too long."""
+
+NONE = "—"
+
+Part = tuple[str, str]
+"""Text and the component class it is painted with; an empty class is the row's own color."""
+
+Key = float | str | None
+"""What a column sorts by; None comes last, whichever way round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Args:
+        id: what a remembered sort order calls it.
+        width: cells it needs to make sense; the text never uses more than it is given.
+        rank: columns of a higher rank are left out first when the table is narrow.
+        grow: its share of the cells that are left over.
+        most: cells it never grows beyond.
+    """
+
+    id: str
+    title: str
+    width: int
+    rank: int
+    parts: Callable[[RunDoc, float, int], Sequence[Part]]
+    key: Callable[[RunDoc], Key]
+    grow: int = 0
+    most: int = 60
+    right: bool = False
+
+
+def duration(seconds: float) -> str:
+    """At most six cells: `7s`, `3m20s`, `2h05m`, `3d04h`, `412d`."""
+    if not math.isfinite(seconds):
+        return NONE
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    days = whole // 86400
+    return f"{days}d{whole % 86400 // 3600:02}h" if days < 100 else f"{days}d"
+
+
+def age(seconds: float) -> str:
+    """How long ago, in one unit: `7s`, `3m`, `2h`, `3d`, `2y`."""
+    whole = max(0, int(seconds)) if math.isfinite(seconds) else 0
+    for unit, size in (("y", 31_556_952), ("d", 86400), ("h", 3600), ("m", 60)):
+        if whole >= size:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
+def number(value: float | None) -> str:
+    """A metric's value in at most nine cells; None stands for one that is not finite."""
+    if value is None or math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+    return f"{value:.2e}"
+
+
+def fraction(doc: RunDoc) -> float | None:
+    """How much of a run is done, from 0 to 1."""
+    progress = doc["progress"]
+    if progress is None or not progress["total"] > 0:
+        return None
+    return min(1.0, max(0.0, progress["done"] / progress["total"]))
+
+
+def headline(doc: RunDoc) -> tuple[str, float | None] | None:
+    """The metric that speaks for the run: name and last value, None where that is not finite."""
+    name = doc["headline"]
+    if name is None or name not in doc["metrics"]:
+        return None
+    return name, doc["metrics"][name]["last"]
+
+
+def epsilon(doc: RunDoc) -> float | None:
+    value = (doc["privacy"] or {}).get("epsilon")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def state_text(state: str, width: int = 80) -> str:
+    """A state's symbol and words, in so many cells if that can be done."""
+    symbol = STATE_SYMBOLS.get(state, "?")
+    words = state.replace("_", " ")
+    if len(words) + 2 > width:
+        words = STATE_SHORT.get(state, words)
+    return f"{symbol} {words}"
+
+
+def _state(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
+    return [(state_text(doc["state"], width), doc["state"].replace("_", "-"))]
+
+
+def _progress(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
+    part = fraction(doc)
+    if part is None:
+        return [(NONE, "dim")]
+    percent = f"{math.floor(part * 100):3}%"
+    cells = width - len(percent) - 1
+    if cells < 3:
+        return [(percent.strip(), "")]
+    full = math.floor(part * cells * 2)
+    bar = "━" * (full // 2) + ("╸" if full % 2 else "")
+    live = doc["state"] in LIVE
+    return [
+        (bar, "bar" if live else "bar-ended"),
+        ("─" * (cells - len(bar)), "bar-rest"),
+        (f" {percent}", "" if live else "dim"),
+    ]
+
+
+def _eta(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
+    progress = doc["progress"]
+    left = progress["eta_seconds"] if progress else None
+    return [(NONE, "dim")] if left is None else [(duration(left), "")]
+
+
+def _metric(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
+    found = headline(doc)
+    if found is None:
+        return [(NONE, "dim")]
+    name, value = found
+    return [(f"{number(value):<6}", ""), (f" {plain(name)}", "dim")]
+
+
+def _epsilon(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
+    value = epsilon(doc)
+    return [(NONE, "dim")] if value is None else [(number(value), "")]
+
+
+def _text(value: str) -> Sequence[Part]:
+    return [(plain(value), "")] if value else [(NONE, "dim")]
+
+
+def _eta_key(doc: RunDoc) -> Key:
+    progress = doc["progress"]
+    return progress["eta_seconds"] if progress else None
+
+
+def _metric_key(doc: RunDoc) -> Key:
+    found = headline(doc)
+    return found[1] if found else None
+
+
+_STATE_ORDER = {state: float(place) for place, state in enumerate(STATE_SYMBOLS)}
+
+COLUMNS: tuple[Column, ...] = (
+    Column(
+        "state",
+        "State",
+        11,
+        0,
+        _state,
+        lambda doc: _STATE_ORDER.get(doc["state"], 99.0),
+    ),
+    Column(
+        "name",
+        "Name",
+        14,
+        0,
+        lambda doc, now, width: _text(doc["name"]),
+        lambda doc: doc["name"].casefold(),
+        grow=3,
+        most=40,
+    ),
+    Column(
+        "id",
+        "Id",
+        8,
+        5,
+        lambda doc, now, width: [(doc["id"], "dim")],
+        lambda doc: doc["id"],
+    ),
+    Column(
+        "recipe",
+        "Recipe",
+        12,
+        6,
+        lambda doc, now, width: _text(doc["recipe"] or ""),
+        lambda doc: (doc["recipe"] or "").casefold() or None,
+        grow=1,
+        most=24,
+    ),
+    Column("progress", "Progress", 8, 2, _progress, fraction, grow=1, most=20),
+    Column("eta", "ETA", 6, 3, _eta, _eta_key, right=True),
+    Column("metric", "Metric", 20, 1, _metric, _metric_key, grow=1, most=36),
+    Column("epsilon", "ε", 5, 7, _epsilon, epsilon, right=True),
+    Column(
+        "device",
+        "Device",
+        7,
+        4,
+        lambda doc, now, width: _text(doc["device"]),
+        lambda doc: doc["device"],
+        grow=1,
+        most=14,
+    ),
+    Column(
+        "took",
+        "Took",
+        6,
+        8,
+        lambda doc, now, width: [
+            (NONE, "dim") if doc["seconds"] is None else (duration(doc["seconds"]), "")
+        ],
+        lambda doc: doc["seconds"],
+        right=True,
+    ),
+    Column(
+        "age",
+        "Age",
+        4,
+        1,
+        lambda doc, now, width: [(age(now - doc["created"]), "dim")],
+        lambda doc: -doc["created"],
+        right=True,
+    ),
+)
+
+
+def fit(width: int, columns: Sequence[Column] = COLUMNS) -> list[tuple[Column, int]]:
+    """The columns that fit into so many cells, with the cells each one gets.
+
+    One cell stands between two columns. What is left over goes to those that can use it.
+    """
+    shown = list(columns)
+    while len(shown) > 1 and sum(each.width + 1 for each in shown) - 1 > width:
+        shown.remove(max(shown, key=lambda each: (each.rank, each.width)))
+    widths = {each.id: each.width for each in shown}
+    spare = width - sum(widths.values()) - len(shown) + 1
+    while spare > 0:
+        growing = [each for each in shown if each.grow and widths[each.id] < each.most]
+        if not growing:
+            break
+        share = max(1, spare // sum(each.grow for each in growing))
+        for each in growing:
+            more = min(share * each.grow, each.most - widths[each.id], spare)
+            widths[each.id] += more
+            spare -= more
+    return [(each, max(1, min(widths[each.id], width))) for each in shown]
+
+
+def ordered(
+    docs: Sequence[RunDoc], column: Column | None, reverse: bool = False
+) -> Sequence[RunDoc]:
+    """The runs sorted by a column; without one as they come, newest first.
+
+    Runs that have nothing in the column are last either way; equal ones keep their order.
+    """
+    if column is None:
+        return docs[::-1] if reverse else docs
+    keyed: list[tuple[Any, RunDoc]] = [(column.key(doc), doc) for doc in docs]
+    known = [pair for pair in keyed if pair[0] is not None]
+    known.sort(key=itemgetter(0), reverse=reverse)
+    return [doc for _, doc in known] + [doc for key, doc in keyed if key is None]

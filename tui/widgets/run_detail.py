@@ -1,0 +1,149 @@
+"""What there is to know of the run under the cursor, in a panel or in a strip of two lines."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from datetime import datetime
+
+from textual.content import Content
+from textual.widgets import Static
+
+from traindeck.core.run import RunDoc
+from traindeck.core.text import plain
+from traindeck.tui.widgets.run_columns import age, duration, number, state_text
+
+_STATE_COLORS = {
+    "running": "$text-primary",
+    "starting": "$text-primary",
+    "finished": "$text-success",
+    "stopping": "$text-warning",
+    "stopped": "$text-warning",
+    "failed": "$text-error",
+    "killed": "$text-error",
+    "out_of_memory": "$text-error",
+    "over_budget": "$text-error",
+    "lost": "$text-error",
+}
+_MOST_METRICS = 12
+
+
+class RunDetail(Static):
+    """The panel of wide screens and the strip of narrow ones, the most telling facts first."""
+
+    DEFAULT_CSS = """
+    RunDetail { padding: 0 1; background: $surface; color: $foreground; }
+    RunDetail:ansi { background: ansi_default; color: ansi_default; }
+    """
+
+    def __init__(self, clock: Callable[[], float], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._clock = clock
+        self._doc: RunDoc | None = None
+        self._as_strip = False
+
+    def show(self, doc: RunDoc | None, strip: bool) -> None:
+        """Shows a run; `strip` says that there is room for two lines only."""
+        self._doc, self._as_strip = doc, strip
+        if doc is None:
+            self.update(Content(""))
+        elif strip:
+            self.update(_strip(doc))
+        else:
+            self.update(_panel(doc, self._clock()))
+
+
+def _state(doc: RunDoc) -> Content:
+    color = _STATE_COLORS.get(doc["state"], "")
+    return Content.assemble((state_text(doc["state"]), f"bold {color}"))
+
+
+def reason(doc: RunDoc) -> str:
+    """Why the run is in its state, and in the queue."""
+    parts = [doc["reason"]]
+    queue = doc["queue"]
+    if queue is not None:
+        parts.insert(0, f"place {queue['place']} in the queue")
+        if queue["reason"] != doc["reason"]:
+            parts.append(queue["reason"])
+    return plain(": ".join(part for part in parts if part))
+
+
+def _strip(doc: RunDoc) -> Content:
+    why = reason(doc)
+    first = Content.assemble(
+        _state(doc), "  ", (plain(doc["name"]), "bold"), f"  {why}" if why else ""
+    )
+    params = "  ".join(f"{plain(name)}={plain(str(value))}" for name, value in _params(doc))
+    tags = " ".join(f"#{plain(tag)}" for tag in doc["tags"])
+    second = "  ".join(part for part in (tags, params or command(doc)) if part)
+    return Content("\n").join([first, Content.assemble((second, "dim"))])
+
+
+def _panel(doc: RunDoc, now: float) -> Content:
+    lines: list[Content] = [Content.assemble((plain(doc["name"]), "bold")), _state(doc)]
+    why = reason(doc)
+    if why:
+        lines.append(Content(why))
+    if doc["tags"]:
+        lines.append(Content(" ".join(f"#{plain(tag)}" for tag in doc["tags"])))
+    if doc["notes"]:
+        lines += [Content(""), Content(plain(doc["notes"]))]
+    lines += _block(
+        "Run",
+        [
+            ("id", doc["id"]),
+            ("recipe", plain(doc["recipe"] or "none: a command")),
+            ("device", plain(doc["device"])),
+            ("asked for", plain(doc["on"])) if doc["on"] != doc["device"] else ("", ""),
+            ("made", f"{_when(doc['created'])}, {age(now - doc['created'])} ago"),
+            ("took", duration(doc["seconds"]) if doc["seconds"] is not None else ""),
+            ("exit code", "" if doc["exit_code"] is None else str(doc["exit_code"])),
+            ("epsilon", _privacy(doc)),
+        ],
+    )
+    metrics = list(doc["metrics"].items())
+    lines += _block(
+        "Metrics",
+        [(plain(name), number(each["last"])) for name, each in metrics[:_MOST_METRICS]],
+    )
+    if len(metrics) > _MOST_METRICS:
+        lines.append(Content.assemble((f"and {len(metrics) - _MOST_METRICS} more", "dim")))
+    lines += _block(
+        "Parameters", [(plain(name), plain(str(value))) for name, value in _params(doc)]
+    )
+    lines += [Content(""), Content.assemble(("Command", "bold dim")), Content(command(doc))]
+    return Content("\n").join(lines)
+
+
+def _block(title: str, facts: list[tuple[str, str]]) -> list[Content]:
+    known = [(name, value) for name, value in facts if value]
+    if not known:
+        return []
+    width = min(18, max(len(name) for name, _ in known))
+    lines = [Content(""), Content.assemble((title, "bold dim"))]
+    for name, value in known:
+        lines.append(Content.assemble((f"{name:<{width}}", "dim"), f"  {value}"))
+    return lines
+
+
+def command(doc: RunDoc) -> str:
+    """The command line, safe to show; quoted so that it can be pasted into a shell."""
+    return plain(shlex.join(doc["command"]))
+
+
+def _params(doc: RunDoc) -> list[tuple[str, object]]:
+    return [(name, value) for name, value in doc["params"].items() if value is not None]
+
+
+def _privacy(doc: RunDoc) -> str:
+    privacy = doc["privacy"]
+    if not privacy or not isinstance(privacy.get("epsilon"), int | float):
+        return ""
+    delta = privacy.get("delta")
+    at = f" at delta {delta:g}" if isinstance(delta, int | float) else ""
+    return f"{number(privacy['epsilon'])}{at}"
+
+
+def _when(unix: float) -> str:
+    return datetime.fromtimestamp(unix).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,100 @@
+"""The first line of every place: where you are, where you can go, and what is going on."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.content import Content
+from textual.widget import Widget
+
+from traindeck.tui.feed import Snapshot
+
+PLACES = (("runs", "Runs"), ("recipes", "Recipes"), ("devices", "Devices"))
+
+
+class TopBar(Widget):
+    """`traindeck  1 Runs  2 Recipes  3 Devices        3 running · 1 queued · 128 runs  ? help`.
+
+    A click on a place goes there. The keys shown are those in force, remapped or not.
+    """
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    TopBar {
+        dock: top; height: 1; padding: 0 1; pointer: pointer;
+        background: $panel; color: $foreground;
+        &:ansi { background: ansi_default; color: ansi_default; }
+    }
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self._place = place
+        self._snapshot: Snapshot | None = None
+        self._spots: list[tuple[int, int, str]] = []
+
+    def on_mount(self) -> None:
+        if hasattr(self.app, "snapshot"):
+            self.watch(self.app, "snapshot", self._follow)
+
+    def _follow(self, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            return
+        before, self._snapshot = self._snapshot, snapshot
+        if before is None or _counts(before) != _counts(snapshot):
+            self.refresh()
+
+    def render(self) -> Content:
+        width = self.content_size.width
+        left = Content.assemble(("traindeck", "bold $primary"))
+        self._spots = []
+        for place, title in PLACES:
+            left = left.append("  ")
+            start = left.cell_length
+            key = self._key(f"app.{place}")
+            here = place == self._place
+            left = Content.assemble(
+                left,
+                (f"{key} " if key else "", "dim"),
+                (title, "bold underline" if here else ""),
+            )
+            self._spots.append((start, left.cell_length, f"app.place('{place}')"))
+        help_key = self._key("app.help")
+        hint = f"{help_key} help" if help_key else ""
+        counts = self._counted()
+        room = width - left.cell_length - 2
+        right = f"{counts}   {hint}" if len(counts) + len(hint) + 3 <= room else hint
+        if len(right) > room:
+            return left
+        start = width - len(right)
+        self._spots.append((width - len(hint), width, "app.help"))
+        return Content.assemble(left, " " * (start - left.cell_length), (right, "dim"))
+
+    def _counted(self) -> str:
+        if self._snapshot is None:
+            return ""
+        runs, live, queued = _counts(self._snapshot)
+        parts = [f"{live - queued} live"] if live - queued else []
+        parts += [f"{queued} queued"] if queued else []
+        parts.append(f"{runs:,} run{'' if runs == 1 else 's'}")
+        return " · ".join(parts)
+
+    def _key(self, binding_id: str) -> str:
+        from textual.binding import Binding
+
+        app = self.app
+        if binding_id in app._keymap:
+            key = app._keymap[binding_id].split(",")[0]
+            return app.get_key_display(Binding(key, ""))
+        for key, binding in app._bindings:
+            if binding.id == binding_id:
+                return app.get_key_display(Binding(key, ""))
+        return ""
+
+    async def on_click(self, event: events.Click) -> None:
+        for start, end, action in self._spots:
+            if start <= event.x - self.styles.padding.left < end:
+                await self.app.run_action(action)
+
+
+def _counts(snapshot: Snapshot) -> tuple[int, int, int]:
+    return len(snapshot.runs), snapshot.live, snapshot.queued
