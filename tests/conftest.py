@@ -1,0 +1,95 @@
+"""A home of its own for each test, and the real `traindeck` command to drive it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from traindeck.core.home import Home
+from traindeck.core.procident import Identity
+from traindeck.core.run import ENDED, RunDoc, RunFolder, identity
+
+COMMAND = Path(sys.executable).parent / "traindeck"
+PATIENCE = 60.0  # how long anything may take on a busy machine before a test gives up
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """An empty home; runs that a test leaves behind are ended with it."""
+    made = Home(tmp_path / "home")
+    made.make()
+    monkeypatch.setenv("TRAINDECK_HOME", str(made.root))
+    monkeypatch.delenv("TRAINDECK_RUN_FOLDER", raising=False)
+    yield made
+    for folder in made.runs.iterdir():
+        _end(RunFolder(folder))
+
+
+def _end(run: RunFolder) -> None:
+    spec = run.spec()
+    if spec is None or run.state()[0] in ENDED:
+        return
+    for who, number in (("supervisor", signal.SIGUSR1), ("child", signal.SIGKILL)):
+        process = identity(spec, who)
+        if process and process.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+    for who in ("supervisor", "keeper"):
+        process = identity(spec, who)
+        deadline = time.monotonic() + 10
+        while process and process.alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def traindeck(home: Home) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command; `code` is the exit code it must end with."""
+
+    def run(*words: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE * 4, **options
+        )
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+def until(condition: Callable[[], Any], what: str = "what was waited for") -> Any:
+    """Ask until the answer is true, and return it."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come within {PATIENCE:.0f} s")
+
+
+def wait_for_state(run: RunFolder, *states: str) -> RunDoc:
+    """Wait until the run is in one of the states (default: any in which it has ended)."""
+    wanted = states or ENDED
+    until(lambda: run.state()[0] in wanted, f"state {wanted}, not {run.state()},")
+    doc = run.doc()
+    assert doc is not None
+    return doc
+
+
+def process_of(run: RunFolder, who: str) -> Identity:
+    """The run's `supervisor`, `keeper` or `child`, once it is recorded."""
+
+    def look() -> Identity | None:
+        return identity(run.spec() or {}, who)
+
+    found: Identity = until(look, who)
+    return found
