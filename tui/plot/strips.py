@@ -1,0 +1,86 @@
+"""Frames and words to Textual's strips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from traindeck.tui.plot import raster
+
+Words = list[tuple[str, int]]  # text and its style number
+
+
+def frame_strips(frame: raster.Frame, palette: Mapping[int, Style]) -> list[Strip]:
+    """One strip a row, as wide as the frame."""
+    cells, styles = frame.cells, frame.styles
+    height, width = cells.shape
+    # A blank cell shows no color: let it continue its neighbor's style, for fewer segments.
+    vacant = (cells == ord(" ")) & (styles == raster.PLAIN)
+    source = np.maximum.accumulate(np.where(vacant, 0, np.arange(width)), axis=1)
+    filled = np.take_along_axis(styles, source, axis=1)
+    styles = np.where(filled >= raster.HIGHLIGHT, styles, filled)
+    changes = styles[:, 1:] != styles[:, :-1]
+    strips = []
+    for row in range(height):
+        text = cells[row].astype("<u4").tobytes().decode("utf-32-le")
+        cuts = (changes[row].nonzero()[0] + 1).tolist()
+        numbers = styles[row, [0, *cuts]].tolist()
+        start = 0
+        segments = []
+        for stop, number in zip([*cuts, width], numbers, strict=True):
+            segments.append(Segment(text[start:stop], palette[number]))
+            start = stop
+        strips.append(Strip(segments, width))
+    return strips
+
+
+def words_strip(
+    left: Words, right: Words, width: int, palette: Mapping[int, Style], fill: str = " "
+) -> Strip:
+    """One row: `left`, then `right` at the other end; what does not fit of `left` is cut.
+
+    `fill` is drawn between the two as a rule in the axis' style.
+    """
+    if words_width(right) > width // 2:
+        right = cut_words(right, width // 2)
+    right_width = words_width(right)
+    left = cut_words(left, width - right_width - bool(right_width))
+    gap = width - right_width - words_width(left)
+    middle = [(fill * gap, raster.AXIS)] if gap else []
+    segments = [Segment(text, palette[style]) for text, style in [*left, *middle, *right] if text]
+    return Strip(segments, width)
+
+
+def words_width(words: Words) -> int:
+    """Cells that the words take."""
+    return sum(cell_len(text) for text, _ in words)
+
+
+def cut_words(words: Words, width: int) -> Words:
+    """The words in at most `width` cells, ended by an ellipsis if something had to go."""
+    if words_width(words) <= width:
+        return words
+    out: Words = []
+    room = max(width - 1, 0)
+    for text, style in words:
+        fitting = cell_cut(text, room)
+        out.append((fitting, style))
+        room -= cell_len(fitting)
+        if fitting != text:
+            break
+    if width > 0:
+        text, style = out[-1]
+        out[-1] = (text + "…", style)
+    return out
+
+
+def cell_cut(text: str, width: int) -> str:
+    """The start of `text` that takes at most `width` cells (some characters take two)."""
+    while cell_len(text) > width:
+        text = text[: max(min(len(text) - 1, width), 0)]
+    return text
