@@ -1,0 +1,287 @@
+"""The lines of the devices panel, as content for a given width. Pure: no widget, no file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from textual.content import Content
+
+from traindeck.core.devices.model import Accelerator, AcceleratorUse
+from traindeck.core.run import RunDoc
+from traindeck.core.text import plain
+from traindeck.tui.device_history import DeviceHistory
+from traindeck.tui.figures import BLOCKS, size, sparkline
+from traindeck.tui.machine import Machine
+
+DETAILED_CORES = 8
+"""Up to so many cores each has a line of its own."""
+_MOST_BARS = 64
+"""Beyond so many cores a bar for each is more than anyone reads: one block each then."""
+
+_TAKEN = "$text-success"
+Names = Mapping[str, str]
+"""Run names by id."""
+
+
+def bar(percent: float | None, cells: int) -> Content:
+    """A load of 0 to 100 as a line; dashes where it is not known."""
+    if percent is None:
+        return Content.styled("╌" * cells, "$foreground 30%")
+    full = round(min(100.0, max(0.0, percent)) / 100 * cells * 2)
+    line = "━" * (full // 2) + "╸" * (full % 2)
+    style = "$error" if percent > 97 else "$warning" if percent > 85 else "$primary"
+    return Content.assemble((line, style), ("─" * (cells - len(line)), "$foreground 30%"))
+
+
+def curve(loads: Sequence[float | None], cells: int) -> Content:
+    """The course of a load, newest at the right."""
+    known = [math.nan if load is None else load for load in loads]
+    return Content.styled(sparkline(known, cells, 100.0), "$text-primary")
+
+
+def percent(value: float | None) -> str:
+    return "   –" if value is None else f"{value:3.0f}%"
+
+
+def who(run_id: str | None, names: Names) -> Content:
+    """The run that holds something."""
+    if not run_id:
+        return Content("")
+    return Content.assemble((f"● {plain(names.get(run_id, ''))} ", _TAKEN), (run_id, "dim"))
+
+
+def machine(state: Machine, width: int) -> Content:
+    """The processor's name, its load and the memory."""
+    cpu, now = state.inventory.cpu, state.now.cpu
+    cores = f"{cpu.logical_cores} cores" if cpu.logical_cores != 1 else "1 core"
+    facts = [plain(cpu.model), cores, cpu.architecture]
+    if cpu.physical_cores and cpu.physical_cores != cpu.logical_cores:
+        facts[1] += f" on {cpu.physical_cores} physical"
+    if len(cpu.usable_cores) != cpu.logical_cores:
+        facts.append(f"{len(cpu.usable_cores)} usable here")
+    if cpu.quota_cores is not None:
+        facts.append(f"limited to {cpu.quota_cores:g} cores' worth of time")
+    load = "  ".join(f"{value:.2f}" for value in now.load_average)
+    used = now.memory_total_bytes - now.memory_available_bytes
+    share = 100 * used / max(1, now.memory_total_bytes)
+    cells = _bar_cells(width)
+    room = min(width - cells - 16, 60)
+    lines = [
+        Content.assemble((facts[0], "bold"), ("  " + " · ".join(facts[1:]), "dim")),
+        Content.assemble(
+            ("cpu     ", "dim"),
+            bar(now.percent, cells),
+            f" {percent(now.percent)}  ",
+            curve(state.loads.get("cpu", ()), min(room, 30)),
+            ("  load " + load, "dim") if room > 60 - 10 or width >= 76 else "",
+        ),
+        Content.assemble(
+            ("memory  ", "dim"),
+            bar(share, cells),
+            f" {percent(share)}  ",
+            f"{size(used)} of {size(now.memory_total_bytes)}",
+        ),
+    ]
+    return Content("\n").join(lines)
+
+
+def cores(state: Machine, names: Names, width: int) -> Content:
+    """Each core's load, in as much detail as the width and their number allow."""
+    loads = state.now.cpu.core_percent
+    if len(loads) <= DETAILED_CORES:
+        return Content("\n").join(_core_lines(state, names, width))
+    if len(loads) <= _MOST_BARS:
+        return _core_grid(state, width)
+    return _core_blocks(state, width)
+
+
+def _core_lines(state: Machine, names: Names, width: int) -> Iterator[Content]:
+    cells = _bar_cells(width)
+    for core, load in state.now.cpu.core_percent:
+        yield Content.assemble(
+            (f"core {core:<3}", "dim"),
+            bar(load, cells),
+            f" {percent(load)}  ",
+            curve(state.loads.get(f"cpu-{core}", ()), min(30, max(0, width - cells - 16))),
+            "  ",
+            who(state.taken.get(f"cpu-{core}"), names),
+        )
+
+
+def _core_grid(state: Machine, width: int) -> Content:
+    columns = max(1, width // 24)
+    cells = max(4, width // columns - 13)
+    parts = []
+    for core, load in state.now.cpu.core_percent:
+        held = "●" if f"cpu-{core}" in state.taken else " "
+        parts.append(
+            Content.assemble(
+                (f"{core:>3} ", "dim"), bar(load, cells), f" {percent(load)}", (held, _TAKEN), "  "
+            )
+        )
+    return _table(parts, columns)
+
+
+def _core_blocks(state: Machine, width: int) -> Content:
+    """One block a core; those that a run holds are of another color."""
+    columns = max(16, (width - 6) // 16 * 16)
+    loads = state.now.cpu.core_percent
+    lines = []
+    for start in range(0, len(loads), columns):
+        line = [(f"{loads[start][0]:>4}  ", "dim")]
+        for core, load in loads[start : start + columns]:
+            block = BLOCKS[min(7, int(load / 100 * 7.999))]
+            line.append((block, _TAKEN if f"cpu-{core}" in state.taken else "$primary"))
+        lines.append(Content.assemble(*line))
+    return Content("\n").join(lines)
+
+
+def _table(parts: Sequence[Content], columns: int) -> Content:
+    """Cells in reading order down the columns, as cores are numbered."""
+    rows = math.ceil(len(parts) / columns)
+    return Content("\n").join(Content("").join(parts[row::rows]) for row in range(rows))
+
+
+def accelerators(state: Machine, names: Names, width: int) -> Content:
+    """Each GPU, MIG slice or TPU: two lines where it is narrow."""
+    uses = {use.uuid: use for use in state.now.accelerators}
+    lines: list[Content] = []
+    for device in state.inventory.accelerators:
+        lines += _accelerator(device, uses.get(device.uuid), state, names, width)
+    return Content("\n").join(lines)
+
+
+def _accelerator(
+    device: Accelerator, use: AcceleratorUse | None, state: Machine, names: Names, width: int
+) -> Iterator[Content]:
+    memory = "" if device.memory_total_bytes is None else f"  {size(device.memory_total_bytes)}"
+    split = "  split into slices" if device.split else ""
+    yield Content.assemble(
+        ("  " if device.slice is not None else "") + f"{device.label:<7} ",
+        (plain(device.name), "bold"),
+        (memory + split + "  ", "dim"),
+        who(state.taken.get(device.slot), names),
+    )
+    if use is None:
+        yield Content.styled("        does not answer", "$text-warning")
+        return
+    facts = [
+        None if use.memory_used_bytes is None else f"{size(use.memory_used_bytes)} in use",
+        None if use.power_watts is None else f"{use.power_watts:.0f} W",
+        None if use.temperature_celsius is None else f"{use.temperature_celsius:.0f} °C",
+    ]
+    if use.power_watts is not None and use.power_limit_watts:
+        facts[1] = f"{use.power_watts:.0f} of {use.power_limit_watts:.0f} W"
+    if use.memory_used_bytes is not None and use.memory_total_bytes:
+        facts[0] = f"{size(use.memory_used_bytes)} of {size(use.memory_total_bytes)}"
+    told = "  ".join(fact for fact in facts if fact)
+    cells = _bar_cells(width)
+    room = min(30, max(0, width - cells - 18 - len(told)))
+    yield Content.assemble(
+        "        ",
+        bar(use.utilization_percent, cells),
+        f" {percent(use.utilization_percent)}  ",
+        curve(state.loads.get(use.uuid, ()), room),
+        "  " if room else "",
+        told,
+    )
+
+
+def _bar_cells(width: int) -> int:
+    return max(8, min(40, width // 4))
+
+
+RUN_COLUMNS = (
+    ("run", 24),
+    ("device", 9),
+    ("CPU", 6),
+    ("memory", 12),
+    ("threads", 7),
+    ("procs", 5),
+    ("read", 9),
+    ("write", 9),
+)
+"""Title and cells of each column of a run's line; the last give way where it is narrow."""
+
+
+def run_heading(width: int) -> Content:
+    cells = [
+        title.ljust(room) if title in ("run", "device") else title.rjust(room)
+        for title, room in _shown_columns(width)
+    ]
+    return Content.styled(" ".join(cells), "dim")
+
+
+def run_line(run: RunDoc, history: DeviceHistory | None, width: int) -> Content:
+    """What one run's process tree uses."""
+    values = run_figures(run, history)
+    columns = _shown_columns(width)
+    parts: list[Content] = []
+    for (title, room), value in zip(columns, values, strict=False):
+        cell = Content(value).truncate(room, ellipsis=True)
+        missing = " " * (room - cell.cell_length)
+        parts.append(cell + missing if title in ("run", "device") else Content(missing) + cell)
+    line = Content(" ").join(parts)
+    used = sum(room + 1 for _, room in columns)
+    if history and "cpu_percent" in history.measures and width - used >= 8:
+        cpu = history.measures["cpu_percent"]
+        line += Content(" ")
+        spark = sparkline(cpu.recent, min(30, width - used - 1), max(100.0, cpu.peak))
+        line += Content.styled(spark, "$text-primary")
+    return line
+
+
+def _shown_columns(width: int) -> list[tuple[str, int]]:
+    shown, used = [], 0
+    for title, room in RUN_COLUMNS:
+        used += room + 1
+        if used > width + 1:
+            break
+        shown.append((title, room))
+    return shown
+
+
+def run_figures(run: RunDoc, history: DeviceHistory | None) -> list[str]:
+    """A run's line, a text for each of `RUN_COLUMNS`; a dash for what was not sampled."""
+    name = f"{run['id']} {plain(run['name'])}"
+    device = plain(run["device"])
+    measures = history.measures if history else {}
+
+    def last(series: str) -> float | None:
+        return measures[series].last if series in measures else None
+
+    def told(value: float | None, shown: str) -> str:
+        return "–" if value is None or not math.isfinite(value) else shown.format(value)
+
+    memory = "–"
+    for kind in ("pss", "rss"):
+        if (value := last(f"memory_{kind}_bytes")) is not None:
+            memory = f"{size(value)} {kind.upper()}"
+    rates = [
+        "–" if (rate := last(f"io_{way}_rate")) is None else f"{size(rate)}/s"
+        for way in ("read", "write")
+    ]
+    return [
+        name,
+        device,
+        told(last("cpu_percent"), "{:.0f}%"),
+        memory,
+        told(last("threads"), "{:.0f}"),
+        told(last("processes"), "{:.0f}"),
+        *rates,
+    ]
+
+
+def queue_line(run: RunDoc, width: int) -> Content:
+    """A run that waits: its place, and what for."""
+    queue = run["queue"]
+    place = f"{queue['place']:>2}" if queue else " –"
+    why = plain(queue["reason"]) if queue else "not yet told"
+    line = Content.assemble(
+        (f"{place}  ", "bold"),
+        f"{run['id']} {plain(run['name'])}",
+        f"  for {plain(run['on'])}",
+        (f"  {why}", "dim"),
+    )
+    return line.truncate(width, ellipsis=True)

@@ -1,0 +1,358 @@
+"""Pick a recipe, set it up, launch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import getters, on
+from textual.actions import SkipAction
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Footer, Static
+
+from traindeck.core.recipe import BrokenRecipe, Recipe
+from traindeck.core.shelf import missing_dependencies, shelf
+from traindeck.tui.app import TraindeckApp
+from traindeck.tui.last_values import Draft, read_drafts, remember
+from traindeck.tui.launching import REFUSALS, Devices, start
+from traindeck.tui.widgets.launch_bar import LaunchBar
+from traindeck.tui.widgets.recipe_about import BrokenAbout
+from traindeck.tui.widgets.recipe_form import RecipeForm
+from traindeck.tui.widgets.recipe_list import RecipeList
+from traindeck.tui.widgets.top_bar import TopBar
+
+if TYPE_CHECKING:
+    from traindeck.core.run import RunDoc
+
+_SETTLE = 0.06
+"""Seconds the cursor must rest on a recipe before its form is built: an arrow key held down should
+not build them all."""
+_REMEMBER_AFTER = 0.5
+"""Seconds without an edit before what was typed is written down."""
+_LOOK_EVERY = 2.0
+"""Seconds between looks at which devices are free."""
+
+
+class RecipesScreen(Screen[None]):
+    """The recipes on the left, the launch form of one on the right; one at a time when narrow."""
+
+    CSS_PATH = "recipes.tcss"
+    BINDING_GROUP_TITLE = "Recipes"
+    HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (100, "wide"), (150, "broad")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "ctrl+l",
+            "launch",
+            "Launch",
+            id="recipes.launch",
+            tooltip="Start a run with what the form says",
+        ),
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            id="recipes.filter",
+            tooltip="Narrow the list by name, tag, data set, task or framework",
+        ),
+        Binding(
+            "ctrl+y,y",
+            "copy_command",
+            "Copy",
+            id="recipes.copy-command",
+            tooltip="Copy the command that launches the same",
+        ),
+        Binding(
+            "ctrl+r",
+            "reset(False)",
+            "Reset",
+            id="recipes.reset",
+            tooltip="Put the parameter under the cursor back to its default",
+        ),
+        Binding(
+            "ctrl+o",
+            "reset(True)",
+            "Reset all",
+            id="recipes.reset-all",
+            tooltip="Put every parameter back to its default",
+        ),
+        Binding(
+            "r,f5",
+            "refresh",
+            "Reread",
+            id="recipes.refresh",
+            tooltip="Read the recipe folders and the devices again",
+        ),
+        Binding(
+            "escape",
+            "back_to_list",
+            "To the list",
+            id="recipes.back",
+            show=False,
+            tooltip="From the form back to the list of recipes",
+        ),
+    ]
+
+    app = getters.app(TraindeckApp)
+    recipe_list = getters.query_one(RecipeList)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drafts: dict[str, Draft] = {}
+        self._unsaved: set[str] = set()
+        self._wanted: Recipe | BrokenRecipe | None = None
+        self._settle: Timer | None = None
+        self._save_timer: Timer | None = None
+        self._look_timer: Timer | None = None
+        self._devices: Devices | None = None
+        self._read_once = False
+        self._reading = False
+        self._looking = False
+
+    def compose(self) -> ComposeResult:
+        yield TopBar("recipes")
+        with Horizontal(id="recipes"):
+            yield RecipeList(id="recipe-list")
+            yield Vertical(id="recipe-pane")
+        yield Footer(compact=True)
+
+    # Reading recipes and devices
+
+    def on_mount(self) -> None:
+        self._look_timer = self.set_interval(_LOOK_EVERY, self._look_at_devices, pause=True)
+        self.watch(self.app, "app_focus", self._terminal_focused, init=False)
+        self.app.in_background(
+            "What was typed last time cannot be read",
+            lambda: read_drafts(self.app.home),
+            self._drafts_read,
+        )
+        self.recipe_list.options.focus()
+
+    def on_screen_resume(self) -> None:
+        if self._look_timer is not None:
+            self._look_timer.resume()
+        if self._read_once:
+            self.action_refresh()
+
+    def on_screen_suspend(self) -> None:
+        if self._look_timer is not None:
+            self._look_timer.pause()
+
+    def _terminal_focused(self, focused: bool) -> None:
+        if focused and self.is_current:
+            self.action_refresh()
+
+    def _drafts_read(self, drafts: dict[str, Draft]) -> None:
+        self._drafts = drafts | self._drafts
+        self._read_once = True
+        self.action_refresh()
+
+    def action_refresh(self) -> None:
+        self._devices = None
+        self._look_at_devices()
+        if not self._reading:
+            self._reading = True
+            self.app.in_background("The recipes cannot be read", self._read, self._recipes_read)
+
+    def _read(self) -> tuple[list[Recipe], list[BrokenRecipe]]:
+        try:
+            return shelf(self.app.home)
+        finally:
+            self._reading = False
+
+    def _recipes_read(self, found: tuple[list[Recipe], list[BrokenRecipe]]) -> None:
+        recipes, broken = found
+        if (recipes, broken) != (self.recipe_list.recipes, self.recipe_list.broken):
+            self.recipe_list.load(recipes, broken)
+        elif not recipes and not broken:
+            self.recipe_list.load([], [])
+        if (form := self.form) is not None:
+            self._look_for_missing(form)
+
+    def _look_at_devices(self) -> None:
+        """Who holds what; the hardware itself is looked at once, and when asked to reread."""
+        if self._looking:
+            return
+        self._looking = True
+        home, known = self.app.home, self._devices
+
+        def look() -> Devices:
+            try:
+                return Devices.look(home, known)
+            finally:
+                self._looking = False
+
+        self.app.in_background("The devices cannot be read", look, self._devices_read)
+
+    def _devices_read(self, devices: Devices) -> None:
+        self._devices = devices
+        if (form := self.form) is not None:
+            self._show_devices(form)
+
+    def _show_devices(self, form: RecipeForm) -> None:
+        if self._devices is None:
+            return
+        snapshot = self.app.snapshot
+        names = {run["id"]: run["name"] for run in snapshot.runs} if snapshot else {}
+        kinds = form.recipe.devices
+        form.device.show_offers(
+            self._devices.offers(kinds, names), partial(self._devices.explain, kinds=kinds)
+        )
+
+    def _look_for_missing(self, form: RecipeForm) -> None:
+        recipe = form.recipe
+
+        def found(missing: list[str]) -> None:
+            if form.is_attached:
+                form.show_missing(missing)
+
+        self.app.in_background(
+            "What is installed cannot be told", lambda: missing_dependencies(recipe), found
+        )
+
+    # From the list to the form and back
+
+    @property
+    def form(self) -> RecipeForm | None:
+        """The form on show, if a usable recipe is."""
+        return next(iter(self.query(RecipeForm)), None)
+
+    @on(RecipeList.Highlighted)
+    def _highlighted(self, event: RecipeList.Highlighted) -> None:
+        self._wanted = event.recipe
+        if self._settle is not None:
+            self._settle.stop()
+        self._settle = self.set_timer(_SETTLE, self._show_wanted)
+
+    @on(RecipeList.Chosen)
+    async def _chosen(self, event: RecipeList.Chosen) -> None:
+        self._wanted = event.recipe
+        await self._show_wanted()
+        self.add_class("-form")
+        if self.form is not None:
+            self.form.focus_first()
+
+    async def _show_wanted(self) -> None:
+        """Build the form of the recipe under the cursor, unless it is there already."""
+        if self._settle is not None:
+            self._settle.stop()
+            self._settle = None
+        wanted, form = self._wanted, self.form
+        if form is not None and form.recipe == wanted:
+            return
+        pane = self.query_one("#recipe-pane", Vertical)
+        with self.app.batch_update():
+            await pane.remove_children()
+            if isinstance(wanted, Recipe):
+                draft = self._drafts.get(wanted.name, Draft())
+                form = RecipeForm(wanted, draft)
+                await pane.mount(form)
+                self._show_devices(form)
+                self._look_for_missing(form)
+            elif wanted is not None:
+                await pane.mount(BrokenAbout(wanted))
+            else:
+                await pane.mount(Static("Choose a recipe on the left.", classes="form-none"))
+        self.refresh_bindings()
+
+    def action_back_to_list(self) -> None:
+        if self.recipe_list.options.has_focus:
+            raise SkipAction
+        self.remove_class("-form")
+        self.recipe_list.options.focus()
+
+    def action_filter(self) -> None:
+        self.remove_class("-form")
+        self.recipe_list.filter.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("launch", "copy_command", "reset") and self.form is None:
+            return None
+        return True
+
+    # What was typed
+
+    @on(RecipeForm.Changed)
+    def _edited(self, event: RecipeForm.Changed) -> None:
+        name, draft = event.form.recipe.name, event.form.draft()
+        if draft == self._drafts.get(name, Draft()):
+            return
+        self._drafts[name] = draft
+        self._unsaved.add(name)
+        if self._save_timer is not None:
+            self._save_timer.stop()
+        self._save_timer = self.set_timer(_REMEMBER_AFTER, self._save)
+
+    def _save(self) -> None:
+        drafts = {name: self._drafts[name] for name in self._unsaved}
+        self._unsaved.clear()
+        if drafts:
+            self.app.in_background(
+                "What was typed cannot be remembered", lambda: remember(self.app.home, drafts)
+            )
+
+    def action_reset(self, all_fields: bool) -> None:
+        if self.form is not None and not self.form.reset(all_fields=all_fields):
+            self.app.notify(
+                "Every parameter is at its default."
+                if all_fields
+                else "No changed parameter under the cursor."
+            )
+
+    @on(LaunchBar.Copy)
+    def action_copy_command(self) -> None:
+        if self.form is not None:
+            self.app.copy(self.form.command(), "The command")
+
+    # Launching
+
+    @on(LaunchBar.Launch)
+    def action_launch(self) -> None:
+        form = self.form
+        if form is None or form.busy:
+            return
+        self.add_class("-form")
+        obstacle = form.check()
+        if obstacle:
+            form.bar.show_obstacle(obstacle)
+            return
+        form.busy = True
+        home, recipe, values = self.app.home, form.recipe, form.values()
+        draft, tags = form.draft(), form.tags
+        self._start(
+            form, lambda: start(home, recipe, values, on=draft.on, name=draft.name, tags=tags)
+        )
+
+    def _start(self, form: RecipeForm, launch: Callable[[], RunDoc]) -> None:
+        def act() -> RunDoc | Exception:
+            try:
+                return launch()
+            except Exception as error:  # handed to the form that asked
+                return error
+
+        def done(result: RunDoc | Exception) -> None:
+            form.busy = False
+            if isinstance(result, Exception):
+                self._refused(form, result)
+            else:
+                self._launched(form, result)
+
+        self.app.in_background("The run could not be launched", act, done)
+
+    def _refused(self, form: RecipeForm, error: Exception) -> None:
+        if form.is_attached and isinstance(error, REFUSALS):
+            form.bar.show_obstacle(f"not launched: {error}")
+        else:
+            self.app.tell_error(f"{form.recipe.name} was not launched", error)
+
+    def _launched(self, form: RecipeForm, run: RunDoc) -> None:
+        if form.is_attached:
+            form.forget_name()
+        if self.is_current:
+            self.app.open_runs([run["id"]])
+        else:
+            self.app.notify(f"{run['name']} launched as {run['id']}", markup=False)

@@ -1,0 +1,167 @@
+"""Choose where a run goes: what there is, what is free, and room to type anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from traindeck.core.devices.assignment import HardwareMissing
+from traindeck.core.text import clean
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One thing to ask for: `on` as `--on` takes it, what that is, and whether it is free now.
+
+    `status` says it in words; `free` is None where the question has no answer (a shared device).
+    """
+
+    on: str
+    what: str
+    status: str
+    free: bool | None
+
+
+class DeviceSelect(Vertical):
+    """A text field holding the request, with what can be asked for listed below it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,enter", "app.focus_next", "Next field", id="device.next", show=False),
+        Binding("up", "app.focus_previous", "Field before", id="device.previous", show=False),
+    ]
+    DEFAULT_CSS = """
+    DeviceSelect { height: auto; }
+    DeviceSelect:focus-within { background: $foreground 5%; }
+    DeviceSelect > .device-line { height: auto; }
+    DeviceSelect .device-label { color: $text-muted; padding: 0 1 0 0; }
+    DeviceSelect:focus-within .device-label { color: $text-accent; text-style: bold; }
+    DeviceSelect Input { width: 26; height: 1; border: none; padding: 0 1; background: $surface; }
+    DeviceSelect Input:focus { border: none; background-tint: $foreground 12%; }
+    DeviceSelect Input.-invalid { background: $error 20%; }
+    DeviceSelect .device-meaning { width: 1fr; padding: 0 0 0 3; color: $text-muted; }
+    DeviceSelect.-invalid .device-meaning { color: $text-error; }
+    DeviceSelect > OptionList {
+        height: auto; max-height: 8; border: none; padding: 0; background: transparent;
+    }
+    DeviceSelect > OptionList:focus { border: none; background-tint: $foreground 0%; }
+    DeviceSelect > OptionList > .option-list--option { padding: 0 1; }
+    DeviceSelect > OptionList > .option-list--option-highlighted {
+        background: transparent; text-style: none; color: $foreground;
+    }
+    DeviceSelect > OptionList:focus > .option-list--option-highlighted {
+        background: $block-cursor-background; color: $block-cursor-foreground;
+    }
+    """
+
+    class Changed(Message):
+        def __init__(self, select: DeviceSelect, value: str) -> None:
+            super().__init__()
+            self.select = select
+            self.value = value
+
+        @property
+        def control(self) -> DeviceSelect:
+            return self.select
+
+    def __init__(self, value: str, label_width: int) -> None:
+        super().__init__()
+        self._label_width = label_width
+        self.value = value
+        self.error = ""
+        self._explain: Callable[[str], str] = lambda on: ""
+        self._offers: tuple[Offer, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(classes="device-line"):
+            label = Static("device", classes="device-label")
+            label.styles.width = self._label_width
+            yield label
+            yield Input(self.value, placeholder="cpu", select_on_focus=False, id="device-on")
+            yield Static(classes="device-meaning")
+        options = OptionList(id="device-offers", markup=False)
+        options.styles.margin = (0, 0, 0, self._label_width)
+        yield options
+
+    def on_mount(self) -> None:
+        self._show()
+
+    def on_descendant_focus(self) -> None:
+        """What there is to choose from should be seen, not only the field."""
+        self.call_after_refresh(self.scroll_visible, animate=False)
+
+    @property
+    def input(self) -> Input:
+        return self.query_one("#device-on", Input)
+
+    def show_offers(self, offers: Sequence[Offer], explain: Callable[[str], str]) -> None:
+        """Take what can be asked for now; the cursor stays on its row.
+
+        `explain` says in words what a request would get. It raises ValueError when the request
+        means nothing, HardwareMissing when it never can be met.
+        """
+        self._explain = explain
+        if tuple(offers) != self._offers:
+            self._offers = tuple(offers)
+            self._fill()
+        self._show()
+
+    @on(Input.Changed, "#device-on")
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        value = event.value.strip()
+        if value == self.value:
+            return
+        self.value = value
+        self._fill()
+        self._show()
+        self.post_message(self.Changed(self, self.value))
+
+    @on(OptionList.OptionSelected, "#device-offers")
+    def _picked(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.input.value = event.option_id or ""
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+
+    def _show(self) -> None:
+        self.error = ""
+        try:
+            meaning = self._explain(self.value or "cpu")
+        except (ValueError, HardwareMissing) as error:
+            meaning = self.error = str(error)
+        self.set_class(bool(self.error), "-invalid")
+        self.input.set_class(bool(self.error), "-invalid")
+        self.query_one(".device-meaning", Static).update(Content(clean(meaning)))
+
+    def _fill(self) -> None:
+        options = self.query_one(OptionList)
+        at = options.highlighted
+        widest = max((len(offer.on) for offer in self._offers), default=0)
+        options.set_options(
+            Option(self._prompt(offer, widest), id=offer.on) for offer in self._offers
+        )
+        if at is not None and at < len(self._offers):
+            options.highlighted = at
+
+    def _prompt(self, offer: Offer, widest: int) -> Content:
+        chosen = offer.on == (self.value or "cpu")
+        style = "" if offer.free is None else "$text-success" if offer.free else "$text-warning"
+        return Content.assemble(
+            ("● " if chosen else "○ ", "$text-primary" if chosen else "dim"),
+            (clean(offer.on).ljust(widest), "bold" if chosen else ""),
+            "  ",
+            (clean(offer.status), style),
+            ("  " + clean(offer.what), "dim"),
+        )

@@ -1,0 +1,171 @@
+"""The launch form of one recipe: what it is, its parameters, where it goes, and the command."""
+
+from __future__ import annotations
+
+import re
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from traindeck.core.recipe import Recipe, Value
+from traindeck.tui.last_values import Draft
+from traindeck.tui.widgets.device_select import DeviceSelect
+from traindeck.tui.widgets.launch_bar import LaunchBar, command_line
+from traindeck.tui.widgets.param_form import ParamForm
+from traindeck.tui.widgets.recipe_about import RecipeAbout
+
+_LABEL_WIDEST = 24
+
+
+def split_tags(text: str) -> list[str]:
+    """Tags as typed, separated by commas or spaces; each once."""
+    return list(dict.fromkeys(tag for tag in re.split(r"[\s,]+", text) if tag))
+
+
+class RecipeForm(Vertical):
+    """Everything that is asked before a launch; `Changed` tells of each edit.
+
+    It never touches files and never launches: the screen does.
+    """
+
+    class Changed(Message):
+        def __init__(self, form: RecipeForm) -> None:
+            super().__init__()
+            self.form = form
+
+    def __init__(self, recipe: Recipe, draft: Draft) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self._start = draft
+        self._busy = False
+        widest = max(len(name) for name in ("device", *recipe.params))
+        self._label_width = min(widest, _LABEL_WIDEST) + 2
+
+    def compose(self) -> ComposeResult:
+        draft = self._start
+        with VerticalScroll(id="form-scroll", can_focus=False):
+            yield RecipeAbout(self.recipe)
+            with Horizontal(id="form-columns"):
+                with Vertical(id="form-params"):
+                    yield Static("Parameters", classes="form-heading")
+                    if self.recipe.params:
+                        yield ParamForm(
+                            self.recipe.params.values(), draft.params, self._label_width
+                        )
+                    else:
+                        yield Static("It has none.", classes="form-none")
+                with Vertical(id="form-run"):
+                    yield Static("Run", classes="form-heading")
+                    yield DeviceSelect(draft.on, self._label_width)
+                    yield from self._line("name", draft.name, "made up from the recipe's name")
+                    yield from self._line("tags", draft.tags, "separated by spaces or commas")
+        yield LaunchBar()
+
+    def _line(self, word: str, text: str, hint: str) -> ComposeResult:
+        with Horizontal(classes="form-line"):
+            label = Static(word, classes="form-label")
+            label.styles.width = self._label_width
+            yield label
+            yield Input(text, placeholder=hint, select_on_focus=False, id=f"run-{word}")
+
+    def on_mount(self) -> None:
+        self._show_command()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a launch is on its way: a second one must wait for its answer."""
+        return self._busy
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._busy = busy
+        if self.is_attached:
+            self.bar.set_busy(busy)
+
+    @property
+    def params(self) -> ParamForm | None:
+        return self.query_one(ParamForm) if self.recipe.params else None
+
+    @property
+    def device(self) -> DeviceSelect:
+        return self.query_one(DeviceSelect)
+
+    @property
+    def bar(self) -> LaunchBar:
+        return self.query_one(LaunchBar)
+
+    @property
+    def name_typed(self) -> str:
+        return self.query_one("#run-name", Input).value.strip()
+
+    @property
+    def tags(self) -> list[str]:
+        return split_tags(self.query_one("#run-tags", Input).value)
+
+    def draft(self) -> Draft:
+        """All that is typed, to be shown again."""
+        return Draft(
+            params=self.params.texts() if self.params else {},
+            on=self.device.value or "cpu",
+            name=self.name_typed,
+            tags=self.query_one("#run-tags", Input).value,
+        )
+
+    def values(self) -> dict[str, Value]:
+        """The parameters that differ from their defaults. Raises ParamError."""
+        return self.params.values() if self.params else {}
+
+    def command(self) -> str:
+        """The command that launches what the form says, wrong values included."""
+        draft = self.draft()
+        return command_line(
+            self.recipe.name, draft.params, on=draft.on, name=draft.name, tags=self.tags
+        )
+
+    def show_missing(self, requirements: list[str]) -> None:
+        self.query_one(RecipeAbout).show_missing(requirements)
+
+    def focus_first(self) -> None:
+        if self.params is None or not self.params.focus_first():
+            self.device.input.focus()
+
+    def check(self) -> str:
+        """What stands in the way of a launch, with the focus put there; empty when nothing does."""
+        errors = self.params.errors() if self.params else {}
+        if errors and self.params:
+            self.params.focus_first(invalid=True)
+            return "not launched: " + "; ".join(f"{name}: {why}" for name, why in errors.items())
+        if self.device.error:
+            self.device.input.focus()
+            return f"not launched: {self.device.error}"
+        return ""
+
+    def forget_name(self) -> None:
+        """A name is for one run: the next one gets another."""
+        self.query_one("#run-name", Input).value = ""
+
+    def reset(self, *, all_fields: bool) -> bool:
+        """Put the focused parameter, or all of them, back to default; False when nothing was."""
+        if self.params is None:
+            return False
+        rows = self.params.rows if all_fields else [self.params.focused_row()]
+        changed = [row for row in rows if row is not None and row.changed]
+        for row in changed:
+            row.reset()
+        return bool(changed)
+
+    @on(ParamForm.Changed)
+    @on(DeviceSelect.Changed)
+    @on(Input.Changed, "#run-name")
+    @on(Input.Changed, "#run-tags")
+    def _edited(self, event: Message) -> None:
+        event.stop()
+        self.bar.show_obstacle("")
+        self._show_command()
+        self.post_message(self.Changed(self))
+
+    def _show_command(self) -> None:
+        self.bar.show_command(self.command())

@@ -1,0 +1,241 @@
+"""The recipes, grouped by framework, narrowed by a fuzzy filter; broken ones in their own group."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from traindeck.core.recipe import BrokenRecipe, Recipe
+from traindeck.core.text import clean
+
+FRAMEWORK_TITLES = {
+    "torch": "PyTorch",
+    "tensorflow": "TensorFlow",
+    "syft": "PySyft",
+    "other": "Other",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How well a text fits a filter (more is better) and which characters of it did."""
+
+    score: float
+    at: tuple[int, ...] = ()
+
+
+def fuzzy(query: str, text: str) -> Match | None:
+    """Match the letters of `query`, in order, against `text`; None when they are not all there.
+
+    Takes time proportional to the length of the text, whatever either holds: recipe headers are
+    not trusted. A run of letters in one piece beats one that begins a word beats scattered ones.
+    """
+    query, lowered = query.casefold(), text.casefold()
+    if len(lowered) != len(text):  # a few characters fold into two: places would be off
+        lowered = text.lower() if len(text.lower()) == len(text) else text
+    whole = lowered.find(query)
+    if whole >= 0:
+        begins = whole == 0 or not lowered[whole - 1].isalnum()
+        return Match(3.0 if begins else 2.0, tuple(range(whole, whole + len(query))))
+    places: list[int] = []
+    start = 0
+    for letter in query:
+        at = lowered.find(letter, start)
+        if at < 0:
+            return None
+        places.append(at)
+        start = at + 1
+    return Match(len(places) / (places[-1] - places[0] + 1), tuple(places))
+
+
+def match_recipe(query: str, recipe: Recipe) -> Match | None:
+    """Match every word of the filter against the name, the tags, or what else is known.
+
+    The characters returned are those of the name, to be lit up in it.
+    """
+    score, lit = 0.0, set[int]()
+    known = " ".join(
+        [*recipe.tags, recipe.framework, recipe.dataset, recipe.task, recipe.privacy, recipe.title]
+    )
+    for word in query.split():
+        in_name = fuzzy(word, recipe.name)
+        elsewhere = re.search(re.escape(word), known, re.IGNORECASE)
+        if in_name is not None and (in_name.score > 1 or elsewhere is None):
+            score += 2 * in_name.score
+            lit.update(in_name.at)
+        elif elsewhere is not None:
+            score += 1
+        else:
+            return None
+    return Match(score, tuple(sorted(lit)))
+
+
+class RecipeList(Vertical):
+    """A filter above the list of recipes.
+
+    Posts `Highlighted` as the cursor moves and `Chosen` on enter or a click.
+    """
+
+    DEFAULT_CSS = """
+    RecipeList { height: 1fr; }
+    RecipeList > Input {
+        border: none; height: 1; padding: 0 1; margin: 0 0 1 0; background: $surface;
+    }
+    RecipeList > Input:focus { border: none; background-tint: $foreground 12%; }
+    RecipeList > OptionList { height: 1fr; border: none; padding: 0; background: transparent; }
+    RecipeList > OptionList:focus { border: none; background-tint: $foreground 0%; }
+    RecipeList > OptionList > .option-list--option { padding: 0 1; }
+    RecipeList > OptionList > .option-list--option-disabled {
+        color: $text-accent; text-style: bold;
+    }
+    RecipeList > #no-recipes { color: $text-muted; padding: 0 1; display: none; }
+    RecipeList.-empty > #no-recipes { display: block; height: 1fr; }
+    RecipeList.-empty > OptionList { display: none; }
+    """
+
+    class Highlighted(Message):
+        """The cursor stands on this recipe, or on nothing."""
+
+        def __init__(self, recipe: Recipe | BrokenRecipe | None) -> None:
+            super().__init__()
+            self.recipe = recipe
+
+    class Chosen(Message):
+        def __init__(self, recipe: Recipe | BrokenRecipe) -> None:
+            super().__init__()
+            self.recipe = recipe
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.recipes: list[Recipe] = []
+        self.broken: list[BrokenRecipe] = []
+        self._shown: dict[str, Recipe | BrokenRecipe] = {}
+        self._current: str | None = None
+        self._loaded = False
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder="/ filter by name, tag, data set…", id="recipe-filter")
+        yield OptionList(id="recipe-options", markup=False)
+        yield Static(id="no-recipes")
+
+    @property
+    def options(self) -> OptionList:
+        return self.query_one("#recipe-options", OptionList)
+
+    @property
+    def filter(self) -> Input:
+        return self.query_one("#recipe-filter", Input)
+
+    def load(self, recipes: Sequence[Recipe], broken: Sequence[BrokenRecipe]) -> None:
+        """Show these, keeping the filter and, if it is still there, the recipe under the cursor."""
+        self.recipes, self.broken = list(recipes), list(broken)
+        self._loaded = True
+        self._fill(keep=True)
+
+    @on(Input.Changed, "#recipe-filter")
+    def _filter_typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._loaded:
+            self._fill(keep=False)
+
+    @on(Input.Submitted, "#recipe-filter")
+    def _filter_done(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.options.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        if not self.filter.has_focus:
+            return
+        if event.key == "down":
+            event.stop()
+            self.options.focus()
+        elif event.key == "escape" and self.filter.value:
+            event.stop()
+            self.filter.value = ""
+
+    @on(OptionList.OptionHighlighted)
+    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        if event.option_id is not None and event.option_id in self._shown:
+            self._current = event.option_id
+            self.post_message(self.Highlighted(self._shown[event.option_id]))
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id is not None:
+            self.post_message(self.Chosen(self._shown[event.option_id]))
+
+    def _fill(self, *, keep: bool) -> None:
+        query = self.filter.value.strip()
+        options, best = self._options_for(query)
+        self.set_class(not self._shown, "-empty")
+        self.query_one("#no-recipes", Static).update(Content(self._why_empty(query)))
+        self.options.set_options(options)
+        if not self._shown:
+            self._current = None
+            self.post_message(self.Highlighted(None))
+            return
+        aim = self._current if keep and self._current in self._shown else best
+        self.options.highlighted = self.options.get_option_index(aim) if aim else None
+
+    def _why_empty(self, query: str) -> str:
+        if query:
+            return f"Nothing fits {clean(query)!r}. Escape clears the filter."
+        return "No recipes found. A script with a recipe header in ./recipes is listed here."
+
+    def _options_for(self, query: str) -> tuple[list[Option | None], str | None]:
+        """The rows for a filter, groups in order of their best match, and the best row's id."""
+        groups: dict[str, list[tuple[float, Recipe, Match]]] = {}
+        for recipe in self.recipes:
+            match = match_recipe(query, recipe)
+            if match is not None:
+                groups.setdefault(recipe.framework, []).append((match.score, recipe, match))
+        order = [name for name in FRAMEWORK_TITLES if name in groups]
+        order.sort(key=lambda name: -max(score for score, _, _ in groups[name]))
+        self._shown = {}
+        options: list[Option | None] = []
+        for framework in order:
+            self._heading(options, FRAMEWORK_TITLES[framework], len(groups[framework]))
+            for _, recipe, match in sorted(groups[framework], key=lambda entry: -entry[0]):
+                key = f"recipe:{recipe.name}"
+                self._shown[key] = recipe
+                options.append(Option(recipe_prompt(recipe, match), id=key))
+        broken = [item for item in self.broken if not query or fuzzy(query, item.path.name)]
+        if broken:
+            self._heading(options, "Broken", len(broken))
+            for item in broken:
+                key = f"broken:{item.path}"
+                self._shown[key] = item
+                options.append(Option(broken_prompt(item), id=key))
+        return options, next(iter(self._shown), None)
+
+    def _heading(self, options: list[Option | None], title: str, count: int) -> None:
+        gap = "\n" if options else ""
+        heading = Content.assemble(gap, title, (f"  {count}", "dim not bold"))
+        options.append(Option(heading, disabled=True))
+
+
+def recipe_prompt(recipe: Recipe, match: Match) -> Content:
+    """Two lines: the name with its tags, and the title."""
+    name = Content.styled(clean(recipe.name), "bold")
+    if len(name) == len(recipe.name):
+        for at in match.at:
+            name = name.stylize("underline $text-accent", at, at + 1)
+    tags = "".join(f" #{clean(tag)}" for tag in recipe.tags)
+    return Content.assemble(name, (tags, "dim"), "\n  ", Content.styled(clean(recipe.title), "dim"))
+
+
+def broken_prompt(item: BrokenRecipe) -> Content:
+    """Two lines: the file with the line, and the reason."""
+    place = f"✗ {clean(item.path.name)}:{item.line}"
+    return Content.assemble((place, "$text-error"), "\n  ", (clean(item.reason), "dim"))
