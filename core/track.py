@@ -49,7 +49,7 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
     """
     path = Path(script or sys.argv[0])
     try:
-        recipe = read_recipe(path)
+        recipe = read_recipe(path) if path.is_file() else None
     except HeaderError as error:
         abort(str(error), 2)
     managed = os.environ.get(RUN_FOLDER)
