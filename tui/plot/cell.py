@@ -17,16 +17,18 @@ _LEGEND_FROM = 12  # rows a chart must have before its legend gets rows of its o
 _LEGEND_MOST = 5
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Cell:
     """A plot and the place it has on the canvas.
 
     Attributes:
+        number: its place among the cells.
         region: in the coordinates of the whole canvas, scrolled parts included.
         title: what is written above it; shorter than the plot's where a heading says the rest.
         drawn: how often the picture was made into strips (tests ask).
     """
 
+    number: int
     plot: Plot
     region: Region
     title: str

@@ -21,7 +21,7 @@ from traindeck.tui.plot import navigate
 from traindeck.tui.plot.cell import Cell
 from traindeck.tui.plot.detail import DetailReader
 from traindeck.tui.plot.layout import arrange
-from traindeck.tui.plot.palette import TITLE, Palette, palette_of
+from traindeck.tui.plot.palette import HEADING, Palette, palette_of
 from traindeck.tui.plot.strips import words_strip
 from traindeck.tui.plot.view import Plot, View
 
@@ -71,6 +71,7 @@ class Charts(ScrollView):
         self.marked: frozenset[int] = frozenset()
         self._groups = list(groups)
         self._cells: list[Cell] = []
+        self._by_row: dict[int, list[Cell]] = {}
         self._headings: dict[int, str] = {}
         self._palette: Palette | None = None
         self._laid_out: Size | None = None
@@ -125,6 +126,8 @@ class Charts(ScrollView):
         self._detail.look(self.cells_in_sight(), self.view)
 
     def cells_in_sight(self) -> list[Cell]:
+        if self._laid_out != self.size and self.size:
+            self._lay_out()
         window = Region(0, self.scroll_offset.y, self.size.width, self.size.height)
         return [cell for cell in self._cells if cell.region.overlaps(window)]
 
@@ -153,13 +156,11 @@ class Charts(ScrollView):
         palette = self._palette or palette_of(self)
         width = self.size.width
         if row in self._headings:
-            return words_strip([(self._headings[row], TITLE)], [], width, palette)
+            return words_strip([(self._headings[row], HEADING)], [], width, palette)
         segments: list[Segment] = []
         at = 0
-        for cell in self._cells:
+        for cell in self._by_row.get(row, ()):
             region = cell.region
-            if not region.y <= row < region.bottom:
-                continue
             strips = self._draw(cell)
             if region.x > at:
                 segments.append(Segment(" " * (region.x - at), palette[0]))
@@ -171,7 +172,7 @@ class Charts(ScrollView):
         return Strip(segments, width)
 
     def _draw(self, cell: Cell) -> list[Strip]:
-        number = self._cells.index(cell)
+        number = cell.number
         selection = None
         if self._drag is not None and self._drag[0] == number:
             selection = self._drag[1:]
@@ -197,9 +198,13 @@ class Charts(ScrollView):
                 title = plot.title
                 if with_headings and name and title.startswith(f"{name}/"):
                     title = title[len(name) + 1 :]
-                cell = old.get(id(plot)) or Cell(plot, Region(), title)
-                cell.region, cell.title = next(places), title
+                cell = old.get(id(plot)) or Cell(0, plot, Region(), title)
+                cell.number, cell.region, cell.title = len(self._cells), next(places), title
                 self._cells.append(cell)
+        self._by_row = {}
+        for cell in self._cells:
+            for row in range(cell.region.y, cell.region.bottom):
+                self._by_row.setdefault(row, []).append(cell)
         self._headings = {row: self._groups[group][0] or "other" for row, group in found.headings}
         self.virtual_size = Size(self.size.width, found.height)
 
@@ -262,7 +267,7 @@ class Charts(ScrollView):
             self.view = navigate.panned(self.view, self.plot, share)
 
     def move_cursor(self, direction: int) -> None:
-        """To the next (1) or the previous (-1) point of the plot; out of sight, the view follows."""
+        """To the next (1) or the previous (-1) point of the plot; the view follows."""
         plot = self.plot
         cell = next((cell for cell in self._cells if cell.plot is plot), None)
         if plot is None or cell is None or cell.frame is None:
@@ -276,9 +281,9 @@ class Charts(ScrollView):
         if place is None:
             return None
         place += self.scroll_offset
-        for number, cell in enumerate(self._cells):
+        for cell in self._by_row.get(place.y, ()):
             if cell.region.contains_point(place):
-                return number, cell, place - cell.region.offset
+                return cell.number, cell, place - cell.region.offset
         return None
 
     def on_mouse_move(self, event: events.MouseMove) -> None:

@@ -27,7 +27,11 @@ class DetailReader:
 
     def look(self, cells: Sequence[Cell], view: View) -> None:
         """Start reading what the cells would need to show every point."""
-        if self.busy or view.window is None:
+        if self.busy:
+            return
+        if view.window is None:
+            for cell in cells:
+                cell.plot.forget_detail()
             return
         parts = [part for cell in cells for part in cell.plot.lacking(view, cell.region.width)]
         if parts:

@@ -18,9 +18,10 @@ from traindeck.tui.plot import raster
 ON_DARK = ("#56b4e9", "#f0a020", "#2fc39a", "#e08fc0", "#f0e442", "#f0703a", "#9aa4ff", "#c8c8c8")
 ON_LIGHT = ("#0072b2", "#b45f00", "#007a5a", "#a3437c", "#7d6b00", "#c8401a", "#4b4fc4", "#555555")
 ON_ANSI = ("bright_blue", "yellow", "green", "magenta", "cyan", "red", "bright_yellow", "white")
+COLORS = len(ON_DARK)
 
 # Styles of the words around a plot, beyond those of `raster`.
-TITLE, TEXT, TITLE_CHOSEN = 0x90, 0x91, 0x92
+TITLE, TEXT, TITLE_CHOSEN, HEADING = range(0x90, 0x94)
 
 _SHARES = {
     raster.PLAIN: 0.0,
@@ -32,7 +33,8 @@ _SHARES = {
     TITLE: 0.95,
     TEXT: 0.8,
 }
-_FAINT = 0.45
+_FAINT, _TINT = 0.45, 0.13  # of a color, in its envelope and behind its line there
+_FLAGS = raster.HIGHLIGHT | raster.SELECTED | raster.SHADED
 
 
 class Palette(Mapping[int, Style]):
@@ -45,7 +47,7 @@ class Palette(Mapping[int, Style]):
         Args:
             base: what everything is drawn on: its background color.
             background, foreground: to mix shades from.
-            accents: the theme's `error`, `warning` and `primary`; None for a terminal's own 16
+            accents: the theme's `error` and `primary`; None for a terminal's own 16
                 colors, which cannot be mixed.
         """
         self._base = base
@@ -56,8 +58,8 @@ class Palette(Mapping[int, Style]):
     def __getitem__(self, number: int) -> Style:
         style = self._styles.get(number)
         if style is None:
-            flags = number & (raster.HIGHLIGHT | raster.SELECTED)
-            plain = number & ~(raster.HIGHLIGHT | raster.SELECTED)
+            flags = number & _FLAGS
+            plain = number & ~_FLAGS
             make = self._ansi if self._accents is None else self._mixed
             style = self._styles[number] = self._base + make(plain, flags)
         return style
@@ -73,15 +75,17 @@ class Palette(Mapping[int, Style]):
         background = self._background
         if flags & raster.SELECTED:
             background = background.blend(self._accents["primary"], 0.3)
-        elif flags:
+        elif flags & raster.HIGHLIGHT:
             background = background.blend(self._foreground, 0.2)
-        bold = number in (TITLE, TITLE_CHOSEN) or (flags and number == raster.CURSOR)
+        elif flags:
+            background = background.blend(self._curve(number), _TINT)
+        bold = number in (TITLE, TITLE_CHOSEN, HEADING) or (flags and number == raster.CURSOR)
         if number == raster.CURSOR and flags:
             color = self._foreground
         elif number == raster.ALERT:
             color = self._accents["error"]
-        elif number == raster.RESUME:
-            color = self._accents["warning"]
+        elif number == HEADING:
+            color = self._accents["primary"]
         elif number == TITLE_CHOSEN:
             color, background = self._background, self._accents["primary"]
             color = background.get_contrast_text(1.0)
@@ -103,15 +107,16 @@ class Palette(Mapping[int, Style]):
         return self._background.blend(color, _FAINT) if faint else color
 
     def _ansi(self, number: int, flags: int) -> Style:
-        reverse = True if flags or number == TITLE_CHOSEN else None
-        if number in (raster.AXIS, raster.GRID, raster.HINT, raster.LABEL):
+        marked = flags & (raster.HIGHLIGHT | raster.SELECTED)
+        reverse = True if marked or number == TITLE_CHOSEN else None
+        if number == raster.GRID:
+            return Style(color="bright_black", dim=True, reverse=reverse)
+        if number in (raster.AXIS, raster.HINT, raster.LABEL):
             return Style(dim=True, reverse=reverse)
-        if number in (TITLE, TITLE_CHOSEN):
+        if number in (TITLE, TITLE_CHOSEN, HEADING):
             return Style(bold=True, reverse=reverse)
         if number == raster.ALERT:
             return Style(color="bright_red", reverse=reverse)
-        if number == raster.RESUME:
-            return Style(color="yellow", reverse=reverse)
         if number < raster.LINE or number >= TITLE:
             return Style(reverse=reverse)
         faint = number >= raster.FAINT
@@ -126,5 +131,5 @@ def palette_of(widget: Widget) -> Palette:
     if widget.app.native_ansi_color:
         return Palette(base, background, foreground, None)
     variables = widget.app.theme_variables
-    accents = {name: Color.parse(variables[name]) for name in ("error", "warning", "primary")}
+    accents = {name: Color.parse(variables[name]) for name in ("error", "primary")}
     return Palette(base, background, background + foreground, accents)

@@ -19,16 +19,17 @@ from traindeck.tui.plot.scale import Axes
 from traindeck.tui.plot.ticks import Tick
 
 # Style numbers of cells. A curve of color k has LINE + k, its envelope and raw values FAINT + k.
-PLAIN, AXIS, LABEL, GRID, ALERT, RESUME, CURSOR, HINT = range(8)
+PLAIN, AXIS, LABEL, GRID, ALERT, CURSOR, HINT = range(7)
 LINE, FAINT = 0x10, 0x50
 MAX_COLORS = FAINT - LINE
-HIGHLIGHT, SELECTED = 0x100, 0x200  # added to a style: under the cursor, in the dragged range
+# Added to a style: under the cursor, in the dragged range, a line within its envelope.
+HIGHLIGHT, SELECTED, SHADED = 0x100, 0x200, 0x400
 
 NAN_MARK, HIGH_MARK, LOW_MARK, RESUME_MARK, POINT_MARK = "×▲▼↻•"
 MARKERS = "●■▲◆▼★○□△◇▽☆"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """What to draw of one series. Arrays have shape (buckets,); `x` never falls.
 
@@ -56,7 +57,7 @@ class Curve:
     color: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """A drawn picture.
 
@@ -175,8 +176,17 @@ def with_cursor(frame: Frame, column: int, label: str) -> Frame:
     if label and height > frame.rows:
         label = f" {label} "
         start = min(max(column - len(label) // 2, 0), max(width - len(label), 0))
+        _clear_number(canvas, height - 1, start - 1, -1)
+        _clear_number(canvas, height - 1, start + len(label), 1)
         canvas.put(height - 1, start, label, CURSOR | HIGHLIGHT)
     return _redrawn(frame, canvas)
+
+
+def _clear_number(canvas: _Canvas, row: int, column: int, step: int) -> None:
+    """Take away what a label has left of the number beside it."""
+    while 0 <= column < canvas.cells.shape[1] and canvas.cells[row, column] != ord(" "):
+        canvas.put(row, column, " ", PLAIN)
+        column += step
 
 
 def with_selection(frame: Frame, first: int, last: int) -> Frame:
@@ -309,12 +319,15 @@ def _draw_curves(
     for color, line in lines:
         front_bits |= line
         styles[line > 0] = LINE + color
-    # A cell has one color: where a line passes, the shade behind it makes way.
+    # A cell has one color: where a line passes, the envelope's dots make way, and a tint of the cell
+    # stands for them.
+    styles[(front_bits > 0) & (np.bitwise_count(bits) >= 4)] |= SHADED
     bits = np.where(front_bits > 0, front_bits, bits)
     inked = bits > 0
     area.cells[inked] = bits[inked].astype(np.uint32) + dots.BLANK
-    for curve, each in zip(reversed(curves), reversed(reduced), strict=True):
-        _draw_points(area, curve, each, several=len(curves) > 1)
+    ended: set[tuple[int, int]] = set()
+    for curve, each in zip(curves, reduced, strict=True):
+        _draw_points(area, curve, each, ended if len(curves) > 1 else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,22 +370,33 @@ def _extent(top: Floats, bottom: Floats, height: int) -> tuple[dots.Rows, dots.R
     return np.rint(top).astype(np.int64), np.rint(bottom).astype(np.int64)
 
 
-def _draw_points(area: _Canvas, curve: Curve, each: _Reduced, several: bool) -> None:
-    """A dot for each point that has no neighbor, and the curve's marker at its end."""
+def _draw_points(
+    area: _Canvas, curve: Curve, each: _Reduced, ended: set[tuple[int, int]] | None
+) -> None:
+    """A dot for each point that has no neighbor, and the curve's marker at its end.
+
+    `ended` are the cells that hold markers already; None for no markers.
+    """
     values = each.mid if each.smooth is None else each.smooth
     rows, columns = area.cells.shape
-    has = ~np.isnan(values)
+    has = ~np.isnan(values) & (each.at >= 0) & (each.at < 2 * columns)
     alone = has.copy()
-    alone[1:] &= ~has[:-1]
-    alone[:-1] &= ~has[1:]
-    ends = np.flatnonzero(has)[-1:] if several else np.empty(0, np.intp)
+    alone[1:] &= np.isnan(values[:-1])
+    alone[:-1] &= np.isnan(values[1:])
     style = LINE + curve.color % MAX_COLORS
-    for at, mark in [(i, POINT_MARK) for i in np.flatnonzero(alone)] + [
-        (i, MARKERS[curve.color % len(MARKERS)]) for i in ends
-    ]:
-        row, column = round(float(values[at]) * (4 * rows - 1)) // 4, int(each.at[at]) // 2
-        if 0 <= row < rows and 0 <= each.at[at] < 2 * columns:
-            area.put(row, column, mark, style)
+
+    def cell_of(entry: int) -> tuple[int, int]:
+        return round(float(values[entry]) * (4 * rows - 1)) // 4, int(each.at[entry]) // 2
+
+    for entry in np.flatnonzero(alone).tolist():
+        area.put(*cell_of(entry), POINT_MARK, style)
+    if ended is not None and has.any():
+        row, column = cell_of(int(np.flatnonzero(has)[-1]))
+        while (row, column) in ended and column > 0:
+            column -= 2
+        ended.add((row, column))
+        if column >= 0:
+            area.put(row, column, MARKERS[curve.color % len(MARKERS)], style)
 
 
 def _draw_grid(canvas: _Canvas, axes: Axes, ticks: Sequence[Tick], left: int, rows: int) -> None:
@@ -406,14 +430,15 @@ def _draw_marks(
     rows: int,
     axis_row: int,
 ) -> None:
+    color = curve.color % MAX_COLORS
     for x in curve.resumes:
         column = axes.column(x, columns)
         if axes.x0 < x <= axes.x1 and 0 <= column < columns:
             line = canvas.styles[:rows, left + column]
             empty = (line == PLAIN) | (line == GRID)
             canvas.cells[:rows, left + column][empty] = ord("┊")
-            line[empty] = RESUME
-            canvas.put(axis_row, left + column, RESUME_MARK, RESUME)
+            line[empty] = FAINT + color
+            canvas.put(axis_row, left + column, RESUME_MARK, LINE + color)
     marks = ((axis_row, each.nan, NAN_MARK), (0, each.plus, HIGH_MARK))
     for row, places, mark in (*marks, (rows - 1, each.minus, LOW_MARK)):
         canvas.cells[row, left + places] = ord(mark)

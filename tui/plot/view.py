@@ -12,7 +12,7 @@ from traindeck.tui.plot.buckets import Floats, Snapshot
 from traindeck.tui.plot.raster import Curve, Frame, draw, with_cursor, with_selection
 from traindeck.tui.plot.scale import Axes, x_range, y_range
 from traindeck.tui.plot.smooth import smooth
-from traindeck.tui.plot.store import SeriesStore
+from traindeck.tui.plot.store import MAX_DETAIL_RECORDS, SeriesStore
 from traindeck.tui.plot.ticks import elapsed, short
 
 
@@ -223,9 +223,16 @@ class Plot:
             around = last - first
             first, last = max(first - around, 0), min(last + around, len(whole))
             wanted = (whole.version, first, last)
-            if wanted != line.refused and not _covers(line.detail, whole, first, last):
+            records = int(whole.last_record[last - 1] - whole.first_record[first])
+            if wanted == line.refused or records >= MAX_DETAIL_RECORDS:
+                continue
+            if not _covers(line.detail, whole, first, last):
                 out.append((line, whole, first, last))
         return out
+
+    def forget_detail(self) -> None:
+        for line in self.lines:
+            line.detail = line.refused = None
 
     def reading(self, view: View, line: Line) -> Reading | None:
         """The bucket of `line` nearest to the cursor."""
