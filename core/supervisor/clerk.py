@@ -17,9 +17,10 @@ WAIT_SECONDS = 60.0
 class Clerks:
     """The supervisor's forked children and their work."""
 
-    def __init__(self, home: Home, folder: Path) -> None:
+    def __init__(self, home: Home, folder: Path, private: int) -> None:
         self.home = home
         self.folder = folder
+        self.private = private  # the supervisor's lock: not for its children
         self.busy: set[int] = set()
 
     def sync(self) -> None:
@@ -63,6 +64,7 @@ class Clerks:
             return
         code = 1
         try:
+            os.close(self.private)
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)

@@ -14,7 +14,9 @@ from traindeck.core.supervisor.supervisor import Supervisor
 
 
 def main(folder: str, mode: str) -> None:
-    """Detach and supervise the run in `folder`; `mode` is `start` or `adopt`."""
+    """Detach and supervise the run in `folder`; `mode` is `start` or `adopt`.
+
+    Does nothing when another supervisor has charge of the run."""
     registered, register = os.pipe()
     if os.fork():
         os.close(register)
@@ -22,7 +24,10 @@ def main(folder: str, mode: str) -> None:
     os.close(registered)
     os.setsid()
     supervisor = Supervisor(Path(folder))
-    supervisor.register()
+    try:
+        supervisor.register()
+    except BlockingIOError:
+        return
     os.write(register, b"!")
     os.close(register)
     if mode == "adopt":

@@ -54,7 +54,6 @@ class Supervisor:
         self.home = Home(folder.parent.parent)
         self.spec: dict[str, Any] = read_json(folder / "run.json") or {}
         self.grace = float(self.spec["grace"])
-        self.clerks = Clerks(self.home, folder)
         self.asked = ""
         self.asked_at = 0.0
         self.unsaved = False
@@ -70,6 +69,7 @@ class Supervisor:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self.lock = os.open(self.folder / "supervisor.lock", flags, 0o600)
         fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.clerks = Clerks(self.home, self.folder, self.lock)
         become_subreaper()
         for end in (self.wakeups, self._wakeup_writer):
             os.set_blocking(end, False)

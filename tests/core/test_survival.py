@@ -1,0 +1,310 @@
+"""Every way a run can end, each in the one true state with its reason, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import COMMAND, process_of, until, wait_for_state
+from traindeck.core import control, launch
+from traindeck.core.files import read_json, write_json
+from traindeck.core.home import Home
+from traindeck.core.launch import LaunchRequest
+from traindeck.core.library import Library
+from traindeck.core.run import RunFolder
+
+GRACE = 1.0
+LOGGING = """
+import sys, time
+from traindeck.core import track
+with track.start() as run:
+    for step in range(100000):
+        run.log(step, loss=1.0 / (step + 1))
+        time.sleep(0.001)
+        if run.should_stop():
+            print("checkpoint saved")
+            break
+"""
+
+
+@pytest.fixture
+def start(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFolder]:
+    """Launch a Python or shell text with a short grace."""
+    monkeypatch.setattr(launch, "GRACE_SECONDS", GRACE)
+
+    def begin(*, python: str = "", shell: str = "") -> RunFolder:
+        command = ["bash", "-c", shell] if shell else [sys.executable, "-c", python]
+        return RunFolder(Path(launch.launch(home, LaunchRequest(command=command))["path"]))
+
+    return begin
+
+
+def living(words: str) -> list[str]:
+    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True)
+    return found.stdout.split()
+
+
+def test_finished(start: Callable[..., RunFolder]) -> None:
+    doc = wait_for_state(start(shell="echo fine"))
+    assert (doc["state"], doc["exit_code"], doc["reason"]) == ("finished", 0, "")
+
+
+def test_failed_says_its_code_and_last_words(start: Callable[..., RunFolder]) -> None:
+    doc = wait_for_state(start(python="raise ValueError('no such layer')"))
+    assert (doc["state"], doc["exit_code"]) == ("failed", 1)
+    assert doc["reason"] == "exit code 1: ValueError: no such layer"
+
+
+def test_an_exit_code_like_a_signal_is_still_an_exit_code(start: Callable[..., RunFolder]) -> None:
+    doc = wait_for_state(start(shell="exit 137"))
+    assert (doc["state"], doc["exit_code"]) == ("failed", 137)
+
+
+def test_a_command_that_does_not_exist(home: Home) -> None:
+    doc = launch.launch(home, LaunchRequest(command=["no-such-command"]))
+    doc = wait_for_state(RunFolder(Path(doc["path"])))
+    assert doc["state"] == "failed"
+    assert "could not be started: No such file or directory: no-such-command" in doc["reason"]
+
+
+def test_stopped_within_the_grace(start: Callable[..., RunFolder]) -> None:
+    run = start(python=LOGGING)
+    until(lambda: (run.path / "points.bin").exists() and (run.path / "points.bin").stat().st_size)
+    control.stop(run.path)
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("stopped", 0)
+    assert "on request" in doc["reason"]
+    assert b"checkpoint saved" in (run.path / "output.log").read_bytes()
+
+
+def test_killed_after_the_grace_with_all_it_started(start: Callable[..., RunFolder]) -> None:
+    run = start(shell="trap '' TERM; setsid -f sleep 9101; (setsid sleep 9102 &); sleep 9103; :")
+    until(lambda: len(living("^sleep 910")) == 3)
+    control.stop(run.path)
+    doc = wait_for_state(run)
+    assert doc["state"] == "killed"
+    assert "SIGKILL" in doc["reason"]
+    assert living("^sleep 910") == []
+
+
+def test_what_a_finished_run_left_is_ended(start: Callable[..., RunFolder]) -> None:
+    run = start(shell="setsid -f bash -c 'trap \"\" TERM; while :; do sleep 0.91; done'; exit 3")
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 3)
+    assert living("sleep 0.91") == []
+
+
+def test_kill_on_request(start: Callable[..., RunFolder]) -> None:
+    run = start(python=LOGGING)
+    process_of(run, "child")
+    control.kill(run.path)
+    doc = wait_for_state(run)
+    assert doc["state"] == "killed"
+    assert "on request" in doc["reason"]
+    with pytest.raises(control.ControlError, match="does not run"):
+        control.stop(run.path)
+
+
+def test_killed_by_another_loses_no_flushed_point(start: Callable[..., RunFolder]) -> None:
+    run = start(python=LOGGING)
+    points = run.path / "points.bin"
+    until(lambda: points.exists() and points.stat().st_size > 28 * 200)
+    flushed = points.read_bytes()
+    os.kill(process_of(run, "child").pid, signal.SIGKILL)
+    doc = wait_for_state(run)
+    assert doc["state"] == "killed"
+    assert "SIGKILL, not sent by traindeck" in doc["reason"]
+    assert points.read_bytes().startswith(flushed)
+    assert doc["metrics"]["loss"]["count"] >= len(flushed) // 28
+
+
+def test_a_crash_names_its_signal(start: Callable[..., RunFolder]) -> None:
+    doc = wait_for_state(start(shell="kill -SEGV $$"))
+    assert doc["state"] == "killed"
+    assert "SIGSEGV" in doc["reason"]
+
+
+def test_supervisor_killed_the_exit_code_is_still_recorded(
+    home: Home, start: Callable[..., RunFolder]
+) -> None:
+    run = start(shell="sleep 0.7; exit 5")
+    process_of(run, "child")
+    os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "supervisor").alive())
+    assert run.state()[0] == "running"
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 5)
+    library = Library(home)
+    library.runs()
+    library.tend()
+    assert Library(home).runs()[0]["state"] == "failed"
+
+
+def test_a_run_without_its_supervisor_can_be_stopped(start: Callable[..., RunFolder]) -> None:
+    run = start(python=LOGGING)
+    process_of(run, "child")
+    first = process_of(run, "supervisor")
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: not first.alive())
+    until(lambda: run.path.joinpath("points.bin").exists())
+    control.stop(run.path)
+    doc = wait_for_state(run)
+    assert doc["state"] == "stopped"
+    assert process_of(run, "supervisor") != first
+
+
+def test_keeper_killed_the_exit_code_is_still_recorded(start: Callable[..., RunFolder]) -> None:
+    run = start(shell="sleep 0.7; exit 6")
+    child = process_of(run, "child")
+    os.kill(process_of(run, "keeper").pid, signal.SIGKILL)
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 6)
+    assert not child.alive()
+
+
+def test_lost_when_nobody_is_left_to_know(start: Callable[..., RunFolder]) -> None:
+    run = start(shell="sleep 9104")
+    child = process_of(run, "child")
+    for who in ("supervisor", "keeper"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "keeper").alive())
+    assert run.state()[0] == "running"
+    os.kill(child.pid, signal.SIGKILL)
+    doc = wait_for_state(run)
+    assert doc["state"] == "lost"
+    assert doc["exit_code"] is None
+
+
+def test_terminal_closed(home: Home) -> None:
+    manager, terminal = pty.openpty()
+    command = [COMMAND, "run", "--wait", "--", "bash", "-c", "sleep 1; echo survived"]
+    shell = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+    )
+    os.close(terminal)
+    run = RunFolder(until(lambda: next(home.runs.iterdir(), None)))
+    process_of(run, "child")
+    os.close(manager)
+    os.killpg(shell.pid, signal.SIGHUP)
+    shell.wait()
+    doc = wait_for_state(run)
+    assert doc["state"] == "finished"
+    assert (run.path / "output.log").read_bytes() == b"survived\n"
+
+
+def test_machine_rebooted(start: Callable[..., RunFolder]) -> None:
+    run = start(shell="sleep 9105")
+    process_of(run, "child")
+    spec = run.spec()
+    assert spec is not None
+    for who in ("supervisor", "keeper", "child"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+        spec[who]["boot_id"] = "another"
+    spec["boot_id"] = "another"
+    write_json(run.path / "run.json", spec)
+    (run.path / "exit.json").write_bytes(b" " * 100)
+    assert run.state() == ("lost", "the machine was restarted while the run was running")
+
+
+def test_pid_reused(start: Callable[..., RunFolder]) -> None:
+    run = start(shell="exit 0")
+    wait_for_state(run)
+    until(lambda: not process_of(run, "supervisor").alive())
+    spec = run.spec()
+    assert spec is not None
+    (run.path / "exit.json").unlink()
+    for who in ("supervisor", "keeper", "child"):
+        spec[who]["pid"] = os.getpid()
+    spec["state"] = "running"
+    write_json(run.path / "run.json", spec)
+    assert run.state()[0] == "lost"
+
+
+def test_clock_set_back(start: Callable[..., RunFolder]) -> None:
+    run = start(shell="sleep 0.3")
+    wait_for_state(run)
+    end = read_json(run.path / "exit.json")
+    assert end is not None
+    end["ended"] -= 86400  # as if the clock had been set back a day while it ran
+    write_json(run.path / "exit.json", end)
+    doc = run.doc()
+    assert doc is not None
+    assert doc["state"] == "finished"
+    assert doc["seconds"] is not None
+    assert 0.2 < doc["seconds"] < 60
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_disk_full(home: Home, start: Callable[..., RunFolder]) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", home.runs], check=True)
+    try:
+        run = start(python=LOGGING + "\nsys.exit(9)\n")
+        points = run.path / "points.bin"
+        until(lambda: points.exists() and points.stat().st_size > 28 * 20)
+        filler = home.runs / "filler"
+        with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        flushed = points.read_bytes()
+        time.sleep(0.5)  # let it run against the full disk
+        os.kill(process_of(run, "child").pid, signal.SIGKILL)
+        doc = wait_for_state(run)
+        assert (doc["state"], doc["exit_code"]) == ("killed", -9)
+        assert points.read_bytes().startswith(flushed)
+        filler.unlink()
+        until(lambda: not process_of(run, "supervisor").alive())
+    finally:
+        subprocess.run(["umount", "-l", home.runs], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a folder read-only needs root")
+def test_home_read_only(home: Home, start: Callable[..., RunFolder]) -> None:
+    run = start(shell="exit 0")
+    wait_for_state(run)
+    until(lambda: not process_of(run, "supervisor").alive())
+    subprocess.run(["mount", "--bind", "-o", "ro", home.root, home.root], check=True)
+    try:
+        assert Library(home).find("@last")["state"] == "finished"
+        assert len(Library(home).runs()) == 1
+        with pytest.raises(launch.LaunchError, match="cannot be recorded in"):
+            start(shell="exit 0")
+        by_hand = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from traindeck.core import track\n"
+                "with track.Run(folder=__import__('pathlib').Path(r'%s')) as run:\n"
+                "    run.log(1, loss=2.0)\n    print('trained')" % (home.runs / "x"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "trained" in by_hand.stdout
+        assert by_hand.stderr.count("training goes on") == 1
+    finally:
+        subprocess.run(["umount", home.root], check=True)
+
+
+CGROUP = Path("/sys/fs/cgroup/memory/traindeck-test")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not CGROUP.parent.is_dir(), reason="needs a writable memory cgroup (v1)"
+)
+def test_out_of_memory(start: Callable[..., RunFolder]) -> None:
+    CGROUP.mkdir(exist_ok=True)
+    (CGROUP / "memory.limit_in_bytes").write_text(str(100 << 20))
+    hog = "b = bytearray(400 << 20)\nfor i in range(0, len(b), 4096): b[i] = 1"
+    run = start(shell=f"echo $$ > {CGROUP}/cgroup.procs; exec python3 -c '{hog}'")
+    doc = wait_for_state(run)
+    assert doc["state"] == "out_of_memory"
+    assert "out-of-memory" in doc["reason"]
