@@ -90,24 +90,24 @@ def _from_all_parents(root: int) -> list[int]:
     return found
 
 
-def _from_children_files(root: int, proc: str = "/proc") -> list[int] | None:
+def _from_children_files(root: int) -> list[int] | None:
     """The same from /proc/<pid>/task/<thread>/children, or None without CONFIG_PROC_CHILDREN."""
-    if not os.access(f"{proc}/{root}/task/{root}/children", os.R_OK):
+    if not os.access(f"/proc/{root}/task/{root}/children", os.R_OK):
         return None
     found: list[int] = []
-    _add_children(root, found, proc)
+    _add_children(root, found)
     for pid in found:  # grows while it is walked
-        _add_children(pid, found, proc)
+        _add_children(pid, found)
     return found
 
 
-def _add_children(pid: int, found: list[int], proc: str) -> None:
+def _add_children(pid: int, found: list[int]) -> None:
     try:
-        threads = os.listdir(f"{proc}/{pid}/task")
+        threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return
     for thread in threads:
-        found.extend(map(int, _read(f"{proc}/{pid}/task/{thread}/children").split()))
+        found.extend(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
 
 
 def _all_pids() -> list[int]:

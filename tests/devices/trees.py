@@ -1,0 +1,60 @@
+"""Real processes for the tests to look at, and ways to wait for them."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], seconds: float = 30.0) -> T:
+    """Poll until the condition holds; fail the test if it does not in good time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def script(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process in a session of its own; it and all it started are killed at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", source, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            family = []
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family = psutil.Process(process.pid).children(recursive=True)
+            for member in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            process.kill()
+
+
+def say(process: subprocess.Popen[str], line: str = "go") -> None:
+    """Send the script a line."""
+    assert process.stdin
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    """The script's next line."""
+    assert process.stdout
+    return process.stdout.readline().strip()
