@@ -33,7 +33,7 @@ _SHARES = {
     TITLE: 0.95,
     TEXT: 0.8,
 }
-_FAINT, _TINT = 0.45, 0.13  # of a color, in its envelope and behind its line there
+_FAINT, _TINT = 0.45, 0.11  # of a color, in its envelope and behind its line there
 _FLAGS = raster.HIGHLIGHT | raster.SELECTED | raster.SHADED
 
 

@@ -319,9 +319,11 @@ def _draw_curves(
     for color, line in lines:
         front_bits |= line
         styles[line > 0] = LINE + color
-    # A cell has one color: where a line passes, the envelope's dots make way, and a tint of the cell
-    # stands for them.
-    styles[(front_bits > 0) & (np.bitwise_count(bits) >= 4)] |= SHADED
+    # A cell has one color: where a line passes, the envelope's dots make way. Deep inside a broad
+    # envelope that would leave a dark band: there a tint of the cell stands for the dots.
+    dense = np.bitwise_count(bits) >= 5
+    deep = dense[1:-1] & dense[:-2] & dense[2:] & (front_bits[1:-1] > 0)
+    styles[1:-1][deep] |= SHADED
     bits = np.where(front_bits > 0, front_bits, bits)
     inked = bits > 0
     area.cells[inked] = bits[inked].astype(np.uint32) + dots.BLANK
