@@ -1,0 +1,42 @@
+# `make run` and `make test` are all a fresh machine needs: Python 3.11+, git and make.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: run venv test check format screenshots constraints clean
+
+run: venv
+	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/traindeck; else $(BIN)/traindeck run torch-digits --wait; fi
+
+venv: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed (make PYTHON=…)"; exit 4; }
+	@echo "setting up .venv (PyTorch and TensorFlow: some minutes, about 2 GB)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[torch,tensorflow,dev]'
+	@touch $@
+
+test: venv
+	$(BIN)/python -m pytest
+
+check: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+screenshots: venv
+	$(BIN)/python screenshots/make.py
+
+constraints: venv
+	@(sed -n 1p constraints.txt; $(PIP) freeze --exclude-editable | sed 's/+cpu$$//') > .venv/frozen
+	@mv .venv/frozen constraints.txt
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
