@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,12 @@ class AmdDriver:
             )
         return found
 
-    def use(self) -> list[AcceleratorUse]:
+    def use(self, only: Collection[str] | None = None) -> list[AcceleratorUse]:
         found = []
         for index, handle in enumerate(self._handles):
+            uuid = self._uuid(handle, index)
+            if only is not None and uuid not in only:
+                continue
             total, used = self._memory(handle)
             activity = self._ask("amdsmi_get_gpu_activity", handle) or {}
             power = self._ask("amdsmi_get_power_info", handle) or {}
@@ -79,7 +83,7 @@ class AmdDriver:
                 AcceleratorUse(
                     kind="gpu",
                     index=index,
-                    uuid=self._uuid(handle, index),
+                    uuid=uuid,
                     utilization_percent=_number(activity.get("gfx_activity")),
                     memory_used_bytes=used,
                     memory_total_bytes=total,

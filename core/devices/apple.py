@@ -7,6 +7,7 @@ powermetrics. So it is listed, can be trained on, and shows no figures.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
 
@@ -43,8 +44,10 @@ class AppleDriver:
             )
         ]
 
-    def use(self) -> list[AcceleratorUse]:
-        return [AcceleratorUse(kind="gpu", index=0, uuid=_UUID)] if self._here else []
+    def use(self, only: Collection[str] | None = None) -> list[AcceleratorUse]:
+        if not self._here or (only is not None and _UUID not in only):
+            return []
+        return [AcceleratorUse(kind="gpu", index=0, uuid=_UUID)]
 
     def close(self) -> None:
         self._here = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
 from traindeck.core.devices.cpu import CpuInfo, CpuSampler, CpuUse, describe
@@ -52,12 +53,11 @@ def discover(*, accelerators: bool = True) -> Inventory:
     """Look at the machine once. A CPU run needs no accelerators: then no driver is touched."""
     if not accelerators:
         return Inventory(describe())
-    drivers = _open()
+    drivers = _Drivers()
     try:
-        return _inventory(drivers)
+        return drivers.inventory()
     finally:
-        for driver in drivers:
-            driver.close()
+        drivers.close()
 
 
 class DeviceSampler:
@@ -67,42 +67,75 @@ class DeviceSampler:
     """
 
     def __init__(self) -> None:
-        self._drivers = _open()
+        self._drivers = _Drivers()
         self._cpu = CpuSampler()
-        self.inventory = _inventory(self._drivers)
+        self.inventory = self._drivers.inventory()
 
     def sample(self) -> Snapshot:
         """What everything is doing now; loads are since the sample before."""
-        uses = tuple(_numbered([driver.use() for driver in self._drivers]))
-        return Snapshot(time.time(), self._cpu.sample(), uses)
+        return Snapshot(time.time(), self._cpu.sample(), tuple(self._drivers.use()))
 
     def close(self) -> None:
-        for driver in self._drivers:
+        self._drivers.close()
+
+
+def sample_gpus(uuids: Collection[str]) -> dict[str, float]:
+    """What these GPUs are doing, as the series of a run's device.bin; what is not told is absent.
+
+    For the supervisor, once a second: the drivers stay open from the first call on. A slice bears
+    the number of its GPU.
+    """
+    values = {}
+    for use in _open_once().use(uuids):
+        figures = {
+            "utilization_percent": use.utilization_percent,
+            "memory_bytes": use.memory_used_bytes,
+            "power_watts": use.power_watts,
+            "temperature_celsius": use.temperature_celsius,
+        }
+        for name, value in figures.items():
+            if value is not None:
+                values[f"gpu{use.index}/{name}"] = float(value)
+    return values
+
+
+class _Drivers:
+    """All makers' drivers as one, their GPUs numbered on from maker to maker."""
+
+    def __init__(self) -> None:
+        # A CPU run is started without any of them.
+        from traindeck.core.devices.amd import AmdDriver
+        from traindeck.core.devices.apple import AppleDriver
+        from traindeck.core.devices.nvidia import NvidiaDriver
+        from traindeck.core.devices.tpu import TpuDriver
+
+        self._numbered: list[tuple[int, Driver]] = []
+        self._found: list[Accelerator] = []
+        first = 0
+        drivers: list[Driver] = [NvidiaDriver(), AmdDriver(), AppleDriver(), TpuDriver()]
+        for driver in drivers:
+            found = driver.accelerators()
+            self._numbered.append((first, driver))
+            self._found += [_shift(accelerator, first) for accelerator in found]
+            first += max((one.index + 1 for one in found if one.kind == "gpu"), default=0)
+
+    def inventory(self) -> Inventory:
+        notes = tuple(note for _, driver in self._numbered for note in driver.notes)
+        return Inventory(describe(), tuple(self._found), notes)
+
+    def use(self, only: Collection[str] | None = None) -> Iterator[AcceleratorUse]:
+        for first, driver in self._numbered:
+            yield from (_shift(use, first) for use in driver.use(only))
+
+    def close(self) -> None:
+        for _, driver in self._numbered:
             driver.close()
 
 
-def _open() -> list[Driver]:
-    # A CPU run is started without any of them.
-    from traindeck.core.devices.amd import AmdDriver
-    from traindeck.core.devices.apple import AppleDriver
-    from traindeck.core.devices.nvidia import NvidiaDriver
-    from traindeck.core.devices.tpu import TpuDriver
-
-    return [NvidiaDriver(), AmdDriver(), TpuDriver(), AppleDriver()]
-
-
-def _inventory(drivers: Sequence[Driver]) -> Inventory:
-    found = tuple(_numbered([driver.accelerators() for driver in drivers]))
-    return Inventory(describe(), found, tuple(note for driver in drivers for note in driver.notes))
-
+_open_once = cache(_Drivers)
 
 T = TypeVar("T", Accelerator, AcceleratorUse)
 
 
-def _numbered(lists: list[list[T]]) -> Iterator[T]:
-    """All of them, with the GPUs of the second maker numbered on from those of the first."""
-    offset = 0
-    for found in lists:
-        for item in found:
-            yield replace(item, index=item.index + offset) if item.kind == "gpu" else item
-        offset += max((item.index + 1 for item in found if item.kind == "gpu"), default=0)
+def _shift(item: T, first: int) -> T:
+    return replace(item, index=item.index + first) if item.kind == "gpu" and first else item

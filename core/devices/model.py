@@ -5,6 +5,7 @@ Plain frozen data. A value that a driver does not tell is None, never a guess an
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, Protocol
 
@@ -88,8 +89,8 @@ class Driver(Protocol):
     def accelerators(self) -> list[Accelerator]:
         """What there is, numbered from 0 within this driver."""
 
-    def use(self) -> list[AcceleratorUse]:
-        """What it is doing now, in the same order."""
+    def use(self, only: Collection[str] | None = None) -> list[AcceleratorUse]:
+        """What it is doing now, in the same order; of these UUIDs alone if any are given."""
 
     def close(self) -> None:
         """Let go of the library. The driver then finds nothing."""

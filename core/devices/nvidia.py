@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from traindeck.core.devices.model import Accelerator, AcceleratorUse, DeviceProcess
@@ -57,10 +57,12 @@ class NvidiaDriver:
             )
         return found
 
-    def use(self) -> list[AcceleratorUse]:
+    def use(self, only: Collection[str] | None = None) -> list[AcceleratorUse]:
         found = []
         for index, number, handle in self._devices():
             uuid = self._uuid(handle, index, number)
+            if only is not None and uuid not in only:
+                continue
             total, used = self._memory(handle)
             rates = self._ask("nvmlDeviceGetUtilizationRates", handle)
             power = self._ask("nvmlDeviceGetPowerUsage", handle)

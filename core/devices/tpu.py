@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import socket
+from collections.abc import Collection
 from typing import Any
 
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
@@ -53,14 +54,16 @@ class TpuDriver:
             for index in range(self._count)
         ]
 
-    def use(self) -> list[AcceleratorUse]:
+    def use(self, only: Collection[str] | None = None) -> list[AcceleratorUse]:
         per_chip: dict[int, list[Any]] = {}
         for usage in self._usages():
             per_chip.setdefault(usage.device_id // self._chip.value.devices_per_chip, []).append(
                 usage
             )
         return [
-            _chip_use(i, per_chip.get(i, []), self._memory_per_chip()) for i in range(self._count)
+            _chip_use(index, per_chip.get(index, []), self._memory_per_chip())
+            for index in range(self._count)
+            if only is None or str(index) in only
         ]
 
     def close(self) -> None:
