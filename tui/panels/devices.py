@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
+from textual.containers import VerticalGroup, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList, Static
@@ -27,23 +27,24 @@ class DevicesPanel(VerticalScroll):
     BINDING_GROUP_TITLE = "Devices panel"
     DEFAULT_CSS = """
     DevicesPanel { height: 1fr; padding: 1 1 0 2; scrollbar-size-vertical: 1; }
-    DevicesPanel > Static { height: auto; margin: 0 1 1 0; }
-    DevicesPanel > .devices-heading {
+    DevicesPanel > Static, #devices-found > Static { height: auto; margin: 0 1 1 0; }
+    #devices-found > .devices-heading {
         margin: 0; color: $text-accent; text-style: bold;
-        text-wrap: nowrap; text-overflow: ellipsis;
     }
-    DevicesPanel > .devices-notes { color: $text-muted; }
-    DevicesPanel > OptionList {
-        height: auto; border: none; padding: 0; margin: 0 1 1 0; background: transparent;
+    #devices-found > .devices-faint { color: $text-muted; }
+    #devices-found > #devices-columns { margin: 0; }
+    #devices-found > OptionList {
+        height: auto; border: none; padding: 0; margin: 0 1 0 0; background: transparent;
     }
-    DevicesPanel > OptionList:focus { border: none; background-tint: $foreground 0%; }
-    DevicesPanel > OptionList > .option-list--option { padding: 0; }
-    DevicesPanel > OptionList > .option-list--option-highlighted {
+    #devices-found > OptionList:focus { border: none; background-tint: $foreground 0%; }
+    #devices-found > OptionList > .option-list--option { padding: 0; }
+    #devices-found > OptionList > .option-list--option-highlighted {
         background: transparent; color: $foreground; text-style: none;
     }
-    DevicesPanel > OptionList:focus > .option-list--option-highlighted {
+    #devices-found > OptionList:focus > .option-list--option-highlighted {
         background: $block-cursor-background; color: $block-cursor-foreground;
     }
+    #devices-found > #devices-queue-heading, #devices-found > #devices-notes { margin-top: 1; }
     """
 
     class Chosen(Message):
@@ -58,15 +59,18 @@ class DevicesPanel(VerticalScroll):
         self._waiting: Sequence[RunDoc] = ()
 
     def compose(self) -> ComposeResult:
-        yield Static("Looking at the machine…", id="devices-machine")
-        yield Static(id="devices-cores")
-        yield Static("Accelerators", classes="devices-heading", id="devices-gpus-heading")
-        yield Static(id="devices-gpus")
-        yield Static(classes="devices-heading", id="devices-runs-heading")
-        yield OptionList(id="devices-runs", markup=False)
-        yield Static("Waiting", classes="devices-heading", id="devices-queue-heading")
-        yield OptionList(id="devices-queue", markup=False)
-        yield Static(id="devices-notes", classes="devices-notes")
+        yield Static("Looking at the machine…", id="devices-looking")
+        with VerticalGroup(id="devices-found"):
+            yield Static(id="devices-machine")
+            yield Static(id="devices-cores")
+            yield Static("Accelerators", classes="devices-heading")
+            yield Static(id="devices-accelerators")
+            yield Static("Runs", classes="devices-heading")
+            yield Static(id="devices-columns", classes="devices-faint")
+            yield OptionList(id="devices-runs", markup=False)
+            yield Static("Waiting", classes="devices-heading", id="devices-queue-heading")
+            yield OptionList(id="devices-queue", markup=False)
+            yield Static(id="devices-notes", classes="devices-faint")
 
     def on_mount(self) -> None:
         self._draw()
@@ -99,59 +103,45 @@ class DevicesPanel(VerticalScroll):
             self.post_message(self.Chosen(event.option_id))
 
     def _draw(self) -> None:
-        width = self.scrollable_content_region.width - 1
         machine = self._machine
-        if width <= 0 or machine is None:
-            self._put("#devices-gpus", Content(""), None)
-            for part in ("notes", "runs-heading", "runs", "queue-heading", "queue", "cores"):
-                self.query_one(f"#devices-{part}").display = machine is not None
+        self.query_one("#devices-looking").display = machine is None
+        self.query_one("#devices-found").display = machine is not None
+        width = self.scrollable_content_region.width - 1
+        if machine is None or width <= 0:
             return
+        lines = machine_lines
         names = {run["id"]: run["name"] for run in self._runs}
-        self._put("#devices-machine", machine_lines.machine(machine, width))
-        self._put("#devices-cores", machine_lines.cores(machine, names, width))
-        found = bool(machine.inventory.accelerators)
-        gpus = machine_lines.accelerators(machine, names, width)
-        self._put("#devices-gpus", gpus, "#devices-gpus-heading" if found else None)
-        notes = "\n".join(plain(note) for note in machine.inventory.notes)
-        self._put("#devices-notes", Content(notes))
-        self._draw_runs(machine, width)
-
-    def _draw_runs(self, machine: Machine, width: int) -> None:
-        heading = self.query_one("#devices-runs-heading", Static)
-        heading.display = True
-        if not self._runs:
-            heading.update(Content.assemble("Runs", ("  none running", "dim not bold")))
-        else:
-            heading.update(
-                Content.assemble("Runs", "\n", machine_lines.run_heading(width).stylize("not bold"))
-            )
+        self._put("machine", lines.machine(machine, width))
+        self._put("cores", lines.cores(machine, names, width))
+        none = Content.styled("none found: runs train on the processor", "dim")
+        found = machine.inventory.accelerators
+        self._put("accelerators", lines.accelerators(machine, names, width) if found else none)
+        self._put("columns", lines.run_heading(width) if self._runs else Content("none running"))
         self._fill(
-            "#devices-runs",
+            "runs",
             {
-                run["id"]: machine_lines.run_line(run, machine.use.get(run["id"]), width)
+                run["id"]: lines.run_line(run, machine.use.get(run["id"]), width)
                 for run in self._runs
             },
         )
-        self.query_one("#devices-queue-heading").display = bool(self._waiting)
-        self._fill(
-            "#devices-queue",
-            {run["id"]: machine_lines.queue_line(run, width) for run in self._waiting},
-        )
+        self._fill("queue", {run["id"]: lines.queue_line(run, width) for run in self._waiting})
+        notes = "\n".join(plain(note) for note in machine.inventory.notes)
+        self._put("notes", Content(notes))
 
-    def _put(self, part: str, content: Content, heading: str | None = "") -> None:
-        """Draw a part that has anything to show; laid out anew only when its height changes."""
-        static = self.query_one(part, Static)
-        lines = content.plain.count("\n")
+    def _put(self, part: str, content: Content) -> None:
+        """Draw a part; laid out anew only when its height changes."""
+        static = self.query_one(f"#devices-{part}", Static)
         before = static.visual
-        known = isinstance(before, Content) and before.plain.count("\n") == lines
-        static.display = bool(content.plain)
-        static.update(content, layout=not known)
-        if part == "#devices-gpus":
-            self.query_one("#devices-gpus-heading").display = bool(heading)
+        same_height = isinstance(before, Content) and (
+            before.plain.count("\n") == content.plain.count("\n") and bool(before.plain)
+        )
+        static.update(content, layout=not same_height)
 
     def _fill(self, part: str, lines: dict[str, Content]) -> None:
         """Change the lines in place as long as the runs are the same: the cursor stays."""
-        options = self.query_one(part, OptionList)
+        options = self.query_one(f"#devices-{part}", OptionList)
+        if part == "queue":
+            self.query_one("#devices-queue-heading").display = bool(lines)
         options.display = bool(lines)
         if [option.id for option in options.options] == list(lines):
             for run_id, line in lines.items():
@@ -159,5 +149,5 @@ class DevicesPanel(VerticalScroll):
             return
         at = options.highlighted_option.id if options.highlighted_option else None
         options.set_options(Option(line, id=run_id) for run_id, line in lines.items())
-        if at in lines:
-            options.highlighted = options.get_option_index(at)
+        if lines:
+            options.highlighted = options.get_option_index(at) if at in lines else 0

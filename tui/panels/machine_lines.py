@@ -24,20 +24,28 @@ Names = Mapping[str, str]
 """Run names by id."""
 
 
-def bar(percent: float | None, cells: int) -> Content:
-    """A load of 0 to 100 as a line; dashes where it is not known."""
+def bar(percent: float | None, cells: int, *, tight: bool = False) -> Content:
+    """A share of 0 to 100 as a line; dashes where it is not known.
+
+    `tight`: being nearly full is bad news, as it is for memory and not for a processor.
+    """
     if percent is None:
         return Content.styled("╌" * cells, "$foreground 30%")
     full = round(min(100.0, max(0.0, percent)) / 100 * cells * 2)
     line = "━" * (full // 2) + "╸" * (full % 2)
-    style = "$error" if percent > 97 else "$warning" if percent > 85 else "$primary"
+    style = "$warning" if tight and percent > 90 else "$primary"
     return Content.assemble((line, style), ("─" * (cells - len(line)), "$foreground 30%"))
 
 
-def curve(loads: Sequence[float | None], cells: int) -> Content:
-    """The course of a load, newest at the right."""
-    known = [math.nan if load is None else load for load in loads]
-    return Content.styled(sparkline(known, cells, 100.0), "$text-primary")
+def curve(values: Sequence[float | None], cells: int, top: float = 100.0) -> Content:
+    """The course of a load, newest at the right; dots where there is no past yet."""
+    if cells <= 0:
+        return Content("")
+    known = [math.nan if value is None else value for value in values][-cells:]
+    return Content.assemble(
+        ("·" * (cells - len(known)), "$foreground 20%"),
+        (sparkline(known, len(known), top), "$text-primary"),
+    )
 
 
 def percent(value: float | None) -> str:
@@ -62,28 +70,31 @@ def machine(state: Machine, width: int) -> Content:
         facts.append(f"{len(cpu.usable_cores)} usable here")
     if cpu.quota_cores is not None:
         facts.append(f"limited to {cpu.quota_cores:g} cores' worth of time")
-    load = "  ".join(f"{value:.2f}" for value in now.load_average)
+    facts.append("load " + "  ".join(f"{value:.2f}" for value in now.load_average))
     used = now.memory_total_bytes - now.memory_available_bytes
     share = 100 * used / max(1, now.memory_total_bytes)
-    cells = _bar_cells(width)
-    room = min(width - cells - 16, 60)
     lines = [
         Content.assemble((facts[0], "bold"), ("  " + " · ".join(facts[1:]), "dim")),
-        Content.assemble(
-            ("cpu     ", "dim"),
-            bar(now.percent, cells),
-            f" {percent(now.percent)}  ",
-            curve(state.loads.get("cpu", ()), min(room, 30)),
-            ("  load " + load, "dim") if room > 60 - 10 or width >= 76 else "",
-        ),
+        _load_line("cpu", now.percent, state.loads.get("cpu", ()), width),
         Content.assemble(
             ("memory  ", "dim"),
-            bar(share, cells),
-            f" {percent(share)}  ",
-            f"{size(used)} of {size(now.memory_total_bytes)}",
+            bar(share, _bar_cells(width), tight=True),
+            f" {percent(share)}  {size(used)} of {size(now.memory_total_bytes)}",
         ),
     ]
-    return Content("\n").join(lines)
+    return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
+
+
+def _load_line(
+    label: str, load: float | None, past: Sequence[float | None], width: int, *more: Content
+) -> Content:
+    return Content.assemble(
+        (label.ljust(8), "dim"),
+        bar(load, _bar_cells(width)),
+        f" {percent(load)}  ",
+        curve(past, _curve_cells(width)),
+        *more,
+    )
 
 
 def cores(state: Machine, names: Names, width: int) -> Content:
@@ -97,16 +108,11 @@ def cores(state: Machine, names: Names, width: int) -> Content:
 
 
 def _core_lines(state: Machine, names: Names, width: int) -> Iterator[Content]:
-    cells = _bar_cells(width)
     for core, load in state.now.cpu.core_percent:
-        yield Content.assemble(
-            (f"core {core:<3}", "dim"),
-            bar(load, cells),
-            f" {percent(load)}  ",
-            curve(state.loads.get(f"cpu-{core}", ()), min(30, max(0, width - cells - 16))),
-            "  ",
-            who(state.taken.get(f"cpu-{core}"), names),
-        )
+        past = state.loads.get(f"cpu-{core}", ())
+        holder = who(state.taken.get(f"cpu-{core}"), names)
+        line = _load_line(f"core {core}", load, past, width, Content("  "), holder)
+        yield line.truncate(width, ellipsis=True)
 
 
 def _core_grid(state: Machine, width: int) -> Content:
@@ -157,95 +163,88 @@ def _accelerator(
 ) -> Iterator[Content]:
     memory = "" if device.memory_total_bytes is None else f"  {size(device.memory_total_bytes)}"
     split = "  split into slices" if device.split else ""
-    yield Content.assemble(
-        ("  " if device.slice is not None else "") + f"{device.label:<7} ",
-        (plain(device.name), "bold"),
+    head = Content.assemble(
+        (f"{device.label:<7} ", "bold"),
+        plain(device.name),
         (memory + split + "  ", "dim"),
         who(state.taken.get(device.slot), names),
     )
+    yield head.truncate(width, ellipsis=True)
     if use is None:
         yield Content.styled("        does not answer", "$text-warning")
         return
-    facts = [
-        None if use.memory_used_bytes is None else f"{size(use.memory_used_bytes)} in use",
-        None if use.power_watts is None else f"{use.power_watts:.0f} W",
-        None if use.temperature_celsius is None else f"{use.temperature_celsius:.0f} °C",
-    ]
-    if use.power_watts is not None and use.power_limit_watts:
-        facts[1] = f"{use.power_watts:.0f} of {use.power_limit_watts:.0f} W"
-    if use.memory_used_bytes is not None and use.memory_total_bytes:
-        facts[0] = f"{size(use.memory_used_bytes)} of {size(use.memory_total_bytes)}"
-    told = "  ".join(fact for fact in facts if fact)
-    cells = _bar_cells(width)
-    room = min(30, max(0, width - cells - 18 - len(told)))
-    yield Content.assemble(
-        "        ",
-        bar(use.utilization_percent, cells),
-        f" {percent(use.utilization_percent)}  ",
-        curve(state.loads.get(use.uuid, ()), room),
-        "  " if room else "",
-        told,
-    )
+    past = state.loads.get(use.uuid, ())
+    told = Content("  " + "  ".join(_accelerator_facts(use)))
+    yield _load_line("", use.utilization_percent, past, width, told).truncate(width, ellipsis=True)
+
+
+def _accelerator_facts(use: AcceleratorUse) -> Iterator[str]:
+    if use.memory_used_bytes is not None:
+        of = f" of {size(use.memory_total_bytes)}" if use.memory_total_bytes else ""
+        yield f"{size(use.memory_used_bytes)}{of}"
+    if use.power_watts is not None:
+        of = f" of {use.power_limit_watts:.0f}" if use.power_limit_watts else ""
+        yield f"{use.power_watts:.0f}{of} W"
+    if use.temperature_celsius is not None:
+        yield f"{use.temperature_celsius:.0f} °C"
 
 
 def _bar_cells(width: int) -> int:
     return max(8, min(40, width // 4))
 
 
-RUN_COLUMNS = (
-    ("run", 24),
+def _curve_cells(width: int) -> int:
+    return max(0, min(30, width // 5))
+
+
+_NUMBERS = (
     ("device", 9),
-    ("CPU", 6),
-    ("memory", 12),
+    ("CPU", 5),
+    ("memory", 11),
     ("threads", 7),
     ("procs", 5),
     ("read", 9),
     ("write", 9),
 )
-"""Title and cells of each column of a run's line; the last give way where it is narrow."""
+"""Title and cells of a run's figures; its name gets some of the rest, a curve what is left."""
+
+_LEFT = ("run", "device")
 
 
 def run_heading(width: int) -> Content:
     cells = [
-        title.ljust(room) if title in ("run", "device") else title.rjust(room)
-        for title, room in _shown_columns(width)
+        title.ljust(room) if title in _LEFT else title.rjust(room)
+        for title, room in _columns(width)
     ]
-    return Content.styled(" ".join(cells), "dim")
+    return Content(" ".join(cells)).truncate(width)
 
 
 def run_line(run: RunDoc, history: DeviceHistory | None, width: int) -> Content:
     """What one run's process tree uses."""
-    values = run_figures(run, history)
-    columns = _shown_columns(width)
+    columns = _columns(width)
+    name = Content(plain(run["name"]))
+    known = Content.assemble(name, (f" {run['id']}", "dim"))
+    figures = map(Content, run_figures(run, history))
+    values = [known if known.cell_length <= columns[0][1] else name, *figures]
     parts: list[Content] = []
-    for (title, room), value in zip(columns, values, strict=False):
-        cell = Content(value).truncate(room, ellipsis=True)
-        missing = " " * (room - cell.cell_length)
-        parts.append(cell + missing if title in ("run", "device") else Content(missing) + cell)
-    line = Content(" ").join(parts)
-    used = sum(room + 1 for _, room in columns)
-    if history and "cpu_percent" in history.measures and width - used >= 8:
+    for (title, room), value in zip(columns, values, strict=True):
+        cell = value.truncate(room, ellipsis=True)
+        missing = Content(" " * (room - cell.cell_length))
+        parts.append(cell + missing if title in _LEFT else missing + cell)
+    left = width - sum(room + 1 for _, room in columns) - 1
+    if history and "cpu_percent" in history.measures and left >= 8:
         cpu = history.measures["cpu_percent"]
-        line += Content(" ")
-        spark = sparkline(cpu.recent, min(30, width - used - 1), max(100.0, cpu.peak))
-        line += Content.styled(spark, "$text-primary")
-    return line
+        parts.append(Content(" ") + curve(cpu.recent, min(30, left), max(100.0, cpu.peak)))
+    return Content(" ").join(parts).truncate(width)
 
 
-def _shown_columns(width: int) -> list[tuple[str, int]]:
-    shown, used = [], 0
-    for title, room in RUN_COLUMNS:
-        used += room + 1
-        if used > width + 1:
-            break
-        shown.append((title, room))
-    return shown
+def _columns(width: int) -> list[tuple[str, int]]:
+    figures = sum(room + 1 for _, room in _NUMBERS)
+    return [("run", max(12, min(32, width - figures))), *_NUMBERS]
 
 
 def run_figures(run: RunDoc, history: DeviceHistory | None) -> list[str]:
-    """A run's line, a text for each of `RUN_COLUMNS`; a dash for what was not sampled."""
-    name = f"{run['id']} {plain(run['name'])}"
-    device = plain(run["device"])
+    """Device, CPU, memory, threads, processes, read and write rates; dashes for the unknown."""
     measures = history.measures if history else {}
 
     def last(series: str) -> float | None:
@@ -263,8 +262,7 @@ def run_figures(run: RunDoc, history: DeviceHistory | None) -> list[str]:
         for way in ("read", "write")
     ]
     return [
-        name,
-        device,
+        plain(run["device"]),
         told(last("cpu_percent"), "{:.0f}%"),
         memory,
         told(last("threads"), "{:.0f}"),
@@ -280,7 +278,8 @@ def queue_line(run: RunDoc, width: int) -> Content:
     why = plain(queue["reason"]) if queue else "not yet told"
     line = Content.assemble(
         (f"{place}  ", "bold"),
-        f"{run['id']} {plain(run['name'])}",
+        plain(run["name"]),
+        (f" {run['id']}", "dim"),
         f"  for {plain(run['on'])}",
         (f"  {why}", "dim"),
     )

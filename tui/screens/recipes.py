@@ -102,6 +102,8 @@ class RecipesScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.form: RecipeForm | None = None
+        """The form on show, when a usable recipe is and its form is whole."""
         self._drafts: dict[str, Draft] = {}
         self._unsaved: set[str] = set()
         self._wanted: Recipe | BrokenRecipe | None = None
@@ -216,11 +218,6 @@ class RecipesScreen(Screen[None]):
 
     # From the list to the form and back
 
-    @property
-    def form(self) -> RecipeForm | None:
-        """The form on show, if a usable recipe is."""
-        return next(iter(self.query(RecipeForm)), None)
-
     @on(RecipeList.Highlighted)
     def _highlighted(self, event: RecipeList.Highlighted) -> None:
         self._wanted = event.recipe
@@ -241,9 +238,10 @@ class RecipesScreen(Screen[None]):
         if self._settle is not None:
             self._settle.stop()
             self._settle = None
-        wanted, form = self._wanted, self.form
-        if form is not None and form.recipe == wanted:
+        wanted = self._wanted
+        if self.form is not None and self.form.recipe == wanted:
             return
+        self.form = None
         pane = self.query_one("#recipe-pane", Vertical)
         with self.app.batch_update():
             await pane.remove_children()
@@ -251,6 +249,7 @@ class RecipesScreen(Screen[None]):
                 draft = self._drafts.get(wanted.name, Draft())
                 form = RecipeForm(wanted, draft)
                 await pane.mount(form)
+                self.form = form
                 self._show_devices(form)
                 self._look_for_missing(form)
             elif wanted is not None:

@@ -37,7 +37,7 @@ class ChoiceBar(Widget, can_focus=True):
         & > .choice-bar--other { color: $text-muted; }
         &:focus {
             background-tint: $foreground 12%;
-            & > .choice-bar--picked { text-style: bold reverse; }
+            & > .choice-bar--picked { text-style: bold underline; }
         }
         &.-invalid { background: $error 30%; }
         &:ansi {

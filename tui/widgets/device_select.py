@@ -45,9 +45,12 @@ class DeviceSelect(Vertical):
     DeviceSelect > .device-line { height: auto; }
     DeviceSelect .device-label { color: $text-muted; padding: 0 1 0 0; }
     DeviceSelect:focus-within .device-label { color: $text-accent; text-style: bold; }
-    DeviceSelect Input { width: 26; height: 1; border: none; padding: 0 1; background: $surface; }
-    DeviceSelect Input:focus { border: none; background-tint: $foreground 12%; }
+    DeviceSelect Input {
+        width: 26; height: 1; border: none !important; padding: 0 1; background: $surface;
+    }
+    DeviceSelect Input:focus { background-tint: $foreground 12%; }
     DeviceSelect Input.-invalid { background: $error 20%; }
+    DeviceSelect Input.-invalid:ansi { background: ansi_default; color: ansi_red; }
     DeviceSelect .device-meaning { width: 1fr; padding: 0 0 0 3; color: $text-muted; }
     DeviceSelect.-invalid .device-meaning { color: $text-error; }
     DeviceSelect > OptionList {

@@ -275,10 +275,11 @@ class ParamForm(Vertical):
     ParamRow:focus-within .param-label { color: $text-accent; text-style: bold; }
     ParamRow.-invalid .param-label { color: $text-error; }
     ParamRow .param-value { width: 26; height: 1; }
-    ParamRow .param-control { width: 1fr; padding: 0 1; border: none; height: 1; }
+    ParamRow .param-control { width: 1fr; padding: 0 1; border: none !important; height: 1; }
     ParamRow Input { background: $surface; }
     ParamRow Input.-invalid { background: $error 20%; }
-    ParamRow .param-control:focus { border: none; background-tint: $foreground 12%; }
+    ParamRow Input.-invalid:ansi { background: ansi_default; color: ansi_red; }
+    ParamRow .param-control:focus { background-tint: $foreground 12%; }
     ParamRow Switch.param-control { width: 6; }
     ParamRow .param-switch-word { width: 1fr; padding: 0 1; }
     ParamRow .param-reset { width: 3; padding: 0 1; color: $text-accent; pointer: pointer; }

@@ -97,6 +97,9 @@ class RecipeList(Vertical):
     RecipeList > OptionList > .option-list--option-disabled {
         color: $text-accent; text-style: bold;
     }
+    RecipeList > OptionList:ansi > .option-list--option-highlighted {
+        background: ansi_blue; color: ansi_bright_white;
+    }
     RecipeList > #no-recipes { color: $text-muted; padding: 0 1; display: none; }
     RecipeList.-empty > #no-recipes { display: block; height: 1fr; }
     RecipeList.-empty > OptionList { display: none; }
