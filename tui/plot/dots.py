@@ -12,48 +12,62 @@ from numpy.typing import NDArray
 
 from traindeck.tui.plot.buckets import Floats
 
-Rows = NDArray[np.int64]
-Dots = NDArray[np.bool_]
+Rows = NDArray[np.int16]
 Cells = NDArray[np.uint8]
 
 BLANK = 0x2800
-_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_LEFT, _RIGHT = (0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80)
 
 
-def fill(top: Rows, bottom: Rows, height: int) -> Dots:
-    """Dots from row `top` to row `bottom` of each column, both covered; none where top > bottom."""
-    rows = np.arange(height)[:, None]
-    return (rows >= top) & (rows <= bottom)
+def _stretches(bits: tuple[int, ...]) -> Cells:
+    """The pattern of a column of four dots from row a up to, not including, row b; at 5a + b."""
+    return np.array([sum(bits[a:b]) for a in range(5) for b in range(5)], np.uint8)
 
 
-def pack(dots: Dots) -> Cells:
-    """The braille pattern (0 to 255) of each cell of a dot matrix of shape (4 rows, 2 columns)."""
-    cells = np.zeros((dots.shape[0] // 4, dots.shape[1] // 2), np.uint8)
-    for row, pair in enumerate(_BITS):
-        for column, bit in enumerate(pair):
-            cells |= dots[row::4, column::2].view(np.uint8) * np.uint8(bit)
-    return cells
+COUNT = np.array([pattern.bit_count() for pattern in range(256)], np.uint8)
+_LEFT_STRETCH, _RIGHT_STRETCH = _stretches(_LEFT), _stretches(_RIGHT)
 
 
-def line(rows: Floats, linked: NDArray[np.bool_], height: int) -> tuple[Rows, Rows]:
-    """What a line covers in each dot column.
+def cells(top: Rows, bottom: Rows, rows: int) -> Cells:
+    """The braille pattern (0 to 255) of each cell.
 
     Args:
-        rows: where the line crosses each column, in dots from the top; NaN where it does not.
-        linked: shape (columns - 1,): whether it goes from one column to the next without a gap.
-        height: dots; a line that leaves the picture is clipped to it.
+        top, bottom: the dot rows that each dot column covers, both included; nothing where top is
+            greater. Shape (layers, 2 * columns).
+        rows: cells the picture is high.
+
+    Returns: shape (layers, rows, columns).
     """
-    drawn = ~np.isnan(rows)
+    first = (4 * np.arange(rows, dtype=np.int16))[:, None]
+    begin = np.clip(top[:, None, :] - first, 0, 4)
+    end = np.clip(bottom[:, None, :] + 1 - first, 0, 4)
+    stretch = 5 * begin + end
+    pattern: Cells = _LEFT_STRETCH[stretch[..., 0::2]]
+    pattern |= _RIGHT_STRETCH[stretch[..., 1::2]]
+    return pattern
+
+
+def to_rows(heights: Floats, height: int) -> Rows:
+    """Fractions of a picture `height` dots high as dot rows. What lies outside stays outside."""
     # One dot outside is as good as a million, and does not overflow an integer.
-    at = np.rint(np.clip(np.where(drawn, rows, 0), -height, 2 * height)).astype(np.int64)
-    top = np.where(drawn, at, 1)
-    bottom = np.where(drawn, at, 0)
-    left, right = at[:-1], at[1:]
+    return np.rint(np.clip(heights * (height - 1), -height, 2 * height)).astype(np.int16)
+
+
+def joined(row: Rows, drawn: NDArray[np.bool_], linked: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+    """What a line covers in each dot column so that it has no holes.
+
+    Args:
+        row: where the line crosses each column.
+        drawn: whether it does.
+        linked: shape (columns - 1,): whether it goes from one column to the next.
+    """
+    left, right = row[:-1], row[1:]
+    # A steep step is shared: each column draws its half, so that none is thicker than needed.
     middle = (left + right) >> 1
+    top, bottom = np.where(drawn, row, 1), np.where(drawn, row, 0)
     falls, rises = linked & (left < right), linked & (left > right)
-    # A steep step is shared: each column draws its half, so that no column is thicker than needed.
-    bottom[:-1][falls] = np.maximum(bottom[:-1], middle)[falls]
-    top[1:][falls] = np.minimum(top[1:], middle + 1)[falls]
-    top[:-1][rises] = np.minimum(top[:-1], middle + 1)[rises]
-    bottom[1:][rises] = np.maximum(bottom[1:], middle)[rises]
+    np.maximum(bottom[:-1], middle, out=bottom[:-1], where=falls)
+    np.minimum(top[1:], middle + 1, out=top[1:], where=falls)
+    np.minimum(top[:-1], middle + 1, out=top[:-1], where=rises)
+    np.maximum(bottom[1:], middle, out=bottom[1:], where=rises)
     return top, bottom

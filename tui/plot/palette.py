@@ -37,7 +37,7 @@ _FAINT, _TINT = 0.45, 0.11  # of a color, in its envelope and behind its line th
 _FLAGS = raster.HIGHLIGHT | raster.SELECTED | raster.SHADED
 
 
-class Palette(Mapping[int, Style]):
+class Palette(dict[int, Style]):
     """Style number to Rich style, made when first asked for."""
 
     def __init__(
@@ -50,25 +50,15 @@ class Palette(Mapping[int, Style]):
             accents: the theme's `error` and `primary`; None for a terminal's own 16
                 colors, which cannot be mixed.
         """
+        super().__init__()
         self._base = base
         self._background, self._foreground = background, foreground
         self._accents = accents
-        self._styles: dict[int, Style] = {}
 
-    def __getitem__(self, number: int) -> Style:
-        style = self._styles.get(number)
-        if style is None:
-            flags = number & _FLAGS
-            plain = number & ~_FLAGS
-            make = self._ansi if self._accents is None else self._mixed
-            style = self._styles[number] = self._base + make(plain, flags)
+    def __missing__(self, number: int) -> Style:
+        make = self._ansi if self._accents is None else self._mixed
+        style = self[number] = self._base + make(number & ~_FLAGS, number & _FLAGS)
         return style
-
-    def __iter__(self) -> object:  # type: ignore[override]
-        return iter(self._styles)
-
-    def __len__(self) -> int:
-        return len(self._styles)
 
     def _mixed(self, number: int, flags: int) -> Style:
         assert self._accents is not None

@@ -45,24 +45,29 @@ class Axes:
         return round(min(max(self.fraction(x), -1), 2) * (2 * columns - 1)) // 2
 
     def heights(self, y: Floats) -> Floats:
-        """0 at the top, 1 at the bottom. Beyond the range what cannot be shown: below for values
-        that a log axis has no place for, NaN for NaN."""
+        """0 at the top, 1 at the bottom; beyond that what is out of range. NaN and, on a log axis,
+        what is not above 0 come out as NaN or infinite."""
         if self.log:
             with np.errstate(divide="ignore", invalid="ignore"):
-                logs = np.log10(np.where(np.isfinite(y) & (y > 0), y, np.nan))
+                y = np.log10(y)
             top, bottom = math.log10(self.y1), math.log10(self.y0)
-            place = (top - logs) / (top - bottom)
-            return np.where(np.isfinite(y) & (y <= 0), np.nan, place)
+            return (top - y) / (top - bottom)
         # Halved so that a range from -1e308 to 1e308 does not overflow.
         scale = 0.5 if self.y1 - self.y0 == math.inf else 1.0
-        span = self.y1 * scale - self.y0 * scale
-        with np.errstate(invalid="ignore", over="ignore"):
-            return (self.y1 * scale - np.where(np.isfinite(y), y, np.nan) * scale) / span
+        with np.errstate(over="ignore"):
+            return (self.y1 * scale - y * scale) / (self.y1 * scale - self.y0 * scale)
 
     def row(self, y: float, rows: int) -> int:
-        """The cell row of `y`."""
-        place = float(self.heights(np.array([y]))[0])
-        return round(min(max(place, -1), 2) * (4 * rows - 1)) // 4 if place == place else -1
+        """The cell row of a `y` within the range."""
+        if self.log:
+            place = math.log10(self.y1 / y) / math.log10(self.y1 / self.y0)
+            if not math.isfinite(place):
+                top = math.log10(self.y1)
+                place = (top - math.log10(y)) / (top - math.log10(self.y0))
+        else:
+            scale = 0.5 if self.y1 - self.y0 == math.inf else 1.0
+            place = (self.y1 * scale - y * scale) / (self.y1 * scale - self.y0 * scale)
+        return round(min(max(place, 0), 1) * (4 * rows - 1)) // 4
 
     def y_ticks(self, rows: int) -> tuple[Tick, ...]:
         """Ticks for a picture `rows` cells high, no two in one row."""

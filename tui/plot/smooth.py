@@ -8,6 +8,8 @@ from traindeck.tui.plot.buckets import Floats, Ints
 
 WEIGHTS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
 
+_FORGOTTEN = 1e-20  # a weight that no longer changes a 53-bit sum
+
 
 def smooth(mean: Floats, finite: Ints, weight: float) -> Floats:
     """The debiased exponential moving average after each bucket; NaN where it has no finite point.
@@ -31,7 +33,7 @@ def smooth(mean: Floats, finite: Ints, weight: float) -> Floats:
     # passes over an array in place of a Python loop over four thousand buckets.
     debias = 1.0 - np.power(weight, np.cumsum(finite, dtype=np.float64))
     reach = 1
-    while reach < len(gain):
+    while reach < len(gain) and keep[reach:].max() > _FORGOTTEN:
         gain[reach:] += keep[reach:] * gain[:-reach]
         keep[reach:] *= keep[:-reach]
         reach *= 2

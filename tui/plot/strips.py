@@ -24,19 +24,20 @@ def frame_strips(frame: raster.Frame, palette: Mapping[int, Style]) -> list[Stri
     source = np.maximum.accumulate(np.where(vacant, 0, np.arange(width)), axis=1)
     filled = np.take_along_axis(styles, source, axis=1)
     styles = np.where(filled >= raster.HIGHLIGHT, styles, filled)
-    changes = styles[:, 1:] != styles[:, :-1]
-    strips = []
-    for row in range(height):
-        text = cells[row].astype("<u4").tobytes().decode("utf-32-le")
-        cuts = (changes[row].nonzero()[0] + 1).tolist()
-        numbers = styles[row, [0, *cuts]].tolist()
-        start = 0
-        segments = []
-        for stop, number in zip([*cuts, width], numbers, strict=True):
-            segments.append(Segment(text[start:stop], palette[number]))
-            start = stop
-        strips.append(Strip(segments, width))
-    return strips
+    begins = np.ones((height, width), np.bool_)
+    np.not_equal(styles[:, 1:], styles[:, :-1], out=begins[:, 1:])
+    starts = begins.ravel().nonzero()[0]
+    numbers = styles.ravel()[starts].tolist()
+    text = cells.astype("<u4").tobytes().decode("utf-32-le")
+    places = starts.tolist()
+    segments = [
+        Segment(text[start:stop], palette[number])
+        for start, stop, number in zip(places, [*places[1:], height * width], numbers, strict=True)
+    ]
+    ends = begins.sum(axis=1).cumsum().tolist()
+    return [
+        Strip(segments[start:stop], width) for start, stop in zip([0, *ends], ends, strict=False)
+    ]
 
 
 def words_strip(

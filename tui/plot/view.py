@@ -9,7 +9,8 @@ import numpy as np
 
 from traindeck.core.points import clean_name
 from traindeck.tui.plot.buckets import Floats, Snapshot
-from traindeck.tui.plot.raster import Curve, Frame, draw, with_cursor, with_selection
+from traindeck.tui.plot.raster import Frame, draw, with_cursor, with_selection
+from traindeck.tui.plot.reduce import Curve
 from traindeck.tui.plot.scale import Axes, x_range, y_range
 from traindeck.tui.plot.smooth import smooth
 from traindeck.tui.plot.store import MAX_DETAIL_RECORDS, SeriesStore
