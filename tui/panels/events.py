@@ -1,0 +1,83 @@
+"""What happened in a run besides its metrics: states, notes, artifacts, rounds."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from traindeck.core.text import clean
+from traindeck.tui.log_file import LogLine
+from traindeck.tui.run_reader import EventsState
+from traindeck.tui.widgets.log_view import LogView
+
+LONGEST = 2000
+
+
+class EventsPanel(Vertical):
+    """One line an event, newest at the end."""
+
+    BORDER_TITLE = "events"
+    BINDING_GROUP_TITLE = "Events"
+    BINDINGS: ClassVar = []
+    DEFAULT_CSS = """
+    EventsPanel { height: 1fr; }
+    EventsPanel > #events-status { height: 1; color: $text-muted; }
+    EventsPanel:ansi > #events-status { color: ansi_default; text-style: dim; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._count = -1
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="events-status")
+        yield LogView(id="events-view")
+
+    @property
+    def view(self) -> LogView:
+        return self.query_one(LogView)
+
+    @on(LogView.Wanted)
+    def _all_at_hand(self, event: LogView.Wanted) -> None:
+        event.stop()
+
+    def show(self, state: EventsState) -> None:
+        """Take the events known now."""
+        if state.count == self._count:
+            return
+        self._count = state.count
+        lines = [LogLine(place, event_line(event)) for place, event in enumerate(state.events)]
+        self.view.show(len(lines), lines)
+        told = "no events yet" if not state.count else f"{state.count:,} events"
+        if state.count == 1:
+            told = "1 event"
+        elif state.count > len(state.events):
+            told += f"; the last {len(state.events):,} are shown"
+        self.query_one("#events-status", Static).update(Content(told))
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """`14:03:07  state     running`: time, type, and what the event says."""
+    try:
+        when = time.strftime("%H:%M:%S", time.localtime(float(event["t"])))
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        when = "--:--:--"
+    kind = clean(str(event.get("type", "")))
+    rest = {key: value for key, value in event.items() if key not in ("v", "t", "type")}
+    parts: list[str] = []
+    for key in ("state", "text", "path"):
+        if rest.get(key):
+            parts.append(str(rest.pop(key)))
+    for key, value in rest.items():
+        if value not in ("", None):
+            told = value if isinstance(value, str) else json.dumps(value, default=str)
+            parts.append(f"{key}={told}")
+    return f"{when}  {kind:<9} {clean('  '.join(parts))}"[:LONGEST]

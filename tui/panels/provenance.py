@@ -1,0 +1,180 @@
+"""What a run was launched with: parameters, command, code, packages and machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.events import Resize
+from textual.message import Message
+from textual.widgets import Static
+
+from traindeck.core.run import RunDoc
+from traindeck.core.text import clean
+from traindeck.tui.figures import Row, rows, size
+
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a run's folder tells beside its `RunDoc`.
+
+    `source` is source/provenance.json, {} when there is none; `patch_bytes` the size of
+    source/diff.patch, None when there is none.
+    """
+
+    source: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    patch_bytes: int | None = None
+
+
+def read_provenance(folder: Path) -> Provenance:
+    """Read it; what is missing, damaged or over 1 MiB is left out. Does I/O, raises nothing."""
+    try:
+        patch_bytes = (folder / "source" / "diff.patch").stat().st_size
+    except OSError:
+        patch_bytes = None
+    return Provenance(
+        _read_object(folder / "source" / "provenance.json"),
+        _read_object(folder / "params.json"),
+        patch_bytes,
+    )
+
+
+def _read_object(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        value = json.loads(data) if len(data) <= MAX_BYTES else {}
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class ProvenancePanel(VerticalScroll, can_focus=True):
+    """Parameters first, then how to have the same again, then where it came from."""
+
+    BORDER_TITLE = "parameters & provenance"
+    BINDING_GROUP_TITLE = "Parameters"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "copy", "Copy", id="parameters.copy", tooltip="Copy all of this as text"),
+    ]
+    DEFAULT_CSS = """
+    ProvenancePanel > Static { height: auto; margin-bottom: 1; }
+    """
+
+    class CopyAsked(Message):
+        """The panel's text should be copied."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._doc: RunDoc | None = None
+        self._provenance = Provenance()
+        self._sections: list[tuple[str, list[Row]]] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static()
+
+    def show(self, doc: RunDoc, provenance: Provenance) -> None:
+        """Take what is known of a run."""
+        sections = [
+            ("parameters", _params(doc["params"] or provenance.params)),
+            ("run", _run(doc, provenance.source)),
+            ("code", _code(provenance)),
+            ("environment", _named(provenance.source.get("environment"))),
+            ("packages", _named(provenance.source.get("packages"))),
+        ]
+        sections = [(title, lines) for title, lines in sections if lines]
+        if sections != self._sections:
+            self._sections = sections
+            self._draw()
+
+    def on_resize(self, _: Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.scrollable_content_region.width
+        parts: list[Content] = []
+        for title, lines in self._sections:
+            parts.append(Content.styled(title, "bold $text-accent") + "\n" + rows(lines, width))
+        self.query_one(Static).update(Content("\n\n").join(parts))
+
+    def text(self) -> str:
+        """Everything shown, as plain text."""
+        return "\n\n".join(
+            "\n".join([title, *(f"  {name}: {value}" for name, value in lines)])
+            for title, lines in self._sections
+        )
+
+    def action_copy(self) -> None:
+        self.post_message(self.CopyAsked(self.text()))
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return "not set"
+    return clean(value if isinstance(value, str) else json.dumps(value, default=str))
+
+
+def _params(params: Mapping[str, Any]) -> list[Row]:
+    if not params:
+        return [("none", "this run was launched without parameters")]
+    return [(clean(name), _word(value)) for name, value in params.items()]
+
+
+def _run(doc: RunDoc, source: Mapping[str, Any]) -> list[Row]:
+    python, argv = source.get("python"), source.get("argv")
+    where = doc["device"] if doc["device"] == doc["on"] else f"{doc['device']} (--on {doc['on']})"
+    found: list[tuple[str, object]] = [
+        ("command", shlex.join(doc["command"])),
+        ("process", shlex.join(map(str, argv)) if isinstance(argv, list) else None),
+        ("interpreter", _interpreter(python) if isinstance(python, Mapping) else python),
+        ("device", where),
+        ("seed", doc["params"].get("seed")),
+        ("folder", doc["path"]),
+        ("launched from", source.get("cwd")),
+        ("host", source.get("host")),
+        ("platform", source.get("platform")),
+        ("tags", ", ".join(doc["tags"])),
+        ("notes", doc["notes"]),
+    ]
+    return [(name, _word(value)) for name, value in found if value not in (None, "")]
+
+
+def _interpreter(python: Mapping[str, Any]) -> str:
+    version = str(python.get("version", "")).split(" (")[0]
+    return " · ".join(str(part) for part in (version, python.get("executable")) if part)
+
+
+def _code(provenance: Provenance) -> list[Row]:
+    git = provenance.source.get("git")
+    if not isinstance(git, Mapping):
+        return [("git", "not launched from a git work tree")] if provenance.source else []
+    found: list[Row] = [("commit", _word(git.get("commit") or "none yet"))]
+    if git.get("branch"):
+        found.append(("branch", _word(git["branch"])))
+    if git.get("dirty"):
+        kept = "not kept" if provenance.patch_bytes is None else size(provenance.patch_bytes)
+        found.append(("changes", f"work tree was changed; source/diff.patch: {kept}"))
+    else:
+        found.append(("changes", "none: the work tree was clean"))
+    return found
+
+
+def _named(values: object) -> list[Row]:
+    if not isinstance(values, Mapping):
+        return []
+    return [(clean(str(name)), _word(value)) for name, value in values.items()]

@@ -1,0 +1,179 @@
+"""A run in three lines: what it is, where it stands, how far it has come."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from textual.content import Content
+from textual.widget import Widget
+
+from traindeck.core.run import LIVE, RunDoc
+from traindeck.core.text import clean
+from traindeck.tui.figures import shorten
+from traindeck.tui.widgets.run_columns import (
+    duration,
+    fraction,
+    number,
+    state_text,
+)
+
+STATE_STYLES = {
+    "starting": "$text-primary",
+    "running": "$text-primary bold",
+    "stopping": "$text-warning",
+    "finished": "$text-success",
+    "failed": "$text-error bold",
+    "stopped": "$text-warning",
+    "killed": "$text-error",
+    "out_of_memory": "$text-error bold",
+    "over_budget": "$text-error bold",
+    "lost": "$text-error",
+    "unreachable": "$text-warning",
+}
+
+
+class SummaryPanel(Widget):
+    """The header of a run's screen. Always three lines, so that nothing below it jumps."""
+
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar = []
+    DEFAULT_CSS = """
+    SummaryPanel { height: 3; padding: 0 1; background: $panel; color: $foreground; }
+    SummaryPanel:ansi { background: ansi_default; color: ansi_default; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._doc: RunDoc | None = None
+        self._headline: tuple[str, float] | None = None
+        self._elapsed: float | None = None
+        self._deleted = False
+        self._problem = ""
+
+    def show(
+        self,
+        doc: RunDoc | None,
+        *,
+        headline: tuple[str, float] | None = None,
+        elapsed: float | None = None,
+        deleted: bool = False,
+        problem: str = "",
+    ) -> None:
+        """Take a run as it is now.
+
+        Args:
+            doc: the run, None while nothing could be read of it.
+            headline: the series that speaks for it and its last value.
+            elapsed: seconds it has been running.
+            deleted: its folder has gone.
+            problem: what could not be read, for people.
+        """
+        told = (doc, headline, elapsed and int(elapsed), deleted, problem)
+        before = (
+            self._doc,
+            self._headline,
+            self._elapsed and int(self._elapsed),
+            self._deleted,
+            self._problem,
+        )
+        if told != before:
+            self._doc, self._headline, self._elapsed = doc, headline, elapsed
+            self._deleted, self._problem = deleted, problem
+            self.refresh()
+
+    def render(self) -> Content:
+        width = max(1, self.content_size.width)
+        if self._doc is None:
+            wait = self._problem or (
+                "This run was deleted." if self._deleted else "Reading the run …"
+            )
+            return Content.styled(shorten(wait, width), "dim")
+        lines = [
+            _both_ends(self._title(), self._headline_content(), width),
+            _both_ends(self._about(), self._where(), width),
+            self._course(width),
+        ]
+        return Content("\n").join(lines)
+
+    def _title(self) -> Content:
+        assert self._doc is not None
+        state = self._doc["state"]
+        style = STATE_STYLES.get(state, "dim")
+        name = clean(self._doc["name"] or self._doc["id"])
+        return Content.assemble((state_text(state), style), "  ", (name, "bold"))
+
+    def _headline_content(self) -> Content:
+        if self._headline is None:
+            return Content("")
+        name, value = self._headline
+        return Content.assemble((f"{clean(name)} ", "dim"), (number(value), "bold $text-accent"))
+
+    def _about(self) -> Content:
+        assert self._doc is not None
+        recipe = clean(self._doc["recipe"] or "a command")
+        return Content.styled(f"{recipe} · {self._doc['id']}", "dim")
+
+    def _where(self) -> Content:
+        assert self._doc is not None
+        parts = [clean(self._doc["device"])]
+        if self._elapsed is not None:
+            parts.append(duration(self._elapsed))
+        return Content.styled(" · ".join(part for part in parts if part), "dim")
+
+    def _course(self, width: int) -> Content:
+        """How far a live run has come; how an ended one ended."""
+        assert self._doc is not None
+        doc, reason = self._doc, clean(self._doc["reason"])
+        if self._deleted:
+            return Content.styled(
+                shorten("deleted: what was read of it is still shown", width), "$text-warning"
+            )
+        if self._problem:
+            return Content.styled(shorten(self._problem, width), "$text-warning")
+        if doc["state"] == "queued":
+            queue = doc["queue"]
+            wait = f"place {queue['place']}: {clean(queue['reason'])}" if queue else reason
+            return Content.styled(shorten(wait or "waits for its device", width), "dim")
+        if doc["state"] not in LIVE:
+            style = "dim" if doc["state"] == "finished" else STATE_STYLES.get(doc["state"], "")
+            done = self._done()
+            text = " · ".join(part for part in (reason, done) if part)
+            return Content.styled(shorten(text, width), style)
+        if reason:
+            return _both_ends(
+                Content.styled(reason, "$text-warning"), Content.styled(self._done(), "dim"), width
+            )
+        return self._bar(width)
+
+    def _done(self) -> str:
+        assert self._doc is not None
+        progress = self._doc["progress"]
+        if progress is None:
+            return ""
+        return f"{progress['done']:g} of {progress['total']:g}"
+
+    def _bar(self, width: int) -> Content:
+        assert self._doc is not None
+        part, progress = fraction(self._doc), self._doc["progress"]
+        if part is None or progress is None:
+            return Content.styled("no progress reported", "dim")
+        told = f" {math.floor(part * 100):3} % · {self._done()}"
+        if (eta := progress["eta_seconds"]) is not None:
+            told += f" · ETA {duration(eta)}"
+        cells = max(4, width - len(told) - 1)
+        halves = math.floor(part * cells * 2)
+        bar = "━" * (halves // 2) + ("╸" if halves % 2 else "")
+        return Content.assemble(
+            (bar, "$primary"), ("━" * (cells - len(bar)), "$surface-lighten-2"), " ", (told, "")
+        ).truncate(width)
+
+
+def _both_ends(left: Content, right: Content, width: int) -> Content:
+    """Two texts at the ends of one line; the left one gives way."""
+    if not right:
+        return left.truncate(width, ellipsis=True)
+    right = right.truncate(max(1, width * 2 // 3), ellipsis=True)
+    room = max(0, width - right.cell_length - 2)
+    left = left.truncate(room, ellipsis=True) if room else Content("")
+    return left + " " * (width - left.cell_length - right.cell_length) + right

@@ -1,0 +1,408 @@
+"""One run, live: its curves, log, privacy, devices, parameters and events; or several compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from textual import events, getters, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Footer
+
+from traindeck.core.run import RunDoc
+from traindeck.core.text import clean
+from traindeck.tui.panels.comparison import ComparisonPanel
+from traindeck.tui.panels.curves import CurvesPanel
+from traindeck.tui.panels.events import EventsPanel
+from traindeck.tui.panels.log import LogPanel
+from traindeck.tui.panels.privacy import PrivacyPanel
+from traindeck.tui.panels.provenance import ProvenancePanel
+from traindeck.tui.panels.run_devices import RunDevicesPanel
+from traindeck.tui.panels.summary import SummaryPanel
+from traindeck.tui.run_reader import Picture, RunReader, RunState
+from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
+from traindeck.tui.widgets.log_view import LogView
+from traindeck.tui.widgets.tab_bar import Tab, TabBar
+
+LOCAL_INTERVAL, SSH_INTERVAL = 0.1, 0.5
+"""Least seconds between two repaints; over SSH each one is bytes on a slow line."""
+
+TABS = ("curves", "log", "privacy", "devices", "parameters", "events")
+WORDS = {tab: tab.capitalize() for tab in (*TABS, "runs")}
+SIDE = frozenset({"privacy", "devices", "parameters"})
+SHOWN_ACTIONS = ("runs.stop", "runs.again", "runs.delete")
+MEDIUM_WIDTH, WIDE_WIDTH, TALL_HEIGHT = 110, 160, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """What is on the screen: its name, the tabs, and which panels show."""
+
+    name: str
+    tabs: tuple[str, ...]
+    visible: frozenset[str]
+
+
+def arrange(width: int, height: int, recent: Sequence[str], *, several: bool) -> Arrangement:
+    """Fit the panels to a screen of so many cells.
+
+    `recent` are the panels asked for, the newest first: where only some fit, those stay.
+    """
+
+    def newest(*panels: str) -> str:
+        return next((panel for panel in recent if panel in panels), panels[0])
+
+    if several:
+        if height >= 30:
+            return Arrangement("several", (), frozenset({"curves", "runs"}))
+        return Arrangement("narrow", ("curves", "runs"), frozenset({newest("curves", "runs")}))
+    if width < MEDIUM_WIDTH:
+        return Arrangement("narrow", TABS, frozenset({newest(*TABS)}))
+    if width < WIDE_WIDTH or height < TALL_HEIGHT:
+        return Arrangement("medium", TABS, SIDE | {newest("curves", "log", "events")})
+    return Arrangement("wide", TABS, SIDE | {"curves", newest("log", "events")})
+
+
+def _actions() -> list[BindingType]:
+    """What can be done to a run from its screen; the footer shows what fits 80 columns."""
+    found: list[BindingType] = []
+    for binding in RUN_BINDINGS:
+        assert isinstance(binding, Binding)
+        if binding.id == "runs.restore":
+            continue
+        # Among curves `s` smooths: on this screen it must not be a step from there to stopping.
+        key = "ctrl+s" if binding.id == "runs.stop" else binding.key
+        found.append(replace(binding, key=key, show=binding.id in SHOWN_ACTIONS))
+    return found
+
+
+class RunScreen(RunActions):
+    """Watches one run, or lays several over each other.
+
+    Args:
+        run_ids: whole ids of the runs.
+    """
+
+    CSS_PATH = "run.tcss"
+    AUTO_FOCUS = ""
+    BINDING_GROUP_TITLE = "Run"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *_actions(),
+        Binding("slash", "search", "Find", id="run.search", tooltip="Find a text in the log"),
+        *(
+            Binding(
+                str(key),
+                f"tab('{tab}')",
+                WORDS[tab],
+                show=False,
+                id=f"run.tab_{tab}",
+                tooltip=f"Show the {WORDS[tab].lower()}",
+            )
+            for key, tab in enumerate(TABS, start=4)
+        ),
+        Binding("right_square_bracket", "step_tab(1)", "Next tab", show=False, id="run.tab_next"),
+        Binding(
+            "left_square_bracket", "step_tab(-1)", "Tab before", show=False, id="run.tab_previous"
+        ),
+    ]
+
+    curves = getters.query_one(CurvesPanel)
+
+    class PictureReady(Message):
+        """The reader has something new."""
+
+    class ReadFailed(Message):
+        """The reader met an error it did not expect."""
+
+        def __init__(self, error: Exception) -> None:
+            super().__init__()
+            self.error = error
+
+    def __init__(self, run_ids: Sequence[str]) -> None:
+        super().__init__()
+        self._ids = tuple(run_ids)
+        self._recent = ["curves"]
+        self._picture = Picture()
+        self._arrangement: Arrangement | None = None
+        self._reader: RunReader | None = None
+        self._sourced = False
+
+    @property
+    def several(self) -> bool:
+        """Whether runs are compared rather than one shown whole."""
+        return len(self._ids) > 1
+
+    def compose(self) -> ComposeResult:
+        if self.several:
+            yield TabBar(id="tabs")
+            yield CurvesPanel(id="curves")
+            yield ComparisonPanel(id="runs")
+        else:
+            yield SummaryPanel(id="summary")
+            yield TabBar(id="tabs")
+            with Horizontal(id="body"):
+                with Vertical(id="main"):
+                    yield CurvesPanel(id="curves")
+                    yield LogPanel(id="log")
+                    yield EventsPanel(id="events")
+                with Vertical(id="side"):
+                    yield PrivacyPanel(id="privacy")
+                    yield RunDevicesPanel(id="devices")
+                    yield ProvenancePanel(id="parameters")
+        yield Footer(compact=True)
+
+    # Reading
+
+    def on_mount(self) -> None:
+        self._reader = RunReader(
+            [self.app.home.runs / run_id for run_id in self._ids],
+            interval=SSH_INTERVAL if self.app.over_ssh else LOCAL_INTERVAL,
+            ready=lambda: self._from_thread(self.PictureReady()),
+            failed=lambda error: self._from_thread(self.ReadFailed(error)),
+        )
+        self._rearrange()
+        self.curves.focus()
+        self._reader.start()
+        self.set_interval(1.0, self._tick)
+
+    def on_unmount(self) -> None:
+        if self._reader is not None:
+            self._reader.stop()
+
+    def _from_thread(self, message: Message) -> None:
+        if self.is_attached and self.app._running:
+            self.post_message(message)
+
+    def on_screen_suspend(self) -> None:
+        if self._reader is not None and not isinstance(self.app.screen, ModalScreen):
+            self._reader.park(True)
+
+    def on_screen_resume(self) -> None:
+        if self._reader is not None:
+            self._reader.park(False)
+
+    @on(PictureReady)
+    def _take_picture(self) -> None:
+        picture = self._reader.take() if self._reader else None
+        if picture is None:
+            return
+        before = [run.live for run in self._picture.runs]
+        self._picture = picture
+        self._show()
+        if before != [run.live for run in picture.runs]:
+            self.refresh_bindings()
+
+    @on(ReadFailed)
+    def _tell_failure(self, message: ReadFailed) -> None:
+        self.app.tell_error("The run cannot be read", message.error)
+
+    def _tick(self) -> None:
+        """Time went by: durations and ages."""
+        if self.is_current:
+            self._show()
+
+    def _show(self) -> None:
+        """Hand the picture to the panels that can be seen; the others wait until they can."""
+        arrangement, picture = self._arrangement, self._picture
+        if arrangement is None or not picture.runs:
+            return
+        visible = arrangement.visible
+        with self.app.batch_update():
+            self._show_curves(visible)
+            if self.several:
+                if "runs" in visible:
+                    self.query_one(ComparisonPanel).show(picture.runs)
+            else:
+                self._show_details(picture.runs[0], visible)
+
+    def _show_curves(self, visible: frozenset[str]) -> None:
+        runs = self._picture.runs
+        if not self._sourced and all(run.read_at for run in runs):
+            self._sourced = True
+            for run, label in zip(runs, labels(runs), strict=True):
+                if self._reader is not None:
+                    self.curves.add_source(label, self._reader.stores[run.id])
+        self.curves.live = any(run.live for run in runs)
+        if "curves" in visible:
+            self.curves.refresh_data()
+
+    def _show_details(self, run: RunState, visible: frozenset[str]) -> None:
+        picture, doc = self._picture, run.doc
+        self.query_one(SummaryPanel).show(
+            doc,
+            headline=_headline(run),
+            elapsed=_elapsed(run),
+            deleted=run.deleted,
+            problem=run.problem or picture.problem,
+        )
+        if doc is None:
+            return
+        if "log" in visible:
+            self.query_one(LogPanel).show(picture.log, run_state=doc["state"])
+        if "privacy" in visible:
+            self.query_one(PrivacyPanel).show(doc["privacy"])
+        if "devices" in visible:
+            self.query_one(RunDevicesPanel).show(
+                picture.devices, device=doc["device"], live=run.live, now=self.app.clock()
+            )
+        if "parameters" in visible:
+            self.query_one(ProvenancePanel).show(doc, picture.provenance)
+        if "events" in visible:
+            self.query_one(EventsPanel).show(picture.events)
+
+    # Arranging
+
+    def on_resize(self, _: events.Resize) -> None:
+        self._rearrange()
+
+    def _rearrange(self) -> None:
+        width, height = self.app.size
+        arrangement = arrange(width, height, self._recent, several=self.several)
+        self._mark_tabs(arrangement)
+        if arrangement == self._arrangement:
+            return
+        self._arrangement = arrangement
+        with self.app.batch_update():
+            for name in ("narrow", "medium", "wide", "several"):
+                self.set_class(arrangement.name == name, f"-{name}")
+            for tab in WORDS:
+                for panel in self.query(f"#{tab}"):
+                    panel.display = tab in arrangement.visible
+            for column in self.query("#main, #side"):
+                column.display = any(child.display for child in column.children)
+            self.query_one(Footer).show_command_palette = arrangement.name != "narrow"
+        focused = self.focused
+        if focused is None or not all(node.display for node in focused.ancestors_with_self):
+            self._focus_tab(next(tab for tab in self._recent if tab in arrangement.visible))
+        self._stop_log_when_hidden()
+        self._show()
+
+    def _mark_tabs(self, arrangement: Arrangement) -> None:
+        bar = self.query_one(TabBar)
+        bar.display = bool(arrangement.tabs)
+        bar.show([self._tab_of(tab) for tab in arrangement.tabs], self._recent[0])
+
+    def _tab_of(self, tab: str) -> Tab:
+        keys = {binding.id: key for key, binding in self._bindings if binding.id}
+        binding_id = f"run.tab_{'log' if tab == 'runs' else tab}"
+        key = self.app._keymap.get(binding_id, keys.get(binding_id, "")).split(",")[0]
+        return Tab(tab, WORDS[tab], self.app.get_key_display(Binding(key, "")) if key else "")
+
+    def _focus_tab(self, tab: str) -> None:
+        for panel in self.query(f"#{tab}"):
+            target = next(iter(panel.query(LogView)), panel)
+            if not target.focusable:
+                target = next((child for child in panel.query("*") if child.focusable), target)
+            target.focus()
+
+    def action_tab(self, tab: str) -> None:
+        """Show a panel and put the focus on it."""
+        if self.several and tab != "curves":
+            tab = "runs"
+        self._recent = [tab, *(other for other in self._recent if other != tab)]
+        self._rearrange()
+        self._focus_tab(tab)
+
+    def action_step_tab(self, step: int) -> None:
+        tabs = self._arrangement.tabs if self._arrangement else ()
+        if tabs:
+            self.action_tab(tabs[(tabs.index(self._recent[0]) + step) % len(tabs)])
+
+    def on_descendant_focus(self, _: events.DescendantFocus) -> None:
+        """The tab of the panel that has the focus is the chosen one, however it got there."""
+        arrangement, focused = self._arrangement, self.focused
+        if arrangement is None or focused is None:
+            return
+        for node in focused.ancestors_with_self:
+            if node.id in arrangement.tabs:
+                tab = node.id
+                self._recent = [tab, *(other for other in self._recent if other != tab)]
+                self._mark_tabs(arrangement)
+
+    @on(TabBar.Chosen)
+    def _tab_clicked(self, event: TabBar.Chosen) -> None:
+        self.action_tab(event.tab)
+
+    # The log
+
+    def _stop_log_when_hidden(self) -> None:
+        """A log nobody sees need not be read line by line; it asks again when it is shown."""
+        arrangement = self._arrangement
+        if self._reader is not None and arrangement and "log" not in arrangement.visible:
+            self._reader.want_log(0, 0, follow=True)
+
+    def action_search(self) -> None:
+        self.action_tab("log")
+        self.query_one(LogPanel).start_search()
+
+    @on(LogView.Wanted)
+    def _log_wanted(self, event: LogView.Wanted) -> None:
+        event.stop()
+        if self._reader is not None:
+            self._reader.want_log(event.first, event.count, follow=event.follow)
+
+    @on(LogPanel.SearchChanged)
+    def _search_changed(self, event: LogPanel.SearchChanged) -> None:
+        if self._reader is not None:
+            self._reader.search_log(event.needle)
+
+    @on(LogPanel.CopyAsked)
+    def _copy_log(self, event: LogPanel.CopyAsked) -> None:
+        self.app.copy(event.text, event.what)
+
+    @on(ProvenancePanel.CopyAsked)
+    def _copy_parameters(self, event: ProvenancePanel.CopyAsked) -> None:
+        self.app.copy(event.text, "parameters and provenance")
+
+    # Acting
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("stop", "kill"):
+            return any(run.live for run in self._picture.runs)
+        if action == "delete":
+            return bool(self.targets()) and not any(run.live for run in self._picture.runs)
+        if action == "search":
+            return not self.several
+        return True
+
+    def targets(self) -> list[RunDoc]:
+        return [run.doc for run in self._picture.runs if run.doc is not None and not run.deleted]
+
+    def _launched(self, doc: RunDoc) -> None:
+        super()._launched(doc)
+        if self.is_current:
+            self.app.open_runs([doc["id"]])
+
+    @on(ComparisonPanel.Opened)
+    def _open_one(self, event: ComparisonPanel.Opened) -> None:
+        self.app.open_runs([event.run_id])
+
+
+def labels(runs: Sequence[RunState]) -> list[str]:
+    """What a legend calls each run: its name, with the id where names do not tell them apart."""
+    names = [clean(run.doc["name"]) if run.doc else run.id for run in runs]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name} {run.id}" for name, run in zip(names, runs, strict=True)]
+
+
+def _headline(run: RunState) -> tuple[str, float] | None:
+    """The series that speaks for a run and its last value."""
+    name = run.doc["headline"] if run.doc else None
+    if name is None:
+        name = next(iter(run.last), None)
+    return (name, run.last[name]) if name is not None and name in run.last else None
+
+
+def _elapsed(run: RunState) -> float | None:
+    """Seconds the run has taken by now."""
+    seconds = run.doc["seconds"] if run.doc else None
+    if seconds is None or not run.live:
+        return seconds
+    return seconds + time.monotonic() - run.read_at
