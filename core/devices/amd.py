@@ -143,8 +143,8 @@ class AmdDriver:
                     getattr(metrics, "CURRENT", None),
                 )
             )
-            if degrees is not None:
-                return degrees
+            if degrees is not None:  # some releases pass on the kernel's thousandths
+                return degrees / 1000 if degrees >= 1000 else degrees
         return None
 
     def _processes(self, handle: Any) -> tuple[DeviceProcess, ...] | None:

@@ -232,22 +232,18 @@ def _matching(name: str, inventory: Inventory) -> list[Accelerator]:
 def _reason(
     request: Request, wanted: Candidates, free_slots: Collection[str], inventory: Inventory
 ) -> str:
-    taken = [slot for slot in wanted.slots if slot not in free_slots]
-    free = len(wanted.slots) - len(taken)
-    if request.kind == "cpu":
-        if request.cores:
-            numbers = [_core(slot) for slot in taken]
-            verb = "is" if len(numbers) == 1 else "are"
-            return f"{_cores(len(numbers))} {format_ranges(numbers)} {verb} in use"
-        return f"{free} of {wanted.count} {_cores(wanted.count)} free"
     if request.kind == "tpu":
         return "the TPU is in use"
+    taken = [slot for slot in wanted.slots if slot not in free_slots]
+    if wanted.count > 1 and request.count is not None:
+        free = len(wanted.slots) - len(taken)
+        things = "cores" if request.kind == "cpu" else "GPUs"
+        return f"{free} of the {wanted.count} {things} it needs {_are(free)} free"
+    if request.kind == "cpu":
+        numbers = [_core(slot) for slot in taken]
+        return f"{_cores(len(numbers))} {format_ranges(numbers)} {_are(len(numbers))} in use"
     labels = [gpu.label for gpu in inventory.gpus if gpu.slot in taken]
-    if len(labels) == 1:
-        return f"{labels[0]} is in use"
-    if wanted.count == 1 or request.gpus:
-        return f"{', '.join(labels)} are in use"
-    return f"{free} of {wanted.count} GPUs free"
+    return f"{', '.join(labels)} {_are(len(labels))} in use"
 
 
 def _count(text: str, digits: str) -> int:
@@ -275,6 +271,10 @@ def _is_number(text: str) -> bool:
 
 def _cores(count: int) -> str:
     return "core" if count == 1 else "cores"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _core_slot(core: int) -> str:
