@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -23,11 +23,8 @@ from textual.screen import Screen
 
 from traindeck.core.home import Home
 from traindeck.tui.feed import Feed, RunSource, Snapshot
-from traindeck.tui.keys import CommandsProvider
+from traindeck.tui.keys import CommandsProvider, clashes, groups
 from traindeck.tui.settings import THEMES, read_settings, read_state, write_state
-
-if TYPE_CHECKING:
-    from textual.dom import DOMNode
 
 T = TypeVar("T")
 
@@ -100,7 +97,6 @@ class TraindeckApp(App[None], inherit_bindings=False):
             "command_palette",
             "Palette",
             id="app.palette",
-            show=False,
             priority=True,
             tooltip="Find any command by its name",
         ),
@@ -152,7 +148,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
         self._state_file = home.root / "state.json"
         self._log_file = logging.FileHandler(home.root / "traindeck.log", delay=True)
         self._background: list[threading.Thread] = []
-        self._clashes: set[tuple[str, str]] = set()
+        self._clashes: set[tuple[str, ...]] = set()
         for place in ("runs", "recipes", "devices"):
             self.add_mode(place, lambda place=place: self._screen(place))  # type: ignore[misc]
         if self.over_ssh:
@@ -192,6 +188,8 @@ class TraindeckApp(App[None], inherit_bindings=False):
             self.tell_problem(problem)
         if self.settings.keys:
             self._check_keys()
+            self.screen_change_signal.subscribe(self, self._check_clashes)
+            self._check_clashes(self.screen)
 
     def on_unmount(self) -> None:
         until = time.monotonic() + CLOSING_SECONDS
@@ -370,15 +368,14 @@ class TraindeckApp(App[None], inherit_bindings=False):
             "The keys cannot be checked", lambda: unknown_ids(self.settings.keys), tell
         )
 
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
-        """Called by Textual at each key press: tells about each clash once."""
-        for binding in clashed_bindings:
-            clash = (binding.key, binding.id or binding.action)
-            if clash not in self._clashes:
-                self._clashes.add(clash)
+    def _check_clashes(self, screen: Screen[object]) -> None:
+        """Tells once of each key that settings.toml gave to two commands of a screen."""
+        for key, ids in clashes(groups(screen, self._keymap), set(self.settings.keys)):
+            if (key, *ids) not in self._clashes:
+                self._clashes.add((key, *ids))
                 self.tell_problem(
-                    f"{self.home.settings.name}: keys: {binding.key} now does something else: "
-                    f"{clash[1]} has lost it"
+                    f"{self.home.settings.name}: keys: {key} now does {ids[0]}, "
+                    f"and no longer {' or '.join(ids[1:])}"
                 )
 
 

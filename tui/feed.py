@@ -7,6 +7,7 @@ only when it changed. A reader that falls behind gets the newest snapshot, never
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,6 +15,12 @@ from typing import Protocol
 from traindeck.core.run import LIVE, RunDoc
 
 MAX_PAUSE = 5.0
+RECHECK_SECONDS = 2.0
+"""Live runs are asked about this often though no file changed: a killed one writes nothing."""
+TEND_SECONDS = 15.0
+"""How often what killed supervisors left is mended, while runs go on."""
+FIRST_TEND_SECONDS = 1.0
+"""The first time is soon, but not while the first screen is being drawn."""
 
 
 class RunSource(Protocol):
@@ -24,6 +31,9 @@ class RunSource(Protocol):
 
     def runs(self) -> list[RunDoc]:
         """Every run, newest first. A run that did not change is the same object as before."""
+
+    def tend(self) -> None:
+        """Mends what killed processes left: runs without a supervisor, ends not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class Feed:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._latest: Snapshot | None = None
+        self._tended = False
         self._thread = threading.Thread(target=self._poll, name="runs feed", daemon=True)
 
     def start(self) -> None:
@@ -93,15 +104,24 @@ class Feed:
 
     def _poll(self) -> None:
         seen: object = _NOTHING
+        read_at = tend_at = 0.0
+        live = 0
         pause = self.interval
         failure = ""
         while not self._stopped.is_set():
             try:
                 # Asked for before reading: a change in between shows as a new token next time.
                 version = self._source.version()
-                if version != seen:
-                    self._put(Snapshot.of(self._source.runs()))
-                    seen = version
+                now = time.monotonic()
+                if version != seen or (live and now - read_at >= RECHECK_SECONDS):
+                    snapshot = Snapshot.of(self._source.runs())
+                    tend_at = tend_at or now + FIRST_TEND_SECONDS
+                    live, seen, read_at = snapshot.live, version, now
+                    self._put(snapshot)
+                if tend_at and now >= tend_at and (live or not self._tended):
+                    self._tended = True
+                    tend_at = now + TEND_SECONDS
+                    self._source.tend()
                 pause, failure = self.interval, ""
             except Exception as error:  # whatever a file can do must reach the screen, not end us
                 if failure != (failure := repr(error)) and not self._stopped.is_set():

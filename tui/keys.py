@@ -7,7 +7,7 @@ Ids read `place.action`, as `runs.stop`; settings.toml gives them other keys.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from textual.binding import Binding
@@ -74,6 +74,25 @@ def _group(node: DOMNode, keymap: Mapping[str, str], title: str = "") -> Group:
         keys = keymap[binding_id].split(",") if binding_id in keymap else own_keys
         commands.append(Command(node, binding, tuple(keys)))
     return Group(title or node.BINDING_GROUP_TITLE or type(node).__name__, tuple(commands))
+
+
+def clashes(found: Sequence[Group], remapped: Set[str]) -> list[tuple[str, list[str]]]:
+    """Keys that several commands of a screen are on since some were given other keys.
+
+    The first id of each is the command that has the key now: what is nearer to the user wins, and
+    of the same part the one that asked for it.
+    """
+    by_key: dict[str, list[tuple[int, str]]] = {}
+    for place, group in enumerate(found):
+        for command in group.commands:
+            for key in command.keys:
+                by_key.setdefault(key, []).append((place, command.id))
+    result = []
+    for key, users in by_key.items():
+        if len(users) > 1 and any(each in remapped for _, each in users):
+            users.sort(key=lambda user: (user[0], user[1] not in remapped))
+            result.append((key, [each for _, each in users]))
+    return result
 
 
 def key_names(command: Command) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters, on, work
 from textual.app import ComposeResult
@@ -15,7 +15,6 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
-from traindeck.core.query import Query, QueryError, parse
 from traindeck.core.run import RunDoc
 from traindeck.tui.feed import Snapshot
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
@@ -24,8 +23,16 @@ from traindeck.tui.widgets.run_detail import RunDetail
 from traindeck.tui.widgets.run_table import RunTable
 from traindeck.tui.widgets.top_bar import TopBar
 
+if TYPE_CHECKING:
+    from traindeck.core.query import Query
+
 FILTER_SLICE = 0.008
 """Seconds of filtering between two looks at the keyboard."""
+
+_NEED_RUNS = {
+    *("open", "mark", "mark_all", "filter", "sort_next", "sort_reverse"),
+    *("stop", "kill", "again", "rename", "tag", "note", "delete", "copy_id", "copy_command"),
+}
 
 
 class RunsScreen(RunActions):
@@ -105,7 +112,7 @@ class RunsScreen(RunActions):
         with Horizontal(id="body"):
             yield RunTable(self.app.clock)
             yield RunDetail(self.app.clock)
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         self._show_emptiness()
@@ -188,9 +195,16 @@ class RunsScreen(RunActions):
             shown, all_runs = len(self.table.docs), len(self._snapshot.runs)
             self._note(f"{shown:,} of {all_runs:,}")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where there are no runs, there are no keys for them either."""
+        return action not in _NEED_RUNS or bool(self._snapshot and self._snapshot.runs)
+
     def _show_emptiness(self) -> None:
         empty = self._snapshot is None or not self._snapshot.runs
-        self.query_one("#body").display = not empty
+        body = self.query_one("#body")
+        if body.display == empty:
+            self.refresh_bindings()
+        body.display = not empty
         text = self.query_one("#empty", Static)
         text.display = empty
         if self._snapshot is None:
@@ -280,6 +294,8 @@ class RunsScreen(RunActions):
     @on(Input.Changed, "#filter")
     def _filter_typed(self, event: Input.Changed) -> None:
         """Each key filters anew; what makes no sense says so and leaves the last good filter."""
+        from traindeck.core.query import QueryError, parse
+
         text = event.value.strip()
         try:
             query = parse(text) if text else None

@@ -346,7 +346,7 @@ class RunTable(ScrollView, can_focus=True):
 
 def _age_step(doc: RunDoc, now: float) -> int:
     """Changes whenever the age reads differently (and, for the old, no more often than that)."""
-    seconds = int(now - doc["created"])
+    seconds = max(0, int(now - doc["created"]))
     return seconds if seconds < 60 else 60 + seconds // 60
 
 
