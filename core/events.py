@@ -15,14 +15,14 @@ from typing import Any
 VERSION = 1
 
 
-def append(path: Path, type: str, **fields: Any) -> None:
+def append(log: Path, type: str, /, **fields: Any) -> None:
     """Add one event in a single write, so that writers in several processes never interleave.
 
     Raises OSError when the file cannot be written.
     """
     event = {"v": VERSION, "t": time.time(), "type": type, **fields}
     line = json.dumps(event, default=str, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, line)
     finally:

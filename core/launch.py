@@ -144,7 +144,7 @@ def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) 
         "params": {**own, **params},
         "on": spec["on"],
         "name": spec["name"],
-        "python": None if spec["python"] == sys.executable else spec["python"],
+        "python": spec["python"] if _is_other(spec["python"]) else None,
         "cwd": spec["cwd"],
         "again_of": run_id,
     }
@@ -187,6 +187,11 @@ def spawn(folder: Path, mode: str) -> None:
         if process.wait() != 0 and mode == "start":
             said = (folder / "supervisor.log").read_text("utf-8", "replace").strip()
             raise OSError(0, f"its supervisor did not start: {said[-500:]}")
+
+
+def _is_other(python: str) -> bool:
+    """Whether this is another environment's interpreter, not ours by another name."""
+    return Path(python).parent != Path(sys.executable).parent
 
 
 def _command_name(argv: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ class Library:
         self._catalogue = Catalogue(home)
         self._seen: Any = None
         self._docs: dict[str, RunDoc] = {}
+        self._unsettled: set[str] = set()  # as recorded they go on, or their folder has gone
         self._live: dict[str, tuple[object, RunDoc]] = {}
         self._summaries: dict[str, Summarizer] = {}
 
@@ -80,23 +81,17 @@ class Library:
         Raises OSError when the home cannot be written.
         """
         stale = []
-        for run_id, doc in list(self._docs.items()):
+        for run_id in self._unsettled:
             folder = self.home.runs / run_id
-            spec = RunFolder(folder).spec()
-            if spec is None:
-                stale.append(folder)
+            spec = RunFolder(folder).spec() or {}
+            supervisor, child = identity(spec, "supervisor"), identity(spec, "child")
+            if supervisor and supervisor.alive():
                 continue
-            if spec["state"] not in LIVE and not _goes_on(doc):
-                continue
-            supervisor = identity(spec, "supervisor")
-            if supervisor is None or supervisor.alive():
-                continue
-            child = identity(spec, "child")
-            if child and child.alive():
+            if supervisor and child and child.alive():
                 from traindeck.core.launch import spawn
 
                 spawn(folder, "adopt")
-            else:
+            elif RunFolder(folder).state()[0] not in LIVE:
                 stale.append(folder)
         if stale:
             self._catalogue.sync(*stale)
@@ -105,12 +100,15 @@ class Library:
         seen = (self._catalogue.version(), _stamp(self.home.runs))
         if seen == self._seen:
             return
-        self._docs = {doc["id"]: doc for doc in self._catalogue.all()}
-        for run_id in self._ids():
-            if run_id not in self._docs:
-                doc = RunFolder(self.home.runs / run_id).doc(metrics=False)
-                if doc is not None:
-                    self._docs[run_id] = doc
+        there = set(self._ids())
+        recorded = {doc["id"]: doc for doc in self._catalogue.all()}
+        self._docs = {run_id: doc for run_id, doc in recorded.items() if run_id in there}
+        for run_id in there - recorded.keys():
+            doc = RunFolder(self.home.runs / run_id).doc(metrics=False)
+            if doc is not None:
+                self._docs[run_id] = doc
+        self._unsettled = recorded.keys() - there
+        self._unsettled |= {run_id for run_id, doc in self._docs.items() if _goes_on(doc)}
         for run_id in set(self._live) - set(self._docs):
             self._forget(run_id)
         self._seen = seen

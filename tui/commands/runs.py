@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -40,7 +41,10 @@ def ls(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """List the runs, newest first."""
-    docs = _library().runs()
+    library = _library()
+    docs = library.runs()
+    with contextlib.suppress(OSError):  # a home that cannot be written can still be read
+        library.tend()
     if query:
         from traindeck.core.query import parse
 

@@ -1,0 +1,244 @@
+"""The commands, as people and scripts use them: real processes, JSON on stdout, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import until, wait_for_state
+from traindeck.core.home import Home
+from traindeck.core.run import RunFolder
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+TOY = """\
+# /// script
+# [tool.traindeck]
+# name = "toy"
+# title = "A toy"
+# headline = "loss"
+# [tool.traindeck.params.steps]
+# type = "int"
+# default = 5
+# min = 1
+# [tool.traindeck.params.lr]
+# type = "float"
+# default = 0.5
+# ///
+import time
+from traindeck.core import track
+with track.start() as run:
+    for step in range(run.params.steps):
+        run.log(step, {"loss": run.params.lr / (step + 1), "bad": float("nan")})
+        run.progress(step + 1, run.params.steps)
+        time.sleep(0.01)
+    run.note("all done")
+"""
+
+
+@pytest.fixture
+def toy(home: Home) -> Path:
+    path = home.recipes / "toy.py"
+    path.write_text(TOY)
+    return path
+
+
+def of(done: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(done.stdout)
+
+
+def test_help_and_version(traindeck: Command) -> None:
+    words = traindeck("--help").stdout
+    named = "recipes run ls show metrics logs watch stop kill rm devices reindex doctor"
+    assert all(f"  {command} " in words for command in named.split())
+    assert traindeck("--version").stdout.startswith("traindeck ")
+
+
+def test_recipes_lists_good_and_broken(traindeck: Command, toy: Path) -> None:
+    toy.with_name("broken.py").write_text(TOY.replace('"int"', '"integer"'))
+    listed = of(traindeck("recipes", "--json"))
+    assert "toy" in {recipe["name"] for recipe in listed["recipes"]}
+    assert listed["broken"][0]["line"] == 7
+    told = traindeck("recipes")
+    assert "broken.py:7: parameter 'steps': type 'integer'" in told.stderr
+    shown = of(traindeck("recipes", "show", "toy", "--json"))
+    assert shown["params"]["steps"]["default"] == 5
+
+
+def test_run_wait_show_metrics(traindeck: Command, home: Home, toy: Path) -> None:
+    shown = of(traindeck("run", "toy", "-p", "steps=7", "--tag", "x", "--wait", "--json"))
+    assert shown["state"] == "finished"
+    assert shown["exit_code"] == 0
+    assert shown["params"] == {"steps": 7, "lr": 0.5}
+    assert shown["metrics"]["loss"]["count"] == 7
+    assert shown["metrics"]["loss"]["max"] == 0.5
+    assert shown["metrics"]["bad"]["last"] is None
+    assert shown["progress"]["done"] == shown["progress"]["total"] == 7
+    assert shown["command"] == ["traindeck", "run", "toy", "-p", "steps=7"]
+    assert shown["privacy"] is None
+    assert shown["tags"] == ["x"]
+    wanted = "id name recipe framework state reason exit_code device params created started ended"
+    assert set(wanted.split()) | {"progress", "metrics", "privacy", "path"} <= shown.keys()
+    assert of(traindeck("show", "@last", "--json")) == shown
+    assert of(traindeck("ls", "--json")) == [shown]
+    rows = list(csv.DictReader(io.StringIO(traindeck("metrics", "@last", "--csv").stdout)))
+    assert [row["step"] for row in rows if row["series"] == "loss"] == list("0123456")
+    points = of(traindeck("metrics", "@last", "--series", "loss", "--json"))
+    assert len(points["loss"]["points"]) == 7
+    assert "no privacy accounting" in traindeck("show", "toy").stdout
+    assert "note: all done" in traindeck("watch", "toy").stdout
+
+
+def test_run_says_id_and_state_at_once(traindeck: Command, home: Home, toy: Path) -> None:
+    begun = of(traindeck("run", "toy", "-p", "steps=200", "--json"))
+    assert begun["state"] in ("starting", "running")
+    assert traindeck("stop", begun["id"]).stdout == ""
+    assert wait_for_state(RunFolder(home.runs / begun["id"]))["state"] in ("stopped", "killed")
+
+
+def test_again_repeats_with_changes(traindeck: Command, home: Home, toy: Path) -> None:
+    first = of(traindeck("run", "toy", "-p", "steps=3", "--wait", "--json"))
+    again = of(traindeck("run", "--again", first["id"], "-p", "lr=2", "--wait", "--json"))
+    assert again["params"] == {"steps": 3, "lr": 2.0}
+    assert again["id"] != first["id"]
+    toy.unlink()
+    assert "has gone" in traindeck("run", "--again", "@last", code=1).stderr
+
+
+def test_a_command_without_a_header(traindeck: Command, home: Home, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import json, sys\n"
+        "for step in range(20):\n"
+        "    print(json.dumps({'step': step, 'loss': 1 / (step + 1)}))\n"
+        "sys.exit(int(sys.argv[1]))\n"
+    )
+    shown = traindeck("run", "--wait", "--json", "--", sys.executable, str(script), "3", code=1)
+    doc = of(shown)
+    assert (doc["state"], doc["exit_code"], doc["recipe"]) == ("failed", 3, None)
+    assert doc["name"] == "train.py"
+    assert doc["metrics"]["loss"]["count"] == 20
+    assert traindeck("logs", "@last").stdout.count("loss") == 20
+
+
+def test_exit_codes(traindeck: Command, home: Home, toy: Path) -> None:
+    for words, code, told in [
+        (["run", "toy", "-p", "steps=0"], 2, "below the least allowed, 1"),
+        (["run", "toy", "-p", "step=1"], 2, "has no parameter 'step'; it has: steps, lr"),
+        (["run", "toy", "-p", "steps"], 2, "is not KEY=VALUE"),
+        (["run", "toy", "--on", "toaster"], 2, "is not a device"),
+        (["run", "toy", "--on", "gpu"], 2, "runs on cpu, not on gpu"),
+        (["run", "toy", "--on", "cpu:4096"], 4, "core"),
+        (["run", "toi"], 3, "no recipe 'toi'"),
+        (["run"], 2, "a recipe"),
+        (["run", "--"], 1, "no command"),
+        (["show", "nope"], 3, "traindeck ls"),
+        (["metrics", "@last"], 3, "there are no runs yet"),
+        (["ls", "--query", "accuracy>>1"], 2, ""),
+        (["stop"], 2, ""),
+        (["frobnicate"], 2, ""),
+        ([], 2, "needs a terminal"),
+    ]:
+        done = traindeck(*words, code=code)
+        assert told in done.stderr
+        assert done.stdout == ""
+    assert list(home.runs.iterdir()) == []
+
+
+def test_rm_and_restore(traindeck: Command, home: Home, toy: Path) -> None:
+    run_id = of(traindeck("run", "toy", "--wait", "--json"))["id"]
+    traindeck("edit", run_id, "--name", "kept", "--tag", "a", "--notes", "why not")
+    traindeck("rm", "kept")
+    assert of(traindeck("ls", "--json")) == []
+    assert traindeck("restore").stdout.split() == [run_id]
+    traindeck("restore", run_id[:6])
+    [doc] = of(traindeck("ls", "--query", "tag:a kept", "--json"))
+    assert (doc["name"], doc["notes"]) == ("kept", "why not")
+
+
+def test_reindex_devices_doctor(traindeck: Command, home: Home, toy: Path) -> None:
+    traindeck("run", "toy", "--wait")
+    home.catalogue.unlink()
+    assert "1 runs" in traindeck("reindex").stderr
+    home.catalogue.write_text("{")
+    assert "traindeck reindex" in traindeck("ls", code=1).stderr
+    found = of(traindeck("devices", "--json"))
+    assert found["cpu"]["usable_cores"]
+    findings = of(traindeck("doctor", "--json"))
+    assert {"what": "recipe toy", "ok": True, "is": "can run", "mend": ""} in findings
+
+
+def test_the_home_is_private_and_keeps_no_secret(
+    traindeck: Command, home: Home, tmp_path: Path
+) -> None:
+    secret = "hunter2-s3cr3t"
+    environment = {
+        **os.environ,
+        "WANDB_API_KEY": secret,
+        "TORCH_TOKEN": secret,
+        "CUDA_CACHE_PATH": "kept",
+    }
+    traindeck("run", "--wait", "--", "true", env=environment)
+    assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
+    [folder] = home.runs.iterdir()
+    provenance = until(lambda: next(folder.glob("source/provenance.json"), None))
+    assert "kept" in provenance.read_text()
+    for path in home.root.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+
+
+def test_what_was_launched_is_kept(traindeck: Command, home: Home, tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    script = tmp_path / "mine.py"
+    script.write_text(TOY)
+    git("init", "-b", "trunk")
+    git("add", "mine.py")
+    git("commit", "-m", "first")
+    script.write_text(TOY.replace("0.01", "0.02"))
+    doc = of(traindeck("run", str(script), "--wait", "--json"))
+    folder = Path(doc["path"])
+    kept = json.loads((folder / "source" / "provenance.json").read_text())
+    assert kept["git"]["branch"] == "trunk"
+    assert kept["git"]["dirty"] is True
+    assert len(kept["git"]["commit"]) == 40
+    assert "+        time.sleep(0.02)" in (folder / "source" / "diff.patch").read_text()
+    assert (folder / "source" / "mine.py").read_text() == script.read_text()
+    assert kept["packages"]["numpy"]
+    assert Path(kept["python"]["executable"]).parent == Path(sys.executable).parent
+
+
+def test_hostile_output_is_kept_as_bytes(traindeck: Command, home: Home) -> None:
+    hostile = b"\x1b]52;c;aGk=\x07\x1b[2J[red]\x00\xff\xfe" + b"x" * (10 << 20) + b"\n"
+    text = (
+        "import sys; w = sys.stdout.buffer.write;"
+        "w(b'\\x1b]52;c;aGk=\\x07\\x1b[2J[red]\\x00\\xff\\xfe' + b'x' * (10 << 20) + b'\\n');"
+        "[w(b'line %d\\n' % n) for n in range(200000)]"
+    )
+    doc = of(traindeck("run", "--wait", "--json", "--", sys.executable, "-c", text))
+    assert doc["state"] == "finished"
+    kept = (Path(doc["path"]) / "output.log").read_bytes()
+    assert kept.startswith(hostile)
+    assert kept.count(b"\n") == 200001
+    piped = subprocess.run(
+        [Path(sys.executable).parent / "traindeck", "logs", "@last"], capture_output=True
+    )
+    assert piped.stdout == kept
+
+
+def test_a_failure_is_told_without_control_characters(traindeck: Command, home: Home) -> None:
+    text = "print('\\x1b[31mbad\\x1b[0m [bold]'); raise SystemExit(1)"
+    doc = of(traindeck("run", "--wait", "--json", "--", sys.executable, "-c", text, code=1))
+    assert doc["reason"] == "exit code 1: bad [bold]"
