@@ -69,7 +69,7 @@ def _packages(python: str) -> tuple[str, dict[str, str]]:
             version, paths = json.loads(found.stdout)
         except (OSError, subprocess.SubprocessError, ValueError):
             return "", {}
-    packages = {}
+    packages: dict[str, str] = {}
     for path in paths:
         with contextlib.suppress(OSError):
             for entry in os.listdir(path or "."):

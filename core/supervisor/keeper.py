@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core.devices.proctree import descendants
-from traindeck.core.procident import Identity
+from traindeck.core.procident import START, Identity, boot_id, stat_fields
 from traindeck.core.run import boottime, encode_exit
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -90,8 +90,9 @@ def _keep(start: Start, report: int) -> None:
         _record(start.exit_file, begun, error=reason)
         _send(report, {"error": reason})
         return
-    identity = Identity.of(child)
-    _send(report, {"child": identity.to_json() if identity else None})
+    fields = stat_fields(child)  # also of a child that has ended already: it waits to be reaped
+    started = int(fields[START]) if fields else 0
+    _send(report, {"child": Identity(boot_id(), child, started).to_json()})
     _wait_for(child, start, begun)
     _sweep(start.grace)
 

@@ -52,7 +52,7 @@ class Sampler:
             values["io_read_bytes"] = usage.read_bytes
             values["io_write_bytes"] = usage.write_bytes
         if self._gpus:
-            from traindeck.core.devices.nvidia import sample_gpus
+            from traindeck.core.devices.inventory import sample_gpus
 
             values.update(sample_gpus(self._gpus))
         return values
