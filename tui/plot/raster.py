@@ -177,8 +177,8 @@ def _draw_curves(area: _Canvas, curves: Sequence[Curve], reduced: Sequence[Reduc
     top, bottom = (np.concatenate([span[side] for span in spans]) for side in (0, 1))
     layers = dots.cells(top, bottom, rows)
     faint, lines = layers[0::2], layers[1::2]
-    bits = np.bitwise_or.reduce(faint)
-    front = np.bitwise_or.reduce(lines)
+    bits: dots.Cells = np.bitwise_or.reduce(faint)
+    front: dots.Cells = np.bitwise_or.reduce(lines)
     for base, drawn in ((FAINT, faint), (LINE, lines)):
         for number in range(len(curves) - 1, -1, -1):
             styles[drawn[number] > 0] = base + curves[number].color % MAX_COLORS
@@ -187,9 +187,9 @@ def _draw_curves(area: _Canvas, curves: Sequence[Curve], reduced: Sequence[Reduc
     dense = dots.COUNT[bits] >= 5
     deep = dense[1:-1] & dense[:-2] & dense[2:] & (front[1:-1] > 0)
     styles[1:-1][deep] |= SHADED
-    bits = np.where(front > 0, front, bits)
-    inked = bits > 0
-    area.cells[inked] = bits[inked].astype(np.uint32) + dots.BLANK
+    shown = np.where(front > 0, front, bits)
+    inked = shown > 0
+    area.cells[inked] = shown[inked].astype(np.uint32) + dots.BLANK
     ended: set[tuple[int, int]] = set()
     for curve, each in zip(curves, reduced, strict=True):
         _draw_points(area, curve, each, ended if len(curves) > 1 else None)

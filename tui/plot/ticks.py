@@ -108,25 +108,23 @@ def elapsed(seconds: int) -> str:
     return "".join(parts) or "0s"
 
 
-def short(value: float, digits: int = 4) -> str:
-    """A value in about six characters: `0.0342`, `1.25e-7`, `12.4k`, `nan`."""
+def short(value: float) -> str:
+    """A value in about six characters: `0.9853`, `0.0342`, `1.25e-7`, `12.4k`, `nan`."""
     if math.isnan(value):
         return "nan"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    size = abs(value)
-    if size == 0:
+    if value == 0:
         return "0"
-    if size < 1e-4 or size >= 1e15:
-        mantissa, exponent = f"{value:.{digits - 2}e}".split("e")
-        if "." in mantissa:
-            mantissa = mantissa.rstrip("0").rstrip(".")
-        return f"{mantissa}e{int(exponent)}"
-    if size < 10**digits:
-        whole = len(str(int(size))) if size >= 1 else 1 - max(0, -math.floor(math.log10(size)) - 1)
-        return f"{value:.{max(digits - whole, 0)}f}"
-    power, suffix = [unit for unit in _SI if size >= 10 ** unit[0]][-1]
-    return f"{value / 10**power:.{max(digits - 1 - len(str(int(size / 10**power))), 0)}f}{suffix}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    power = int(f"{value:.3e}".split("e")[1])
+    if -5 < power < 4:
+        return f"{value:.{3 - power if power >= 0 else 4 if power == -1 else 2 - power}f}"
+    power = int(exponent)
+    if 3 <= power < 15:
+        size, suffix = _SI[power // 3]
+        return f"{value / 10**size:.{2 - power % 3}f}{suffix}"
+    return f"{mantissa.rstrip('0').rstrip('.')}e{power}"
 
 
 def _time_steps() -> list[int]:
