@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-HOME = "TRAINDECK_HOME"
+from traindeck.core.variables import HOME
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import shutil
@@ -110,10 +109,6 @@ def launch(home: Home, request: LaunchRequest) -> RunDoc:
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise LaunchError(_cannot_write(home, error)) from None
-    with contextlib.suppress(OSError):  # the supervisor writes it too; lists then read the folder
-        from traindeck.core.catalogue import Catalogue
-
-        Catalogue(home).sync(folder)
     doc = RunFolder(folder).doc()
     if doc is None:
         raise LaunchError(f"the folder of the run has gone: {folder}")

@@ -10,7 +10,6 @@ Standard library only on Linux. Elsewhere psutil is imported when first needed.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,6 +85,8 @@ def boot_id() -> str:
     except OSError:
         pass
     if sys.platform == "darwin":
+        import subprocess  # a supervisor starts sooner without it
+
         try:
             return subprocess.run(
                 ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"],

@@ -32,11 +32,10 @@ from typing import Any, NoReturn
 from traindeck.core import events
 from traindeck.core.points import PROGRESS, PointWriter
 from traindeck.core.recipe import HeaderError, Param, ParamError, Recipe, read_recipe
+from traindeck.core.variables import DEVICE, RUN_FOLDER
 
 FLUSH_SECONDS = 0.1
 PRINT_SECONDS = 1.0
-RUN_FOLDER = "TRAINDECK_RUN_FOLDER"
-DEVICE = "TRAINDECK_DEVICE"
 EXIT_MISSING = 4
 EXIT_INTERRUPTED = 130
 

@@ -39,7 +39,7 @@ from traindeck.core.supervisor.intake import Intake
 from traindeck.core.supervisor.keeper import Start, become_subreaper, fork_keeper, kill_all
 from traindeck.core.supervisor.oom import OomWatch
 from traindeck.core.supervisor.sampling import Sampler
-from traindeck.core.track import RUN_FOLDER
+from traindeck.core.variables import RUN_FOLDER
 
 QUEUE_SECONDS = 0.25
 TICK_SECONDS = 0.25
