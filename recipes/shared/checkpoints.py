@@ -1,0 +1,48 @@
+"""Checkpoint files: `checkpoint-<step>.<suffix>` in a run's artifacts folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from traindeck.core import track
+
+
+def path(run: track.Run, step: int, suffix: str) -> Path:
+    """Where the checkpoint after so many steps belongs."""
+    return run.artifacts / f"checkpoint-{step:08d}{suffix}"
+
+
+def write(run: track.Run, target: Path, save: Callable[[Path], object]) -> None:
+    """Have `save` write a checkpoint, which appears under its name only once it is whole.
+
+    A checkpoint that cannot be written costs a warning, not the training so far.
+    """
+    part = target.with_name(f"part-{os.getpid()}-{target.name}")  # frameworks judge by the suffix
+    try:
+        save(part)
+        part.replace(target)
+    except OSError as error:
+        print(f"warning: no checkpoint: {target}: {error.strerror or error}", flush=True)
+    else:
+        run.artifact(target, "checkpoint")
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def find(given: str, suffix: str) -> Path:
+    """The checkpoint that `--resume` means: a file, or the newest one of a run or its artifacts.
+
+    Ends the recipe when there is none.
+    """
+    place = Path(given).expanduser()
+    if place.is_file():
+        return place
+    if not place.is_dir():
+        track.abort(f"--resume: {place}: no such file or folder")
+    folder = place / "artifacts" if (place / "artifacts").is_dir() else place
+    found = sorted(folder.glob(f"checkpoint-*{suffix}"))
+    if not found:
+        track.abort(f"--resume: {folder}: no checkpoint-*{suffix} in it")
+    return found[-1]
