@@ -4,7 +4,7 @@ A byte-at-a-time table costs about 100 ns a byte in Python: a second for 10 MB o
 is linear over GF(2), which allows two shortcuts that the interpreter runs at C speed:
 
 - many short messages of one length: XOR, for each position, the contribution of all messages'
-  bytes there at once, with ``bytes.translate`` as the table lookup (``crc32c_rows``);
+  bytes there at once, with ``bytes.translate`` as the table lookup (``masked_crcs``);
 - one long message, as a big integer: fold its front onto what follows it, because
   x^290 = x^136 + x^113 + x^107 + x^32 + 1 modulo the polynomial, and so, squaring, for all
   exponents times 2^s. Sparse multiples keep that to a few shifts and XORs (``crc32c``).
@@ -46,22 +46,25 @@ def crc32c(data: bytes) -> int:
     return crc ^ _ALL_ONES
 
 
-def crc32c_rows(block: bytes, size: int) -> list[int]:
-    """The CRC-32C of each of the ``len(block) // size`` messages of ``size`` bytes in ``block``.
+def masked_crcs(block: bytes, stride: int, size: int) -> list[int]:
+    """The masked CRC-32C of the first ``size`` bytes of each ``stride`` bytes of ``block``.
 
-    Pays from a dozen messages on; its tables take 1 kB for each byte of ``size``.
+    Pays from a dozen rows on; its tables take 1 kB for each byte of ``size``.
     """
-    start = crc32c(bytes(size))  # of zeros: what the initial all-ones register contributes
     lanes = [0, 0, 0, 0]
     for following in range(size):  # upwards: each table is made from the one before
-        column = block[size - 1 - following :: size]
+        column = block[size - 1 - following :: stride]
         for lane, table in enumerate(_lanes(following)):
             lanes[lane] ^= int.from_bytes(column.translate(table), "little")
-    count = len(block) // size
-    rows = bytearray(4 * count)
+    rows = len(block) // stride
+    registers = bytearray(4 * rows)
     for lane, value in enumerate(lanes):
-        rows[lane::4] = value.to_bytes(count, "little")
-    return [crc ^ start for crc in struct.unpack(f"<{count}I", rows)]
+        registers[lane::4] = value.to_bytes(rows, "little")
+    start = crc32c(bytes(size))  # of zeros: what the initial all-ones register contributes
+    return [
+        (((crc := register ^ start) >> 15 | crc << 17) + _MASK_DELTA) & _ALL_ONES
+        for register in struct.unpack(f"<{rows}I", registers)
+    ]
 
 
 def _folded(data: bytes) -> bytes:

@@ -7,9 +7,10 @@ and each checksum, a masked CRC-32C, has 4. Standard library only.
 from __future__ import annotations
 
 import struct
+from collections import defaultdict
 from typing import NamedTuple
 
-from traindeck.core.crc32c import crc32c, crc32c_rows, masked
+from traindeck.core.crc32c import crc32c, masked, masked_crcs
 
 FRAME = 16  # bytes around a record's data
 
@@ -60,18 +61,18 @@ class Framing:
 
 def first_damaged(data: bytes, spans: list[tuple[int, int]]) -> int | None:
     """The index of the first record whose data does not match its checksum."""
-    by_length: dict[int, list[int]] = {}
+    by_length: defaultdict[int, list[int]] = defaultdict(list)
     for index, (start, end) in enumerate(spans):
-        by_length.setdefault(end - start, []).append(index)
+        by_length[end - start].append(index)
     damaged: list[int] = []
     for length, indices in by_length.items():
-        records = [data[spans[index][0] : spans[index][1] + 4] for index in indices]
-        if len(records) >= _ROWS_FROM and 0 < length <= _ROWS_UP_TO:
-            crcs = crc32c_rows(b"".join([record[:length] for record in records]), length)
+        rows = b"".join([data[spans[index][0] : spans[index][1] + 4] for index in indices])
+        stored = [crc for (crc,) in struct.iter_unpack(f"<{length}xI", rows)]
+        if len(indices) >= _ROWS_FROM and length <= _ROWS_UP_TO:
+            computed = masked_crcs(rows, length + 4, length)
         else:
-            crcs = [crc32c(record[:length]) for record in records]
-        stored = struct.unpack(f"<{len(crcs)}I", b"".join([record[length:] for record in records]))
-        computed = tuple(map(masked, crcs))
+            starts = range(0, len(rows), length + 4)
+            computed = [masked(crc32c(rows[start : start + length])) for start in starts]
         if computed != stored:
             pairs = zip(indices, computed, stored, strict=True)
             damaged.append(next(index for index, ours, theirs in pairs if ours != theirs))
