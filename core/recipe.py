@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from traindeck.core.errors import UsageError
+from traindeck.core.header import Header, HeaderError
 
 Value = int | float | bool | str | None
 
@@ -25,8 +25,6 @@ DEVICE_KINDS = ("cpu", "gpu", "tpu")
 RESERVED_PARAMS = ("device", "run_folder", "help")
 
 _HEADER_BYTES = 64 * 1024
-_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-_OPENING = re.compile(r"(?m)^# /// script\s*$")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PARAM_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _RECIPE_KEYS: dict[str, type] = {
@@ -49,16 +47,6 @@ _FALSE = ("false", "no", "off", "0")
 
 class ParamError(UsageError):
     """A parameter's value cannot be used; the message says which, why and what can."""
-
-
-class HeaderError(UsageError):
-    """A recipe's header cannot be used."""
-
-    def __init__(self, path: Path, line: int, reason: str) -> None:
-        super().__init__(f"{path}:{line}: {reason}")
-        self.path = path
-        self.line = line
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +216,12 @@ def read_recipe(path: Path, origin: str = "", *, bare: bool = False) -> Recipe |
             text = file.read(_HEADER_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
     except OSError as error:
         raise HeaderError(path, 1, f"cannot be read: {error.strerror}") from None
-    header = _Header.find(path, text)
+    header = Header.find(path, text)
     if header is None or header.table is None:
         if not bare:
             return None
         return Recipe(name=path.stem, path=path, title=f"{path.name} (no header)", origin=origin)
-    return header.recipe(origin)
+    return _recipe(header, origin)
 
 
 def discover(
@@ -278,184 +266,116 @@ def _scripts(folder: Path) -> Iterator[Path]:
 
 
 def _line_of(path: Path, key: str) -> int:
-    header = _Header.find(path, path.read_text("utf-8", "replace"))
+    header = Header.find(path, path.read_text("utf-8", "replace"))
     return header.line(key) if header else 1
 
 
-class _Header:
-    """The header block of one script: its TOML and where each key of it stands."""
-
-    def __init__(self, path: Path, first_line: int, content: str) -> None:
-        self.path = path
-        self.first_line = first_line
-        self.lines = [
-            line[2:] if line.startswith("# ") else line[1:] for line in content.split("\n")
-        ]
-        try:
-            self.toml = tomllib.loads("\n".join(self.lines))
-        except tomllib.TOMLDecodeError as error:
-            at = re.search(r"\(at line (\d+), column \d+\)", str(error))
-            line = first_line + int(at[1]) - 1 if at else first_line
-            reason = re.sub(r" \(at .*\)", "", str(error))
-            raise HeaderError(path, line, f"the header is not valid TOML: {reason}") from None
-
-    @classmethod
-    def find(cls, path: Path, text: str) -> _Header | None:
-        blocks = list(_BLOCK.finditer(text))
-        if not blocks:
-            opening = _OPENING.search(text)
-            if opening:
-                line = text.count("\n", 0, opening.start()) + 1
-                raise HeaderError(
-                    path,
-                    line,
-                    "the header is not closed: its lines begin with '# ' and the last is '# ///'",
-                )
-            return None
-        lines = [text.count("\n", 0, block.start()) + 1 for block in blocks]
-        if len(blocks) > 1:
-            raise HeaderError(path, lines[1], f"a second header; the first is at line {lines[0]}")
-        return cls(path, lines[0] + 1, blocks[0]["content"].rstrip("\n"))
-
-    @property
-    def table(self) -> dict[str, Any] | None:
-        tool = self.toml.get("tool")
-        table = tool.get("traindeck") if isinstance(tool, dict) else None
-        return table if isinstance(table, dict) else None
-
-    def line(self, key: str, param: str | None = None) -> int:
-        """The file's line where a key of [tool.traindeck] (or of one parameter) stands."""
-        table = "tool.traindeck" + (f".params.{param}" if param else "")
-        here, at = "", self.first_line
-        for offset, text in enumerate(self.lines):
-            heading = re.fullmatch(r"\s*\[([^\]]+)\]\s*(#.*)?", text)
-            if heading:
-                here = heading[1].strip().replace('"', "").replace("'", "")
-                if here == table:
-                    at = self.first_line + offset
-            elif here == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", text):
-                return self.first_line + offset
-        return at
-
-    def error(self, key: str, reason: str, param: str | None = None) -> HeaderError:
-        return HeaderError(self.path, self.line(key, param), reason)
-
-    def recipe(self, origin: str) -> Recipe:
-        table = self.table or {}
-        for key, value in table.items():
-            if key not in _RECIPE_KEYS:
-                known = ", ".join(_RECIPE_KEYS)
-                raise self.error(key, f"unknown key {key!r}; known are {known}")
-            if not isinstance(value, _RECIPE_KEYS[key]):
-                kind = {"str": "text", "list": "a list", "dict": "a table"}[
-                    _RECIPE_KEYS[key].__name__
-                ]
-                raise self.error(key, f"{key} must be {kind}, not {value!r}")
-        name = table.get("name", self.path.stem)
-        if not _NAME.fullmatch(name):
-            raise self.error(
-                "name", f"name {name!r} may hold only letters, digits, '.', '_' and '-'"
-            )
-        framework = table.get("framework", "other")
-        if framework not in FRAMEWORKS:
-            raise self.error(
-                "framework", f"framework {framework!r} is not one of {', '.join(FRAMEWORKS)}"
-            )
-        devices = self._texts(table, "devices", ["cpu"])
-        for device in devices:
-            if device not in DEVICE_KINDS:
-                raise self.error(
-                    "devices", f"device {device!r} is not one of {', '.join(DEVICE_KINDS)}"
-                )
-        dependencies = self.toml.get("dependencies", [])
-        if not isinstance(dependencies, list) or not all(isinstance(d, str) for d in dependencies):
-            raise HeaderError(self.path, self.first_line, "dependencies must be a list of texts")
-        return Recipe(
-            name=name,
-            path=self.path,
-            title=table.get("title", name),
-            description=table.get("description", ""),
-            framework=framework,
-            task=table.get("task", ""),
-            dataset=table.get("dataset", ""),
-            privacy=table.get("privacy", "none"),
-            devices=devices,
-            tags=self._texts(table, "tags", []),
-            headline=table.get("headline"),
-            params={key: self._param(key, spec) for key, spec in table.get("params", {}).items()},
-            dependencies=tuple(dependencies),
-            requires_python=str(self.toml.get("requires-python", "")),
-            origin=origin,
+def _recipe(header: Header, origin: str) -> Recipe:
+    table = header.table or {}
+    for key, value in table.items():
+        if key not in _RECIPE_KEYS:
+            known = ", ".join(_RECIPE_KEYS)
+            raise header.error(key, f"unknown key {key!r}; known are {known}")
+        if not isinstance(value, _RECIPE_KEYS[key]):
+            kind = {"str": "text", "list": "a list", "dict": "a table"}[_RECIPE_KEYS[key].__name__]
+            raise header.error(key, f"{key} must be {kind}, not {value!r}")
+    name = table.get("name", header.path.stem)
+    if not _NAME.fullmatch(name):
+        raise header.error("name", f"name {name!r} may hold only letters, digits, '.', '_' and '-'")
+    framework = table.get("framework", "other")
+    if framework not in FRAMEWORKS:
+        raise header.error(
+            "framework", f"framework {framework!r} is not one of {', '.join(FRAMEWORKS)}"
         )
+    devices = _texts(header, table, "devices", ["cpu"])
+    for device in devices:
+        if device not in DEVICE_KINDS:
+            raise header.error(
+                "devices", f"device {device!r} is not one of {', '.join(DEVICE_KINDS)}"
+            )
+    dependencies = header.toml.get("dependencies", [])
+    if not isinstance(dependencies, list) or not all(isinstance(d, str) for d in dependencies):
+        raise HeaderError(header.path, header.first_line, "dependencies must be a list of texts")
+    return Recipe(
+        name=name,
+        path=header.path,
+        title=table.get("title", name),
+        description=table.get("description", ""),
+        framework=framework,
+        task=table.get("task", ""),
+        dataset=table.get("dataset", ""),
+        privacy=table.get("privacy", "none"),
+        devices=devices,
+        tags=_texts(header, table, "tags", []),
+        headline=table.get("headline"),
+        params={key: _param(header, key, spec) for key, spec in table.get("params", {}).items()},
+        dependencies=tuple(dependencies),
+        requires_python=str(header.toml.get("requires-python", "")),
+        origin=origin,
+    )
 
-    def _texts(self, table: dict[str, Any], key: str, default: list[str]) -> tuple[str, ...]:
-        values = table.get(key, default)
-        if not all(isinstance(value, str) for value in values):
-            raise self.error(key, f"{key} must be a list of texts")
-        return tuple(values)
 
-    def _param(self, name: str, spec: Any) -> Param:
-        if not isinstance(spec, dict):
-            raise self.error(
-                name, f"parameter {name!r} must be a table [tool.traindeck.params.{name}]"
-            )
-        if not _PARAM_NAME.fullmatch(name) or name in RESERVED_PARAMS:
-            why = (
-                "reserved"
-                if name in RESERVED_PARAMS
-                else "not of lower-case letters, digits and '_'"
-            )
-            raise self.error(name, f"the parameter name {name!r} is {why}", name)
-        for key in spec:
-            if key not in _PARAM_KEYS:
-                known = ", ".join(_PARAM_KEYS)
-                raise self.error(
-                    key, f"parameter {name!r}: unknown key {key!r}; known are {known}", name
-                )
-        kind = spec.get("type")
-        if kind not in PARAM_TYPES:
-            known = ", ".join(PARAM_TYPES)
-            raise self.error(
-                "type", f"parameter {name!r}: type {kind!r} is not one of {known}", name
-            )
-        for key in ("min", "max"):
-            bound = spec.get(key)
-            if bound is None:
-                continue
-            if (
-                kind not in ("int", "float")
-                or isinstance(bound, bool)
-                or not isinstance(bound, int | float)
-            ):
-                raise self.error(
-                    key, f"parameter {name!r}: {key} must be a number, of an int or float", name
-                )
-        choices = spec.get("choices", [])
-        if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-            raise self.error(
-                "choices", f"parameter {name!r}: choices must be a list of texts", name
-            )
-        if (kind == "choice") != bool(choices):
-            raise self.error(
-                "choices", f"parameter {name!r}: type 'choice' and choices go together", name
-            )
-        default = spec.get("default")
-        if default is None and kind not in ("str", "path"):
-            raise self.error("default", f"parameter {name!r}: a default is needed", name)
-        if not isinstance(spec.get("help", ""), str):
-            raise self.error("help", f"parameter {name!r}: help must be text", name)
-        param = Param(
-            name=name,
-            type=kind,
-            default=default,
-            min=spec.get("min"),
-            max=spec.get("max"),
-            choices=tuple(choices),
-            help=spec.get("help", ""),
+def _texts(header: Header, table: dict[str, Any], key: str, default: list[str]) -> tuple[str, ...]:
+    values = table.get(key, default)
+    if not all(isinstance(value, str) for value in values):
+        raise header.error(key, f"{key} must be a list of texts")
+    return tuple(values)
+
+
+def _param(header: Header, name: str, spec: Any) -> Param:
+    if not isinstance(spec, dict):
+        raise header.error(
+            name, f"parameter {name!r} must be a table [tool.traindeck.params.{name}]"
         )
-        if param.min is not None and param.max is not None and param.min > param.max:
-            raise self.error("min", f"parameter {name!r}: min is above max", name)
-        try:
-            return replace(param, default=param.check(default))
-        except ParamError as error:
-            raise self.error("default", f"default of {error}", name) from None
+    if not _PARAM_NAME.fullmatch(name) or name in RESERVED_PARAMS:
+        why = "reserved" if name in RESERVED_PARAMS else "not of lower-case letters, digits and '_'"
+        raise header.error(name, f"the parameter name {name!r} is {why}", name)
+    for key in spec:
+        if key not in _PARAM_KEYS:
+            known = ", ".join(_PARAM_KEYS)
+            raise header.error(
+                key, f"parameter {name!r}: unknown key {key!r}; known are {known}", name
+            )
+    kind = spec.get("type")
+    if kind not in PARAM_TYPES:
+        known = ", ".join(PARAM_TYPES)
+        raise header.error("type", f"parameter {name!r}: type {kind!r} is not one of {known}", name)
+    for key in ("min", "max"):
+        bound = spec.get(key)
+        if bound is None:
+            continue
+        if (
+            kind not in ("int", "float")
+            or isinstance(bound, bool)
+            or not isinstance(bound, int | float)
+        ):
+            raise header.error(
+                key, f"parameter {name!r}: {key} must be a number, of an int or float", name
+            )
+    choices = spec.get("choices", [])
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        raise header.error("choices", f"parameter {name!r}: choices must be a list of texts", name)
+    if (kind == "choice") != bool(choices):
+        raise header.error(
+            "choices", f"parameter {name!r}: type 'choice' and choices go together", name
+        )
+    default = spec.get("default")
+    if default is None and kind not in ("str", "path"):
+        raise header.error("default", f"parameter {name!r}: a default is needed", name)
+    if not isinstance(spec.get("help", ""), str):
+        raise header.error("help", f"parameter {name!r}: help must be text", name)
+    param = Param(
+        name=name,
+        type=kind,
+        default=default,
+        min=spec.get("min"),
+        max=spec.get("max"),
+        choices=tuple(choices),
+        help=spec.get("help", ""),
+    )
+    if param.min is not None and param.max is not None and param.min > param.max:
+        raise header.error("min", f"parameter {name!r}: min is above max", name)
+    try:
+        return replace(param, default=param.check(default))
+    except ParamError as error:
+        raise header.error("default", f"default of {error}", name) from None

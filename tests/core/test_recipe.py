@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from traindeck.core.header import HeaderError
 from traindeck.core.recipe import (
     BrokenRecipe,
-    HeaderError,
     Param,
     ParamError,
     Recipe,
