@@ -159,7 +159,9 @@ def test_short_values_are_short_and_close(value: float) -> None:
     assert len(text) <= 10
     if abs(value) > 1.79e308:
         return  # rounded to three digits it is no longer a float
-    number = float(text.translate({ord(c): f"e{p}" for c, p in zip("kMGT", (3, 6, 9, 12))}))
+    number = float(
+        text.translate({ord(c): f"e{p}" for c, p in zip("kMGT", (3, 6, 9, 12), strict=True)})
+    )
     assert number == pytest.approx(value, rel=6e-3, abs=1e-323)
 
 

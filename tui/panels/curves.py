@@ -10,8 +10,8 @@ Importing this module imports numpy: import it where a run is first shown.
 from __future__ import annotations
 
 import fnmatch
-import time
 from dataclasses import dataclass, replace
+from time import time as now
 from typing import ClassVar
 
 from textual import on
@@ -217,7 +217,7 @@ class CurvesPanel(Widget, can_focus=True):
         left: Words = []
         last = max((s.store.last_time or 0.0 for s in self._sources), default=0.0)
         if last:
-            left.append((f"last data {ago(time.time() - last)} · ", LABEL))
+            left.append((f"last data {ago(now() - last)} · ", LABEL))
         left.append((f"drawn from {points:,} points", LABEL))
         if most > 1:
             left.append((f", up to {most:,} to a dot", LABEL))

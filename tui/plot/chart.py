@@ -106,7 +106,7 @@ class Charts(ScrollView):
 
     def refresh_data(self) -> None:
         """Draw again what changed of what is in sight. Cheap when nothing did."""
-        if self._laid_out is None or self._palette is None or not self._rows:
+        if self._laid_out is None or not self._rows:
             self.refresh()
             return
         regions = []
@@ -138,9 +138,13 @@ class Charts(ScrollView):
 
     # Drawing
 
-    def render_lines(self, crop: Region) -> list[Strip]:
+    @property
+    def palette(self) -> Palette:
         if self._palette is None:
             self._palette = palette_of(self)
+        return self._palette
+
+    def render_lines(self, crop: Region) -> list[Strip]:
         if self._laid_out != self.size:
             self._lay_out()
         return super().render_lines(crop)
@@ -153,7 +157,7 @@ class Charts(ScrollView):
         return strip
 
     def _make_row(self, row: int) -> Strip:
-        palette = self._palette or palette_of(self)
+        palette = self.palette
         width = self.size.width
         if row in self._headings:
             return words_strip([(self._headings[row], HEADING)], [], width, palette)
@@ -178,7 +182,7 @@ class Charts(ScrollView):
             selection = self._drag[1:]
         return cell.draw(
             self.view,
-            self._palette or palette_of(self),
+            self.palette,
             chosen=number == self.chosen and len(self._cells) > 1,
             marked=number in self.marked,
             selection=selection,

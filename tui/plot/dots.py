@@ -49,8 +49,8 @@ def cells(top: Rows, bottom: Rows, rows: int) -> Cells:
 
 def to_rows(heights: Floats, height: int) -> Rows:
     """Fractions of a picture `height` dots high as dot rows. What lies outside stays outside."""
-    # One dot outside is as good as a million, and does not overflow an integer.
-    return np.rint(np.clip(heights * (height - 1), -height, 2 * height)).astype(np.int16)
+    # One height outside is as good as a million, and does not overflow.
+    return np.rint(np.clip(heights, -1, 2) * (height - 1)).astype(np.int16)
 
 
 def joined(row: Rows, drawn: NDArray[np.bool_], linked: NDArray[np.bool_]) -> tuple[Rows, Rows]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from traindeck.tui.plot.view import Plot, View, Window, nearest
+from traindeck.tui.plot.view import Plot, View, Window
 
 _FINEST = 1e-9  # of the whole range: no zooming beyond
 
@@ -54,15 +54,19 @@ def _with_window(view: View, whole: tuple[float, float], x0: float, x1: float) -
 
 
 def next_place(plot: Plot, view: View, width: int, direction: int) -> float | None:
-    """Where the cursor goes for one key press: the next point, at least one column on."""
+    """Where the cursor goes for one key press: the next point, at least one column on.
+
+    A cursor that is not in sight starts at the edge that `direction` comes from.
+    """
     sight = plot.in_sight(view)
     if sight is None:
         return None
     low, high = sight
     column = (high - low) / max(width, 1)
     if view.cursor is None or not low <= view.cursor <= high:
-        return _snapped(plot, view, high if direction < 0 else low)
-    target = view.cursor + direction * column
+        target = low if direction > 0 else high
+    else:
+        target = view.cursor + direction * column
     best = None
     for line in plot.lines:
         found = line.curve(view)
@@ -78,14 +82,6 @@ def next_place(plot: Plot, view: View, width: int, direction: int) -> float | No
             nearer = best is None or (place < best if direction > 0 else place > best)
             best = place if nearer else best
     return view.cursor if best is None else best
-
-
-def _snapped(plot: Plot, view: View, x: float) -> float:
-    for line in plot.lines:
-        found = line.curve(view)
-        if found is not None and len(found[1].x):
-            return float(found[1].x[nearest(found[1].x, x)])
-    return x
 
 
 def with_cursor_moved(view: View, plot: Plot, width: int, direction: int) -> View:

@@ -210,7 +210,8 @@ def _draw_points(
     style = LINE + curve.color % MAX_COLORS
 
     def cell_of(entry: int) -> tuple[int, int]:
-        return round(float(each.front[entry]) * (4 * rows - 1)) // 4, int(each.at[entry]) // 2
+        place = min(max(float(each.front[entry]), -1.0), 2.0)
+        return round(place * (4 * rows - 1)) // 4, int(each.at[entry]) // 2
 
     for entry in np.flatnonzero(alone).tolist():
         area.put(*cell_of(entry), POINT_MARK, style)

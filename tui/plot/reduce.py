@@ -151,7 +151,7 @@ def stretches(reduced: Reduced, columns: int, height: int) -> tuple[dots.Rows, d
     has_before = known & has[before]
     linked = has_before & has[after] & (before < last)
     drawn = linked | (has_before & (offset == 0))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         start = reduced.heights[:, before]
         between = start + (reduced.heights[:, after] - start) * share
     # An entry's own column needs no neighbor, which may be infinite.

@@ -112,7 +112,8 @@ def x_range(ranges: Iterable[tuple[float, float]]) -> tuple[float, float] | None
     if not found:
         return None
     low, high = min(each[0] for each in found), max(each[1] for each in found)
-    return (low, high) if low < high else (low - 0.5, low + 0.5)
+    room = max(0.5, 4 * math.ulp(low))
+    return (low, high) if low < high else (low - room, low + room)
 
 
 def y_range(lows: Floats, highs: Floats, log: bool) -> tuple[float, float] | None:

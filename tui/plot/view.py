@@ -283,7 +283,9 @@ class Plot:
             some = any(len(low) for low in lows)
             hint = "nothing above 0" if view.log and some else "no finite values"
             return draw([], None, width, height, hint if some else "no points here")
-        axes = Axes(*sight, *bounds, view.log, view.elapsed)
+        # Near 2**62 a window of one step is narrower than the grid of floats.
+        low, high = x_range([sight]) or sight
+        axes = Axes(low, high, *bounds, view.log, view.elapsed)
         return draw(curves, axes, width, height)
 
     def _overlaid(self, frame: Frame, view: View, selection: tuple[int, int] | None) -> Frame:
