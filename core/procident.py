@@ -24,11 +24,7 @@ STATE, PPID, UTIME, STIME, CUTIME, CSTIME, THREADS, START, RSS = 0, 1, 11, 12, 1
 
 
 def stat_fields(pid: int) -> list[bytes] | None:
-    """Fields 3 and up of /proc/<pid>/stat (proc(5)), or None when there is no such process.
-
-    The command name, field 2, may hold spaces, newlines and parentheses: nothing before the last
-    ")" of the line is looked at.
-    """
+    """Fields 3 and up of /proc/<pid>/stat (proc(5)), or None when there is no such process."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -39,6 +35,15 @@ def stat_fields(pid: int) -> list[bytes] | None:
         return None
     finally:
         os.close(fd)
+    return parse_stat(line)
+
+
+def parse_stat(line: bytes) -> list[bytes] | None:
+    """Fields 3 and up of a line of /proc/<pid>/stat, or None when it is cut short.
+
+    The command name, field 2, may hold spaces, newlines and parentheses: nothing before the last
+    ")" of the line is looked at.
+    """
     fields = line[line.rfind(b")") + 1 :].split()
     return fields if len(fields) > RSS else None
 

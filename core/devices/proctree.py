@@ -6,6 +6,7 @@ elsewhere psutil answers (see `proctree_portable`), imported when first needed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from traindeck.core.procident import (
     THREADS,
     UTIME,
     is_dead,
+    parse_stat,
     stat_fields,
 )
 
@@ -29,15 +31,19 @@ _LINUX = sys.platform.startswith("linux")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
-# Reading smaps_rollup walks the page tables of the process while holding its memory map, so it
-# delays the training it watches: only this share of the time may go into it, but twice a minute at
-# least.
-_PSS_SHARE = 0.003
+# Reading smaps_rollup walks the page tables of the process while holding its memory map (20 ms a
+# gibibyte), so it delays the training it watches: only this share of the time may go into it, but
+# twice a minute at least, and only so many seconds into one sample.
+_PSS_SHARE = 0.001
 _PSS_SELDOM = 30.0
+_PSS_AT_ONCE = 0.002
 
 # A stranger's pid is looked at again after this many samples, in case it was reused. Pids are
 # handed out in turn: to come round sooner takes a thousand new processes a second.
-_RECHECK = 30
+_RECHECK = 60
+
+# So many processes are read through files kept open, at half the cost of opening them each time.
+_KEPT_OPEN = 64
 
 # Under this many seconds one clock tick is a tenth of a core or more: the last figure is repeated.
 _SHORTEST = 0.1
@@ -133,12 +139,39 @@ def _number_after(label: bytes, text: bytes) -> int | None:
     return None if at < 0 else int(text[at + len(label) :].split(None, 1)[0])
 
 
+class _Text:
+    """A file below /proc/<pid>, kept open or opened for each reading."""
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, pid: int, name: str, keep_open: bool) -> None:
+        self._path = f"/proc/{pid}/{name}"
+        self._fd = -1
+        if keep_open:
+            with contextlib.suppress(OSError):
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def read(self) -> bytes:
+        """Its text now, or nothing when it cannot be read (any more)."""
+        if self._fd < 0:
+            return _read(self._path)
+        try:
+            return os.pread(self._fd, 4096, 0)
+        except OSError:
+            return b""
+
+
 class _Member:
     """A process of the tree as last seen."""
 
     __slots__ = (
         "child_ticks",
         "dead",
+        "files",
         "io",
         "own_ticks",
         "parent",
@@ -150,14 +183,30 @@ class _Member:
         "threads",
     )
 
-    def __init__(self, fields: list[bytes]) -> None:
+    def __init__(self, pid: int, fields: list[bytes], keep_open: bool) -> None:
+        self.files = (_Text(pid, "stat", keep_open), _Text(pid, "io", keep_open))
+        self.start = fields[START]
         self.io = (0, 0)
         self.pss = self.pss_rss = 0
         self.pss_due = 0.0
         self.see(fields)
 
+    def look(self) -> bool:
+        """Read its state anew; False when it has gone."""
+        fields = parse_stat(self.files[0].read())
+        if fields is None or fields[START] != self.start:
+            return False
+        self.see(fields)
+        return True
+
+    def look_at_io(self) -> None:
+        text = self.files[1].read()
+        read = _number_after(b"\nread_bytes:", text)
+        written = _number_after(b"\nwrite_bytes:", text)
+        if read is not None and written is not None:
+            self.io = (read, written)
+
     def see(self, fields: list[bytes]) -> None:
-        self.start = fields[START]
         self.parent = int(fields[PPID])
         self.own_ticks = int(fields[UTIME]) + int(fields[STIME])
         self.child_ticks = int(fields[CUTIME]) + int(fields[CSTIME])
@@ -186,7 +235,9 @@ class TreeSampler:
         self._root = root_pid
         self._include_root = include_root
         self._members: dict[int, _Member] = {}  # parents before children
-        self._strangers: set[int] = set()
+        # Names in /proc that are not ours, and the same in the groups they are looked at again in.
+        self._strangers: set[str] = set()
+        self._recheck: list[set[str]] = [set() for _ in range(_RECHECK)]
         self._round = 0
         self._since: float | None = None
         self._percent = 0.0
@@ -228,15 +279,20 @@ class TreeSampler:
 
     def _follow_membership(self) -> None:
         """Take new processes into the tree, reading only those not yet known as strangers."""
-        pids = set(_all_pids())
+        names = set(os.listdir("/proc"))
         self._round += 1
-        turn = self._round % _RECHECK
-        self._strangers = {p for p in self._strangers if p in pids and p % _RECHECK != turn}
+        again = self._recheck[self._round % _RECHECK]
+        self._strangers &= names
+        self._strangers -= again
+        again.clear()
         unknown = {}
-        for pid in pids - self._strangers - self._members.keys():
-            fields = stat_fields(pid)
-            if fields is not None:
-                unknown[pid] = fields
+        for name in names - self._strangers:
+            if not name.isdecimal():
+                self._strangers.add(name)
+            elif int(name) not in self._members:
+                fields = stat_fields(int(name))
+                if fields is not None:
+                    unknown[int(name)] = fields
         if self._root in unknown:
             self._join(self._root, unknown.pop(self._root))
         children: dict[int, list[int]] = {}
@@ -250,11 +306,13 @@ class TreeSampler:
         for pid, fields in unknown.items():
             parent = int(fields[PPID])
             # One whose parent was not listed yet may turn out to be ours in the next sample.
-            if parent == 0 or parent in pids:
-                self._strangers.add(pid)
+            if parent == 0 or str(parent) in names:
+                self._strangers.add(str(pid))
+                self._recheck[pid % _RECHECK].add(str(pid))
 
     def _join(self, pid: int, fields: list[bytes]) -> None:
-        member = self._members[pid] = _Member(fields)
+        member = _Member(pid, fields, keep_open=len(self._members) < _KEPT_OPEN)
+        self._members[pid] = member
         if self._since is not None:  # born since the last sample: all it used is new
             member.own_ticks = member.child_ticks = 0
 
@@ -266,22 +324,20 @@ class TreeSampler:
         """
         used = credited = read = written = 0
         for pid, member in list(self._members.items()):
-            fields = stat_fields(pid)
-            if fields is None or fields[START] != member.start:
-                del self._members[pid]
-                credited -= member.own_ticks + member.child_ticks
-                if self._counts(member.parent):
-                    read -= member.io[0]
-                    written -= member.io[1]
-                continue
             own, child, io = member.own_ticks, member.child_ticks, member.io
-            member.see(fields)
+            if not member.look():
+                del self._members[pid]
+                credited -= own + child
+                if self._counts(member.parent):
+                    read -= io[0]
+                    written -= io[1]
+                continue
             credited += member.child_ticks - child
             if not self._counts(pid):
                 continue
             used += member.own_ticks - own
             if self._has_io and not member.dead:
-                member.io = _storage_io(pid) or io
+                member.look_at_io()
                 read += member.io[0] - io[0]
                 written += member.io[1] - io[1]
         self._ticks += used + max(0, credited + self._owed_ticks)
@@ -300,9 +356,9 @@ class TreeSampler:
             self._since, self._ticks = now, 0
 
     def _pss(self, shown: dict[int, _Member], now: float) -> int | None:
-        total = 0
+        total, spent = 0, 0.0
         for pid, member in shown.items():
-            if now >= member.pss_due:
+            if now >= member.pss_due and (spent < _PSS_AT_ONCE or member.pss_due == 0):
                 began = time.thread_time()
                 try:
                     pss = _read_pss(pid)
@@ -310,16 +366,11 @@ class TreeSampler:
                     return None
                 if pss is not None:
                     member.pss, member.pss_rss = pss, member.rss
-                cost = (time.thread_time() - began) * len(shown)
-                member.pss_due = now + min(cost / _PSS_SHARE, _PSS_SELDOM)
+                cost = time.thread_time() - began
+                spent += cost
+                member.pss_due = now + min(cost * len(shown) / _PSS_SHARE, _PSS_SELDOM)
             total += max(0, member.pss + member.rss - member.pss_rss)
         return total
-
-
-def _storage_io(pid: int) -> tuple[int, int] | None:
-    text = _read(f"/proc/{pid}/io")
-    read, written = _number_after(b"\nread_bytes:", text), _number_after(b"\nwrite_bytes:", text)
-    return None if read is None or written is None else (read, written)
 
 
 def _read_pss(pid: int) -> int | None:

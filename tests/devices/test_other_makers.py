@@ -43,7 +43,7 @@ class AmdSmiException(Exception):
     pass
 
 
-def fake_amdsmi(*, refuse: tuple[str, ...] = (), **replaced: Any) -> ModuleType:
+def fake_amdsmi(*, refuse: tuple[str, ...] = (), **replaced: Any) -> Any:
     module: Any = ModuleType("amdsmi")
     answers: dict[str, Any] = {
         "amdsmi_init": None,

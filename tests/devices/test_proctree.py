@@ -213,7 +213,8 @@ sys.stdin.readline()
     with script(source) as root:
         hear(root)
         sampler = TreeSampler(root.pid)
-        usage = until(lambda: (u := sampler.sample()).processes == 5 and u)
+        until(lambda: sampler.sample().processes == 5)
+        usage = sampler.sample()
         assert usage.memory_kind == "pss"
         assert 60 << 20 < usage.memory_bytes < 200 << 20  # five resident sizes: more than 320 MiB
 
@@ -296,6 +297,31 @@ for line in sys.stdin:
     assert start is not None
     assert during == start + written
     assert after == [during] * 3
+
+
+@linux
+def test_large_trees_need_no_more_open_files() -> None:
+    source = """
+import os, sys
+for _ in range(99):
+    if not os.fork():
+        sys.stdin.readline()
+        os._exit(0)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    with script(source) as root:
+        hear(root)
+        before = open_files()
+        sampler = TreeSampler(root.pid)
+        until(lambda: sampler.sample().processes == 100)
+        assert sampler.sample().threads == 100
+        assert open_files() - before == 2 * proctree._KEPT_OPEN
+    until(lambda: sampler.sample() and open_files() < before)  # its two pipes are closed too
 
 
 @linux
