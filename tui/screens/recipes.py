@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +12,7 @@ from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, Static
@@ -29,7 +31,7 @@ from traindeck.tui.widgets.top_bar import TopBar
 if TYPE_CHECKING:
     from traindeck.core.run import RunDoc
 
-_SETTLE = 0.06
+_SETTLE = 0.12
 """Seconds the cursor must rest on a recipe before its form is built: an arrow key held down should
 not build them all."""
 _REMEMBER_AFTER = 0.5
@@ -42,6 +44,7 @@ class RecipesScreen(Screen[None]):
     """The recipes on the left, the launch form of one on the right; one at a time when narrow."""
 
     CSS_PATH = "recipes.tcss"
+    AUTO_FOCUS = "#recipe-options"
     BINDING_GROUP_TITLE = "Recipes"
     HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (100, "wide"), (150, "broad")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -132,7 +135,6 @@ class RecipesScreen(Screen[None]):
             lambda: read_drafts(self.app.home),
             self._drafts_read,
         )
-        self.recipe_list.options.focus()
 
     def on_screen_resume(self) -> None:
         if self._look_timer is not None:
@@ -201,15 +203,16 @@ class RecipesScreen(Screen[None]):
         snapshot = self.app.snapshot
         names = {run["id"]: run["name"] for run in snapshot.runs} if snapshot else {}
         kinds = form.recipe.devices
-        form.device.show_offers(
-            self._devices.offers(kinds, names), partial(self._devices.explain, kinds=kinds)
-        )
+        with suppress(NoMatches):  # a form that is being taken down
+            form.device.show_offers(
+                self._devices.offers(kinds, names), partial(self._devices.explain, kinds=kinds)
+            )
 
     def _look_for_missing(self, form: RecipeForm) -> None:
         recipe = form.recipe
 
         def found(missing: list[str]) -> None:
-            if form.is_attached:
+            with suppress(NoMatches):  # a form that was taken down meanwhile
                 form.show_missing(missing)
 
         self.app.in_background(
@@ -241,16 +244,19 @@ class RecipesScreen(Screen[None]):
         wanted = self._wanted
         if self.form is not None and self.form.recipe == wanted:
             return
-        self.form = None
+        before, self.form = self.form, None
+        focused = before.focused_param() if before is not None else ""
         pane = self.query_one("#recipe-pane", Vertical)
         with self.app.batch_update():
             await pane.remove_children()
             if isinstance(wanted, Recipe):
                 draft = self._drafts.get(wanted.name, Draft())
                 form = RecipeForm(wanted, draft)
+                self._show_devices(form)
                 await pane.mount(form)
                 self.form = form
-                self._show_devices(form)
+                if before is not None and before.recipe.name == wanted.name:
+                    form.focus_param(focused)
                 self._look_for_missing(form)
             elif wanted is not None:
                 await pane.mount(BrokenAbout(wanted))
@@ -260,7 +266,9 @@ class RecipesScreen(Screen[None]):
 
     def action_back_to_list(self) -> None:
         if self.recipe_list.options.has_focus:
-            raise SkipAction
+            if not self.recipe_list.filter.value:
+                raise SkipAction
+            self.recipe_list.filter.value = ""
         self.remove_class("-form")
         self.recipe_list.options.focus()
 

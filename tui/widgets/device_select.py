@@ -9,14 +9,15 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from traindeck.core.devices.assignment import HardwareMissing
 from traindeck.core.text import clean
+from traindeck.tui.widgets.field_row import FieldRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +42,6 @@ class DeviceSelect(Vertical):
     ]
     DEFAULT_CSS = """
     DeviceSelect { height: auto; }
-    DeviceSelect:focus-within { background: $foreground 5%; }
-    DeviceSelect > .device-line { height: auto; }
-    DeviceSelect .device-label { color: $text-muted; padding: 0 1 0 0; }
-    DeviceSelect:focus-within .device-label { color: $text-accent; text-style: bold; }
-    DeviceSelect Input {
-        width: 26; height: 1; border: none !important; padding: 0 1; background: $surface;
-    }
-    DeviceSelect Input:focus { background-tint: $foreground 12%; }
-    DeviceSelect Input.-invalid { background: $error 20%; }
-    DeviceSelect Input.-invalid:ansi { background: ansi_default; color: ansi_red; }
-    DeviceSelect .device-meaning { width: 1fr; padding: 0 0 0 3; color: $text-muted; }
-    DeviceSelect.-invalid .device-meaning { color: $text-error; }
     DeviceSelect > OptionList {
         height: auto; max-height: 8; border: none; padding: 0; background: transparent;
     }
@@ -78,33 +67,22 @@ class DeviceSelect(Vertical):
 
     def __init__(self, value: str, label_width: int) -> None:
         super().__init__()
-        self._label_width = label_width
         self.value = value
         self.error = ""
+        self.input = Input(value, placeholder="cpu", select_on_focus=False, id="device-on")
+        self._row = FieldRow("device", self.input, label_width)
+        self._options = OptionList(id="device-offers", markup=False)
+        self._options.styles.margin = (0, 0, 0, label_width)
         self._explain: Callable[[str], str] = lambda on: ""
         self._offers: tuple[Offer, ...] = ()
 
     def compose(self) -> ComposeResult:
-        with Horizontal(classes="device-line"):
-            label = Static("device", classes="device-label")
-            label.styles.width = self._label_width
-            yield label
-            yield Input(self.value, placeholder="cpu", select_on_focus=False, id="device-on")
-            yield Static(classes="device-meaning")
-        options = OptionList(id="device-offers", markup=False)
-        options.styles.margin = (0, 0, 0, self._label_width)
-        yield options
-
-    def on_mount(self) -> None:
-        self._show()
+        yield self._row
+        yield self._options
 
     def on_descendant_focus(self) -> None:
         """What there is to choose from should be seen, not only the field."""
         self.call_after_refresh(self.scroll_visible, animate=False)
-
-    @property
-    def input(self) -> Input:
-        return self.query_one("#device-on", Input)
 
     def show_offers(self, offers: Sequence[Offer], explain: Callable[[str], str]) -> None:
         """Take what can be asked for now; the cursor stays on its row.
@@ -144,12 +122,10 @@ class DeviceSelect(Vertical):
             meaning = self._explain(self.value or "cpu")
         except (ValueError, HardwareMissing) as error:
             meaning = self.error = str(error)
-        self.set_class(bool(self.error), "-invalid")
-        self.input.set_class(bool(self.error), "-invalid")
-        self.query_one(".device-meaning", Static).update(Content(clean(meaning)))
+        self._row.say(hint="" if self.error else meaning, error=self.error)
 
     def _fill(self) -> None:
-        options = self.query_one(OptionList)
+        options = self._options
         at = options.highlighted
         widest = max((len(offer.on) for offer in self._offers), default=0)
         options.set_options(

@@ -56,26 +56,30 @@ class LaunchBar(Vertical):
     class Copy(Message):
         pass
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._command = Static(id="command")
+        self._launch = Button("Launch", id="launch", variant="success", compact=True)
+        self._obstacle = Static(id="obstacle")
+
     def compose(self) -> ComposeResult:
         with Horizontal():
-            yield Static(id="command")
+            yield self._command
             yield Button("Copy", id="copy", compact=True)
-            yield Button("Launch", id="launch", variant="success", compact=True)
-        yield Static(id="obstacle")
+            yield self._launch
+        yield self._obstacle
 
     def show_command(self, command: str) -> None:
-        self.query_one("#command", Static).update(Content.assemble(("$ ", "dim"), clean(command)))
+        self._command.update(Content.assemble(("$ ", "dim"), clean(command)))
 
     def show_obstacle(self, reason: str) -> None:
         """Say why nothing was launched; an empty reason takes it back."""
-        line = self.query_one("#obstacle", Static)
-        line.update(Content(clean(reason)))
-        line.display = bool(reason)
+        self._obstacle.update(Content(clean(reason)))
+        self._obstacle.display = bool(reason)
 
     def set_busy(self, busy: bool) -> None:
-        button = self.query_one("#launch", Button)
-        button.disabled = busy
-        button.label = "Launching…" if busy else "Launch"
+        self._launch.disabled = busy
+        self._launch.label = "Launching…" if busy else "Launch"
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

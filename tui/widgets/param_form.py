@@ -12,21 +12,21 @@ from typing import ClassVar
 
 from rich.highlighter import Highlighter
 from rich.text import Text
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalGroup
+from textual.containers import Vertical
 from textual.content import Content
-from textual.css.query import NoMatches
 from textual.message import Message
 from textual.timer import Timer
 from textual.validation import ValidationResult, Validator
 from textual.widget import Widget
-from textual.widgets import Input, Static, Switch
+from textual.widgets import Input, Switch
 
 from traindeck.core.recipe import Param, ParamError, Value
 from traindeck.core.text import clean
 from traindeck.tui.widgets.choice_bar import ChoiceBar
+from traindeck.tui.widgets.field_row import FieldRow
 
 _PATH_LOOK_AFTER = 0.25
 
@@ -70,25 +70,25 @@ def complaint(param: Param, text: str) -> str:
     return ""
 
 
-class ParamRow(VerticalGroup):
-    """One parameter: its name, what sets it, a way back to the default, and what is allowed."""
+class ParamRow(FieldRow):
+    """One parameter: what is typed, and what its check says to that."""
 
     class Changed(Message):
         def __init__(self, row: ParamRow) -> None:
             super().__init__()
             self.row = row
 
-        @property
-        def control(self) -> ParamRow:
-            return self.row
-
     def __init__(self, param: Param, text: str, label_width: int) -> None:
-        super().__init__(id=f"param-{param.name}")
+        if param.type == "bool" and complaint(param, text):
+            text = as_text(param.default)  # a switch has no way to show anything else
+        super().__init__(
+            param.name, _make_control(param, text), label_width, id=f"param-{param.name}"
+        )
         self.param = param
         self.text = text
-        self._label_width = label_width
         self._path_note = ""
         self._path_timer: Timer | None = None
+        self._show()
 
     @property
     def default(self) -> str:
@@ -108,56 +108,7 @@ class ParamRow(VerticalGroup):
     def error(self) -> str:
         return complaint(self.param, self.text)
 
-    @property
-    def control(self) -> Widget:
-        """What takes the focus and the typing."""
-        return self.query_one(".param-control")
-
-    def compose(self) -> ComposeResult:
-        with Horizontal(classes="param-line"):
-            label = Static(Content(clean(self.param.name)), classes="param-label")
-            label.styles.width = self._label_width
-            yield label
-            with Horizontal(classes="param-value"):
-                yield self._make_control()
-                if self.param.type == "bool":
-                    yield Static(classes="param-switch-word")
-            yield Static(classes="param-reset")
-            yield Static(classes="param-hint")
-        error = Static(classes="param-error")
-        error.styles.margin = (0, 0, 0, self._label_width)
-        yield error
-
-    def _make_control(self) -> Widget:
-        control: Widget
-        if self.param.type == "bool":
-            control = Switch(self._switched_on(), animate=False)
-        elif self.param.type == "choice":
-            control = ChoiceBar(self.param.choices, self.text)
-        else:
-            control = Input(
-                self.text,
-                placeholder=self._placeholder(),
-                highlighter=ShowControls(),
-                validators=ParamCheck(self.param),
-                select_on_focus=False,
-            )
-        control.add_class("param-control")
-        return control
-
-    def _placeholder(self) -> str:
-        if self.param.default is None:
-            return "(not given)"
-        return clean(self.param.limits or self.default)
-
-    def _switched_on(self) -> bool:
-        try:
-            return self.param.parse(self.text) is True
-        except ParamError:
-            return self.param.default is True
-
     def on_mount(self) -> None:
-        self._show()
         if self.param.type == "path":
             self._look_soon()
 
@@ -165,8 +116,7 @@ class ParamRow(VerticalGroup):
         """Put this text into the control, as if it had been typed."""
         control = self.control
         if isinstance(control, Switch):
-            self.text = text
-            control.value = self._switched_on()
+            control.value = self.param.parse(text) is True
         elif isinstance(control, ChoiceBar | Input):
             control.value = text
 
@@ -179,7 +129,7 @@ class ParamRow(VerticalGroup):
     def _typed(self, event: Input.Changed | Switch.Changed | ChoiceBar.Changed) -> None:
         event.stop()
         text = as_text(event.value)
-        if text == self.text and not isinstance(event, Switch.Changed):
+        if text == self.text:
             return
         self.text = text
         if self.param.type == "path":
@@ -188,30 +138,23 @@ class ParamRow(VerticalGroup):
         self._show()
         self.post_message(self.Changed(self))
 
-    @on(events.Click, ".param-reset")
-    def _reset_clicked(self) -> None:
-        if self.changed:
-            self.reset()
+    @on(FieldRow.Reset)
+    def _reset_clicked(self, event: FieldRow.Reset) -> None:
+        event.stop()
+        self.reset()
 
     def _show(self) -> None:
-        error, changed = self.error, self.changed
-        self.set_class(bool(error), "-invalid")
-        self.set_class(changed, "-changed")
-        self.control.set_class(bool(error), "-invalid")
-        self.query_one(".param-reset", Static).update("↺" if changed else "")
-        self.query_one(".param-hint", Static).update(self._hint(changed))
-        self.query_one(".param-error", Static).update(Content(clean(error)))
+        changed = self.changed
+        beside = ""
         if self.param.type == "bool":
-            word = "on" if self._switched_on() else "off"
-            self.query_one(".param-switch-word", Static).update(word)
+            beside = _switch_word(self.text)
+        self.say(hint=self._told(changed), error=self.error, changed=changed, beside=beside)
 
-    def _hint(self, changed: bool) -> Content:
+    def _told(self, changed: bool) -> Content:
         parts = []
         if changed and self.param.default is not None:
-            shown = (
-                self.default if self.param.type != "bool" else "on" if self.param.default else "off"
-            )
-            parts.append(f"default {shown!r}" if shown != shown.strip() else f"default {shown}")
+            shown = self.default if self.param.type != "bool" else _switch_word(self.default)
+            parts.append(f"default {shown}" if shown.strip() else f"default {shown!r}")
         if self.param.type != "choice" and self.param.limits:
             parts.append(self.param.limits)
         if self.param.help:
@@ -240,6 +183,27 @@ class ParamRow(VerticalGroup):
             self._show()
 
 
+def _make_control(param: Param, text: str) -> Widget:
+    if param.type == "bool":
+        return Switch(param.parse(text) is True, animate=False)
+    if param.type == "choice":
+        return ChoiceBar(param.choices, text)
+    placeholder = (
+        "(not given)" if param.default is None else clean(param.limits or str(param.default))
+    )
+    return Input(
+        text,
+        placeholder=placeholder,
+        highlighter=ShowControls(),
+        validators=ParamCheck(param),
+        select_on_focus=False,
+    )
+
+
+def _switch_word(text: str) -> str:
+    return "on" if text == "true" else "off"
+
+
 def describe_path(text: str) -> str:
     """What stands at a path that was typed. Touches the disk: for threads only."""
     try:
@@ -265,31 +229,6 @@ class ParamForm(Vertical):
     ]
     DEFAULT_CSS = """
     ParamForm { height: auto; }
-    ParamRow { height: auto; }
-    ParamRow:focus-within { background: $foreground 5%; }
-    ParamRow .param-line { height: auto; }
-    ParamRow .param-label {
-        color: $text-muted; padding: 0 1 0 0; text-wrap: nowrap; text-overflow: ellipsis;
-    }
-    ParamRow.-changed .param-label { color: $foreground; text-style: bold; }
-    ParamRow:focus-within .param-label { color: $text-accent; text-style: bold; }
-    ParamRow.-invalid .param-label { color: $text-error; }
-    ParamRow .param-value { width: 26; height: 1; }
-    ParamRow .param-control { width: 1fr; padding: 0 1; border: none !important; height: 1; }
-    ParamRow Input { background: $surface; }
-    ParamRow Input.-invalid { background: $error 20%; }
-    ParamRow Input.-invalid:ansi { background: ansi_default; color: ansi_red; }
-    ParamRow .param-control:focus { background-tint: $foreground 12%; }
-    ParamRow Switch.param-control { width: 6; }
-    ParamRow .param-switch-word { width: 1fr; padding: 0 1; }
-    ParamRow .param-reset { width: 3; padding: 0 1; color: $text-accent; pointer: pointer; }
-    ParamRow .param-hint {
-        width: 1fr; max-height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis;
-    }
-    ParamRow:focus-within .param-hint { text-wrap: wrap; max-height: 8; }
-    ParamRow.-invalid .param-hint { text-wrap: nowrap; max-height: 1; }
-    ParamRow .param-error { display: none; color: $text-error; padding: 0 1; }
-    ParamRow.-invalid .param-error { display: block; }
     """
 
     class Changed(Message):
@@ -304,20 +243,13 @@ class ParamForm(Vertical):
     def __init__(self, params: Iterable[Param], texts: Mapping[str, str], label_width: int) -> None:
         """`texts` holds what to show instead of the defaults; unknown names in it are ignored."""
         super().__init__()
-        self.params = {param.name: param for param in params}
-        self._given = texts
-        self._label_width = label_width
+        self.rows = [
+            ParamRow(param, texts.get(param.name, as_text(param.default)), label_width)
+            for param in params
+        ]
 
     def compose(self) -> ComposeResult:
-        for param in self.params.values():
-            text = self._given.get(param.name, as_text(param.default))
-            if param.type == "bool" and complaint(param, text):
-                text = as_text(param.default)  # a switch has no way to show anything else
-            yield ParamRow(param, text, self._label_width)
-
-    @property
-    def rows(self) -> list[ParamRow]:
-        return list(self.query(ParamRow))
+        yield from self.rows
 
     def texts(self) -> dict[str, str]:
         """What is typed, of the parameters that differ from their default."""
@@ -344,10 +276,7 @@ class ParamForm(Vertical):
             row.reset()
 
     def focused_row(self) -> ParamRow | None:
-        try:
-            return self.query_one("ParamRow:focus-within", ParamRow)
-        except NoMatches:
-            return None
+        return next((row for row in self.rows if row.control.has_focus), None)
 
     @on(ParamRow.Changed)
     def _row_changed(self, event: ParamRow.Changed) -> None:

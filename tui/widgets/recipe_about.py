@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -13,56 +14,54 @@ from traindeck.core.recipe import BrokenRecipe, Recipe
 from traindeck.core.text import clean
 
 
-class RecipeAbout(Vertical):
-    """Title, facts and description at the head of a launch form."""
+class RecipeAbout(Static):
+    """Title, description and facts at the head of a launch form."""
 
     DEFAULT_CSS = """
     RecipeAbout { height: auto; }
-    RecipeAbout > .about-title { text-style: bold; color: $text-primary; }
-    RecipeAbout > .about-facts { color: $text-muted; }
-    RecipeAbout > .about-missing { color: $text-warning; display: none; }
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        self.recipe = recipe
-
-    def compose(self) -> ComposeResult:
-        recipe = self.recipe
-        title = Content.assemble(
-            Content(clean(recipe.title)), (f"  {clean(recipe.name)}", "dim not bold")
-        )
-        yield Static(title, classes="about-title")
-        if recipe.description:
-            yield Static(Content(clean(recipe.description)), classes="about-description")
-        yield Static(self._facts(), classes="about-facts")
-        yield Static(classes="about-missing")
-
-    def _facts(self) -> Content:
-        recipe = self.recipe
-        facts = [
-            ("framework", recipe.framework),
-            ("task", recipe.task),
-            ("data", recipe.dataset),
-            ("privacy", recipe.privacy),
-            ("runs on", " ".join(recipe.devices)),
-            ("tags", " ".join(f"#{tag}" for tag in recipe.tags)),
-            ("from", recipe.origin),
-        ]
-        told = [
-            Content.assemble((f"{word} ", "dim"), (clean(fact), "$foreground"))
-            for word, fact in facts
-            if fact
-        ]
-        return Content("  ").join(told)
+        self._lines = list(_told(recipe))
+        self._missing: list[str] = []
+        super().__init__(Content("\n").join(self._lines))
 
     def show_missing(self, requirements: list[str]) -> None:
         """Say what is not installed and what installs it; nothing when all is there."""
-        line = self.query_one(".about-missing", Static)
-        line.display = bool(requirements)
-        mend = "pip install " + " ".join(shlex.quote(need) for need in requirements)
-        names = ", ".join(requirements)
-        line.update(Content(f"⚠ not installed: {clean(names)}\n  mend with: {clean(mend)}"))
+        if requirements == self._missing:
+            return
+        self._missing = requirements
+        lines = list(self._lines)
+        if requirements:
+            mend = "pip install " + " ".join(shlex.quote(need) for need in requirements)
+            lines.append(
+                Content.styled(
+                    f"⚠ not installed: {clean(', '.join(requirements))}\n"
+                    f"  mend with: {clean(mend)}",
+                    "$text-warning",
+                )
+            )
+        self.update(Content("\n").join(lines))
+
+
+def _told(recipe: Recipe) -> Iterator[Content]:
+    yield Content.assemble(
+        (clean(recipe.title), "bold $text-primary"), (f"  {clean(recipe.name)}", "dim")
+    )
+    if recipe.description:
+        yield Content(clean(recipe.description))
+    facts = [
+        ("framework", recipe.framework),
+        ("task", recipe.task),
+        ("data", recipe.dataset),
+        ("privacy", recipe.privacy),
+        ("runs on", " ".join(recipe.devices)),
+        ("tags", " ".join(f"#{tag}" for tag in recipe.tags)),
+        ("from", recipe.origin),
+    ]
+    yield Content("  ").join(
+        Content.assemble((f"{word} ", "dim"), clean(fact)) for word, fact in facts if fact
+    )
 
 
 class BrokenAbout(Vertical):
@@ -83,4 +82,4 @@ class BrokenAbout(Vertical):
         yield Static("This recipe's header cannot be used", classes="about-title")
         yield Static(Content(f"{clean(str(broken.path))}, line {broken.line}"))
         yield Static(Content(clean(broken.reason)))
-        yield Static("It is read again when you come back here, or press r.", classes="about-facts")
+        yield Static("It is read again when you come back here, or press r.")

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 from traindeck.core.recipe import Recipe, Value
 from traindeck.tui.last_values import Draft
 from traindeck.tui.widgets.device_select import DeviceSelect
+from traindeck.tui.widgets.field_row import CONTROL_WIDTH, FieldRow
 from traindeck.tui.widgets.launch_bar import LaunchBar, command_line
 from traindeck.tui.widgets.param_form import ParamForm
 from traindeck.tui.widgets.recipe_about import RecipeAbout
@@ -39,40 +40,44 @@ class RecipeForm(Vertical):
     def __init__(self, recipe: Recipe, draft: Draft) -> None:
         super().__init__()
         self.recipe = recipe
-        self._start = draft
         self._busy = False
         widest = max(len(name) for name in ("device", *recipe.params))
-        self._label_width = min(widest, _LABEL_WIDEST) + 2
+        label_width = min(widest, _LABEL_WIDEST) + 2
+        self.params = (
+            ParamForm(recipe.params.values(), draft.params, label_width) if recipe.params else None
+        )
+        self.device = DeviceSelect(draft.on, label_width)
+        self.bar = LaunchBar()
+        self._about = RecipeAbout(recipe)
+        self._run_name = Input(
+            draft.name,
+            placeholder="made up from the recipe's name",
+            select_on_focus=False,
+            id="run-name",
+        )
+        self._run_tags = Input(
+            draft.tags,
+            placeholder="separated by spaces or commas",
+            select_on_focus=False,
+            id="run-tags",
+        )
+        self._label_width = label_width
+        self._show_command()
 
     def compose(self) -> ComposeResult:
-        draft = self._start
+        wide = 3 * CONTROL_WIDTH // 2
         with VerticalScroll(id="form-scroll", can_focus=False):
-            yield RecipeAbout(self.recipe)
+            yield self._about
             with Horizontal(id="form-columns"):
                 with Vertical(id="form-params"):
                     yield Static("Parameters", classes="form-heading")
-                    if self.recipe.params:
-                        yield ParamForm(
-                            self.recipe.params.values(), draft.params, self._label_width
-                        )
-                    else:
-                        yield Static("It has none.", classes="form-none")
+                    yield self.params or Static("It has none.", classes="form-none")
                 with Vertical(id="form-run"):
                     yield Static("Run", classes="form-heading")
-                    yield DeviceSelect(draft.on, self._label_width)
-                    yield from self._line("name", draft.name, "made up from the recipe's name")
-                    yield from self._line("tags", draft.tags, "separated by spaces or commas")
-        yield LaunchBar()
-
-    def _line(self, word: str, text: str, hint: str) -> ComposeResult:
-        with Horizontal(classes="form-line"):
-            label = Static(word, classes="form-label")
-            label.styles.width = self._label_width
-            yield label
-            yield Input(text, placeholder=hint, select_on_focus=False, id=f"run-{word}")
-
-    def on_mount(self) -> None:
-        self._show_command()
+                    yield self.device
+                    yield FieldRow("name", self._run_name, self._label_width, control_width=wide)
+                    yield FieldRow("tags", self._run_tags, self._label_width, control_width=wide)
+        yield self.bar
 
     @property
     def busy(self) -> bool:
@@ -86,24 +91,12 @@ class RecipeForm(Vertical):
             self.bar.set_busy(busy)
 
     @property
-    def params(self) -> ParamForm | None:
-        return self.query_one(ParamForm) if self.recipe.params else None
-
-    @property
-    def device(self) -> DeviceSelect:
-        return self.query_one(DeviceSelect)
-
-    @property
-    def bar(self) -> LaunchBar:
-        return self.query_one(LaunchBar)
-
-    @property
     def name_typed(self) -> str:
-        return self.query_one("#run-name", Input).value.strip()
+        return self._run_name.value.strip()
 
     @property
     def tags(self) -> list[str]:
-        return split_tags(self.query_one("#run-tags", Input).value)
+        return split_tags(self._run_tags.value)
 
     def draft(self) -> Draft:
         """All that is typed, to be shown again."""
@@ -111,7 +104,7 @@ class RecipeForm(Vertical):
             params=self.params.texts() if self.params else {},
             on=self.device.value or "cpu",
             name=self.name_typed,
-            tags=self.query_one("#run-tags", Input).value,
+            tags=self._run_tags.value,
         )
 
     def values(self) -> dict[str, Value]:
@@ -126,11 +119,21 @@ class RecipeForm(Vertical):
         )
 
     def show_missing(self, requirements: list[str]) -> None:
-        self.query_one(RecipeAbout).show_missing(requirements)
+        self._about.show_missing(requirements)
 
     def focus_first(self) -> None:
         if self.params is None or not self.params.focus_first():
             self.device.input.focus()
+
+    def focused_param(self) -> str:
+        """The parameter under the cursor; empty when none is."""
+        row = self.params.focused_row() if self.params else None
+        return row.param.name if row else ""
+
+    def focus_param(self, name: str) -> None:
+        for row in self.params.rows if self.params else []:
+            if row.param.name == name:
+                row.control.focus()
 
     def check(self) -> str:
         """What stands in the way of a launch, with the focus put there; empty when nothing does."""
@@ -145,7 +148,7 @@ class RecipeForm(Vertical):
 
     def forget_name(self) -> None:
         """A name is for one run: the next one gets another."""
-        self.query_one("#run-name", Input).value = ""
+        self._run_name.value = ""
 
     def reset(self, *, all_fields: bool) -> bool:
         """Put the focused parameter, or all of them, back to default; False when nothing was."""

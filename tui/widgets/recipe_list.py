@@ -24,6 +24,9 @@ FRAMEWORK_TITLES = {
     "other": "Other",
 }
 
+_REASON_CELLS = 64
+"""The list shows so much of why a recipe is broken; the pane beside it shows all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -91,7 +94,9 @@ class RecipeList(Vertical):
         border: none; height: 1; padding: 0 1; margin: 0 0 1 0; background: $surface;
     }
     RecipeList > Input:focus { border: none; background-tint: $foreground 12%; }
-    RecipeList > OptionList { height: 1fr; border: none; padding: 0; background: transparent; }
+    RecipeList > OptionList {
+        height: 1fr; border: none; padding: 0; background: transparent; scrollbar-size-vertical: 1;
+    }
     RecipeList > OptionList:focus { border: none; background-tint: $foreground 0%; }
     RecipeList > OptionList > .option-list--option { padding: 0 1; }
     RecipeList > OptionList > .option-list--option-disabled {
@@ -148,7 +153,7 @@ class RecipeList(Vertical):
     def _filter_typed(self, event: Input.Changed) -> None:
         event.stop()
         if self._loaded:
-            self._fill(keep=False)
+            self._fill(keep=not event.value.strip())
 
     @on(Input.Submitted, "#recipe-filter")
     def _filter_done(self, event: Input.Submitted) -> None:
@@ -239,6 +244,7 @@ def recipe_prompt(recipe: Recipe, match: Match) -> Content:
 
 
 def broken_prompt(item: BrokenRecipe) -> Content:
-    """Two lines: the file with the line, and the reason."""
+    """The file with the line, and the beginning of the reason."""
     place = f"✗ {clean(item.path.name)}:{item.line}"
-    return Content.assemble((place, "$text-error"), "\n  ", (clean(item.reason), "dim"))
+    reason = Content(clean(item.reason)).truncate(_REASON_CELLS, ellipsis=True).stylize("dim")
+    return Content.assemble((place, "$text-error"), "\n  ", reason)
