@@ -293,7 +293,7 @@ class TreeSampler:
                 fields = stat_fields(int(name))
                 if fields is not None:
                     unknown[int(name)] = fields
-        if self._root in unknown:
+        if self._root in unknown and self._round == 1:  # later it would be another of that pid
             self._join(self._root, unknown.pop(self._root))
         children: dict[int, list[int]] = {}
         for pid, fields in unknown.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -345,6 +346,33 @@ def test_a_tree_that_is_gone_is_all_zeros() -> None:
     usage = sampler.sample()
     assert (usage.processes, usage.threads, usage.memory_bytes) == (0, 0, 0)
     assert TreeSampler(2**22 + 1).sample().cpu_percent == 0
+
+
+@linux
+def test_a_reused_pid_is_a_stranger() -> None:
+    """In a pid namespace of its own a test may say which pid is handed out next."""
+    source = """
+import subprocess, time
+from traindeck.core.devices.proctree import TreeSampler
+from traindeck.core.procident import Identity
+first = subprocess.Popen(["sleep", "600"])
+sampler, identity = TreeSampler(first.pid), Identity.of(first.pid)
+assert sampler.sample().processes == 1 and identity.alive()
+first.kill()
+first.wait()
+time.sleep(0.1)
+with open("/proc/sys/kernel/ns_last_pid", "w") as last: last.write(str(first.pid - 1))
+second = subprocess.Popen(["sleep", "600"])
+print(second.pid == first.pid, identity.alive(), [sampler.sample().processes for _ in range(3)])
+second.kill()
+"""
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"]).returncode:
+        pytest.skip("a pid namespace of its own needs unshare and the right to use it")
+    done = subprocess.run(
+        [*unshare, sys.executable, "-c", source], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("True False [0, 0, 0]\n", "")
 
 
 @linux
