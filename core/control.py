@@ -96,6 +96,9 @@ def _change(home: Home, run_id: str, **changes: Any) -> None:
 
 def _signal(folder: Path, number: int) -> None:
     supervisor = _supervisor(folder)
+    if not hasattr(os, "pidfd_open"):  # only Linux has it
+        os.kill(supervisor.pid, number)
+        return
     try:
         descriptor = os.pidfd_open(supervisor.pid)
     except ProcessLookupError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from traindeck.core.catalogue import Catalogue
@@ -11,6 +12,7 @@ from traindeck.core.home import Home
 from traindeck.core.ids import is_id
 from traindeck.core.points import Summarizer
 from traindeck.core.run import LIVE, RunDoc, RunFolder, identity
+from traindeck.core.supervisor import cgroup
 
 LAST = "@last"
 
@@ -93,6 +95,8 @@ class Library:
                 spawn(folder, "adopt")
             elif RunFolder(folder).state()[0] not in LIVE:
                 stale.append(folder)
+                if spec.get("group"):
+                    cgroup.remove(Path(spec["group"]))
         if stale:
             self._catalogue.sync(*stale)
 

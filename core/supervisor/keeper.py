@@ -21,6 +21,7 @@ from typing import Any
 from traindeck.core.devices.proctree import descendants
 from traindeck.core.procident import START, Identity, boot_id, stat_fields
 from traindeck.core.run import boottime, encode_exit
+from traindeck.core.supervisor import cgroup
 
 PR_SET_CHILD_SUBREAPER = 36
 SWEEP_SECONDS = 0.05
@@ -30,7 +31,8 @@ SWEEP_SECONDS = 0.05
 class Start:
     """What the keeper starts, and on what.
 
-    `held` are descriptors to share with the run (its device), `private` those to close (ours).
+    `held` are descriptors to share with the run (its device), `private` those to close (ours),
+    `group` the control group that it is born into.
     """
 
     argv: list[str]
@@ -42,6 +44,7 @@ class Start:
     held: tuple[int, ...]
     private: tuple[int, ...]
     grace: float
+    group: Path | None
 
 
 def become_subreaper() -> None:
@@ -90,16 +93,14 @@ def _keep(start: Start, report: int) -> None:
         _record(start.exit_file, begun, error=reason)
         _send(report, {"error": reason})
         return
-    fields = stat_fields(child)  # also of a child that has ended already: it waits to be reaped
-    started = int(fields[START]) if fields else 0
-    _send(report, {"child": Identity(boot_id(), child, started).to_json()})
+    _send(report, {"child": _identity(child).to_json()})
     _wait_for(child, start, begun)
     _sweep(start.grace)
 
 
 def _spawn(start: Start) -> int:
     os.chdir(start.cwd)
-    if start.cores:
+    if start.cores and sys.platform == "linux":
         os.sched_setaffinity(0, start.cores)
     for descriptor in start.held:
         os.set_inheritable(descriptor, True)
@@ -108,14 +109,28 @@ def _spawn(start: Start) -> int:
     os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    return os.posix_spawnp(
-        start.argv[0],
-        start.argv,
-        start.env,
-        setsid=True,
-        setsigmask=[],
-        setsigdef=[n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP)],
-    )
+    inside = start.group is not None and cgroup.enter(start.group)
+    try:
+        return os.posix_spawnp(
+            start.argv[0],
+            start.argv,
+            start.env,
+            setsid=True,
+            setsigmask=[],
+            setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+        )
+    finally:
+        if inside and start.group is not None:
+            cgroup.enter(start.group.parent)
+
+
+def _identity(child: int) -> Identity:
+    """Who our child is, even if it has ended already and waits to be reaped."""
+    found = Identity.of(child)
+    if found is None:
+        fields = stat_fields(child)
+        found = Identity(boot_id(), child, int(fields[START]) if fields else 0)
+    return found
 
 
 def _wait_for(child: int, start: Start, begun: float) -> None:

@@ -34,6 +34,7 @@ from traindeck.core.run import (
     judge,
 )
 from traindeck.core.scheduler import Claim, Granted, Place
+from traindeck.core.supervisor import cgroup
 from traindeck.core.supervisor.clerk import Clerks
 from traindeck.core.supervisor.intake import Intake
 from traindeck.core.supervisor.keeper import Start, become_subreaper, fork_keeper, kill_all
@@ -85,13 +86,14 @@ class Supervisor:
 
     def run(self) -> None:
         """Wait for the device, run, record."""
-        os.posix_fallocate(self.exit_file, 0, EXIT_ROOM)
+        os.pwrite(self.exit_file, b" " * EXIT_ROOM, 0)
         granted = self._wait_for_device()
         if granted is None:
             how = "killed" if self.asked == "kill" else "stopped"
             self._finish(Verdict(how, "ended on request while it waited for its device", None))
             return
-        self.oom = OomWatch()
+        self.group = cgroup.make(self.spec["id"])
+        self.oom = OomWatch(self.group)
         try:
             placement = place(self.spec["on"], granted.slots)
         except MissingError as error:
@@ -101,6 +103,7 @@ class Supervisor:
             state="starting",
             reason="",
             queue=None,
+            group=str(self.group) if self.group else None,
             device=placement.label,
             started=time.time(),
             started_boottime=boottime(),
@@ -114,6 +117,7 @@ class Supervisor:
             cores=placement.cores,
             held=granted.descriptors,
             private=(self.lock,),
+            group=self.group,
             grace=self.grace,
         )
         keeper_pid, report = fork_keeper(start)
@@ -131,7 +135,9 @@ class Supervisor:
 
     def adopt(self) -> None:
         """Take over a run whose supervisor was killed."""
-        self.oom = OomWatch()
+        group = self.spec.get("group")
+        self.group = Path(group) if group else None
+        self.oom = OomWatch(self.group)
         if self.spec["state"] == "stopping":
             self._ask("stop")
         self._watch(identity(self.spec, "keeper"), ())
@@ -213,18 +219,24 @@ class Supervisor:
             if keeper and keeper.alive():
                 kill_all(keeper.pid, signal.SIGKILL)
             elif child:
+                if self.group:
+                    cgroup.kill(self.group)
                 kill_all(child.pid, signal.SIGKILL)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGKILL)
 
     def _kill_orphans(self) -> None:
-        """End what a killed keeper has left to us."""
+        """End what a killed keeper has left behind."""
+        if self.group:
+            cgroup.kill(self.group)
         while orphans := set(descendants(os.getpid())) - self.clerks.busy:
             for pid in orphans:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._wait(0.05)
         self._reap()
+        if self.group:
+            cgroup.remove(self.group)
 
     def _verdict(self) -> Verdict:
         end = read_json(self.folder / "exit.json") or {}

@@ -22,6 +22,7 @@ from traindeck.core.library import Library
 from traindeck.core.run import RunFolder
 
 GRACE = 1.0
+MINE = f"9{os.getpid()}"  # how long sleeps of this very test run last
 LOGGING = """
 import sys, time
 from traindeck.core import track
@@ -86,13 +87,15 @@ def test_stopped_within_the_grace(start: Callable[..., RunFolder]) -> None:
 
 
 def test_killed_after_the_grace_with_all_it_started(start: Callable[..., RunFolder]) -> None:
-    run = start(shell="trap '' TERM; setsid -f sleep 9101; (setsid sleep 9102 &); sleep 9103; :")
-    until(lambda: len(living("^sleep 910")) == 3)
+    run = start(
+        shell=f"trap '' TERM; setsid -f sleep {MINE}1; (setsid sleep {MINE}2 &); sleep {MINE}3; :"
+    )
+    until(lambda: len(living(f"^sleep {MINE}")) == 3)
     control.stop(run.path)
     doc = wait_for_state(run)
     assert doc["state"] == "killed"
     assert "SIGKILL" in doc["reason"]
-    assert living("^sleep 910") == []
+    assert living(f"^sleep {MINE}") == []
 
 
 def test_what_a_finished_run_left_is_ended(start: Callable[..., RunFolder]) -> None:
@@ -171,7 +174,7 @@ def test_keeper_killed_the_exit_code_is_still_recorded(start: Callable[..., RunF
 
 
 def test_lost_when_nobody_is_left_to_know(start: Callable[..., RunFolder]) -> None:
-    run = start(shell="sleep 9104")
+    run = start(shell=f"sleep {MINE}4")
     child = process_of(run, "child")
     for who in ("supervisor", "keeper"):
         os.kill(process_of(run, who).pid, signal.SIGKILL)
@@ -181,6 +184,20 @@ def test_lost_when_nobody_is_left_to_know(start: Callable[..., RunFolder]) -> No
     doc = wait_for_state(run)
     assert doc["state"] == "lost"
     assert doc["exit_code"] is None
+
+
+def test_a_run_that_lost_both_is_killed_whole(start: Callable[..., RunFolder]) -> None:
+    run = start(shell=f"setsid -f sleep {MINE}6; sleep {MINE}7")
+    process_of(run, "child")
+    until(lambda: len(living(f"^sleep {MINE}")) == 2)
+    if not (run.spec() or {}).get("group"):
+        pytest.skip("needs a writable control group (v2)")
+    for who in ("supervisor", "keeper"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "keeper").alive())
+    control.kill(run.path)
+    assert wait_for_state(run)["state"] == "lost"
+    assert living(f"^sleep {MINE}") == []
 
 
 def test_terminal_closed(home: Home) -> None:
@@ -201,7 +218,7 @@ def test_terminal_closed(home: Home) -> None:
 
 
 def test_machine_rebooted(start: Callable[..., RunFolder]) -> None:
-    run = start(shell="sleep 9105")
+    run = start(shell=f"sleep {MINE}5")
     process_of(run, "child")
     spec = run.spec()
     assert spec is not None
