@@ -8,15 +8,20 @@ from pathlib import Path
 
 from traindeck.core.devices.proctree import TreeSampler
 from traindeck.core.points import PointWriter
+from traindeck.core.procident import Identity
 
 SAMPLE_SECONDS = 1.0
 
 
 class Sampler:
-    """Samples a process tree and the GPUs it was given."""
+    """Samples what a keeper started (or, when it was killed, the run itself) and its GPUs."""
 
-    def __init__(self, folder: Path, root: int, gpus: tuple[str, ...]) -> None:
-        self._tree = TreeSampler(root)
+    def __init__(
+        self, folder: Path, keeper: Identity | None, child: Identity, gpus: tuple[str, ...]
+    ) -> None:
+        self._tree = (
+            TreeSampler(keeper.pid, include_root=False) if keeper else TreeSampler(child.pid)
+        )
         self._gpus = gpus
         self._writer: PointWriter | None = None
         with contextlib.suppress(OSError):

@@ -185,8 +185,7 @@ class Supervisor:
     def _watch(self, keeper: Identity | None, gpus: tuple[str, ...]) -> None:
         child = identity(self.spec, "child")
         intake = Intake(self.folder, self.spec)
-        root = keeper or child
-        sampler = Sampler(self.folder, root.pid, gpus) if root else None
+        sampler = Sampler(self.folder, keeper, child, gpus) if child else None
         while (keeper and keeper.alive()) or (child and child.alive()):
             self._wait(TICK_SECONDS)
             self._enforce(keeper, child)

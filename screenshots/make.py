@@ -1,0 +1,109 @@
+"""Makes the pictures beside this file from real runs in a home of its own.
+
+    TRAINDECK_DATA=/where/mnist/is python screenshots/make.py
+
+Takes about two minutes. Each picture is what the app shows at that moment, as SVG and PNG.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import resvg_py
+from textual.pilot import Pilot
+
+from traindeck.core import control
+from traindeck.core.home import Home
+from traindeck.core.launch import LaunchRequest, launch
+from traindeck.core.run import ENDED, RunDoc, RunFolder, identity
+from traindeck.core.shelf import find_recipe
+from traindeck.tui.app import TraindeckApp
+
+HERE = Path(__file__).parent
+SIZE = (120, 34)
+
+
+def start(home: Home, name: str, on: str = "cpu", label: str = "", **params: float) -> RunDoc:
+    recipe = find_recipe(home, name)
+    return launch(home, LaunchRequest(recipe=recipe, params=params, on=on, name=label or None))
+
+
+def wait(doc: RunDoc, *states: str) -> None:
+    run = RunFolder(Path(doc["path"]))
+    while run.state()[0] not in (states or ENDED):
+        time.sleep(0.1)
+
+
+def prepare(home: Home) -> RunDoc:
+    """Real runs in every state that a day brings; returns the one that is still training."""
+    for lr in (0.002, 0.01, 0.05):
+        wait(start(home, "torch-digits", label=f"digits lr={lr:g}", lr=lr, epochs=30))
+    wait(start(home, "tf-digits", epochs=20))
+    failing = LaunchRequest(
+        command=[sys.executable, "-c", "raise SystemExit('no such file: x.csv')"]
+    )
+    wait(launch(home, failing))
+    stopped = start(home, "torch-digits", label="stopped early", epochs=1000)
+    wait(stopped, "running")
+    time.sleep(8)
+    control.stop(Path(stopped["path"]))
+    wait(stopped)
+    live = start(home, "torch-mnist", on="cpu:0", label="mnist cnn")
+    wait(live, "running")
+    waiting = start(home, "tf-mnist", on="cpu:0")
+    wait(waiting, "queued")
+    points = Path(live["path"]) / "points.bin"
+    while not points.exists() or points.stat().st_size < 28 * 600:
+        time.sleep(0.2)
+    return live
+
+
+async def picture(pilot: Pilot[object], name: str) -> None:
+    await asyncio.sleep(2.5)
+    await pilot.pause()
+    svg = pilot.app.export_screenshot(title="traindeck")
+    (HERE / f"{name}.svg").write_text(svg)
+    image = resvg_py.svg_to_bytes(svg_string=svg, zoom=1, monospace_family="DejaVu Sans Mono")
+    (HERE / f"{name}.png").write_bytes(bytes(image))
+    print(f"{name}.svg {name}.png")
+
+
+async def take(home: Home) -> None:
+    app = TraindeckApp(home)
+    async with app.run_test(size=SIZE) as pilot:
+        await picture(pilot, "runs")
+        await pilot.press("2")
+        await picture(pilot, "recipes")
+        await pilot.press("3")
+        await asyncio.sleep(6)
+        await picture(pilot, "devices")
+        await pilot.press("1")
+        await asyncio.sleep(1)
+        await pilot.press("down", "enter")
+        await picture(pilot, "run")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(folder))
+        home.make()
+        os.environ["TRAINDECK_HOME"] = folder
+        prepare(home)
+        asyncio.run(take(home))
+        runs = [RunFolder(path) for path in home.runs.iterdir()]
+        for run in runs:
+            if run.state()[0] not in ENDED:
+                control.kill(run.path)
+        for run in runs:
+            supervisor = identity(run.spec() or {}, "supervisor")
+            while supervisor and supervisor.alive():
+                time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()
