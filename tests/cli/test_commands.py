@@ -242,3 +242,24 @@ def test_a_failure_is_told_without_control_characters(traindeck: Command, home: 
     text = "print('\\x1b[31mbad\\x1b[0m [bold]'); raise SystemExit(1)"
     doc = of(traindeck("run", "--wait", "--json", "--", sys.executable, "-c", text, code=1))
     assert doc["reason"] == "exit code 1: bad [bold]"
+
+
+def test_tensorboard_files_of_a_command_become_metrics(
+    traindeck: Command, home: Home, tmp_path: Path
+) -> None:
+    script = tmp_path / "board.py"
+    script.write_text(
+        "from tensorboard.compat.proto.event_pb2 import Event\n"
+        "from tensorboard.compat.proto.summary_pb2 import Summary\n"
+        "from tensorboard.summary.writer.event_file_writer import EventFileWriter\n"
+        "writer = EventFileWriter('logs')\n"
+        "for step in range(50):\n"
+        "    value = Summary.Value(tag='eval/loss', simple_value=1 / (step + 1))\n"
+        "    writer.add_event(Event(step=step, summary=Summary(value=[value])))\n"
+        "writer.close()\n"
+    )
+    command = ("--", sys.executable, "-W", "ignore", str(script))
+    doc = of(traindeck("run", "--wait", "--json", *command, cwd=tmp_path))
+    [(name, found)] = doc["metrics"].items()
+    assert name.endswith("eval/loss")
+    assert (found["count"], found["step"], found["max"]) == (50, 49, 1.0)
