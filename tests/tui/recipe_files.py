@@ -116,6 +116,8 @@ async def open_form(pilot: Pilot[Any], name: str) -> RecipeForm:
     """Filters for a recipe and enters its form."""
     await until(pilot, lambda: screen(pilot).recipe_list.recipes, "any recipe")
     screen(pilot).recipe_list.filter.value = name
+    screen(pilot).recipe_list.options.focus()
+    await pilot.pause()
     await pilot.press("enter")
     await until(pilot, lambda: on_form(pilot, name), f"the form of {name}")
     return form_of(pilot)

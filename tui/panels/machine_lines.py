@@ -11,7 +11,7 @@ from traindeck.core.devices.model import Accelerator, AcceleratorUse
 from traindeck.core.run import RunDoc
 from traindeck.core.text import plain
 from traindeck.tui.device_history import DeviceHistory
-from traindeck.tui.figures import BLOCKS, size, sparkline
+from traindeck.tui.figures import size, sparkline
 from traindeck.tui.machine import Machine
 
 DETAILED_CORES = 8
@@ -137,7 +137,7 @@ def _core_blocks(state: Machine, width: int) -> Content:
     for start in range(0, len(loads), columns):
         line = [(f"{loads[start][0]:>4}  ", "dim")]
         for core, load in loads[start : start + columns]:
-            block = BLOCKS[min(7, int(load / 100 * 7.999))]
+            block = sparkline([load], 1, 100.0)
             line.append((block, _TAKEN if f"cpu-{core}" in state.taken else "$primary"))
         lines.append(Content.assemble(*line))
     return Content("\n").join(lines)

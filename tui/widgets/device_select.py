@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -36,10 +34,6 @@ class Offer:
 class DeviceSelect(Vertical):
     """A text field holding the request, with what can be asked for listed below it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,enter", "app.focus_next", "Next field", id="device.next", show=False),
-        Binding("up", "app.focus_previous", "Field before", id="device.previous", show=False),
-    ]
     DEFAULT_CSS = """
     DeviceSelect { height: auto; }
     DeviceSelect > OptionList {

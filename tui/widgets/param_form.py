@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar
 
 from rich.highlighter import Highlighter
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -218,15 +216,8 @@ def describe_path(text: str) -> str:
 
 
 class ParamForm(Vertical):
-    """The rows of one recipe's parameters.
+    """The rows of one recipe's parameters; `Changed` tells that any value did."""
 
-    Up, down and enter walk from field to field; `Changed` tells that any value did.
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,enter", "app.focus_next", "Next field", id="form.next", show=False),
-        Binding("up", "app.focus_previous", "Field before", id="form.previous", show=False),
-    ]
     DEFAULT_CSS = """
     ParamForm { height: auto; }
     """

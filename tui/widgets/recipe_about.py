@@ -80,6 +80,6 @@ class BrokenAbout(Vertical):
     def compose(self) -> ComposeResult:
         broken = self.broken
         yield Static("This recipe's header cannot be used", classes="about-title")
-        yield Static(Content(f"{clean(str(broken.path))}, line {broken.line}"))
+        yield Static(Content(f"line {broken.line} of {clean(str(broken.path))}"))
         yield Static(Content(clean(broken.reason)))
         yield Static("It is read again when you come back here, or press r.")

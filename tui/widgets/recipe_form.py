@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static
@@ -29,8 +31,15 @@ def split_tags(text: str) -> list[str]:
 class RecipeForm(Vertical):
     """Everything that is asked before a launch; `Changed` tells of each edit.
 
-    It never touches files and never launches: the screen does.
+    Up, down and enter walk from field to field. It never touches files and never launches: the
+    screen does.
     """
+
+    BINDING_GROUP_TITLE = "Launch form"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "app.focus_next", "Next field", id="form.next", show=False),
+        Binding("up", "app.focus_previous", "Field before", id="form.previous", show=False),
+    ]
 
     class Changed(Message):
         def __init__(self, form: RecipeForm) -> None:
@@ -159,6 +168,11 @@ class RecipeForm(Vertical):
         for row in changed:
             row.reset()
         return bool(changed)
+
+    @on(Input.Submitted)
+    def _field_done(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.screen.focus_next()
 
     @on(ParamForm.Changed)
     @on(DeviceSelect.Changed)

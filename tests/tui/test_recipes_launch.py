@@ -1,0 +1,88 @@
+"""Launching from the form starts the very run that the form says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from tests.tui.pilots import told, until, until_shown
+from tests.tui.recipe_files import (
+    form_of,
+    open_form,
+    row,
+    screen,
+    text_of,
+    type_text,
+    write_recipes,
+)
+from traindeck.core.home import Home
+from traindeck.core.library import Library
+from traindeck.core.run import ENDED
+from traindeck.tui.app import TraindeckApp
+from traindeck.tui.last_values import read_drafts
+from traindeck.tui.screens.run import RunScreen
+
+
+@pytest.fixture(autouse=True)
+def folder(home: Home) -> Path:
+    return write_recipes(home.recipes)
+
+
+async def test_a_real_run_from_form_to_finish(home: Home) -> None:
+    app = TraindeckApp(home)
+    async with app.run_test(size=(120, 30)) as pilot:
+        form = await open_form(pilot, "tiny")
+        await until_shown(pilot, "shared with other runs")
+        await pilot.press("ctrl+u", "5")
+        form.device.input.value = "cpu*1"
+        screen(pilot).query_one("#run-name", Input).focus()
+        await type_text(pilot, "my first")
+        await pilot.press("down")
+        await type_text(pilot, "new,tried")
+        command = (
+            "traindeck run tiny -p steps=5 --on 'cpu*1' --name 'my first' --tag new --tag tried"
+        )
+        await until(pilot, lambda: form.command() == command)
+        await pilot.press("ctrl+l", "ctrl+l")  # once is enough
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        runs = Library(home).runs()
+        assert len(runs) == 1
+        run = runs[0]
+        assert (run["recipe"], run["name"], run["tags"]) == ("tiny", "my first", ["new", "tried"])
+        assert (run["params"], run["on"]) == ({"steps": 5}, "cpu*1")
+        await until(pilot, lambda: Library(home).find("@last")["state"] in ENDED)
+        assert Library(home).find("@last")["state"] == "finished"
+        await pilot.press("escape")
+        await until(pilot, lambda: form_of(pilot).name_typed == "")  # a name is for one run
+        assert text_of(pilot, "steps") == "5"
+        await until(pilot, lambda: "tiny" in read_drafts(home))
+
+
+async def test_a_refusal_is_shown_in_the_form_and_nothing_typed_is_lost(
+    home: Home, folder: Path
+) -> None:
+    app = TraindeckApp(home)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await open_form(pilot, "tiny")
+        await pilot.press("7")
+        (folder / "tiny.py").unlink()
+        await pilot.press("ctrl+l")
+        await until_shown(pilot, "not launched: ")
+        assert not form_of(pilot).busy
+        assert text_of(pilot, "steps") == "37"
+        assert not list(home.runs.iterdir())
+        row(pilot, "steps").control.focus()
+        await pilot.press("1")
+        await until(pilot, lambda: not form_of(pilot).bar.query_one("#obstacle").display)
+        assert told(pilot) == ""
+
+
+async def test_launching_by_mouse(home: Home) -> None:
+    app = TraindeckApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_form(pilot, "tiny")
+        await pilot.click("#launch")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await until(pilot, lambda: Library(home).find("@last")["state"] in ENDED)
