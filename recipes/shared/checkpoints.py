@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +24,13 @@ def write(run: track.Run, target: Path, save: Callable[[Path], object]) -> None:
     try:
         save(part)
         part.replace(target)
-    except OSError as error:
-        print(f"warning: no checkpoint: {target}: {error.strerror or error}", flush=True)
+    except (OSError, RuntimeError) as error:  # torch calls a full disk a RuntimeError
+        print(f"warning: no checkpoint {target}: {' '.join(str(error).split())}", flush=True)
     else:
         run.artifact(target, "checkpoint")
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def find(given: str, suffix: str) -> Path:

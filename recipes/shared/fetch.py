@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -50,7 +51,8 @@ def fetch(
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     raise DataError("; ".join(faults))
 
 

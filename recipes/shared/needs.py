@@ -28,12 +28,13 @@ def framework(name: str) -> Iterator[None]:
         if error.name != name:
             track.abort(f"{name} cannot be imported: {error}")
         track.abort(f"{name} is not installed: {sys.executable} -m pip install {name}")
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         track.abort(f"{name} cannot be imported: {' '.join(str(error).split())}")
 
 
 def data(load: Callable[..., T], *args: object) -> T:
     """What a loader returns."""
+    print("reading the data ...", flush=True)
     try:
         return load(*args)
     except DataError as error:
@@ -42,7 +43,7 @@ def data(load: Callable[..., T], *args: object) -> T:
 
 def compiler() -> None:
     """A C++ compiler and Python's headers: torch.compile builds its kernels with them."""
-    named = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    named = os.environ.get("CXX", "").strip() or ("clang++" if sys.platform == "darwin" else "g++")
     command = shlex.split(named)[0]
     if shutil.which(command) is None:
         track.abort(

@@ -63,7 +63,9 @@ LOG_EVERY = 10  # reading a loss waits for the device: every step would slow a G
 
 def main(run: track.Run) -> None:
     p = run.params
+    resume = checkpoints.find(p.resume, ".keras") if p.resume else None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if run.device == "gpu" else "3")
+    data = needs.data(mnist.load, p.data_dir)
     with needs.framework("tensorflow"):
         import numpy as np
         import tensorflow as tf
@@ -77,7 +79,6 @@ def main(run: track.Run) -> None:
     else:
         tf.config.experimental.set_memory_growth(gpus[0], True)  # else it takes all the memory
 
-    data = needs.data(mnist.load, p.data_dir)
     train_x, train_y = tf.constant(data.train_x), tf.constant(data.train_y, tf.int32)
     test_x, test_y = tf.constant(data.test_x), tf.constant(data.test_y, tf.int32)
 
@@ -100,15 +101,14 @@ def main(run: track.Run) -> None:
     batch_size = min(p.batch_size, len(train_x))
     steps_per_epoch = len(train_x) // batch_size  # what remains comes in another epoch's shuffle
     total_steps: int = p.epochs * steps_per_epoch
-    if p.resume:
-        path = checkpoints.find(p.resume, ".keras")
+    if resume:
         try:
-            model.load_weights(path)  # and the optimizer's state, its step counter among it
+            model.load_weights(resume)  # and the optimizer's state, its step counter among it
         except Exception as error:  # Keras raises a different one for each way to be wrong
-            track.abort(f"--resume: {path} is not a checkpoint of this recipe ({error!r:.200})")
+            track.abort(f"--resume: {resume} is not a checkpoint of this recipe ({error!r:.200})")
         print(f"resuming after step {int(optimizer.iterations)} of {total_steps}", flush=True)
         if int(optimizer.iterations) >= total_steps:
-            track.abort(f"{path} has already been trained for {p.epochs} epochs: raise --epochs")
+            track.abort(f"{resume} has already been trained for {p.epochs} epochs: raise --epochs")
     first_step = int(optimizer.iterations)
 
     def learning_rate(step: int) -> float:

@@ -58,8 +58,10 @@ LOG_EVERY = 10  # reading a loss waits for the device: every step would slow a G
 
 def main(run: track.Run) -> None:
     p = run.params
+    resume = checkpoints.find(p.resume, ".pt") if p.resume else None
     if p.mode == "graph":
         needs.compiler()
+    data = needs.data(digits.load)
     with needs.framework("torch"):
         import numpy as np
         import torch
@@ -70,7 +72,6 @@ def main(run: track.Run) -> None:
         track.abort("torch finds no GPU that it can use: check its driver, or use --device cpu")
     device = torch.device("cuda" if run.device == "gpu" else "cpu")
 
-    data = needs.data(digits.load)
     train_x = torch.from_numpy(data.train_x).to(device).flatten(1).float() / digits.BRIGHTEST
     train_y = torch.from_numpy(data.train_y).to(device).long()
     test_x = torch.from_numpy(data.test_x).to(device).flatten(1).float() / digits.BRIGHTEST
@@ -87,18 +88,17 @@ def main(run: track.Run) -> None:
     steps_per_epoch = len(train_x) // batch_size  # what remains comes in another epoch's shuffle
     total_steps: int = p.epochs * steps_per_epoch
     first_step = 0
-    if p.resume:
-        path = checkpoints.find(p.resume, ".pt")
+    if resume:
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
+            state = torch.load(resume, map_location=device, weights_only=True)
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             first_step = int(state["step"])
         except Exception as error:  # torch raises a different one for each way to be wrong
-            track.abort(f"--resume: {path} is not a checkpoint of this recipe ({error!r:.200})")
-        print(f"resuming after step {first_step} of {total_steps} from {path}", flush=True)
+            track.abort(f"--resume: {resume} is not a checkpoint of this recipe ({error!r:.200})")
+        print(f"resuming after step {first_step} of {total_steps} from {resume}", flush=True)
         if first_step >= total_steps:
-            track.abort(f"{path} has already been trained for {p.epochs} epochs: raise --epochs")
+            track.abort(f"{resume} has already been trained for {p.epochs} epochs: raise --epochs")
 
     def learning_rate(step: int) -> float:
         warmup = min(1.0, (step + 1) / (WARMUP * total_steps))
