@@ -180,6 +180,8 @@ async def test_the_filter_takes_words_and_questions(app: TraindeckApp, home: Hom
         await until(pilot, lambda: len(names(pilot)) == 10)
         await pilot.press("slash", *"state:failed")
         await until(pilot, lambda: names(pilot) == ["broken"])
+        await pilot.press("escape", "slash", *"accuracy>0.9 -bsl")
+        await until(pilot, lambda: names(pilot) == ["mnist-9", "early"])
 
 
 async def test_a_bad_filter_says_why_and_the_last_good_one_stays(
@@ -192,9 +194,11 @@ async def test_a_bad_filter_says_why_and_the_last_good_one_stays(
         await until(pilot, lambda: names(pilot) == ["baseline"])
         screen = pilot.app.screen
         assert isinstance(screen, RunsScreen)
-        screen.filter.value = "nonsense:("
-        await until(pilot, lambda: screen.query("#filter-note.wrong"))
+        screen.filter.value = "stat:x"  # as pasted: in one go
+        await until_shown(pilot, "there is no field 'stat'")
         assert names(pilot) == ["baseline"]
+        screen.filter.value = "base"
+        await until(pilot, lambda: "there is no field" not in shown(pilot))
 
 
 async def test_marks_survive_sorting_and_escape_clears_them(app: TraindeckApp, home: Home) -> None:

@@ -9,9 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from traindeck.tui.keys import Group, groups, key_names
+from traindeck.tui.widgets.key_bar import KeyBar
 
 
 class HelpScreen(ModalScreen[None]):
@@ -43,7 +44,7 @@ class HelpScreen(ModalScreen[None]):
             for group in found:
                 yield Static(Content(group.title), classes="title")
                 yield Static(_table(group), classes="table")
-        yield Footer(compact=True)
+        yield KeyBar()
 
     def _settings(self) -> str:
         home = getattr(self.app, "home", None)

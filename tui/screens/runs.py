@@ -13,11 +13,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from traindeck.core.run import RunDoc
 from traindeck.tui.feed import Snapshot
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
+from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.run_columns import COLUMNS, Column, ordered
 from traindeck.tui.widgets.run_detail import RunDetail
 from traindeck.tui.widgets.run_table import RunTable
@@ -107,12 +108,13 @@ class RunsScreen(RunActions):
                 id="filter",
                 compact=True,
             )
-            yield Static("", id="filter-note")
+            yield Static("", id="filter-count")
+        yield Static("", id="filter-error")
         yield Static("", id="empty")
         with Horizontal(id="body"):
             yield RunTable(self.app.clock)
             yield RunDetail(self.app.clock)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._show_emptiness()
@@ -191,9 +193,10 @@ class RunsScreen(RunActions):
             self._show_count()
 
     def _show_count(self) -> None:
+        text = ""
         if self._query is not None and self._snapshot is not None:
-            shown, all_runs = len(self.table.docs), len(self._snapshot.runs)
-            self._note(f"{shown:,} of {all_runs:,}")
+            text = f"{len(self.table.docs):,} of {len(self._snapshot.runs):,}"
+        self.query_one("#filter-count", Static).update(Content(text))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Where there are no runs, there are no keys for them either."""
@@ -298,19 +301,19 @@ class RunsScreen(RunActions):
 
         text = event.value.strip()
         try:
-            query = parse(text) if text else None
+            query = parse(text, self.app.clock) if text else None
         except QueryError as error:
-            self._note(str(error), wrong=True)
+            self._show_error(str(error))
             return
         self._query = query
         self._verdicts = {}
-        self._note("")
+        self._show_error("")
         self._refresh_rows()
 
-    def _note(self, text: str, wrong: bool = False) -> None:
-        note = self.query_one("#filter-note", Static)
-        note.set_class(wrong, "wrong")
-        note.update(Content(text))
+    def _show_error(self, text: str) -> None:
+        error = self.query_one("#filter-error", Static)
+        error.display = bool(text)
+        error.update(Content(text))
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from traindeck.core.run import RunDoc
-from traindeck.core.text import plain
+from traindeck.core.text import clean, plain
 from traindeck.tui.widgets.run_columns import age, duration, number, state_text
 
 _STATE_COLORS = {
@@ -26,6 +26,7 @@ _STATE_COLORS = {
     "lost": "$text-error",
 }
 _MOST_METRICS = 12
+_LONGEST = 1000
 
 
 class RunDetail(Static):
@@ -66,17 +67,17 @@ def reason(doc: RunDoc) -> str:
         parts.insert(0, f"place {queue['place']} in the queue")
         if queue["reason"] != doc["reason"]:
             parts.append(queue["reason"])
-    return plain(": ".join(part for part in parts if part))
+    return clean(": ".join(part for part in parts if part), _LONGEST)
 
 
 def _strip(doc: RunDoc) -> Content:
-    why = reason(doc)
+    why = plain(reason(doc))
     first = Content.assemble(
         _state(doc), "  ", (plain(doc["name"]), "bold"), f"  {why}" if why else ""
     )
     params = "  ".join(f"{plain(name)}={plain(str(value))}" for name, value in _params(doc))
     tags = " ".join(f"#{plain(tag)}" for tag in doc["tags"])
-    second = "  ".join(part for part in (tags, params or command(doc)) if part)
+    second = "  ".join(part for part in (tags, params or plain(command(doc))) if part)
     return Content("\n").join([first, Content.assemble((second, "dim"))])
 
 
@@ -88,7 +89,7 @@ def _panel(doc: RunDoc, now: float) -> Content:
     if doc["tags"]:
         lines.append(Content(" ".join(f"#{plain(tag)}" for tag in doc["tags"])))
     if doc["notes"]:
-        lines += [Content(""), Content(plain(doc["notes"]))]
+        lines += [Content(""), Content(clean(doc["notes"], _LONGEST))]
     lines += _block(
         "Run",
         [
@@ -112,7 +113,11 @@ def _panel(doc: RunDoc, now: float) -> Content:
     lines += _block(
         "Parameters", [(plain(name), plain(str(value))) for name, value in _params(doc)]
     )
-    lines += [Content(""), Content.assemble(("Command", "bold dim")), Content(command(doc))]
+    lines += [
+        Content(""),
+        Content.assemble(("Command", "bold dim")),
+        Content(plain(command(doc), _LONGEST)),
+    ]
     return Content("\n").join(lines)
 
 
@@ -128,8 +133,8 @@ def _block(title: str, facts: list[tuple[str, str]]) -> list[Content]:
 
 
 def command(doc: RunDoc) -> str:
-    """The command line, safe to show; quoted so that it can be pasted into a shell."""
-    return plain(shlex.join(doc["command"]))
+    """The command line, quoted so that it can be pasted into a shell, without what could harm."""
+    return clean(shlex.join(doc["command"]))
 
 
 def _params(doc: RunDoc) -> list[tuple[str, object]]:
