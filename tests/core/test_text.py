@@ -151,4 +151,4 @@ def test_short_lines_are_quick() -> None:
         for _ in range(20_000):
             clean(line)
         seconds.append(time.process_time() - start)
-    assert 20_000 / min(seconds) > 50_000  # lines a second: 100,000 on a quiet machine
+    assert 20_000 / min(seconds) > 30_000  # lines a second; over 100,000 on a quiet machine
