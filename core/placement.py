@@ -29,35 +29,25 @@ def claim(on: str, kinds: Collection[str]) -> Claim:
     """
     if on == SHARED and (not kinds or "cpu" in kinds):
         return Claim((), 0)
-    from traindeck.core.devices.assignment import HardwareMissing
     from traindeck.core.devices.inventory import discover
-    from traindeck.core.devices.request import RequestError, parse_request
+    from traindeck.core.devices.request import parse_request
 
-    try:
-        request = parse_request(on)
-        if kinds and request.kind not in kinds:
-            raise UsageError(f"this recipe runs on {', '.join(kinds)}, not on {request.kind}")
-        candidates = request.candidates(discover(accelerators=request.kind != "cpu"))
-    except RequestError as error:
-        raise UsageError(f"--on {error}") from None
-    except HardwareMissing as error:
-        raise MissingError(str(error)) from None
+    request = parse_request(on)
+    if kinds and request.kind not in kinds:
+        raise UsageError(f"this recipe runs on {', '.join(kinds)}, not on {request.kind}")
+    candidates = request.candidates(discover(accelerators=request.kind != "cpu"))
     return Claim(candidates.slots, candidates.count)
 
 
 def place(on: str, slots: Collection[str]) -> Placement:
     """What the run gets with these slots. Raises MissingError when a device has gone."""
-    from traindeck.core.devices.assignment import HardwareMissing, Wait, environment
+    from traindeck.core.devices.assignment import Wait, environment
     from traindeck.core.devices.inventory import discover
     from traindeck.core.devices.request import assign, parse_request
 
     request = parse_request(on)
     inventory = discover(accelerators=request.kind != "cpu")
-    try:
-        given = assign(request, slots, inventory)
-        if isinstance(given, Wait):
-            raise MissingError(f"{on} is not there any more: {given.reason}")
-        variables = environment(given, inventory)
-    except HardwareMissing as error:
-        raise MissingError(str(error)) from None
-    return Placement(given.label, given.cores, given.gpus, variables)
+    given = assign(request, slots, inventory)
+    if isinstance(given, Wait):
+        raise MissingError(f"{on} is not there any more: {given.reason}")
+    return Placement(given.label, given.cores, given.gpus, environment(given, inventory))

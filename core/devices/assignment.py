@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from traindeck.core.devices.inventory import Inventory
+from traindeck.core.errors import MissingError
 
 
-class HardwareMissing(Exception):
+class HardwareMissing(MissingError):
     """This machine will never have what is asked for. The message says what it has."""
 
 

@@ -22,6 +22,7 @@ from traindeck.core.devices.assignment import (
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.model import Accelerator
 from traindeck.core.devices.ranges import format_ranges, parse_ranges
+from traindeck.core.errors import UsageError
 
 FORMS = "cpu, cpu:0-1, cpu*2, gpu, gpu:0, gpu:UUID, gpu*2 or tpu"
 _UUID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_/")
@@ -30,7 +31,7 @@ _UUID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_/")
 _IDLE_BYTES = 1 << 30
 
 
-class RequestError(ValueError):
+class RequestError(UsageError):
     """The text names no device, whatever machine it is for. The message is for people."""
 
 
