@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -274,3 +275,48 @@ def test_words_are_cut_by_cells_not_characters() -> None:
     for width in range(12):
         strip = words_strip([("損失ab", 0), ("損失", 0)], [("12", 0)], width, styles)
         assert sum(segment.cell_length for segment in strip) == width
+
+
+async def test_a_hidden_chart_is_not_drawn_and_catches_up_when_shown() -> None:
+    store = store_of(records([0, 1], [1.0, 2.0]), ["a"])
+    chart = Chart(plots_of(store, ["a"])[0])
+    async with One(chart).run_test(size=(40, 10)) as pilot:
+        await pilot.pause()
+        drawn = chart._cells[0].drawn
+        chart.display = False
+        await pilot.pause()
+        store.ingest(records([2], [7.5]), ["a"])
+        chart.refresh_data()
+        await pilot.pause()
+        assert chart._cells[0].drawn == drawn
+        chart.display = True
+        await pilot.pause()
+        assert "7.500" in text_of(pilot.app)
+
+
+async def test_rows_scrolled_away_come_back_with_new_data() -> None:
+    names = [f"s{number}" for number in range(40)]
+    store = store_of(records([0] * 40, [1.0] * 40, range(40)), names)
+    charts = Charts([("", plots_of(store, names))])
+    async with One(charts).run_test(size=(80, 20)) as pilot:
+        await pilot.pause()
+        charts.scroll_end(animate=False)
+        await pilot.pause()
+        store.ingest(records([1] * 40, [8.25] * 40, range(40)), names)
+        charts.refresh_data()
+        charts.scroll_home(animate=False)
+        await pilot.pause()
+        assert text_of(pilot.app).splitlines()[0].count("8.250") == 2
+
+
+async def test_a_bucket_without_a_number_reads_as_what_it_is() -> None:
+    count = CAPACITY * 2
+    values = [math.nan] * 100 + [1.0] * (count - 100)
+    plot = plots_of(store_of(records(range(count), values), ["a"]), ["a"])[0]
+    first = plot.reading(View(cursor=0.0), plot.lines[0])
+    later = plot.reading(View(cursor=99.5), plot.lines[0])
+    assert first is not None and later is not None
+    assert (first.value, first.span, first.odd) == ("nan", "", 2)
+    assert later.value == "nan"
+    full = plot.reading(View(cursor=500.0), plot.lines[0])
+    assert full is not None and full.value == "1.000" and full.odd == 0

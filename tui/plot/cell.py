@@ -9,7 +9,7 @@ from textual.strip import Strip
 
 from traindeck.tui.plot.palette import TEXT, TITLE, TITLE_CHOSEN, Palette
 from traindeck.tui.plot.raster import ALERT, LABEL, LINE, MARKERS, MAX_COLORS, Frame
-from traindeck.tui.plot.strips import Words, cut_words, frame_strips, words_strip, words_width
+from traindeck.tui.plot.strips import Painting, Words, cut_words, paint, words_strip, words_width
 from traindeck.tui.plot.ticks import short
 from traindeck.tui.plot.view import Line, Plot, View
 
@@ -35,6 +35,7 @@ class Cell:
     drawn: int = 0
     frame: Frame | None = None
     _strips: list[Strip] | None = None
+    _painting: Painting | None = None
     _key: object = None
 
     @property
@@ -60,9 +61,10 @@ class Cell:
         frame = self.plot.frame(view, width, max(height - len(head), 1), selection)
         key = (frame, head, palette, width, height)
         if self._strips is None or not _same(key, self._key):
-            rows = [words_strip(left, right, width, palette, "─") for left, right in head[:1]]
-            rows += [words_strip(left, right, width, palette) for left, right in head[1:]]
-            self._strips = (rows + frame_strips(frame, palette))[:height]
+            rows = [words_strip(*head[0], width, palette, "─")]
+            rows += [words_strip(*each, width, palette) for each in head[1:]]
+            self._painting = paint(frame, palette, self._painting)
+            self._strips = (rows + self._painting.strips)[:height]
             self._key = key
             self.frame = frame
             self.drawn += 1
@@ -123,6 +125,8 @@ class Cell:
         if reading.span and full:
             words.append((f" {reading.span}", LABEL))
             words.append((f" of {reading.count:,}", LABEL))
+        if reading.odd and reading.count > 1 and full:
+            words.append((f" {reading.odd:,} not finite", ALERT))
         return words
 
 

@@ -34,6 +34,9 @@ class Charts(ScrollView):
     The owner calls `refresh_data` when the stores have taken in new points. All plots share `view`.
     """
 
+    # Dragging chooses a range of x, not text.
+    ALLOW_SELECT = False
+
     DEFAULT_CSS = """
     Charts {
         overflow-x: hidden;
@@ -76,6 +79,7 @@ class Charts(ScrollView):
         self._palette: Palette | None = None
         self._laid_out: Size | None = None
         self._rows: dict[int, Strip] = {}
+        self._fresh: set[int] = set()
         self._drag: tuple[int, int, int] | None = None
         self._detail = DetailReader(self)
 
@@ -84,6 +88,11 @@ class Charts(ScrollView):
     @property
     def plots(self) -> list[Plot]:
         return [plot for _, plots in self._groups for plot in plots]
+
+    @property
+    def canvas(self) -> Size:
+        """The room for charts: what the scrollbar leaves."""
+        return self.scrollable_content_region.size
 
     @property
     def plot(self) -> Plot | None:
@@ -106,29 +115,38 @@ class Charts(ScrollView):
 
     def refresh_data(self) -> None:
         """Draw again what changed of what is in sight. Cheap when nothing did."""
-        if self._laid_out is None or not self._rows:
-            self.refresh()
+        if self._laid_out is None or not self._rows or not self.is_on_screen:
+            self._forget()
             return
-        regions = []
+        top, bottom = self.scroll_offset.y, self.scroll_offset.y + self.canvas.height
+        self._rows = {row: strip for row, strip in self._rows.items() if top <= row < bottom}
+        self._fresh.clear()
+        changed: list[Region] = []
         for cell in self.cells_in_sight():
             before = cell.strips
             after = self._draw(cell)
             if after is before:
                 continue
-            x, y = cell.region.offset - self.scroll_offset
-            for row, strip in enumerate(after):
-                if row >= len(before) or strip != before[row]:
-                    self._rows.pop(cell.region.y + row, None)
-                    regions.append(Region(x, y + row, cell.region.width, 1))
-        inside = [region.intersection(self.size.region) for region in regions]
-        if inside := [region for region in inside if region]:
-            self.refresh(*inside)
+            for row, strip in enumerate(after, cell.region.y):
+                place = row - cell.region.y
+                if place < len(before) and strip == before[place]:
+                    continue
+                self._rows.pop(row, None)
+                last = changed[-1] if changed else None
+                if last is not None and last.bottom == row and last.x == cell.region.x:
+                    changed[-1] = last.grow((0, 0, 1, 0))
+                else:
+                    changed.append(Region(cell.region.x, row, cell.region.width, 1))
+        window = self.canvas.region
+        regions = [(region - self.scroll_offset).intersection(window) for region in changed]
+        if regions := [region for region in regions if region]:
+            self.refresh(*regions)
         self._detail.look(self.cells_in_sight(), self.view)
 
     def cells_in_sight(self) -> list[Cell]:
-        if self._laid_out != self.size and self.size:
+        if self._laid_out != self.canvas and self.canvas:
             self._lay_out()
-        window = Region(0, self.scroll_offset.y, self.size.width, self.size.height)
+        window = Region(0, self.scroll_offset.y, self.canvas.width, self.canvas.height)
         return [cell for cell in self._cells if cell.region.overlaps(window)]
 
     @property
@@ -145,7 +163,7 @@ class Charts(ScrollView):
         return self._palette
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        if self._laid_out != self.size:
+        if self._laid_out != self.canvas:
             self._lay_out()
         return super().render_lines(crop)
 
@@ -158,25 +176,26 @@ class Charts(ScrollView):
 
     def _make_row(self, row: int) -> Strip:
         palette = self.palette
-        width = self.size.width
+        width = self.canvas.width
         if row in self._headings:
             return words_strip([(self._headings[row], HEADING)], [], width, palette)
         segments: list[Segment] = []
         at = 0
         for cell in self._by_row.get(row, ()):
             region = cell.region
-            strips = self._draw(cell)
-            if region.x > at:
-                segments.append(Segment(" " * (region.x - at), palette[0]))
-            if row - region.y < len(strips):
-                segments += strips[row - region.y]
-                at = region.right
+            strips = cell.strips if cell.number in self._fresh else self._draw(cell)
+            if region.width == width:
+                return strips[row - region.y]
+            segments.append(Segment(" " * (region.x - at), palette[0]))
+            segments += strips[row - region.y]
+            at = region.right
         if at < width:
             segments.append(Segment(" " * (width - at), palette[0]))
         return Strip(segments, width)
 
     def _draw(self, cell: Cell) -> list[Strip]:
         number = cell.number
+        self._fresh.add(number)
         selection = None
         if self._drag is not None and self._drag[0] == number:
             selection = self._drag[1:]
@@ -189,11 +208,12 @@ class Charts(ScrollView):
         )
 
     def _lay_out(self) -> None:
-        self._laid_out = self.size
+        self._laid_out = self.canvas
         self._rows.clear()
+        self._fresh.clear()
         counts = [len(plots) for _, plots in self._groups]
-        with_headings = len(counts) > 1 and self.size.height >= 30
-        found = arrange(counts, self.size.width, self.size.height, with_headings)
+        with_headings = len(counts) > 1 and self.canvas.height >= 30
+        found = arrange(counts, self.canvas.width, self.canvas.height, with_headings)
         old = {id(cell.plot): cell for cell in self._cells}
         self._cells = []
         places = iter(found.regions)
@@ -210,10 +230,11 @@ class Charts(ScrollView):
             for row in range(cell.region.y, cell.region.bottom):
                 self._by_row.setdefault(row, []).append(cell)
         self._headings = {row: self._groups[group][0] or "other" for row, group in found.headings}
-        self.virtual_size = Size(self.size.width, found.height)
+        self.virtual_size = Size(self.canvas.width, found.height)
 
     def _forget(self) -> None:
         self._rows.clear()
+        self._fresh.clear()
         self.refresh()
 
     def notify_style_update(self) -> None:

@@ -111,7 +111,11 @@ class Palette(dict[int, Style]):
             return Style(reverse=reverse)
         faint = number >= raster.FAINT
         index = number - (raster.FAINT if faint else raster.LINE)
-        return Style(color=ON_ANSI[index % len(ON_ANSI)], dim=faint or None, reverse=reverse)
+        # Under the cursor a curve is bold: reversed dots would fill their cells.
+        bold = bool(flags & raster.HIGHLIGHT)
+        selected = bool(flags & raster.SELECTED)
+        color = ON_ANSI[index % len(ON_ANSI)]
+        return Style(color=color, dim=faint and not bold, bold=bold, reverse=selected)
 
 
 def palette_of(widget: Widget) -> Palette:

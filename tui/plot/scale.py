@@ -85,11 +85,14 @@ class Axes:
 
     def x_ticks(self, columns: int) -> tuple[Tick, ...]:
         """Ticks for a picture `columns` cells wide whose labels leave two cells between them."""
-        for most in range(max(columns // 8, 2), 0, -1):
+        most = max(columns // 8, 2) + 1
+        while most > 1:
             if self.elapsed:
-                ticks = time_ticks(self.x0, self.x1, most)
+                ticks = time_ticks(self.x0, self.x1, most - 1)
             else:
-                ticks = linear_ticks(self.x0, self.x1, most, whole=True)
+                ticks = linear_ticks(self.x0, self.x1, most - 1, whole=True)
+            # One try for each set of ticks there is, not for each number of them asked for.
+            most = min(most - 1, max(len(ticks), 1))
             ends = -2
             for tick in ticks:
                 start = self.label_column(tick, columns)

@@ -108,8 +108,8 @@ class SeriesStore:
         known = min(len(self._known), MAX_SERIES)
         # Sorted by series, file order kept: two-byte keys make this a radix sort.
         order = np.argsort(np.minimum(numbers, known).astype(np.uint16), kind="stable")
-        records, ordered = records[order], numbers[order]
-        time, step, value = records["time"], records["step"], records["value"]
+        ordered = numbers[order]
+        time, step, value = (records[name][order] for name in ("time", "step", "value"))
         order += first_record
         cuts = ((ordered[1:] != ordered[:-1]).nonzero()[0] + 1).tolist()
         for start, stop in zip([0, *cuts], [*cuts, len(order)], strict=True):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
@@ -15,9 +17,39 @@ from traindeck.tui.plot import raster
 Words = list[tuple[str, int]]  # text and its style number
 
 
-def frame_strips(frame: raster.Frame, palette: Mapping[int, Style]) -> list[Strip]:
-    """One strip a row, as wide as the frame."""
-    cells, styles = frame.cells, frame.styles
+@dataclass(slots=True)
+class Painting:
+    """A frame as strips, one a row. The next frame's rows that look the same are the same strips,
+    which saves making them and, further on, sending them to the terminal."""
+
+    frame: raster.Frame
+    palette: Mapping[int, Style]
+    strips: list[Strip]
+
+
+def paint(
+    frame: raster.Frame, palette: Mapping[int, Style], before: Painting | None = None
+) -> Painting:
+    """The frame's strips; `before` is what was painted last in its place."""
+    if (
+        before is None
+        or before.palette is not palette
+        or before.frame.cells.shape != frame.cells.shape
+    ):
+        return Painting(frame, palette, _strips(frame.cells, frame.styles, palette))
+    same = (before.frame.cells == frame.cells) & (before.frame.styles == frame.styles)
+    changed = (~same.all(axis=1)).nonzero()[0]
+    strips = before.strips.copy()
+    if len(changed):
+        fresh = _strips(frame.cells[changed], frame.styles[changed], palette)
+        for row, strip in zip(changed.tolist(), fresh, strict=True):
+            strips[row] = strip
+    return Painting(frame, palette, strips)
+
+
+def _strips(
+    cells: NDArray[np.uint32], styles: NDArray[np.int16], palette: Mapping[int, Style]
+) -> list[Strip]:
     height, width = cells.shape
     # A blank cell shows no color: let it continue its neighbor's style, for fewer segments.
     vacant = (cells == ord(" ")) & (styles == raster.PLAIN)

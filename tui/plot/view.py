@@ -47,12 +47,13 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One line at the cursor: the bucket nearest to it."""
+    """One line at the cursor: the bucket nearest to it; `odd` of its points are not finite."""
 
     first_step: int
     last_step: int
     seconds: float
     count: int
+    odd: int
     low: float
     high: float
     mean: float
@@ -61,7 +62,8 @@ class Reading:
 
     @property
     def value(self) -> str:
-        return short(self.last if self.count == 1 else self.mean)
+        """Its one value, or their mean; the last one if none is finite."""
+        return short(self.mean if self.count > 1 and self.odd < self.count else self.last)
 
     @property
     def span(self) -> str:
@@ -248,6 +250,7 @@ class Plot:
             int(snapshot.last_step[at]),
             float(snapshot.last_time[at]) - (line.store.first_time or 0.0),
             int(snapshot.count[at]),
+            int(snapshot.count[at]) - int(snapshot.finite[at]),
             float(snapshot.low[at]),
             float(snapshot.high[at]),
             float(snapshot.mean[at]),
