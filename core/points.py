@@ -60,12 +60,13 @@ class PointWriter:
                 os.ftruncate(self._file, size - size % RECORD.size)
         os.register_at_fork(after_in_child=self._forget)
 
-    def add(self, step: int, values: Mapping[str, float]) -> bool:
+    def add(self, step: int, values: Mapping[str, float], when: float | None = None) -> bool:
         """Queue one record a value; True when the buffer was empty before.
 
-        Raises OSError when a new series' name cannot be written.
+        `when` is the unix time of the values, by default now. Raises OSError when the name of a
+        new series cannot be written.
         """
-        now = time.time()
+        now = time.time() if when is None else when
         pack = RECORD.pack
         series = self._series
         with self._lock:

@@ -6,8 +6,11 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from traindeck.core import events
+from traindeck.core.devices.proctree import descendants
 from traindeck.core.follow import Tail
-from traindeck.core.points import PointWriter
+from traindeck.core.points import PROGRESS, PointWriter
+from traindeck.core.procident import start_ticks
 
 READ_BYTES = 1 << 20
 
@@ -15,7 +18,7 @@ READ_BYTES = 1 << 20
 class Intake:
     """Turns what a bare command writes into points; recipes log themselves."""
 
-    def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, spec: dict[str, Any], root: int) -> None:
         self._writer: PointWriter | None = None
         if not spec["follow"]:
             return
@@ -24,30 +27,49 @@ class Intake:
 
         with contextlib.suppress(OSError):
             self._writer = PointWriter(folder)
+        self._folder = folder
+        self._root = root
         self._printed = StdoutMetrics()
         self._log = Tail(folder / "output.log")
-        self._tree = EventTree(Path(spec["cwd"]), since=spec["started"])
+        self._tree = EventTree(Path(spec["cwd"]), since=spec["started"], accept=self._is_ours)
 
     def take(self) -> bool:
-        """One round of reading within a budget; True when there may be more at once."""
+        """One round of reading within a budget; True when there is more at once."""
         if self._writer is None:
             return False
         data, _ = self._log.read(READ_BYTES)
         for step, name, value in self._printed.feed(data):
             self._add(step, name, value)
-        found = self._tree.read(READ_BYTES)
-        for _, step, name, value in found:
-            self._add(step, name, value)
+        for when, step, name, value in self._tree.read(READ_BYTES):
+            self._add(step, name, value, when)
+        while self._tree.problems:
+            with contextlib.suppress(OSError):
+                events.append(self._folder / "events.jsonl", "note", text=self._tree.problems.pop())
         with contextlib.suppress(OSError):
             self._writer.flush()
-        return len(data) == READ_BYTES or bool(found)
+        return len(data) == READ_BYTES or self._tree.behind
 
     def close(self) -> None:
-        """Read what is left."""
+        """Read what is left: the files that came last, the line without an end."""
+        if self._writer is None:
+            return
+        self._tree.look()
         while self.take():
             pass
-
-    def _add(self, step: int, name: str, value: float) -> None:
-        assert self._writer is not None
+        for step, name, value in self._printed.finish():
+            self._add(step, name, value)
         with contextlib.suppress(OSError):
-            self._writer.add(step, {name: value})
+            self._writer.close()
+
+    def _add(self, step: int, name: str, value: float, when: float | None = None) -> None:
+        assert self._writer is not None
+        name = f"{name}_" if name == PROGRESS else name  # the plain name is not for foreign values
+        with contextlib.suppress(OSError):
+            self._writer.add(step, {name: value}, when)
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether an event file was not written by another run in the same folder."""
+        from traindeck.core.tfevents import writer_pid
+
+        pid = writer_pid(path)
+        return pid is None or start_ticks(pid) is None or pid in descendants(self._root)

@@ -184,19 +184,21 @@ class Supervisor:
 
     def _watch(self, keeper: Identity | None, gpus: tuple[str, ...]) -> None:
         child = identity(self.spec, "child")
-        intake = Intake(self.folder, self.spec)
-        sampler = Sampler(self.folder, keeper, child, gpus) if child else None
+        intake, sampler = None, None
+        if child:
+            intake = Intake(self.folder, self.spec, keeper.pid if keeper else child.pid)
+            sampler = Sampler(self.folder, keeper, child, gpus)
         while (keeper and keeper.alive()) or (child and child.alive()):
             self._wait(TICK_SECONDS)
             self._enforce(keeper, child)
-            intake.take()
-            if sampler:
+            if intake and sampler:
+                intake.take()
                 sampler.tick()
             if self.unsaved:
                 self.save()
         self._kill_orphans()
-        intake.close()
-        if sampler:
+        if intake and sampler:
+            intake.close()
             sampler.close()
         self._finish(self._verdict())
 
