@@ -176,7 +176,7 @@ class LogFile:
         if hidden and b"\r" in head:
             # A progress bar that kept rewriting its line: its last state is at the far end.
             head, hidden = self._pread(stop - SHOWN_BYTES, SHOWN_BYTES), 0
-        return LogLine(number, clean(_last_rewrite(head)), hidden)
+        return LogLine(number, clean(head), hidden)
 
     def _start_of(self, line: int) -> int:
         """The offset of a line's first byte; the line's start must be indexed."""
@@ -195,12 +195,6 @@ class LogFile:
     def _pread(self, offset: int, size: int) -> bytes:
         assert self._fd is not None
         return os.pread(self._fd, max(0, min(size, self.indexed - offset)), offset)
-
-
-def _last_rewrite(data: bytes) -> bytes:
-    """What the last carriage return left of a line, as a terminal would show it."""
-    data = data.rstrip(b"\r")
-    return data[data.rfind(b"\r") + 1 :]
 
 
 class LogSearch:
@@ -270,7 +264,7 @@ class LogSearch:
         if not _REWRITING.search(chunk, start, end if end >= 0 else len(chunk)):
             return True
         if 0 < start < end < start + SHOWN_BYTES:
-            return bool(self.pattern.search(clean(_last_rewrite(chunk[start:end]))))
+            return bool(self.pattern.search(clean(chunk[start:end])))
         shown = log.read(line, 1)
         return not shown or shown[0].hidden > 0 or bool(self.pattern.search(shown[0].text))
 

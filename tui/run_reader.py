@@ -175,7 +175,7 @@ class RunReader:
         self._detail = _Detail(folders[0]) if len(folders) == 1 else None
         self._ready, self._failed = ready, failed
         self._due = 0.0
-        self._parked = False
+        self.parked = False
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -205,7 +205,7 @@ class RunReader:
 
     def park(self, parked: bool) -> None:
         """Stop reading while nobody looks, or go on."""
-        self._parked = parked
+        self.parked = parked
         self._wake.set()
 
     def look_now(self) -> None:
@@ -238,7 +238,7 @@ class RunReader:
         news = False
         while not self._stopped.is_set():
             busy = False
-            if self._parked:
+            if self.parked:
                 self._wake.wait()
                 self._wake.clear()
                 continue
@@ -335,8 +335,8 @@ class _Detail:
         if now >= self._provenance_due:
             self._provenance_due = now + 2.0
             found_now = read_provenance(self._folder)
-            changed |= found_now != self._provenance
-            self._provenance = found_now
+            if found_now != self._provenance:
+                self._provenance, changed = found_now, True
         return changed, busy
 
     def _read_log(self) -> tuple[bool, bool]:

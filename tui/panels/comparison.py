@@ -14,7 +14,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import DataTable
 
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 from traindeck.tui.figures import shorten
 from traindeck.tui.plot import raster
 from traindeck.tui.plot.palette import palette_of
@@ -93,7 +93,7 @@ class ComparisonPanel(Vertical):
             cursor = table.cursor_row
             table.clear(columns=True)
             for place, title in enumerate(header):
-                table.add_column(Text(shorten(clean(title), CELL_WIDTH)), key=str(place))
+                table.add_column(Text(shorten(plain(title), CELL_WIDTH)), key=str(place))
             for row, cells in enumerate(lines):
                 table.add_row(*self._texts(row, cells), key=str(row))
             table.move_cursor(row=cursor)
@@ -121,7 +121,7 @@ def _cells(run: RunState, params: Sequence[str], metrics: Sequence[str]) -> list
         return ["", run.id, "deleted" if run.deleted else "…"] + [""] * (len(params) + len(metrics))
     state = run.doc["state"]
     word = "deleted" if run.deleted else state_text(state)
-    name = shorten(clean(f"{run.doc['name']} {run.id}"), CELL_WIDTH)
+    name = shorten(plain(f"{run.doc['name']} {run.id}"), CELL_WIDTH)
     given = [_word(run.doc["params"].get(name)) for name in params]
     last = [number(run.last[name]) if name in run.last else "" for name in metrics]
     return ["", name, word, *given, *last]
@@ -131,4 +131,4 @@ def _word(value: Any) -> str:
     if value is None:
         return "–"
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return shorten(clean(text), CELL_WIDTH)
+    return shorten(plain(text), CELL_WIDTH)

@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 from traindeck.tui.log_file import LogLine
 from traindeck.tui.run_reader import EventsState
 from traindeck.tui.widgets.log_view import LogView
@@ -70,7 +70,7 @@ def event_line(event: Mapping[str, Any]) -> str:
         when = time.strftime("%H:%M:%S", time.localtime(float(event["t"])))
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         when = "--:--:--"
-    kind = clean(str(event.get("type", "")))
+    kind = plain(str(event.get("type", "")))
     rest = {key: value for key, value in event.items() if key not in ("v", "t", "type")}
     parts: list[str] = []
     for key in ("state", "text", "path"):
@@ -78,6 +78,7 @@ def event_line(event: Mapping[str, Any]) -> str:
             parts.append(str(rest.pop(key)))
     for key, value in rest.items():
         if value not in ("", None):
-            told = value if isinstance(value, str) else json.dumps(value, default=str)
-            parts.append(f"{key}={told}")
-    return f"{when}  {kind:<9} {clean('  '.join(parts))}"[:LONGEST]
+            word = value if isinstance(value, str) else json.dumps(value, default=str)
+            parts.append(f"{key}={word}")
+    told = "  ".join(plain(part, LONGEST) for part in parts)
+    return f"{when}  {kind:<9} {told}"

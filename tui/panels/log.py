@@ -29,7 +29,12 @@ class LogPanel(Vertical):
         Binding("f", "follow", "Follow", id="log.follow", tooltip="Stay at the end as it grows"),
         Binding("n", "next_match", "Next", id="log.next", tooltip="To the next match"),
         Binding(
-            "N", "previous_match", "Previous", id="log.previous", tooltip="To the match before"
+            "N",
+            "previous_match",
+            "Previous",
+            show=False,
+            id="log.previous",
+            tooltip="To the match before",
         ),
         Binding(
             "y", "copy", "Copy", id="log.copy", tooltip="Copy the current line, or the visible ones"
@@ -68,6 +73,7 @@ class LogPanel(Vertical):
         self._origin = 0
         self._jump_due = False
         self._live = False
+        self._told = ""
 
     def compose(self) -> ComposeResult:
         yield Static(id="log-status")
@@ -111,9 +117,11 @@ class LogPanel(Vertical):
                 text += f" · reading {state.indexed * 100 // state.on_disk} %"
         found = self._told_search()
         mode = "following" if self.view.follow else f"line {self._place():,}"
-        told = " · ".join(part for part in (text, mode if state.lines else "", found) if part)
-        width = self.size.width or 80
-        self.query_one("#log-status", Static).update(Content(shorten(told, width)), layout=False)
+        parts = (text, mode if state.lines else "", found)
+        told = shorten(" · ".join(part for part in parts if part), self.size.width or 80)
+        if told != self._told:
+            self._told = told
+            self.query_one("#log-status", Static).update(Content(told), layout=False)
 
     def _place(self) -> int:
         current = self.view.current

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 from traindeck.tui.figures import Row, rows
 
 LABELS = {
@@ -70,7 +70,7 @@ def _rows(privacy: Mapping[str, Any]) -> list[Row]:
     keys = [key for key in LABELS if key in privacy]
     keys += [key for key in privacy if key not in LABELS]
     return [
-        (LABELS.get(key, clean(key).replace("_", " ")), _value(key, privacy[key])) for key in keys
+        (LABELS.get(key, plain(key).replace("_", " ")), _value(key, privacy[key])) for key in keys
     ]
 
 
@@ -82,5 +82,5 @@ def _value(key: str, value: object) -> Content:
     elif isinstance(value, float):
         text = f"{value:.4g}"
     else:
-        text = clean(str(value))
+        text = plain(str(value))
     return Content.styled(text, "bold" if key == "epsilon" else "")

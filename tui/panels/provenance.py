@@ -18,10 +18,13 @@ from textual.message import Message
 from textual.widgets import Static
 
 from traindeck.core.run import RunDoc
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 from traindeck.tui.figures import Row, rows, size
 
 MAX_BYTES = 1 << 20
+LONGEST = 2000
+SHOWN = ("params", "command", "device", "on", "path", "tags", "notes")
+"""What of a `RunDoc` the panel shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,7 @@ class ProvenancePanel(VerticalScroll, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._doc: RunDoc | None = None
-        self._provenance = Provenance()
+        self._given: tuple[object, ...] = ()
         self._sections: list[tuple[str, list[Row]]] = []
 
     def compose(self) -> ComposeResult:
@@ -90,6 +92,10 @@ class ProvenancePanel(VerticalScroll, can_focus=True):
 
     def show(self, doc: RunDoc, provenance: Provenance) -> None:
         """Take what is known of a run."""
+        given = (*(doc[key] for key in SHOWN), provenance)  # type: ignore[literal-required]
+        if given == self._given:
+            return
+        self._given = given
         sections = [
             ("parameters", _params(doc["params"] or provenance.params)),
             ("run", _run(doc, provenance.source)),
@@ -97,10 +103,8 @@ class ProvenancePanel(VerticalScroll, can_focus=True):
             ("environment", _named(provenance.source.get("environment"))),
             ("packages", _named(provenance.source.get("packages"))),
         ]
-        sections = [(title, lines) for title, lines in sections if lines]
-        if sections != self._sections:
-            self._sections = sections
-            self._draw()
+        self._sections = [(title, lines) for title, lines in sections if lines]
+        self._draw()
 
     def on_resize(self, _: Resize) -> None:
         self._draw()
@@ -126,13 +130,13 @@ class ProvenancePanel(VerticalScroll, can_focus=True):
 def _word(value: object) -> str:
     if value is None:
         return "not set"
-    return clean(value if isinstance(value, str) else json.dumps(value, default=str))
+    return plain(value if isinstance(value, str) else json.dumps(value, default=str), LONGEST)
 
 
 def _params(params: Mapping[str, Any]) -> list[Row]:
     if not params:
         return [("none", "this run was launched without parameters")]
-    return [(clean(name), _word(value)) for name, value in params.items()]
+    return [(plain(name), _word(value)) for name, value in params.items()]
 
 
 def _run(doc: RunDoc, source: Mapping[str, Any]) -> list[Row]:
@@ -177,4 +181,4 @@ def _code(provenance: Provenance) -> list[Row]:
 def _named(values: object) -> list[Row]:
     if not isinstance(values, Mapping):
         return []
-    return [(clean(str(name)), _word(value)) for name, value in values.items()]
+    return [(plain(str(name)), _word(value)) for name, value in values.items()]

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 from traindeck.tui.device_history import DeviceHistory, Measure
 from traindeck.tui.figures import size, sparkline
 from traindeck.tui.widgets.run_columns import age as told_age
@@ -48,6 +48,7 @@ class RunDevicesPanel(VerticalScroll):
         self._device = ""
         self._live = False
         self._age: float | None = None
+        self._height = 0
 
     def compose(self) -> ComposeResult:
         yield Static()
@@ -78,10 +79,11 @@ class RunDevicesPanel(VerticalScroll):
             room = width - label - value - note
             for line in found:
                 lines.append(_drawn(line, label, value, note, min(room, 120)))
-        self.query_one(Static).update(Content("\n").join(lines))
+        layout, self._height = len(lines) != self._height, len(lines)
+        self.query_one(Static).update(Content("\n").join(lines), layout=layout)
 
     def _origin(self, width: int) -> Content:
-        device = f"{clean(self._device)} · " if self._device else ""
+        device = f"{plain(self._device)} · " if self._device else ""
         if self._age is None:
             return Content.styled(
                 f"{device}nothing was sampled {'yet' if self._live else ''}", "dim"
@@ -143,7 +145,7 @@ def _lines(history: DeviceHistory) -> Iterator[_Line]:
                 yield _gpu_line(gpu, kind, measure)
     for name in sorted(measures):
         measure = measures[name]
-        yield _Line(clean(name), f"{measure.last:.4g}", f"peak {measure.peak:.4g}", measure)
+        yield _Line(plain(name), f"{measure.last:.4g}", f"peak {measure.peak:.4g}", measure)
 
 
 def _gpu_line(gpu: int, kind: str, measure: Measure) -> _Line:

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from traindeck.core.run import LIVE, RunDoc
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 from traindeck.tui.figures import shorten
 from traindeck.tui.widgets.run_columns import (
     duration,
@@ -85,9 +85,8 @@ class SummaryPanel(Widget):
     def render(self) -> Content:
         width = max(1, self.content_size.width)
         if self._doc is None:
-            wait = self._problem or (
-                "This run was deleted." if self._deleted else "Reading the run …"
-            )
+            gone = "There is no such run: it was deleted." if self._deleted else ""
+            wait = gone or self._problem or "Reading the run …"
             return Content.styled(shorten(wait, width), "dim")
         lines = [
             _both_ends(self._title(), self._headline_content(), width),
@@ -100,23 +99,23 @@ class SummaryPanel(Widget):
         assert self._doc is not None
         state = self._doc["state"]
         style = STATE_STYLES.get(state, "dim")
-        name = clean(self._doc["name"] or self._doc["id"])
+        name = plain(self._doc["name"] or self._doc["id"])
         return Content.assemble((state_text(state), style), "  ", (name, "bold"))
 
     def _headline_content(self) -> Content:
         if self._headline is None:
             return Content("")
         name, value = self._headline
-        return Content.assemble((f"{clean(name)} ", "dim"), (number(value), "bold $text-accent"))
+        return Content.assemble((f"{plain(name)} ", "dim"), (number(value), "bold $text-accent"))
 
     def _about(self) -> Content:
         assert self._doc is not None
-        recipe = clean(self._doc["recipe"] or "a command")
+        recipe = plain(self._doc["recipe"] or "a command")
         return Content.styled(f"{recipe} · {self._doc['id']}", "dim")
 
     def _where(self) -> Content:
         assert self._doc is not None
-        parts = [clean(self._doc["device"])]
+        parts = [plain(self._doc["device"])]
         if self._elapsed is not None:
             parts.append(duration(self._elapsed))
         return Content.styled(" · ".join(part for part in parts if part), "dim")
@@ -124,7 +123,7 @@ class SummaryPanel(Widget):
     def _course(self, width: int) -> Content:
         """How far a live run has come; how an ended one ended."""
         assert self._doc is not None
-        doc, reason = self._doc, clean(self._doc["reason"])
+        doc, reason = self._doc, plain(self._doc["reason"])
         if self._deleted:
             return Content.styled(
                 shorten("deleted: what was read of it is still shown", width), "$text-warning"
@@ -133,7 +132,7 @@ class SummaryPanel(Widget):
             return Content.styled(shorten(self._problem, width), "$text-warning")
         if doc["state"] == "queued":
             queue = doc["queue"]
-            wait = f"place {queue['place']}: {clean(queue['reason'])}" if queue else reason
+            wait = f"place {queue['place']}: {plain(queue['reason'])}" if queue else reason
             return Content.styled(shorten(wait or "waits for its device", width), "dim")
         if doc["state"] not in LIVE:
             style = "dim" if doc["state"] == "finished" else STATE_STYLES.get(doc["state"], "")

@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer
 
 from traindeck.core.run import RunDoc
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 from traindeck.tui.panels.comparison import ComparisonPanel
 from traindeck.tui.panels.curves import CurvesPanel
 from traindeck.tui.panels.events import EventsPanel
@@ -31,7 +31,10 @@ from traindeck.tui.widgets.log_view import LogView
 from traindeck.tui.widgets.tab_bar import Tab, TabBar
 
 LOCAL_INTERVAL, SSH_INTERVAL = 0.1, 0.5
-"""Least seconds between two repaints; over SSH each one is bytes on a slow line."""
+"""Least seconds between two pictures; over SSH each one is bytes on a slow line."""
+
+MOST_INTERVAL, SHOW_SHARE = 0.5, 8
+"""Most seconds between two pictures, and how many times as long as showing one it should be."""
 
 TABS = ("curves", "log", "privacy", "devices", "parameters", "events")
 WORDS = {tab: tab.capitalize() for tab in (*TABS, "runs")}
@@ -132,6 +135,7 @@ class RunScreen(RunActions):
         self._arrangement: Arrangement | None = None
         self._reader: RunReader | None = None
         self._sourced = False
+        self._cost = 0.0
 
     @property
     def several(self) -> bool:
@@ -162,7 +166,7 @@ class RunScreen(RunActions):
     def on_mount(self) -> None:
         self._reader = RunReader(
             [self.app.home.runs / run_id for run_id in self._ids],
-            interval=SSH_INTERVAL if self.app.over_ssh else LOCAL_INTERVAL,
+            interval=LOCAL_INTERVAL,
             ready=lambda: self._from_thread(self.PictureReady()),
             failed=lambda error: self._from_thread(self.ReadFailed(error)),
         )
@@ -194,9 +198,21 @@ class RunScreen(RunActions):
             return
         before = [run.live for run in self._picture.runs]
         self._picture = picture
+        begun = time.thread_time()
         self._show()
+        self._keep_pace(time.thread_time() - begun)
         if before != [run.live for run in picture.runs]:
             self.refresh_bindings()
+
+    def _keep_pace(self, seconds: float) -> None:
+        """Ask for fewer pictures when showing one costs much: keys must never wait for curves.
+
+        `seconds` are of this thread's own work: a busy machine is no reason to show less.
+        """
+        assert self._reader is not None
+        self._cost += (seconds - self._cost) / 4
+        least = SSH_INTERVAL if self.app.over_ssh else LOCAL_INTERVAL
+        self._reader.interval = max(least, min(SHOW_SHARE * self._cost, MOST_INTERVAL))
 
     @on(ReadFailed)
     def _tell_failure(self, message: ReadFailed) -> None:
@@ -237,7 +253,7 @@ class RunScreen(RunActions):
         self.query_one(SummaryPanel).show(
             doc,
             headline=_headline(run),
-            elapsed=_elapsed(run),
+            elapsed=doc["seconds"] if doc else None,
             deleted=run.deleted,
             problem=run.problem or picture.problem,
         )
@@ -265,12 +281,15 @@ class RunScreen(RunActions):
         width, height = self.app.size
         arrangement = arrange(width, height, self._recent, several=self.several)
         self._mark_tabs(arrangement)
-        if arrangement == self._arrangement:
+        before, self._arrangement = self._arrangement, arrangement
+        if arrangement == before:
             return
-        self._arrangement = arrangement
         with self.app.batch_update():
-            for name in ("narrow", "medium", "wide", "several"):
-                self.set_class(arrangement.name == name, f"-{name}")
+            if before is None or before.name != arrangement.name:
+                # Matching styles anew is most of what a resize costs: once, not twice.
+                if before is not None:
+                    self.remove_class(f"-{before.name}", update=False)
+                self.add_class(f"-{arrangement.name}")
             for tab in WORDS:
                 for panel in self.query(f"#{tab}"):
                     panel.display = tab in arrangement.visible
@@ -386,7 +405,7 @@ class RunScreen(RunActions):
 
 def labels(runs: Sequence[RunState]) -> list[str]:
     """What a legend calls each run: its name, with the id where names do not tell them apart."""
-    names = [clean(run.doc["name"]) if run.doc else run.id for run in runs]
+    names = [plain(run.doc["name"]) if run.doc else run.id for run in runs]
     if len(set(names)) == len(names):
         return names
     return [f"{name} {run.id}" for name, run in zip(names, runs, strict=True)]
@@ -398,11 +417,3 @@ def _headline(run: RunState) -> tuple[str, float] | None:
     if name is None:
         name = next(iter(run.last), None)
     return (name, run.last[name]) if name is not None and name in run.last else None
-
-
-def _elapsed(run: RunState) -> float | None:
-    """Seconds the run has taken by now."""
-    seconds = run.doc["seconds"] if run.doc else None
-    if seconds is None or not run.live:
-        return seconds
-    return seconds + time.monotonic() - run.read_at

@@ -170,7 +170,7 @@ class LogView(ScrollView, can_focus=True):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
-            self.follow = new_value >= self.max_scroll_y
+            self.follow = new_value >= self.max_scroll_y and self.current is None
             self._want()
 
     def watch_follow(self, follow: bool) -> None:

@@ -1,0 +1,548 @@
+"""The run screen shows one run live, whatever it prints and however slow its files are."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from textual.pilot import Pilot
+from textual.widgets import DataTable
+
+from tests.conftest import until as until_so
+from tests.tui.homes import NOW, make_run
+from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.snapshot import Svg, screenshot
+from traindeck.core import events
+from traindeck.core.home import Home
+from traindeck.core.launch import LaunchRequest, launch
+from traindeck.core.points import RECORD, PointWriter
+from traindeck.core.run import RunFolder
+from traindeck.tui.app import TraindeckApp
+from traindeck.tui.panels.log import LogPanel
+from traindeck.tui.screens.run import RunScreen, arrange
+from traindeck.tui.widgets.log_view import LogView
+
+SIZES = [(80, 24), (120, 30), (200, 50)]
+LOG = b"".join(b"epoch %d  loss %.4f\n" % (epoch, 2.3 * 0.9**epoch) for epoch in range(60))
+
+
+def write_points(folder: Path, stem: str, names: list[str], steps: int, rows: Any) -> None:
+    """Points at one a second, ending at `NOW`; `rows` gives the values of a step."""
+    (folder / f"{stem}.names").write_text("".join(f"{name}\n" for name in names))
+    with (folder / f"{stem}.bin").open("wb") as file:
+        for step in range(steps):
+            for series, value in enumerate(rows(step)):
+                file.write(RECORD.pack(NOW - steps + step, step, series, value))
+
+
+def fill(folder: Path, seed: int = 1, log: bytes = LOG) -> None:
+    """All the files of a run that trained for 200 steps."""
+    rng = random.Random(seed)
+    write_points(
+        folder,
+        "points",
+        ["train/loss", "test/accuracy", "progress"],
+        200,
+        lambda step: (2.0 * 0.98**step + 0.1 * rng.random(), 1 - 0.98**step, 199.0),
+    )
+    write_points(
+        folder,
+        "device",
+        ["cpu_percent", "memory_pss_bytes", "threads", "io_read_bytes", "gpu0/utilization_percent"],
+        120,
+        lambda step: (150.0 + step % 40, 8e8 + 4e6 * step, 14.0, 2.5e6 * step, float(step % 100)),
+    )
+    (folder / "output.log").write_bytes(log)
+    source = folder / "source"
+    source.mkdir(exist_ok=True)
+    (source / "provenance.json").write_text(
+        '{"python": {"executable": "/usr/bin/python3", "version": "3.11.9 (main)"},'
+        ' "packages": {"numpy": "2.4.6", "torch": "2.13.0"}, "host": "lab-7",'
+        ' "git": {"commit": "7f8bd7e0c1", "branch": "main", "dirty": true}}'
+    )
+    (source / "diff.patch").write_bytes(b"+" * 2345)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home whose path reads the same on every machine."""
+    monkeypatch.chdir(tmp_path)
+    made = Home(Path("home"))
+    made.make()
+    return made
+
+
+def finished(home: Home, number: int = 1, **more: Any) -> str:
+    run_id = make_run(home, number, name="mnist small", index=False, **more)
+    fill(home.runs / run_id, number)
+    lines = [
+        {"v": 1, "t": NOW + 60 * n, "type": "state", "state": state}
+        for n, state in enumerate(("starting", "running"))
+    ]
+    (home.runs / run_id / "events.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)
+    )
+    return run_id
+
+
+def running(home: Home, number: int = 1, **more: Any) -> Path:
+    """A run that goes on: it is supervised by this process."""
+    run_id = make_run(home, number, state="running", name="live one", index=False, **more)
+    return home.runs / run_id
+
+
+def screen_of(pilot: Pilot[Any]) -> RunScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, RunScreen)
+    return screen
+
+
+def log_of(pilot: Pilot[Any]) -> LogView:
+    return screen_of(pilot).query_one(LogPanel).view
+
+
+async def open_run(pilot: Pilot[Any], *ids: str) -> RunScreen:
+    pilot.app.open_runs(ids)
+    await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+    screen = screen_of(pilot)
+    await until(pilot, lambda: screen._picture.runs, "the first picture")
+    return screen
+
+
+class TestArrangement:
+    @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+    async def test_every_size_shows_what_fits(
+        self, app: TraindeckApp, home: Home, size: tuple[int, int], snapshot: SnapshotAssertion
+    ) -> None:
+        run_id = finished(home)
+        async with app.run_test(size=size) as pilot:
+            await open_run(pilot, run_id)
+            await until_shown(pilot, "400 points" if size[0] < 100 else "CPU")
+            assert await screenshot(pilot) == snapshot.use_extension(Svg)
+
+    @pytest.mark.parametrize(
+        ("key", "seen"),
+        [
+            ("5", "epoch 59"),
+            ("6", "No privacy accounting"),
+            ("7", "memory PSS"),
+            ("8", "batch_size"),
+            ("9", "starting"),
+        ],
+    )
+    async def test_small_screens_show_one_thing_at_a_time(
+        self, app: TraindeckApp, home: Home, key: str, seen: str, snapshot: SnapshotAssertion
+    ) -> None:
+        run_id = finished(home, params={"batch_size": 64, "lr": 0.25, "data_dir": None})
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press(key)
+            await until_shown(pilot, seen)
+            assert await screenshot(pilot) == snapshot.use_extension(Svg)
+
+    async def test_tabs_can_be_clicked_and_stepped_through(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = finished(home)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.click("TabBar", offset=(14, 0))
+            await until_shown(pilot, "epoch 59")
+            await pilot.press("right_square_bracket")
+            await until_shown(pilot, "No privacy accounting")
+            await pilot.press("left_square_bracket", "left_square_bracket")
+            await until_shown(pilot, "train/loss")
+
+    async def test_a_storm_of_resizes_ends_well(self, app: TraindeckApp, home: Home) -> None:
+        run_id = finished(home)
+        rng = random.Random(4)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            for _ in range(12):
+                await pilot.resize_terminal(rng.randrange(1, 180), rng.randrange(1, 50))
+                if rng.random() < 0.3:
+                    await pilot.press(rng.choice("456789"))
+            await pilot.resize_terminal(200, 50)
+            await pilot.press("5")
+            await until_shown(pilot, "epoch 59")
+            for text in ("train/loss", "No privacy accounting", "memory PSS", "lr"):
+                assert text in shown(pilot)
+
+    def test_what_was_last_asked_for_stays_when_little_fits(self) -> None:
+        recent = ["events", "privacy", "curves"]
+        assert arrange(80, 24, recent, several=False).visible == {"events"}
+        medium = arrange(120, 30, recent, several=False).visible
+        assert medium == {"events", "privacy", "devices", "parameters"}
+        wide = arrange(200, 50, recent, several=False).visible
+        assert wide == {"curves", "events", "privacy", "devices", "parameters"}
+
+
+class TestLive:
+    async def test_what_the_run_writes_shows_at_once(self, app: TraindeckApp, home: Home) -> None:
+        folder = running(home)
+        writer = PointWriter(folder)
+        async with app.run_test(size=(200, 50)) as pilot:
+            await open_run(pilot, folder.name)
+            await until_shown(pilot, "nothing printed yet")
+            for step in range(3):
+                writer.add(step, {"test/accuracy": 0.5 + step / 100})
+                writer.flush()
+                with (folder / "output.log").open("ab") as log:
+                    log.write(b"said at step %d\n" % step)
+                await until_shown(pilot, f"0.5{step}" if step else "0.5")
+                await until_shown(pilot, f"said at step {step}")
+        writer.close()
+
+    async def test_its_end_shows(self, app: TraindeckApp, home: Home) -> None:
+        folder = running(home)
+        async with app.run_test(size=(120, 30)) as pilot:
+            await open_run(pilot, folder.name)
+            await until_shown(pilot, "● running")
+            await until_shown(pilot, "^s Stop")
+            assert "Delete" not in shown(pilot)
+            shutil.rmtree(folder)
+            make_run(home, 1, state="failed", reason="exit code 3", name="live one", index=False)
+            await until_shown(pilot, "✗ failed")
+            await until_shown(pilot, "exit code 3")
+            await until_shown(pilot, "d Delete")
+            assert "^s Stop" not in shown(pilot)
+
+    async def test_a_queued_run_says_what_it_waits_for(self, app: TraindeckApp, home: Home) -> None:
+        queue = {"place": 2, "reason": "gpu:0 is taken by 8xk2"}
+        run_id = make_run(home, 1, state="queued", queue=queue, index=False)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await until_shown(pilot, "place 2: gpu:0 is taken by 8xk2")
+
+    async def test_a_run_deleted_while_open_keeps_what_was_read(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = finished(home)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("5")
+            await until_shown(pilot, "epoch 59")
+            shutil.rmtree(home.runs / run_id)
+            await until_shown(pilot, "deleted")
+            await pilot.press("home")
+            await until_shown(pilot, "epoch 0 ")
+
+    async def test_a_run_that_is_not_there_says_so(self, app: TraindeckApp, home: Home) -> None:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, "nosuchrn")
+            await until_shown(pilot, "deleted")
+            await pilot.press("5", "8", "escape")
+
+    async def test_the_reader_ends_with_the_screen(self, app: TraindeckApp, home: Home) -> None:
+        run_id = finished(home)
+        async with app.run_test(size=(80, 24)) as pilot:
+            reader = (await open_run(pilot, run_id))._reader
+            assert reader is not None and reader.alive
+            await pilot.press("escape")
+            await until(pilot, lambda: not isinstance(pilot.app.screen, RunScreen))
+            await until(pilot, lambda: not reader.alive, "the end of the reader")
+
+    async def test_a_real_run_is_watched_and_stopped(self, app: TraindeckApp, home: Home) -> None:
+        script = (
+            "import time,signal,sys\n"
+            "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+            "for n in range(10_000): print('tick', n, flush=True); time.sleep(0.05)\n"
+        )
+        home = Home(home.root.absolute())
+        app.home = home
+        doc = launch(home, LaunchRequest(command=[sys.executable, "-c", script]))
+        async with app.run_test(size=(120, 30)) as pilot:
+            await open_run(pilot, doc["id"])
+            await pilot.press("5")
+            await until_shown(pilot, "tick 20")
+            await pilot.press("ctrl+s")
+            await until_shown(pilot, "■ stopped")
+            await until_shown(pilot, "ended on request")
+        until_so(lambda: RunFolder(home.runs / doc["id"]).state()[0] == "stopped")
+
+
+class TestLog:
+    async def test_follows_until_someone_scrolls_up(self, app: TraindeckApp, home: Home) -> None:
+        folder = running(home)
+        fill(folder)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, folder.name)
+            await pilot.press("5")
+            await until_shown(pilot, "following")
+            await until_shown(pilot, "epoch 59")
+            await pilot.press("pageup")
+            await until(pilot, lambda: not log_of(pilot).follow)
+            await until(pilot, lambda: "epoch 59" not in shown(pilot))
+            with (folder / "output.log").open("ab") as log:
+                log.write(b"more\n" * 30)
+            await until_shown(pilot, "90 lines")
+            assert "more" not in shown(pilot)
+            await pilot.press("f")
+            await until_shown(pilot, "more")
+            assert "following" in shown(pilot)
+
+    async def test_search_finds_steps_and_ends(self, app: TraindeckApp, home: Home) -> None:
+        run_id = finished(home)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("5", "home")
+            await until_shown(pilot, "epoch 0 ")
+            await pilot.press("slash", *"EPOCH 5")
+            await until_shown(pilot, "match 1 of 11")
+            assert log_of(pilot).current == 5
+            await pilot.press("enter", "n")
+            await until_shown(pilot, "match 2 of 11")
+            assert log_of(pilot).current == 50
+            await until_shown(pilot, "epoch 50")
+            await pilot.press("N", "N")
+            await until_shown(pilot, "match 11 of 11")
+            await pilot.press("slash", *"zzz")
+            await until_shown(pilot, "no match for 'zzz'")
+            await pilot.press("escape")
+            await until(pilot, lambda: "match" not in shown(pilot))
+            assert isinstance(pilot.app.screen, RunScreen)
+            await pilot.press("escape")
+            await until(pilot, lambda: not isinstance(pilot.app.screen, RunScreen))
+
+    async def test_a_match_far_to_the_right_is_brought_into_view(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = finished(home)
+        long = b"x" * 5000 + b"needle" + b"y" * 5000
+        (home.runs / run_id / "output.log").write_bytes(LOG + long + b"\n" + LOG)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("5", "slash", *"needle")
+            await until_shown(pilot, "xneedley")
+
+    async def test_copies_the_current_line_or_the_visible_ones(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = finished(home)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("5")
+            await until_shown(pilot, "epoch 59")
+            await pilot.press("y")
+            await until(pilot, lambda: "visible lines copied" in told(pilot))
+            assert app.clipboard.splitlines()[-1].startswith("epoch 59")
+            await pilot.click(LogView, offset=(3, 0))
+            await pilot.press("y")
+            await until(pilot, lambda: len(app.clipboard.splitlines()) == 1)
+
+    async def test_hostile_output_cannot_break_the_screen(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = finished(home)
+        hostile = [
+            b"[bold red]markup[/] [/nonsense] [@click=app.quit]click[/]",
+            b"\x1b[2J\x1b[1;1H\x1b]0;title\x07\x1b[?1049lescape sequences",
+            b"nul\x00 bell\x07 back\x08space \x9b31m c1",
+            b"\xff\xfe\xc3( invalid utf-8 \xed\xa0\x80",
+            "wide 日本語 e\u0301 \u202ertl\u202c \U0001f469\u200d\U0001f4bb".encode(),
+            random.Random(1).randbytes(20_000).replace(b"\n", b""),
+            b"z" * 10_000_000,
+            b"the end",
+        ]
+        (home.runs / run_id / "output.log").write_bytes(b"\n".join(hostile))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("5")
+            await until_shown(pilot, "the end")
+            assert "[bold red]markup[/]" in shown(pilot)
+            await pilot.press("home", *["right"] * 10, "down", "end", "pageup", "y")
+            strips = pilot.app.screen._compositor.render_strips()
+            text = "".join(segment.text for strip in strips for segment in strip)
+            assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text)
+
+    async def test_a_million_lines_open_at_once_and_follow(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        folder = running(home)
+        log = folder / "output.log"
+        log.write_bytes(b"".join(b"line %d of a million\n" % n for n in range(1_000_000)))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, folder.name)
+            begun = time.monotonic()
+            await pilot.press("5")
+            await until_shown(pilot, "line 999999 of a million")
+            assert time.monotonic() - begun < 5.0  # 0.3 s on an idle machine
+            with log.open("ab") as file:
+                file.write(b"and one more\n")
+            await until_shown(pilot, "and one more")
+            await until_shown(pilot, "1,000,001 lines")
+            await pilot.press("home")
+            await until_shown(pilot, "line 0 of a million")
+            await pilot.press("slash", *"765432")
+            await until_shown(pilot, "match 1 of 1")
+            await until_shown(pilot, "line 765432 of a million")
+
+    async def test_a_log_that_starts_over_is_read_anew(self, app: TraindeckApp, home: Home) -> None:
+        folder = running(home)
+        fill(folder)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, folder.name)
+            await pilot.press("5")
+            await until_shown(pilot, "epoch 59")
+            (folder / "output.log").write_bytes(b"from the start\n")
+            await until_shown(pilot, "from the start")
+            assert "epoch" not in shown(pilot)
+
+
+class TestSlowFiles:
+    @pytest.mark.parametrize("name", ["output.log", "points.bin", "run.json"])
+    async def test_a_file_that_never_answers_holds_up_nothing_but_itself(
+        self, app: TraindeckApp, home: Home, name: str
+    ) -> None:
+        """A pipe nobody writes to: opening it waits for ever, as a hung network mount does."""
+        run_id = finished(home)
+        pipe = home.runs / run_id / name
+        pipe.unlink()
+        os.mkfifo(pipe)
+        begun = time.monotonic()
+        try:
+            async with app.run_test(size=(80, 24)) as pilot:
+                app.open_runs([run_id])
+                await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+                await pilot.pause(0.3)
+                for key in ("5", "pageup", "7", "4", "question_mark"):
+                    pressed = time.monotonic()
+                    await pilot.press(key)
+                    assert time.monotonic() - pressed < 5.0
+                await until_shown(pilot, "runs.kill")
+                await pilot.press("escape", "escape")
+                await until(pilot, lambda: not isinstance(pilot.app.screen, RunScreen))
+            assert time.monotonic() - begun < 60.0  # nor does leaving the program wait
+        finally:
+            os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
+
+
+class TestPanels:
+    async def test_privacy_shows_what_is_reported_key_by_key(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = make_run(home, 1, epsilon=2.934, index=False)
+        events.append(
+            home.runs / run_id / "events.jsonl",
+            "spend",
+            epsilon=3.127,
+            delta=1e-5,
+            unit="[red]example",
+            accountant="PLD",
+            future_key=True,
+        )
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("6")
+            await until_shown(pilot, "3.127")
+            for text in ("1e-05", "[red]example", "PLD", "future key"):
+                assert text in shown(pilot)
+
+    async def test_parameters_can_be_copied(self, app: TraindeckApp, home: Home) -> None:
+        run_id = finished(home)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("8")
+            await until_shown(pilot, "lr")
+            await pilot.press("y")
+            await until(pilot, lambda: "copied" in told(pilot))
+            for text in ("lr: 0.25", "commit: 7f8bd7e0c1", "torch: 2.13.0", run_id, "2.35 kB"):
+                assert text in app.clipboard
+
+    async def test_names_from_a_run_are_never_markup(self, app: TraindeckApp, home: Home) -> None:
+        evil = "[/x] [red]\x1b[2J"
+        run_id = make_run(
+            home,
+            1,
+            name=evil,
+            recipe=evil,
+            device=evil,
+            state="failed",
+            reason=evil,
+            params={evil: evil},
+            headline=evil,
+            index=False,
+        )
+        folder = home.runs / run_id
+        for stem in ("points", "device"):
+            write_points(folder, stem, ["[/x] [red]"], 3, lambda step: (float(step),))
+        events.append(folder / "events.jsonl", "[/x]", text=evil, **{evil: evil})
+        for size in (SIZES[0], SIZES[2]):
+            fresh = TraindeckApp(home, clock=lambda: NOW)
+            async with fresh.run_test(size=size) as pilot:
+                await open_run(pilot, run_id)
+                await until_shown(pilot, "[/x]")
+                await pilot.press("5", "6", "7", "8", "9")
+                await until_shown(pilot, "[/x]")
+
+
+class TestSeveral:
+    def some(self, home: Home) -> list[str]:
+        return [
+            finished(home, number, params={"lr": lr, "epochs": 10, "mode": mode})
+            for number, (lr, mode) in enumerate([(0.1, "eager"), (0.2, "eager"), (0.2, "graph")], 1)
+        ]
+
+    async def test_are_laid_over_each_other_and_compared(
+        self, app: TraindeckApp, home: Home, snapshot: SnapshotAssertion
+    ) -> None:
+        ids = self.some(home)
+        async with app.run_test(size=(120, 30)) as pilot:
+            await open_run(pilot, *ids)
+            await until_shown(pilot, "1,200 points")
+            table = pilot.app.screen.query_one(DataTable)
+            header = [str(column.label) for column in table.columns.values()]
+            assert header == ["", "run", "state", "lr", "mode", "test/accuracy", "train/loss"]
+            assert await screenshot(pilot) == snapshot.use_extension(Svg)
+
+    async def test_one_of_them_is_opened_from_the_table(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        ids = self.some(home)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, *ids)
+            await pilot.press("5")
+            await until_shown(pilot, ids[2])
+            await pilot.press("down", "enter")
+            await until(pilot, lambda: len(pilot.app.screen_stack) == 3)
+            assert screen_of(pilot)._ids == (ids[1],)
+            await pilot.press("escape")
+            await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
+
+
+class TestParking:
+    async def test_a_log_nobody_sees_is_not_read_line_by_line(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = finished(home)
+        async with app.run_test(size=(80, 24)) as pilot:
+            screen = await open_run(pilot, run_id)
+            await pilot.press("5")
+            await until(pilot, lambda: screen._picture.log.window)
+            await pilot.press("4")
+            await until(pilot, lambda: not screen._picture.log.window)
+
+    async def test_nothing_is_read_while_another_place_is_shown(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        folder = running(home)
+        fill(folder)
+        async with app.run_test(size=(80, 24)) as pilot:
+            screen = await open_run(pilot, folder.name)
+            await pilot.press("5")
+            await until_shown(pilot, "60 lines")
+            await pilot.press("2")
+            await until(pilot, lambda: pilot.app.current_mode == "recipes")
+            await until(pilot, lambda: screen._reader is not None and screen._reader.parked)
+            with (folder / "output.log").open("ab") as log:
+                log.write(b"written meanwhile\n")
+            await pilot.press("1")
+            await until_shown(pilot, "written meanwhile")
