@@ -194,7 +194,6 @@ class Run:
     def _flush_forever(self) -> None:
         while not self._closing:
             self._wake.wait()
-            time.sleep(FLUSH_SECONDS)
             self._wake.clear()
             points = self._points
             if points is not None:
@@ -204,6 +203,7 @@ class Run:
                     self._warn(error)
                     time.sleep(1.0)
                     self._wake.set()
+            time.sleep(FLUSH_SECONDS)  # after, not before: what comes seldom is seen at once
 
     def _event(self, type: str, **fields: Any) -> None:
         if self.folder is not None:
