@@ -53,7 +53,7 @@ def our_plot() -> tuple[SeriesStore, Plot]:
 
 
 def cpu(frame: Callable[[int], object], frames: int) -> float:
-    """CPU milliseconds of a frame: the lowest tenth, which other work on the machine adds least to."""
+    """CPU milliseconds of a frame: the lowest tenth, to which other work adds least."""
     frame(0)
     times = []
     for number in range(1, frames + 1):

@@ -153,7 +153,7 @@ async def test_a_merged_curve_says_so() -> None:
     store = store_of(records(range(20_000), [1.0] * 20_000), ["loss"])
     async with Deck(("run", store)).run_test(size=(100, 30)) as pilot:
         await pilot.pause()
-        assert "drawn from 20,000 points, up to 8 to a dot" in said(pilot)
+        assert "drawn from 20,000 points, up to 8 to a bucket" in said(pilot)
 
 
 async def test_log_axis_says_what_it_leaves_out() -> None:

@@ -186,7 +186,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-(2**62), 2**62), VALUES), min_size=1, max_size=60),
     st.lists(VALUES, max_size=20),

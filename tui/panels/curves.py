@@ -220,7 +220,7 @@ class CurvesPanel(Widget, can_focus=True):
             left.append((f"last data {ago(now() - last)} · ", LABEL))
         left.append((f"drawn from {points:,} points", LABEL))
         if most > 1:
-            left.append((f", up to {most:,} to a dot", LABEL))
+            left.append((f", up to {most:,} to a bucket", LABEL))
         if self.charts.reading_detail:
             left.append((" · reading more", HINT))
         if any(cell.frame is not None and cell.frame.left_out for cell in cells):

@@ -121,27 +121,45 @@ class Charts(ScrollView):
         top, bottom = self.scroll_offset.y, self.scroll_offset.y + self.canvas.height
         self._rows = {row: strip for row, strip in self._rows.items() if top <= row < bottom}
         self._fresh.clear()
-        changed: list[Region] = []
+        changed: dict[int, list[Cell]] = {}
         for cell in self.cells_in_sight():
             before = cell.strips
             after = self._draw(cell)
             if after is before:
                 continue
-            for row, strip in enumerate(after, cell.region.y):
-                place = row - cell.region.y
-                if place < len(before) and strip == before[place]:
-                    continue
+            for place, strip in enumerate(after):
+                if place >= len(before) or strip != before[place]:
+                    changed.setdefault(cell.region.y + place, []).append(cell)
+        if changed:
+            for row in changed:
                 self._rows.pop(row, None)
-                last = changed[-1] if changed else None
-                if last is not None and last.bottom == row and last.x == cell.region.x:
-                    changed[-1] = last.grow((0, 0, 1, 0))
-                else:
-                    changed.append(Region(cell.region.x, row, cell.region.width, 1))
-        window = self.canvas.region
-        regions = [(region - self.scroll_offset).intersection(window) for region in changed]
-        if regions := [region for region in regions if region]:
-            self.refresh(*regions)
+            if regions := self._changed_regions(changed):
+                self.refresh(*regions)
         self._detail.look(self.cells_in_sight(), self.view)
+
+    def _changed_regions(self, changed: dict[int, list[Cell]]) -> list[Region]:
+        """What to send to the terminal again, in few pieces: each costs the compositor a pass.
+
+        A row is sent as a whole if all its charts changed there, otherwise piece by piece.
+        """
+        regions: list[Region] = []
+        for row in sorted(changed):
+            cells = changed[row]
+            whole = len(cells) == len(self._by_row[row])
+            spans = [(0, self._width)] if whole else [(c.region.x, c.region.width) for c in cells]
+            for x, width in spans:
+                last = next((r for r in regions[-4:] if r.bottom == row and r.x == x), None)
+                if last is not None and last.width == width:
+                    regions[regions.index(last)] = last.grow((0, 0, 1, 0))
+                else:
+                    regions.append(Region(x, row, width, 1))
+        window = Region(0, 0, *self.canvas)
+        seen = [(region - self.scroll_offset).intersection(window) for region in regions]
+        return [region for region in seen if region]
+
+    @property
+    def _width(self) -> int:
+        return self._laid_out.width if self._laid_out else self.canvas.width
 
     def cells_in_sight(self) -> list[Cell]:
         if self._laid_out != self.canvas and self.canvas:
@@ -176,7 +194,7 @@ class Charts(ScrollView):
 
     def _make_row(self, row: int) -> Strip:
         palette = self.palette
-        width = self.canvas.width
+        width = self._width
         if row in self._headings:
             return words_strip([(self._headings[row], HEADING)], [], width, palette)
         segments: list[Segment] = []
