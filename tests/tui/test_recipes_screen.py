@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
+from textual.pilot import Pilot
 
 from tests.tui.pilots import shown, until, until_shown
 from tests.tui.recipe_files import (
@@ -58,6 +60,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Devices, "look", lambda home, known=None: found)
 
 
+async def settled(pilot: Pilot[Any], focused: str) -> None:
+    """Waits for what follows a key: the focus, the command, the footer's keys."""
+    await until(pilot, lambda: row(pilot, focused).control.has_focus)
+    await until_shown(pilot, "-p epochs=3x")
+    await until_shown(pilot, "f5 Reread")
+
+
 @pytest.mark.usefixtures("folder", "machine")
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_form_at_every_size(
@@ -68,6 +77,7 @@ async def test_form_at_every_size(
         await until_shown(pilot, "not installed: no-such-package-7f3a>=1.6")
         await type_text(pilot, "x")
         await pilot.press("down")
+        await settled(pilot, "lr")
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
@@ -75,6 +85,7 @@ async def test_form_at_every_size(
 async def test_list_alone_when_narrow(app: TraindeckApp, snapshot: SnapshotAssertion) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "Broken")
+        await until(pilot, lambda: screen(pilot).form and not screen(pilot).query(".-disabled"))
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
@@ -86,6 +97,7 @@ async def test_themes(home: Home, theme: str, snapshot: SnapshotAssertion) -> No
         await open_form(pilot, "torch-mnist")
         await until_shown(pilot, "not installed")
         await type_text(pilot, "x")
+        await settled(pilot, "epochs")
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 

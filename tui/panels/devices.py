@@ -26,7 +26,9 @@ class DevicesPanel(VerticalScroll):
 
     BINDING_GROUP_TITLE = "Devices panel"
     DEFAULT_CSS = """
-    DevicesPanel { height: 1fr; padding: 1 1 0 2; scrollbar-size-vertical: 1; }
+    DevicesPanel {
+        height: 1fr; padding: 1 0 0 2; scrollbar-size-vertical: 1; scrollbar-gutter: stable;
+    }
     DevicesPanel > Static, #devices-found > Static { height: auto; margin: 0 1 1 0; }
     #devices-found > .devices-heading {
         margin: 0; color: $text-accent; text-style: bold;

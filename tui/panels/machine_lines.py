@@ -56,7 +56,8 @@ def who(run_id: str | None, names: Names) -> Content:
     """The run that holds something."""
     if not run_id:
         return Content("")
-    return Content.assemble((f"● {plain(names.get(run_id, ''))} ", _TAKEN), (run_id, "dim"))
+    name = plain(names.get(run_id, ""))
+    return Content.assemble(("● ", _TAKEN), (f"{name} " if name else "", _TAKEN), (run_id, "dim"))
 
 
 def machine(state: Machine, width: int) -> Content:
@@ -75,7 +76,7 @@ def machine(state: Machine, width: int) -> Content:
     share = 100 * used / max(1, now.memory_total_bytes)
     lines = [
         Content.assemble((facts[0], "bold"), ("  " + " · ".join(facts[1:]), "dim")),
-        _load_line("cpu", now.percent, state.loads.get("cpu", ()), width),
+        _load_line("cpu", now.percent, state.loads.get("cpu", ()), width, Content("")),
         Content.assemble(
             ("memory  ", "dim"),
             bar(share, _bar_cells(width), tight=True),
@@ -86,15 +87,18 @@ def machine(state: Machine, width: int) -> Content:
 
 
 def _load_line(
-    label: str, load: float | None, past: Sequence[float | None], width: int, *more: Content
+    label: str, load: float | None, past: Sequence[float | None], width: int, more: Content
 ) -> Content:
-    return Content.assemble(
-        (label.ljust(8), "dim"),
-        bar(load, _bar_cells(width)),
-        f" {percent(load)}  ",
-        curve(past, _curve_cells(width)),
-        *more,
+    """A bar, its number, its course where there is room for one, and what else is to be said."""
+    head = Content.assemble(
+        (label.ljust(8), "dim"), bar(load, _bar_cells(width)), " ", percent(load)
     )
+    room = width - head.cell_length - 2
+    if more:
+        room -= more.cell_length + 2
+    course = curve(past, min(room, 30, width // 5))
+    parts = [part for part in (head, course, more) if part]
+    return Content("  ").join(parts).truncate(width, ellipsis=True)
 
 
 def cores(state: Machine, names: Names, width: int) -> Content:
@@ -111,8 +115,7 @@ def _core_lines(state: Machine, names: Names, width: int) -> Iterator[Content]:
     for core, load in state.now.cpu.core_percent:
         past = state.loads.get(f"cpu-{core}", ())
         holder = who(state.taken.get(f"cpu-{core}"), names)
-        line = _load_line(f"core {core}", load, past, width, Content("  "), holder)
-        yield line.truncate(width, ellipsis=True)
+        yield _load_line(f"core {core}", load, past, width, holder)
 
 
 def _core_grid(state: Machine, width: int) -> Content:
@@ -174,8 +177,8 @@ def _accelerator(
         yield Content.styled("        does not answer", "$text-warning")
         return
     past = state.loads.get(use.uuid, ())
-    told = Content("  " + "  ".join(_accelerator_facts(use)))
-    yield _load_line("", use.utilization_percent, past, width, told).truncate(width, ellipsis=True)
+    told = Content("  ".join(_accelerator_facts(use)))
+    yield _load_line("", use.utilization_percent, past, width, told)
 
 
 def _accelerator_facts(use: AcceleratorUse) -> Iterator[str]:
@@ -191,10 +194,6 @@ def _accelerator_facts(use: AcceleratorUse) -> Iterator[str]:
 
 def _bar_cells(width: int) -> int:
     return max(8, min(40, width // 4))
-
-
-def _curve_cells(width: int) -> int:
-    return max(0, min(30, width // 5))
 
 
 _NUMBERS = (

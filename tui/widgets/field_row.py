@@ -8,10 +8,12 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
+from textual.widgets import Switch
 
 from traindeck.core.text import clean
 
 CONTROL_WIDTH = 26
+_SWITCH_WIDTH = 6
 _GUTTER = 3
 _ERROR = "$text-error"
 
@@ -32,7 +34,6 @@ class FieldRow(Widget):
         & > Input { background: $surface; }
         & > Input.-invalid { background: $error 20%; }
         & > Input.-invalid:ansi { background: ansi_default; color: ansi_red; }
-        & > Switch { width: 6 !important; }
     }
     FieldRow:focus-within { background: $foreground 5%; }
     """
@@ -60,10 +61,9 @@ class FieldRow(Widget):
         self._hint = Content("")
         self._error = ""
         self._changed = False
-        self._height = 0
         control.add_class("field-control")
         control.styles.margin = (0, 0, 0, label_width)
-        control.styles.width = control_width
+        control.styles.width = _SWITCH_WIDTH if isinstance(control, Switch) else control_width
 
     def compose(self) -> ComposeResult:
         yield self.control
@@ -85,8 +85,7 @@ class FieldRow(Widget):
         self._redraw()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        self._height = len(self._lines(width))
-        return self._height
+        return len(self._lines(width))
 
     def render(self) -> Content:
         return Content("\n").join(self._lines(self.content_size.width))
@@ -104,8 +103,8 @@ class FieldRow(Widget):
             self.post_message(self.Reset(self))
 
     def _redraw(self) -> None:
-        lines = len(self._lines(self.content_size.width)) if self.content_size.width else 0
-        self.refresh(layout=lines != self._height)
+        width, height = self.content_size
+        self.refresh(layout=width > 0 and len(self._lines(width)) != height)
 
     def _lines(self, width: int) -> list[Content]:
         focus = self.has_focus_within
@@ -132,7 +131,7 @@ class FieldRow(Widget):
             style = "bold $text-accent"
         label = Content.styled(self._label, style).truncate(self._indent - 1, ellipsis=True)
         mark = " ↺ " if self._changed else " " * _GUTTER
-        beside = Content((" " * 7 + self._beside).ljust(self._control_width))
+        beside = Content((" " * (_SWITCH_WIDTH + 1) + self._beside).ljust(self._control_width))
         return Content.assemble(
             label,
             " " * (self._indent - label.cell_length),

@@ -28,6 +28,15 @@ def split_tags(text: str) -> list[str]:
     return list(dict.fromkeys(tag for tag in re.split(r"[\s,]+", text) if tag))
 
 
+class FormScroll(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """Scrolls by page: the arrow keys are for going from field to field."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "page_up", "Page up", id="form.page-up", show=False),
+        Binding("pagedown", "page_down", "Page down", id="form.page-down", show=False),
+    ]
+
+
 class RecipeForm(Vertical):
     """Everything that is asked before a launch; `Changed` tells of each edit.
 
@@ -75,7 +84,7 @@ class RecipeForm(Vertical):
 
     def compose(self) -> ComposeResult:
         wide = 3 * CONTROL_WIDTH // 2
-        with VerticalScroll(id="form-scroll", can_focus=False):
+        with FormScroll(id="form-scroll"):
             yield self._about
             with Horizontal(id="form-columns"):
                 with Vertical(id="form-params"):
