@@ -152,7 +152,7 @@ async def test_the_wheel_zooms_one_chart_and_scrolls_many() -> None:
 
 async def test_a_zoomed_curve_is_read_again_from_its_file(tmp_path: Path) -> None:
     source = tmp_path / "points.bin"
-    count = CAPACITY * 8
+    count = CAPACITY * 32
     raw = records(range(count), [float(step % 2) for step in range(count)])
     source.write_bytes(raw)
     store = store_of(raw, ["loss"], source)
@@ -160,9 +160,10 @@ async def test_a_zoomed_curve_is_read_again_from_its_file(tmp_path: Path) -> Non
     chart = Chart(plot)
     async with One(chart).run_test(size=(60, 16)) as pilot:
         await pilot.pause()
-        assert plot.points(chart.view) == (count, 8)
+        assert plot.points(chart.view) == (count, 32)
         for _ in range(8):
             chart.zoom(0.5, 1000.0)
+            await until(pilot, lambda: not chart.reading_detail)
         await until(pilot, lambda: plot.points(chart.view)[1] == 1)
         seen, _ = plot.points(chart.view)
         window = chart.view.window

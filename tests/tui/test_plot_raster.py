@@ -104,6 +104,7 @@ def test_log_axis_leaves_out_what_is_not_above_zero_and_says_so() -> None:
 def test_words_where_there_is_nothing_to_draw() -> None:
     assert "no data yet" in Plot("loss", []).frame(View(), 30, 5).text()
     assert "no finite values" in shown([math.nan, math.inf]).text()
+    assert "no finite values" in shown([math.inf], view=View(log=True)).text()
     assert "nothing above 0" in shown([0.0, -1.0], view=View(log=True)).text()
     far = View(window=Window(100, 200))
     assert "no points here" in shown([1.0, 2.0], view=far).text()
@@ -244,3 +245,12 @@ def test_every_cell_of_a_dense_curve_is_joined() -> None:
 
 def test_an_empty_picture() -> None:
     assert draw([], None, 0, 0).cells.shape == (1, 1)
+
+
+def test_many_curves_are_drawn_as_lines_alone() -> None:
+    noise = np.random.default_rng(0).normal(size=(6, 2000))
+    few = shown(noise[0].tolist(), 60, 12, None, None, *noise[1:4].tolist())
+    many = shown(noise[0].tolist(), 60, 12, None, None, *noise[1:].tolist())
+    faint = range(raster.FAINT, raster.FAINT + 6)
+    assert np.isin(few.styles, faint).any()
+    assert not np.isin(many.styles, faint).any()

@@ -9,7 +9,7 @@ from textual.strip import Strip
 
 from traindeck.tui.plot.palette import TEXT, TITLE, TITLE_CHOSEN, Palette
 from traindeck.tui.plot.raster import ALERT, LABEL, LINE, MARKERS, MAX_COLORS, Frame
-from traindeck.tui.plot.strips import Painting, Words, cut_words, paint, words_strip, words_width
+from traindeck.tui.plot.strips import Painting, Words, paint, words_strip, words_width
 from traindeck.tui.plot.ticks import short
 from traindeck.tui.plot.view import Line, Plot, View
 
@@ -85,10 +85,7 @@ class Cell:
             return [(left, [(" ", LABEL), *self._value(view, lines[0], width >= 60)])]
         entries = [self._entry(view, line, height >= _LEGEND_FROM) for line in lines]
         if height < _LEGEND_FROM:
-            right: Words = [(" ", LABEL)]
-            for entry in entries:
-                right += [*entry, ("  ", LABEL)]
-            return [(left, cut_words(right[:-1], max(width // 2, 1)))]
+            return [(left, _fitting(entries, max(width // 2, 1)))]
         rows: list[tuple[Words, Words]] = [(left, [])]
         row: Words = []
         for number, entry in enumerate(entries):
@@ -128,6 +125,18 @@ class Cell:
         if reading.odd and reading.count > 1 and full:
             words.append((f" {reading.odd:,} not finite", ALERT))
         return words
+
+
+def _fitting(entries: list[Words], width: int) -> Words:
+    """Whole entries as far as they fit, then how many are left out."""
+    words: Words = [(" ", LABEL)]
+    for number, entry in enumerate(entries):
+        rest = f"+{len(entries) - number}"
+        more = len(entries) - number > 1
+        if words_width(words) + words_width(entry) + (2 + len(rest)) * more > width:
+            return [*words, (rest, LABEL)]
+        words = [*words, *entry, *([("  ", LABEL)] if more else [])]
+    return words
 
 
 def _same(new: object, old: object) -> bool:

@@ -169,7 +169,7 @@ class Charts(ScrollView):
 
     @property
     def reading_detail(self) -> bool:
-        """Whether a part of a curve is being read again from its file."""
+        """Whether a part of a curve is being read again."""
         return self._detail.busy
 
     # Drawing
@@ -280,10 +280,8 @@ class Charts(ScrollView):
 
     def choose(self, direction: str) -> None:
         """Choose the plot to the left, right, up or down of the chosen one."""
-        if len(self._cells) < 2:
-            return
-        if self.chosen is None:
-            self.chosen = 0
+        if self.chosen is None or len(self._cells) < 2:
+            self.chosen = 0 if len(self._cells) > 1 else None
             return
         here = self._cells[self.chosen].region
         if direction in ("left", "right"):

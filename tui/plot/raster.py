@@ -26,6 +26,7 @@ MAX_COLORS = FAINT - LINE
 HIGHLIGHT, SELECTED, SHADED = 0x100, 0x200, 0x400
 
 NAN_MARK, HIGH_MARK, LOW_MARK, RESUME_MARK, POINT_MARK = "×▲▼↻•"
+MOST_SHADED = 4  # with more curves, their envelopes and raw values would hide the lines
 MARKERS = "●■▲◆▼★○□△◇▽☆"
 
 
@@ -177,6 +178,13 @@ def _draw_curves(area: _Canvas, curves: Sequence[Curve], reduced: Sequence[Reduc
     top, bottom = (np.concatenate([span[side] for span in spans]) for side in (0, 1))
     layers = dots.cells(top, bottom, rows)
     faint, lines = layers[0::2], layers[1::2]
+    if len(curves) > MOST_SHADED:
+        # In a crowd each cell shows one curve, the foremost, without what lies behind it.
+        faint = np.zeros_like(faint)
+        taken = np.zeros(faint.shape[1:], np.bool_)
+        for line in lines:
+            line[taken] = 0
+            taken |= line > 0
     bits: dots.Cells = np.bitwise_or.reduce(faint)
     front: dots.Cells = np.bitwise_or.reduce(lines)
     for base, drawn in ((FAINT, faint), (LINE, lines)):
@@ -217,11 +225,11 @@ def _draw_points(
         area.put(*cell_of(entry), POINT_MARK, style)
     if ended is not None and has.any():
         row, column = cell_of(int(np.flatnonzero(has)[-1]))
-        while (row, column) in ended and column > 0:
-            column -= 2
-        ended.add((row, column))
-        if column >= 0:
-            area.put(row, column, MARKERS[curve.color % len(MARKERS)], style)
+        # Two or three side by side can still be read; in a crowd the foremost alone is shown.
+        places = [(row, column - 2 * aside) for aside in range(3) if column >= 2 * aside]
+        if place := next((each for each in places if each not in ended), None):
+            ended.add(place)
+            area.put(*place, MARKERS[curve.color % len(MARKERS)], style)
 
 
 def _draw_grid(canvas: _Canvas, axes: Axes, ticks: Sequence[Tick], left: int, rows: int) -> None:

@@ -283,9 +283,11 @@ class Plot:
             highs.append(curve.high[start:stop])
         bounds = y_range(np.concatenate(lows), np.concatenate(highs), view.log)
         if bounds is None:
-            some = any(len(low) for low in lows)
-            hint = "nothing above 0" if view.log and some else "no finite values"
-            return draw([], None, width, height, hint if some else "no points here")
+            hint = "no points here"
+            if any(len(high) for high in highs):
+                finite = any(bool((high > -np.inf).any()) for high in highs)
+                hint = "nothing above 0" if finite else "no finite values"
+            return draw([], None, width, height, hint)
         # Near 2**62 a window of one step is narrower than the grid of floats.
         low, high = x_range([sight]) or sight
         axes = Axes(low, high, *bounds, view.log, view.elapsed)
@@ -328,8 +330,13 @@ def x_of(snapshot: Snapshot, by_time: bool, origin: float) -> Floats:
 
 
 def _covers(detail: Snapshot | None, whole: Snapshot, first: int, last: int) -> bool:
-    """Whether `detail` holds the buckets; the newest one may have grown since it was read."""
+    """Whether `detail` holds the buckets, as finely as a new reading of them alone would.
+
+    The newest bucket may have grown since it was read.
+    """
     if detail is None or not len(detail) or detail.first_record[0] > whole.first_record[first]:
+        return False
+    if detail.width > 1 and detail.points > 2 * whole.count[first:last].sum():
         return False
     growing = last == len(whole) and last - first > 1
     return bool(detail.last_record[-1] >= whole.last_record[last - 1 - growing])
