@@ -74,7 +74,9 @@ class Catalogue:
 
     def all(self) -> list[RunDoc]:
         """Every run as last recorded, oldest first. Raises CatalogueError."""
-        return sorted(cast("list[RunDoc]", self._runs.all()), key=lambda doc: doc["id"])
+        data = self._db.storage.read() or {}  # TinyDB's table would copy every document
+        runs = cast("dict[str, RunDoc]", data.get("runs", {}))
+        return [runs[run_id] for run_id in sorted(runs)]
 
     def sync(self, *folders: Path) -> None:
         """Record what these runs' folders say now; forget a run whose folder is gone.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 8
+_CHARACTERS = frozenset(ALPHABET)
 EPOCH = 1704067200  # 2024-01-01 UTC
 
 
@@ -32,7 +33,7 @@ def decode(text: str) -> int:
 
 
 def is_id(text: str) -> bool:
-    return len(text) == LENGTH and all(character in ALPHABET for character in text)
+    return len(text) == LENGTH and _CHARACTERS.issuperset(text)
 
 
 def new_folder(runs: Path, trash: Path) -> Path:

@@ -65,7 +65,9 @@ def clean(data: bytes | str, width_limit: int = WIDTH_LIMIT) -> str:
 
 def plain(text: bytes | str, limit: int = 200) -> str:
     """One line of at most ``limit`` characters: for names, reasons and other single fields."""
-    line = " ".join(clean(text).split())
+    if isinstance(text, bytes) or not (text.isascii() and text.isprintable()):
+        text = clean(text)
+    line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

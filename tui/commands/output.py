@@ -27,12 +27,9 @@ def say(text: str) -> None:
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their contents; the last may be cut by the terminal."""
     lines = [tuple(head), *(tuple(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    out = []
-    for line in lines:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        out.append("  ".join(cells).rstrip())
-    sys.stdout.write("\n".join(out) + "\n")
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    template = "  ".join(f"{{:<{width}}}" for width in widths)
+    sys.stdout.write("".join(f"{template.format(*line).rstrip()}\n" for line in lines))
 
 
 def figure(value: float | None) -> str:

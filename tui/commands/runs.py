@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +60,7 @@ def ls(
     now = time.time()
     print_table(
         ("ID", "NAME", "STATE", "DONE", "HEADLINE", "EPSILON", "DEVICE", "TOOK", "AGE"),
-        (_row(doc, now) for doc in docs),
+        _rows(docs, now),
     )
 
 
@@ -183,23 +184,24 @@ def _library() -> Library:
     return Library(Home.default())
 
 
-def _row(doc: RunDoc, now: float) -> tuple[str, ...]:
+def _rows(docs: Iterable[RunDoc], now: float) -> Iterator[tuple[str, ...]]:
     from traindeck.core.text import plain
 
-    headline = doc["headline"]
-    summary = doc["metrics"].get(headline) if headline else None
-    privacy = doc["privacy"]
-    return (
-        doc["id"],
-        plain(doc["name"])[:30],
-        doc["state"],
-        _progress(doc),
-        f"{headline} {figure(summary['last'])}" if summary else "–",
-        figure(privacy["epsilon"]) if privacy else "–",
-        doc["device"],
-        duration(doc["seconds"]),
-        duration(max(0.0, now - doc["created"])),
-    )
+    for doc in docs:
+        headline = doc["headline"]
+        summary = doc["metrics"].get(headline) if headline else None
+        privacy = doc["privacy"]
+        yield (
+            doc["id"],
+            plain(doc["name"])[:30],
+            doc["state"],
+            _progress(doc),
+            f"{headline} {figure(summary['last'])}" if summary else "–",
+            figure(privacy["epsilon"]) if privacy else "–",
+            doc["device"],
+            duration(doc["seconds"]),
+            duration(max(0.0, now - doc["created"])),
+        )
 
 
 def _progress(doc: RunDoc) -> str:
