@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.tui.pilots import shown, until, until_shown
 from tests.tui.recipe_files import (
@@ -62,7 +63,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def settled(pilot: Pilot[Any], focused: str) -> None:
     """Waits for what follows a key: the focus, the command, the footer's keys."""
-    await until(pilot, lambda: row(pilot, focused).control.has_focus)
+    control = row(pilot, focused).control
+    await until(pilot, lambda: control.has_focus)
+    assert isinstance(control, Input)
+    control.cursor_blink = False
     await until_shown(pilot, "-p epochs=3x")
     await until_shown(pilot, "f5 Reread")
 

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from traindeck.core.devices.assignment import HardwareMissing
+from traindeck.core.errors import TraindeckError
 from traindeck.core.text import clean
 from traindeck.tui.widgets.field_row import FieldRow
 
@@ -81,8 +81,8 @@ class DeviceSelect(Vertical):
     def show_offers(self, offers: Sequence[Offer], explain: Callable[[str], str]) -> None:
         """Take what can be asked for now; the cursor stays on its row.
 
-        `explain` says in words what a request would get. It raises ValueError when the request
-        means nothing, HardwareMissing when it never can be met.
+        `explain` says in words what a request would get; it raises TraindeckError for one that
+        means nothing or can never be met.
         """
         self._explain = explain
         if tuple(offers) != self._offers:
@@ -114,7 +114,7 @@ class DeviceSelect(Vertical):
         self.error = ""
         try:
             meaning = self._explain(self.value or "cpu")
-        except (ValueError, HardwareMissing) as error:
+        except TraindeckError as error:
             meaning = self.error = str(error)
         self._row.say(hint="" if self.error else meaning, error=self.error)
 
