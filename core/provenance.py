@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core.files import read_json, write_atomic, write_json
+from traindeck.core.installed import installed
 
 MAX_DIFF = 4 << 20
 WAIT_SECONDS = 20
@@ -57,10 +57,7 @@ def telling_environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 def _packages(python: str) -> tuple[str, dict[str, str]]:
-    """An interpreter's version and what is installed for it, by the names of the folders.
-
-    Reading each package's metadata would take a hundred times as long.
-    """
+    """An interpreter's version and what is installed for it."""
     version, paths = sys.version, sys.path
     if python != sys.executable:
         try:
@@ -69,14 +66,7 @@ def _packages(python: str) -> tuple[str, dict[str, str]]:
             version, paths = json.loads(found.stdout)
         except (OSError, subprocess.SubprocessError, ValueError):
             return "", {}
-    packages: dict[str, str] = {}
-    for path in paths:
-        with contextlib.suppress(OSError):
-            for entry in os.listdir(path or "."):
-                name, dash, rest = entry.removesuffix(".dist-info").partition("-")
-                if dash and entry.endswith(".dist-info"):
-                    packages.setdefault(name, rest)
-    return version, dict(sorted(packages.items(), key=lambda item: item[0].lower()))
+    return version, dict(sorted(installed(paths).items()))
 
 
 def _git(where: Path, diff_path: Path) -> dict[str, Any] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import traindeck
 from traindeck.core.errors import NotFoundError
 from traindeck.core.home import Home
+from traindeck.core.installed import installed, normal
 from traindeck.core.recipe import BrokenRecipe, Recipe, discover, read_recipe
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -49,40 +48,6 @@ def find_recipe(home: Home, name: str) -> Recipe:
 
 def missing_dependencies(recipe: Recipe) -> list[str]:
     """The recipe's requirements that are not installed beside traindeck, as its header has them."""
-    wanted = {name[1]: text for text in recipe.dependencies if (name := _REQUIREMENT.match(text))}
-    installed = _installed() if wanted else set()
-    return [
-        text
-        for name, text in wanted.items()
-        if _normal(name) not in installed and not _is_distribution(name)
-    ]
-
-
-def _installed() -> set[str]:
-    """Distributions that a look at the folders of `sys.path` shows, by their normal names.
-
-    importlib.metadata knows all of them, but takes longer to import than a run to be prepared.
-    """
-    found = set()
-    for folder in sys.path:
-        with contextlib.suppress(OSError):
-            for entry in os.listdir(folder or os.curdir):
-                stem, _, kind = entry.rpartition(".")
-                if kind in ("dist-info", "egg-info"):
-                    found.add(_normal(stem.partition("-")[0]))
-    return found
-
-
-def _normal(name: str) -> str:
-    """https://packaging.python.org/en/latest/specifications/name-normalization/"""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _is_distribution(name: str) -> bool:
-    import importlib.metadata
-
-    try:
-        importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    there = installed(sys.path) if recipe.dependencies else {}
+    names = ((requirement, _REQUIREMENT.match(requirement)) for requirement in recipe.dependencies)
+    return [requirement for requirement, name in names if name and normal(name[1]) not in there]
