@@ -16,18 +16,21 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.screen import Screen
 
 from traindeck.core.home import Home
 from traindeck.tui.feed import Feed, RunSource, Snapshot
-from traindeck.tui.keys import CommandsProvider, clashes, groups
+from traindeck.tui.keys import EVERYWHERE, CommandsProvider, clashes, groups
 from traindeck.tui.settings import THEMES, read_settings, read_state, write_state
+
+if TYPE_CHECKING:
+    from traindeck.tui.screens.run import RunScreen
 
 T = TypeVar("T")
 
@@ -54,69 +57,9 @@ class TraindeckApp(App[None], inherit_bindings=False):
     BINDING_GROUP_TITLE = "Everywhere"
     COMMANDS: ClassVar = {*App.COMMANDS, CommandsProvider}
     HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (100, "wide")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "place('runs')", "Runs", id="app.runs", show=False, tooltip="Go to the runs"),
-        Binding(
-            "2",
-            "place('recipes')",
-            "Recipes",
-            id="app.recipes",
-            show=False,
-            tooltip="Go to the recipes: choose one and launch it",
-        ),
-        Binding(
-            "3",
-            "place('devices')",
-            "Devices",
-            id="app.devices",
-            show=False,
-            tooltip="Go to the devices: what there is and who uses it",
-        ),
-        Binding(
-            "escape",
-            "step_out",
-            "Back",
-            id="app.back",
-            show=False,
-            tooltip="Step out of what is on top",
-        ),
-        Binding(
-            "ctrl+t",
-            "next_theme",
-            "Next theme",
-            id="app.theme",
-            show=False,
-            tooltip="Dark, light, or the terminal's own colors",
-        ),
-        Binding(
-            "question_mark,f1",
-            "help",
-            "Help",
-            id="app.help",
-            tooltip="Every key of this screen, with the id that settings.toml knows it by",
-        ),
-        Binding(
-            "ctrl+p",
-            "command_palette",
-            "Palette",
-            id="app.palette",
-            priority=True,
-            tooltip="Find any command by its name",
-        ),
-        Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; runs go on without the screen"),
-        Binding(
-            "ctrl+q",
-            "quit",
-            "Quit from anywhere",
-            id="app.quit-anywhere",
-            show=False,
-            priority=True,
-            tooltip="Leave, even out of a text field or a dialog",
-        ),
-        Binding("ctrl+c", "help_quit", show=False, system=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = EVERYWHERE
 
-    snapshot: reactive[Snapshot | None] = reactive(None, init=False)
+    snapshot: var[Snapshot | None] = var(None, init=False)
     """The newest state of all runs; None until they were read. Screens `watch` it."""
 
     class SnapshotReady(Message):
@@ -149,7 +92,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
         self.over_ssh = "SSH_CONNECTION" in os.environ
         self.settings = read_settings(home.settings)
         self._state_file = home.root / "state.json"
-        self._log_file = logging.FileHandler(home.root / "traindeck.log", delay=True)
+        self._log_file = _LogFile(home.root / "traindeck.log", delay=True)
         self._background: list[threading.Thread] = []
         self._clashes: set[tuple[str, ...]] = set()
         for place in ("runs", "recipes", "devices"):
@@ -161,7 +104,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
             source or _library(home),
             interval=refresh,
             ready=lambda: self._from_thread(self.SnapshotReady()),
-            failed=lambda error: self._from_thread(self.Failed("The runs cannot be read", error)),
+            failed=lambda trouble, error: self._from_thread(self.Failed(trouble, error)),
         )
 
     # Starting and leaving
@@ -191,6 +134,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
     def on_mount(self) -> None:
         if not self.is_headless:
             _favor_the_screen(True)
+        self.in_background("The home cannot be written", self.home.make)
         self.feed.start()
         for problem in self._problems:
             self.tell_problem(problem)
@@ -237,13 +181,17 @@ class TraindeckApp(App[None], inherit_bindings=False):
             await self.pop_screen()
 
     def open_runs(self, ids: Sequence[str]) -> None:
-        """Shows one run, or several laid over each other."""
-        try:
-            from traindeck.tui.screens.run import RunScreen
-        except ImportError as error:
-            self.tell_error("The run cannot be shown", error)
-        else:
-            self.push_screen(RunScreen(list(ids)))
+        """Shows one run, or several laid over each other.
+
+        What draws curves is imported on a thread: the first time that takes a moment.
+        """
+        asked_from = self.screen
+
+        def show(screen_type: type[RunScreen]) -> None:
+            if self.screen is asked_from:
+                self.push_screen(screen_type(list(ids)))
+
+        self.in_background("The run cannot be shown", _run_screen_type, show)
 
     def action_help(self) -> None:
         from traindeck.tui.screens.help import HelpScreen
@@ -421,8 +369,20 @@ def _screen_type(place: str) -> type[Screen[None]]:
     return RunsScreen
 
 
+def _run_screen_type() -> type[RunScreen]:
+    from traindeck.tui.screens.run import RunScreen
+
+    return RunScreen
+
+
 def _new_screen(place: str) -> Screen[None]:
     return _screen_type(place)()
+
+
+class _LogFile(logging.FileHandler):
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # a home that cannot be written is told on the screen
+            super().emit(record)
 
 
 def _library(home: Home) -> RunSource:

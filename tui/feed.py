@@ -17,6 +17,11 @@ from traindeck.core.run import LIVE, RunDoc
 MAX_PAUSE = 5.0
 RECHECK_SECONDS = 2.0
 """Live runs are asked about this often though no file changed: a killed one writes nothing."""
+QUIET_SECONDS, QUIET_PAUSE = 10.0, 1.0
+"""When nothing goes on and nothing has changed for so long, it is looked at this seldom."""
+PAUSE_FOR_COST, SLOWEST = 20.0, 1.0
+"""Reading live runs takes at most a twentieth of the time: many of them, or slow files, are read
+less often, down to once in so many seconds."""
 TEND_SECONDS = 15.0
 """How often what killed supervisors left is mended, while runs go on."""
 FIRST_TEND_SECONDS = 1.0
@@ -60,7 +65,8 @@ class Feed:
         source: what to read.
         interval: seconds between two looks.
         ready: called on the thread when `take` has something new.
-        failed: called on the thread when reading failed, once for each different failure in a row.
+        failed: called on the thread with what is the trouble and its error, once for each different
+            failure in a row.
     """
 
     def __init__(
@@ -69,7 +75,7 @@ class Feed:
         *,
         interval: float,
         ready: Callable[[], None],
-        failed: Callable[[Exception], None],
+        failed: Callable[[str, Exception], None],
     ) -> None:
         self.interval = interval
         self._source = source
@@ -105,27 +111,32 @@ class Feed:
     def _poll(self) -> None:
         seen: object = _NOTHING
         read_at = tend_at = 0.0
-        live = 0
+        live, cost = 0, 0.0
         pause = self.interval
         failure = ""
         while not self._stopped.is_set():
+            trouble = "The runs cannot be read"
             try:
                 # Asked for before reading: a change in between shows as a new token next time.
                 version = self._source.version()
                 now = time.monotonic()
                 if version != seen or (live and now - read_at >= RECHECK_SECONDS):
                     snapshot = Snapshot.of(self._source.runs())
+                    cost = time.monotonic() - now
                     tend_at = tend_at or now + FIRST_TEND_SECONDS
                     live, seen, read_at = snapshot.live, version, now
                     self._put(snapshot)
                 if tend_at and now >= tend_at and (live or not self._tended):
                     self._tended = True
                     tend_at = now + TEND_SECONDS
+                    trouble = "What killed runs left cannot be mended"
                     self._source.tend()
-                pause, failure = self.interval, ""
+                quiet = not live and now - read_at >= QUIET_SECONDS
+                slow = min(cost * PAUSE_FOR_COST, SLOWEST) if live else 0.0
+                pause, failure = max(self.interval, slow, QUIET_PAUSE * quiet), ""
             except Exception as error:  # whatever a file can do must reach the screen, not end us
                 if failure != (failure := repr(error)) and not self._stopped.is_set():
-                    self._failed(error)
+                    self._failed(trouble, error)
                 pause = min(max(pause, self.interval) * 2, max(MAX_PAUSE, self.interval))
             self._wake.wait(pause)
             self._wake.clear()

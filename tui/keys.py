@@ -10,11 +10,63 @@ import importlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import Screen
+
+
+def command(
+    id: str,
+    key: str,
+    action: str,
+    title: str,
+    help: str,
+    *,
+    show: bool = True,
+    priority: bool = False,
+) -> Binding:
+    """A binding in the order people think of it; `show` is whether the key bar hints at it."""
+    return Binding(key, action, title, show, id=id, tooltip=help, priority=priority)
+
+
+EVERYWHERE: list[BindingType] = [
+    command("app.runs", "1", "place('runs')", "Runs", "Go to the runs", show=False),
+    command("app.recipes", "2", "place('recipes')", "Recipes", "Go to the recipes", show=False),
+    command("app.devices", "3", "place('devices')", "Devices", "Go to the devices", show=False),
+    command("app.back", "escape", "step_out", "Back", "Step out of what is on top", show=False),
+    command(
+        "app.theme",
+        "ctrl+t",
+        "next_theme",
+        "Next theme",
+        "Dark, light, or as the terminal",
+        show=False,
+    ),
+    command(
+        "app.help",
+        "question_mark,f1",
+        "help",
+        "Help",
+        "Every key of this screen, with the id that settings.toml knows it by",
+    ),
+    command(
+        "app.palette", "ctrl+p", "command_palette", "Palette", "Find any command", priority=True
+    ),
+    command("app.quit", "q", "quit", "Quit", "Leave; runs go on without the screen"),
+    command(
+        "app.quit-anywhere",
+        "ctrl+q",
+        "quit",
+        "Quit from anywhere",
+        "Leave, even out of a text field or a dialog",
+        show=False,
+        priority=True,
+    ),
+    Binding("ctrl+c", "help_quit", show=False, system=True),
+]
+"""What works on every screen."""
 
 SCREENS = ("runs", "recipes", "devices", "run", "help", "dialogs")
 """Modules of `traindeck.tui.screens`: between them they load every class that has bindings."""

@@ -231,7 +231,7 @@ def measure(home: Home, given: argparse.Namespace) -> None:
 
     terminal = Terminal(home)
     terminal.wait_for(newest)
-    terminal.drain(6)
+    terminal.drain(15)
     percent, written = terminal.cpu_percent(given.seconds)
     tell("CPU, idle", f"{percent:.2f} %, {written:.0f} B/s", "under 1 %")
     tell("memory", f"{terminal.memory_mb():.0f} MB", "")

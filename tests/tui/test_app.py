@@ -163,6 +163,22 @@ async def test_the_theme_is_switched_and_remembered(home: Home) -> None:
         assert again.theme == "textual-dark"
 
 
+async def test_a_switched_theme_repaints_everything(home: Home) -> None:
+    """Switching to a theme shows the same as starting with it."""
+    make_run(home, 1, state="failed", metric=0.5, epochs=3)
+    seen = []
+    for switches in (1, 0):
+        app = app_of(home, "" if switches else 'theme = "light"')
+        async with app.run_test(size=(120, 30)) as pilot:
+            await until_shown(pilot, "failed")
+            for _ in range(switches):
+                await pilot.press("ctrl+t")
+            await pilot.pause(0.5)
+            app.clear_notifications()
+            seen.append(await screenshot(pilot))
+    assert seen[0] == seen[1]
+
+
 async def test_the_theme_in_the_settings_wins(home: Home) -> None:
     make_run(home, 1)
     app = app_of(home, 'theme = "ansi"')
@@ -244,6 +260,36 @@ async def test_an_unexpected_error_while_reading_is_told_and_logged(home: Home) 
         await pilot.pause(0.6)
         assert told(pilot).count("surprise") == 1
     assert "ZeroDivisionError" in Path(home.root / "traindeck.log").read_text()
+
+
+async def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    app = TraindeckApp(Home(file / "home"), clock=lambda: NOW)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until(pilot, lambda: "The home cannot be written" in told(pilot))
+        await until(pilot, lambda: "The runs cannot be read" in told(pilot))
+        await pilot.press("1", "ctrl+t")
+        await until(pilot, lambda: "The theme cannot be remembered" in told(pilot))
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+
+
+async def test_enter_opens_the_run_and_escape_comes_back(app: TraindeckApp, home: Home) -> None:
+    from traindeck.tui.screens.run import RunScreen
+
+    make_run(home, 1, metric=0.9, epochs=10)
+    make_run(home, 2, metric=0.8, epochs=10)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "mnist-1")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("space", "space", "enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await pilot.press("1")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
 async def test_an_action_asked_for_is_done_though_the_app_is_left_at_once(

@@ -11,55 +11,52 @@ from functools import partial
 from pathlib import Path
 
 from textual import getters
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import Screen
 
 from traindeck.core.run import LIVE, RunDoc
 from traindeck.core.text import plain
 from traindeck.tui.app import TraindeckApp
+from traindeck.tui.keys import command
 from traindeck.tui.widgets.run_columns import age
-from traindeck.tui.widgets.run_detail import command
+from traindeck.tui.widgets.run_detail import command_line
 
 _NAMES_SHOWN = 4
 
 
 RUN_BINDINGS: list[BindingType] = [
-    Binding("s", "stop", "Stop", id="runs.stop", tooltip="Ask the run to end in good order"),
-    Binding(
+    command("runs.stop", "s", "stop", "Stop", "Ask the run to end in good order"),
+    command(
+        "runs.kill",
         "K",
         "kill",
         "Kill",
-        id="runs.kill",
+        "End the run and all it started at once (asks first)",
         show=False,
-        tooltip="End the run and all it started at once (asks first)",
     ),
-    Binding("a", "again", "Again", id="runs.again", tooltip="Launch the same once more, as it was"),
-    Binding("r", "rename", "Rename", id="runs.rename", tooltip="Give the run another name"),
-    Binding("t", "tag", "Tags", id="runs.tag", tooltip="Set tags; added to all when several"),
-    Binding("n", "note", "Notes", id="runs.notes", tooltip="Write notes about the run"),
-    Binding(
-        "d,delete",
-        "delete",
-        "Delete",
-        id="runs.delete",
-        tooltip="Move the run to the trash (asks first)",
+    command("runs.again", "a", "again", "Again", "Launch the same once more, as it was"),
+    command("runs.rename", "r", "rename", "Rename", "Give the run another name"),
+    command("runs.tag", "t", "tag", "Tags", "Set tags; added to all when several"),
+    command("runs.notes", "n", "note", "Notes", "Write notes about the run"),
+    command(
+        "runs.delete", "d,delete", "delete", "Delete", "Move the run to the trash (asks first)"
     ),
-    Binding(
+    command(
+        "runs.restore",
         "u",
         "restore",
         "Undelete",
-        id="runs.restore",
+        "Bring a run back from the trash, the last deleted first",
         show=False,
-        tooltip="Bring a run back from the trash, the last deleted first",
     ),
-    Binding("c", "copy_id", "Copy id", id="runs.copy-id", show=False, tooltip="Copy the id"),
-    Binding(
+    command("runs.copy-id", "c", "copy_id", "Copy id", "Copy the id", show=False),
+    command(
+        "runs.copy-command",
         "C",
         "copy_command",
         "Copy command",
-        id="runs.copy-command",
+        "Copy the command line that the run was started with",
         show=False,
-        tooltip="Copy the command line that the run was started with",
     ),
 ]
 """The keys of `RunActions`, for the screens that have them."""
@@ -239,7 +236,7 @@ class RunActions(Screen[None]):
     def action_copy_command(self) -> None:
         docs = self.targets()
         if docs:
-            self.app.copy("\n".join(command(doc) for doc in docs), "command")
+            self.app.copy("\n".join(command_line(doc) for doc in docs), "command")
 
     def _one(self, to_do: str) -> RunDoc | None:
         docs = self.targets()

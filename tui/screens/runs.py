@@ -7,16 +7,18 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import getters, on, work
+from textual import events, getters, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from traindeck.core.run import RunDoc
 from traindeck.tui.feed import Snapshot
+from traindeck.tui.keys import command
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.run_columns import COLUMNS, Column, ordered
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 FILTER_SLICE = 0.008
 """Seconds of filtering between two looks at the keyboard."""
+DETAIL_REST = 0.05
+"""Seconds the cursor rests before the detail follows it."""
 
 _NEED_RUNS = {
     *("open", "mark", "mark_all", "filter", "sort_next", "sort_reverse"),
@@ -43,46 +47,35 @@ class RunsScreen(RunActions):
     AUTO_FOCUS = "RunTable"
     BINDING_GROUP_TITLE = "Runs"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "enter",
-            "open",
-            "Open",
-            id="runs.open",
-            tooltip="Watch the run; marked ones are laid over each other",
-        ),
-        Binding("space", "mark", "Mark", id="runs.mark", tooltip="Mark or unmark the run"),
-        Binding(
+        command("runs.open", "enter", "open", "Open", "Watch the run; marked ones over each other"),
+        command("runs.mark", "space", "mark", "Mark", "Mark or unmark the run"),
+        command(
+            "runs.filter",
             "slash",
             "filter",
             "Filter",
-            id="runs.filter",
-            tooltip="Filter by words, or by state:running recipe:torch* accuracy>0.98",
+            "Filter by words, or by state:running recipe:torch* accuracy>0.98",
         ),
         *RUN_BINDINGS,
-        Binding(
+        command(
+            "runs.mark-all",
             "ctrl+a",
             "mark_all",
             "Mark all",
-            id="runs.mark-all",
+            "Mark all that are shown, or unmark all",
             show=False,
-            tooltip="Mark all that are shown, or unmark all",
         ),
-        Binding("o", "sort_next", "Sort", id="runs.sort", tooltip="Sort by the next column"),
-        Binding(
-            "O",
-            "sort_reverse",
-            "Reverse",
-            id="runs.reverse",
-            show=False,
-            tooltip="Sort the other way round",
+        command("runs.sort", "o", "sort_next", "Sort", "Sort by the next column"),
+        command(
+            "runs.reverse", "O", "sort_reverse", "Reverse", "Sort the other way round", show=False
         ),
-        Binding(
+        command(
+            "runs.back",
             "escape",
             "step_out",
             "Back",
-            id="runs.back",
+            "Clear the filter, then the marks",
             show=False,
-            tooltip="Clear the filter, then the marks",
         ),
     ]
 
@@ -98,6 +91,8 @@ class RunsScreen(RunActions):
         self._verdicts: dict[str, tuple[RunDoc, bool]] = {}
         self._sort: tuple[Column, bool] | None = None
         self._wanted: str | None = None
+        self._count = ""
+        self._detail_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar("runs")
@@ -196,7 +191,9 @@ class RunsScreen(RunActions):
         text = ""
         if self._query is not None and self._snapshot is not None:
             text = f"{len(self.table.docs):,} of {len(self._snapshot.runs):,}"
-        self.query_one("#filter-count", Static).update(Content(text))
+        if text != self._count:
+            self._count = text
+            self.query_one("#filter-count", Static).update(Content(text))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Where there are no runs, there are no keys for them either."""
@@ -229,13 +226,16 @@ class RunsScreen(RunActions):
             )
 
     @on(RunTable.Moved)
-    def _moved(self, event: RunTable.Moved) -> None:
-        self.detail.show(event.doc, strip=not self.has_class("wide"))
+    @on(events.Resize)
+    def _detail_is_behind(self) -> None:
+        """The cursor answers a key at once; what is beside it comes when the cursor rests."""
+        if self._detail_timer is not None:
+            self._detail_timer.stop()
+        self._detail_timer = self.set_timer(DETAIL_REST, self._show_detail)
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(
-            lambda: self.detail.show(self.table.doc, strip=not self.has_class("wide"))
-        )
+    def _show_detail(self) -> None:
+        self._detail_timer = None
+        self.detail.show(self.table.doc, strip=not self.has_class("wide"))
 
     # Choosing runs
 

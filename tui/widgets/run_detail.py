@@ -40,18 +40,15 @@ class RunDetail(Static):
     def __init__(self, clock: Callable[[], float], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._clock = clock
-        self._doc: RunDoc | None = None
-        self._as_strip = False
 
     def show(self, doc: RunDoc | None, strip: bool) -> None:
         """Shows a run; `strip` says that there is room for two lines only."""
-        self._doc, self._as_strip = doc, strip
+        self.update(self._text(doc, strip), layout=False)
+
+    def _text(self, doc: RunDoc | None, strip: bool) -> Content:
         if doc is None:
-            self.update(Content(""))
-        elif strip:
-            self.update(_strip(doc))
-        else:
-            self.update(_panel(doc, self._clock()))
+            return Content("")
+        return _strip(doc) if strip else _panel(doc, self._clock())
 
 
 def _state(doc: RunDoc) -> Content:
@@ -77,7 +74,7 @@ def _strip(doc: RunDoc) -> Content:
     )
     params = "  ".join(f"{plain(name)}={plain(str(value))}" for name, value in _params(doc))
     tags = " ".join(f"#{plain(tag)}" for tag in doc["tags"])
-    second = "  ".join(part for part in (tags, params or plain(command(doc))) if part)
+    second = "  ".join(part for part in (tags, params or plain(command_line(doc))) if part)
     return Content("\n").join([first, Content.assemble((second, "dim"))])
 
 
@@ -116,7 +113,7 @@ def _panel(doc: RunDoc, now: float) -> Content:
     lines += [
         Content(""),
         Content.assemble(("Command", "bold dim")),
-        Content(plain(command(doc), _LONGEST)),
+        Content(plain(command_line(doc), _LONGEST)),
     ]
     return Content("\n").join(lines)
 
@@ -132,7 +129,7 @@ def _block(title: str, facts: list[tuple[str, str]]) -> list[Content]:
     return lines
 
 
-def command(doc: RunDoc) -> str:
+def command_line(doc: RunDoc) -> str:
     """The command line, quoted so that it can be pasted into a shell, without what could harm."""
     return clean(shlex.join(doc["command"]))
 

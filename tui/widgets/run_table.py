@@ -235,7 +235,7 @@ class RunTable(ScrollView, can_focus=True):
             return self._header().adjust_cell_length(width)
         line = y - 1 + self.scroll_offset.y
         if line >= len(self.docs):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._plain())
         doc = self.docs[line]
         now = self._clock()
         step = _age_step(doc, now)
@@ -245,7 +245,7 @@ class RunTable(ScrollView, can_focus=True):
             return kept[2]
         if len(self._lines) > _KEPT_LINES:
             self._lines.clear()
-        strip = self._run(doc, now, *state[1:]).adjust_cell_length(width, self.rich_style)
+        strip = self._run(doc, now, *state[1:]).adjust_cell_length(width, self._plain())
         self._lines[state] = (doc, step, strip)
         return strip
 
@@ -261,7 +261,7 @@ class RunTable(ScrollView, can_focus=True):
         return Strip(segments).extend_cell_length(self._width, base)
 
     def _run(self, doc: RunDoc, now: float, cursor: bool, marked: bool, focused: bool) -> Strip:
-        base = self.rich_style
+        base = self._plain()
         if cursor:
             over = self._style("cursor" if focused else "cursor-blurred")
             base = over if focused else base + Style(bgcolor=over.bgcolor, underline=over.underline)
@@ -274,6 +274,12 @@ class RunTable(ScrollView, can_focus=True):
                 segments.append(Segment(text, style))
             segments.append(Segment(" ", base))
         return Strip(segments).extend_cell_length(self._width, base)
+
+    def _plain(self) -> Style:
+        """The widget's own style, which Textual works out anew each time it is asked."""
+        if "" not in self._inks:
+            self._inks[""] = self.rich_style
+        return self._inks[""]
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"run-table--{name}")
