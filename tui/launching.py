@@ -9,17 +9,13 @@ from traindeck.core.devices.assignment import Wait
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.model import Accelerator
 from traindeck.core.devices.request import RequestError, assign, parse_request
-from traindeck.core.errors import TraindeckError
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
-from traindeck.core.recipe import ParamError, Recipe, Value
+from traindeck.core.recipe import Recipe, Value
 from traindeck.core.run import RunDoc
 from traindeck.core.scheduler import holders
 from traindeck.tui.figures import size
 from traindeck.tui.widgets.device_select import Offer
-
-REFUSALS = (TraindeckError, ParamError)
-"""What a launch raises with a message for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +106,7 @@ def start(
     name: str,
     tags: Sequence[str],
 ) -> RunDoc:
-    """Launch what the form says. Raises one of `REFUSALS`."""
+    """Launch what the form says. Raises TraindeckError or ParamError."""
     return launch(
         home, LaunchRequest(recipe=recipe, params=params, on=on, name=name or None, tags=tags)
     )

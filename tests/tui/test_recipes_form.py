@@ -12,11 +12,11 @@ from textual.widgets import Input, Switch
 
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.recipe_files import form_of, open_form, row, text_of, type_text, write_recipes
+from traindeck.core import shelf
 from traindeck.core.home import Home
 from traindeck.core.recipe import discover
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.last_values import Draft, last_file, read_drafts, remember
-from traindeck.tui.screens import recipes as recipes_module
 from traindeck.tui.screens.run import RunScreen
 from traindeck.tui.widgets.choice_bar import ChoiceBar
 from traindeck.tui.widgets.launch_bar import command_line
@@ -30,9 +30,7 @@ SIZE = (120, 40)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder with recipes: the built-in ones change, these tests should not."""
     folder = write_recipes(tmp_path / "recipes")
-    monkeypatch.setattr(
-        recipes_module, "shelf", lambda home: discover([(folder, "./recipes", False)])
-    )
+    monkeypatch.setattr(shelf, "shelf", lambda home: discover([(folder, "./recipes", False)]))
     return folder
 
 
@@ -65,11 +63,11 @@ async def test_keys_walk_the_fields_and_set_each_kind(app: TraindeckApp) -> None
         await open_form(pilot, "torch-mnist")
         await pilot.press("1", "enter", "5", "down", "right", "down", "space", "down")
         await pilot.press("ctrl+u")
-        await type_text(pilot, "two words")
+        await type_text(pilot, "a b")
         await pilot.press("tab", *"/x")
         command = (
             "traindeck run torch-mnist -p epochs=31 -p lr=0.055 -p mode=graph -p augment=true "
-            "-p 'note=two words' -p data_dir=/x"
+            "-p 'note=a b' -p data_dir=/x"
         )
         await until(pilot, lambda: form_of(pilot).command() == command)
         assert isinstance(row(pilot, "augment").control, Switch)

@@ -38,19 +38,17 @@ async def test_a_real_run_from_form_to_finish(home: Home) -> None:
         await pilot.press("ctrl+u", "5")
         form.device.input.value = "cpu*1"
         screen(pilot).query_one("#run-name", Input).focus()
-        await type_text(pilot, "my first")
+        await type_text(pilot, "my 1")
         await pilot.press("down")
-        await type_text(pilot, "new,tried")
-        command = (
-            "traindeck run tiny -p steps=5 --on 'cpu*1' --name 'my first' --tag new --tag tried"
-        )
+        await type_text(pilot, "b,a")
+        command = "traindeck run tiny -p steps=5 --on 'cpu*1' --name 'my 1' --tag b --tag a"
         await until(pilot, lambda: form.command() == command)
         await pilot.press("ctrl+l", "ctrl+l")  # once is enough
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         runs = Library(home).runs()
         assert len(runs) == 1
         run = runs[0]
-        assert (run["recipe"], run["name"], run["tags"]) == ("tiny", "my first", ["new", "tried"])
+        assert (run["recipe"], run["name"], run["tags"]) == ("tiny", "my 1", ["a", "b"])
         assert (run["params"], run["on"]) == ({"steps": 5}, "cpu*1")
         await until(pilot, lambda: Library(home).find("@last")["state"] in ENDED)
         assert Library(home).find("@last")["state"] == "finished"

@@ -24,6 +24,7 @@ from tests.tui.recipe_files import (
     write_recipes,
 )
 from tests.tui.snapshot import Svg, screenshot
+from traindeck.core import shelf
 from traindeck.core.devices.cpu import CpuInfo
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.model import Accelerator
@@ -31,7 +32,6 @@ from traindeck.core.home import Home
 from traindeck.core.recipe import discover
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.launching import Devices
-from traindeck.tui.screens import recipes as recipes_module
 from traindeck.tui.widgets.recipe_list import fuzzy, match_recipe
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
@@ -48,9 +48,7 @@ MACHINE = Inventory(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder with recipes: the built-in ones change, these tests should not."""
     folder = write_recipes(tmp_path / "recipes")
-    monkeypatch.setattr(
-        recipes_module, "shelf", lambda home: discover([(folder, "./recipes", False)])
-    )
+    monkeypatch.setattr(shelf, "shelf", lambda home: discover([(folder, "./recipes", False)]))
     return folder
 
 
@@ -151,7 +149,7 @@ async def test_filter_narrows_and_escape_widens_again(app: TraindeckApp) -> None
 async def test_no_recipes_at_all_says_what_to_do(
     app: TraindeckApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipes_module, "shelf", lambda home: ([], []))
+    monkeypatch.setattr(shelf, "shelf", lambda home: ([], []))
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No recipes found")
 

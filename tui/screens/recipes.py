@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -17,11 +16,10 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, Static
 
-from traindeck.core.recipe import BrokenRecipe, Recipe
-from traindeck.core.shelf import missing_dependencies, shelf
+from traindeck.core.errors import TraindeckError
+from traindeck.core.recipe import BrokenRecipe, ParamError, Recipe
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.last_values import Draft, read_drafts, remember
-from traindeck.tui.launching import REFUSALS, Devices, start
 from traindeck.tui.widgets.launch_bar import LaunchBar
 from traindeck.tui.widgets.recipe_about import BrokenAbout
 from traindeck.tui.widgets.recipe_form import RecipeForm
@@ -30,6 +28,7 @@ from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from traindeck.core.run import RunDoc
+    from traindeck.tui.launching import Devices
 
 _SETTLE = 0.12
 """Seconds the cursor must rest on a recipe before its form is built: an arrow key held down should
@@ -163,6 +162,8 @@ class RecipesScreen(Screen[None]):
             self.app.in_background("The recipes cannot be read", self._read, self._recipes_read)
 
     def _read(self) -> tuple[list[Recipe], list[BrokenRecipe]]:
+        from traindeck.core.shelf import shelf
+
         try:
             return shelf(self.app.home)
         finally:
@@ -185,6 +186,8 @@ class RecipesScreen(Screen[None]):
         home, known = self.app.home, self._devices
 
         def look() -> Devices:
+            from traindeck.tui.launching import Devices  # drivers: not before the first paint
+
             try:
                 return Devices.look(home, known)
             finally:
@@ -200,8 +203,9 @@ class RecipesScreen(Screen[None]):
     def _show_devices(self, form: RecipeForm) -> None:
         if self._devices is None:
             return
-        snapshot = self.app.snapshot
-        names = {run["id"]: run["name"] for run in snapshot.runs} if snapshot else {}
+        known = self.app.snapshot.by_id if self.app.snapshot else {}
+        holding = self._devices.taken.values()
+        names = {run_id: known[run_id]["name"] for run_id in holding if run_id in known}
         kinds = form.recipe.devices
         with suppress(NoMatches):  # a form that is being taken down
             form.device.show_offers(
@@ -211,13 +215,16 @@ class RecipesScreen(Screen[None]):
     def _look_for_missing(self, form: RecipeForm) -> None:
         recipe = form.recipe
 
+        def look() -> list[str]:
+            from traindeck.core.shelf import missing_dependencies
+
+            return missing_dependencies(recipe)
+
         def found(missing: list[str]) -> None:
             with suppress(NoMatches):  # a form that was taken down meanwhile
                 form.show_missing(missing)
 
-        self.app.in_background(
-            "What is installed cannot be told", lambda: missing_dependencies(recipe), found
-        )
+        self.app.in_background("What is installed cannot be told", look, found)
 
     # From the list to the form and back
 
@@ -328,16 +335,17 @@ class RecipesScreen(Screen[None]):
             form.bar.show_obstacle(obstacle)
             return
         form.busy = True
+        self._start(form)
+
+    def _start(self, form: RecipeForm) -> None:
         home, recipe, values = self.app.home, form.recipe, form.values()
         draft, tags = form.draft(), form.tags
-        self._start(
-            form, lambda: start(home, recipe, values, on=draft.on, name=draft.name, tags=tags)
-        )
 
-    def _start(self, form: RecipeForm, launch: Callable[[], RunDoc]) -> None:
         def act() -> RunDoc | Exception:
+            from traindeck.tui.launching import start
+
             try:
-                return launch()
+                return start(home, recipe, values, on=draft.on, name=draft.name, tags=tags)
             except Exception as error:  # handed to the form that asked
                 return error
 
@@ -351,7 +359,7 @@ class RecipesScreen(Screen[None]):
         self.app.in_background("The run could not be launched", act, done)
 
     def _refused(self, form: RecipeForm, error: Exception) -> None:
-        if form.is_attached and isinstance(error, REFUSALS):
+        if form.is_attached and isinstance(error, (TraindeckError, ParamError)):
             form.bar.show_obstacle(f"not launched: {error}")
         else:
             self.app.tell_error(f"{form.recipe.name} was not launched", error)

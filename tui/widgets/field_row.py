@@ -57,6 +57,7 @@ class FieldRow(Widget):
         self._label = clean(label)
         self._indent = label_width
         self._control_width = control_width
+        self._said: tuple[object, ...] = ()
         self._beside = ""
         self._hint = Content("")
         self._error = ""
@@ -77,6 +78,10 @@ class FieldRow(Widget):
         beside: str = "",
     ) -> None:
         """What to show: a hint, an error, the mark of a change, a word beside a narrow control."""
+        said = (str(hint), error, changed, beside)
+        if said == self._said:
+            return
+        self._said = said
         self._hint = hint if isinstance(hint, Content) else Content(clean(hint))
         self._error = clean(error)
         self._changed = changed
