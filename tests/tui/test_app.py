@@ -207,7 +207,7 @@ async def test_leaving_works_from_a_text_field(app: TraindeckApp, home: Home) ->
         await pilot.press("slash", "q", "1", "question_mark")
         screen = app.screen
         assert isinstance(screen, RunsScreen)
-        assert screen.filter.value == "q1?"
+        assert screen.query_one("#filter", Input).value == "q1?"
         await pilot.press("ctrl+q")
         await until(pilot, lambda: app._exit)
 

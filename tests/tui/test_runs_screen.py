@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, told, until, until_shown
@@ -194,10 +195,10 @@ async def test_a_bad_filter_says_why_and_the_last_good_one_stays(
         await until(pilot, lambda: names(pilot) == ["baseline"])
         screen = pilot.app.screen
         assert isinstance(screen, RunsScreen)
-        screen.filter.value = "stat:x"  # as pasted: in one go
+        screen.query_one("#filter", Input).value = "stat:x"  # as pasted: in one go
         await until_shown(pilot, "there is no field 'stat'")
         assert names(pilot) == ["baseline"]
-        screen.filter.value = "base"
+        screen.query_one("#filter", Input).value = "base"
         await until(pilot, lambda: "there is no field" not in shown(pilot))
 
 

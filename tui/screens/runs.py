@@ -14,7 +14,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.timer import Timer
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from traindeck.core.run import RunDoc
 from traindeck.tui.feed import Snapshot
@@ -28,6 +28,7 @@ from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from traindeck.core.query import Query
+    from traindeck.tui.widgets.filter_bar import FilterBar
 
 FILTER_SLICE = 0.008
 """Seconds of filtering between two looks at the keyboard."""
@@ -81,7 +82,6 @@ class RunsScreen(RunActions):
 
     table = getters.query_one(RunTable)
     detail = getters.query_one(RunDetail)
-    filter = getters.query_one("#filter", Input)
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,20 +91,12 @@ class RunsScreen(RunActions):
         self._verdicts: dict[str, tuple[RunDoc, bool]] = {}
         self._sort: tuple[Column, bool] | None = None
         self._wanted: str | None = None
-        self._count = ""
+        self._count = (-1, -1)
+        self._filter_bar: FilterBar | None = None
         self._detail_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar("runs")
-        with Horizontal(id="filter-bar"):
-            yield Static("filter", id="filter-label")
-            yield Input(
-                placeholder="words, or: state:running recipe:torch* accuracy>0.98",
-                id="filter",
-                compact=True,
-            )
-            yield Static("", id="filter-count")
-        yield Static("", id="filter-error")
         yield Static("", id="empty")
         with Horizontal(id="body"):
             yield RunTable(self.app.clock)
@@ -188,12 +180,11 @@ class RunsScreen(RunActions):
             self._show_count()
 
     def _show_count(self) -> None:
-        text = ""
-        if self._query is not None and self._snapshot is not None:
-            text = f"{len(self.table.docs):,} of {len(self._snapshot.runs):,}"
-        if text != self._count:
-            self._count = text
-            self.query_one("#filter-count", Static).update(Content(text))
+        if self._filter_bar is not None and self._snapshot is not None:
+            count = (len(self.table.docs), len(self._snapshot.runs))
+            if count != self._count:
+                self._count = count
+                self._filter_bar.count(*count)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Where there are no runs, there are no keys for them either."""
@@ -290,41 +281,29 @@ class RunsScreen(RunActions):
 
     # Filtering
 
-    def action_filter(self) -> None:
-        self.query_one("#filter-bar").display = True
-        self.filter.focus()
+    async def action_filter(self) -> None:
+        from traindeck.tui.widgets.filter_bar import FilterBar
 
-    @on(Input.Changed, "#filter")
-    def _filter_typed(self, event: Input.Changed) -> None:
-        """Each key filters anew; what makes no sense says so and leaves the last good filter."""
-        from traindeck.core.query import QueryError, parse
+        if self._filter_bar is None:  # made when first asked for: start-up need not wait for it
+            self._filter_bar = FilterBar(self.app.clock)
+            await self.mount(self._filter_bar, after=self.query_one(TopBar))
+        self._filter_bar.display = True
+        self._filter_bar.input.focus()
 
-        text = event.value.strip()
-        try:
-            query = parse(text, self.app.clock) if text else None
-        except QueryError as error:
-            self._show_error(str(error))
-            return
-        self._query = query
+    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        self._query = event.query
         self._verdicts = {}
-        self._show_error("")
         self._refresh_rows()
 
-    def _show_error(self, text: str) -> None:
-        error = self.query_one("#filter-error", Static)
-        error.display = bool(text)
-        error.update(Content(text))
-
-    @on(Input.Submitted, "#filter")
-    def _filter_done(self) -> None:
-        if not self.filter.value.strip():
-            self.query_one("#filter-bar").display = False
+    def on_filter_bar_done(self, event: FilterBar.Done) -> None:
+        if event.empty and self._filter_bar is not None:
+            self._filter_bar.display = False
         self.table.focus()
 
     def action_step_out(self) -> None:
-        if self.query_one("#filter-bar").display:
-            self.filter.value = ""
-            self.query_one("#filter-bar").display = False
+        if self._filter_bar is not None and self._filter_bar.display:
+            self._filter_bar.input.value = ""
+            self._filter_bar.display = False
             self.table.focus()
         elif self.table.marked:
             self.table.mark(frozenset())

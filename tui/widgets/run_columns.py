@@ -11,27 +11,33 @@ from typing import Any
 from traindeck.core.run import LIVE, RunDoc
 from traindeck.core.text import plain
 
-STATE_SYMBOLS = {
-    "queued": "◌",
-    "starting": "◔",
-    "running": "●",
-    "stopping": "◕",
-    "finished": "✓",
-    "failed": "✗",
-    "stopped": "■",
-    "killed": "✗",
-    "out_of_memory": "✗",
-    "over_budget": "ε",
-    "lost": "?",
-    "unreachable": "?",
+TONES = ("dim", "faint", "live", "good", "warn", "bad")
+"""What a text can be painted in, beside the row's own color: the names of component classes."""
+
+STATES = {
+    "queued": ("◌", "dim"),
+    "starting": ("◔", "live"),
+    "running": ("●", "live"),
+    "stopping": ("◕", "warn"),
+    "finished": ("✓", "good"),
+    "failed": ("✗", "bad"),
+    "stopped": ("■", "warn"),
+    "killed": ("✗", "bad"),
+    "out_of_memory": ("✗", "bad"),
+    "over_budget": ("ε", "bad"),
+    "lost": ("?", "bad"),
+    "unreachable": ("?", "warn"),
 }
+"""Symbol and tone of each state, in the order that they are sorted by."""
+UNKNOWN = ("?", "bad")
+
 STATE_SHORT = {"out_of_memory": "memory", "over_budget": "budget", "unreachable": "away"}
 """Words for a narrow column, where the state's own name is too long."""
 
 NONE = "—"
 
 Part = tuple[str, str]
-"""Text and the component class it is painted with; an empty class is the row's own color."""
+"""Text and its tone; an empty tone is the row's own color."""
 
 Key = float | str | None
 """What a column sorts by; None comes last, whichever way round."""
@@ -118,7 +124,7 @@ def epsilon(doc: RunDoc) -> float | None:
 
 def state_text(state: str, width: int = 80) -> str:
     """A state's symbol and words, in so many cells if that can be done."""
-    symbol = STATE_SYMBOLS.get(state, "?")
+    symbol, _ = STATES.get(state, UNKNOWN)
     words = state.replace("_", " ")
     if len(words) + 2 > width:
         words = STATE_SHORT.get(state, words)
@@ -126,7 +132,8 @@ def state_text(state: str, width: int = 80) -> str:
 
 
 def _state(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
-    return [(state_text(doc["state"], width), doc["state"].replace("_", "-"))]
+    _, tone = STATES.get(doc["state"], UNKNOWN)
+    return [(state_text(doc["state"], width), tone)]
 
 
 def _progress(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
@@ -141,8 +148,8 @@ def _progress(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
     bar = "━" * (full // 2) + ("╸" if full % 2 else "")
     live = doc["state"] in LIVE
     return [
-        (bar, "bar" if live else "bar-ended"),
-        ("─" * (cells - len(bar)), "bar-rest"),
+        (bar, "live" if live else "dim"),
+        ("─" * (cells - len(bar)), "faint"),
         (f" {percent}", "" if live else "dim"),
     ]
 
@@ -180,7 +187,7 @@ def _metric_key(doc: RunDoc) -> Key:
     return found[1] if found else None
 
 
-_STATE_ORDER = {state: float(place) for place, state in enumerate(STATE_SYMBOLS)}
+_STATE_ORDER = {state: float(place) for place, state in enumerate(STATES)}
 
 COLUMNS: tuple[Column, ...] = (
     Column(

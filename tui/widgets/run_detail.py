@@ -11,19 +11,14 @@ from textual.widgets import Static
 
 from traindeck.core.run import RunDoc
 from traindeck.core.text import clean, plain
-from traindeck.tui.widgets.run_columns import age, duration, number, state_text
+from traindeck.tui.widgets.run_columns import STATES, UNKNOWN, age, duration, number, state_text
 
-_STATE_COLORS = {
-    "running": "$text-primary",
-    "starting": "$text-primary",
-    "finished": "$text-success",
-    "stopping": "$text-warning",
-    "stopped": "$text-warning",
-    "failed": "$text-error",
-    "killed": "$text-error",
-    "out_of_memory": "$text-error",
-    "over_budget": "$text-error",
-    "lost": "$text-error",
+_TONE_COLORS = {
+    "dim": "$text-muted",
+    "live": "$text-primary",
+    "good": "$text-success",
+    "warn": "$text-warning",
+    "bad": "$text-error",
 }
 _MOST_METRICS = 12
 _LONGEST = 1000
@@ -52,8 +47,8 @@ class RunDetail(Static):
 
 
 def _state(doc: RunDoc) -> Content:
-    color = _STATE_COLORS.get(doc["state"], "")
-    return Content.assemble((state_text(doc["state"]), f"bold {color}"))
+    _, tone = STATES.get(doc["state"], UNKNOWN)
+    return Content.assemble((state_text(doc["state"]), f"bold {_TONE_COLORS[tone]}"))
 
 
 def reason(doc: RunDoc) -> str:

@@ -21,7 +21,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from traindeck.core.run import RunDoc
-from traindeck.tui.widgets.run_columns import STATE_SYMBOLS, Column, Part, fit
+from traindeck.tui.widgets.run_columns import TONES, Column, Part, fit
 
 MARK, NO_MARK = "▌ ", "  "
 _KEPT_LINES = 1000
@@ -45,12 +45,7 @@ class RunTable(ScrollView, can_focus=True):
         Binding("end,G", "last", "Last", id="table.last", show=False),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"run-table--{name}"
-        for name in (
-            *("header", "cursor", "cursor-blurred", "marked", "dim"),
-            *("bar", "bar-ended", "bar-rest"),
-            *(state.replace("_", "-") for state in STATE_SYMBOLS),
-        )
+        f"run-table--{name}" for name in ("header", "cursor", "cursor-blurred", "marked", *TONES)
     }
     DEFAULT_CSS = """
     RunTable {
@@ -63,21 +58,11 @@ class RunTable(ScrollView, can_focus=True):
         & > .run-table--cursor-blurred { background: $surface-lighten-1; }
         & > .run-table--marked { color: $accent; text-style: bold; }
         & > .run-table--dim { color: $text-muted; }
-        & > .run-table--bar { color: $primary; }
-        & > .run-table--bar-ended { color: $text-muted; }
-        & > .run-table--bar-rest { color: $foreground 30%; }
-        & > .run-table--queued { color: $text-muted; }
-        & > .run-table--starting { color: $text-primary; }
-        & > .run-table--running { color: $text-primary; text-style: bold; }
-        & > .run-table--stopping { color: $text-warning; }
-        & > .run-table--finished { color: $text-success; }
-        & > .run-table--failed { color: $text-error; text-style: bold; }
-        & > .run-table--stopped { color: $text-warning; }
-        & > .run-table--killed { color: $text-error; }
-        & > .run-table--out-of-memory { color: $text-error; text-style: bold; }
-        & > .run-table--over-budget { color: $text-error; text-style: bold; }
-        & > .run-table--lost { color: $text-error; }
-        & > .run-table--unreachable { color: $text-warning; }
+        & > .run-table--faint { color: $foreground 30%; }
+        & > .run-table--live { color: $text-primary; text-style: bold; }
+        & > .run-table--good { color: $text-success; }
+        & > .run-table--warn { color: $text-warning; }
+        & > .run-table--bad { color: $text-error; text-style: bold; }
         &:ansi {
             background: ansi_default; color: ansi_default;
             & > .run-table--header {
@@ -87,22 +72,11 @@ class RunTable(ScrollView, can_focus=True):
                 color: ansi_default; background: ansi_default; text-style: reverse;
             }
             & > .run-table--cursor-blurred { background: ansi_default; text-style: underline; }
-            & > .run-table--dim { color: ansi_default; text-style: dim; }
-            & > .run-table--queued { color: ansi_default; text-style: dim; }
-            & > .run-table--bar-ended { color: ansi_default; text-style: dim; }
-            & > .run-table--bar-rest { color: ansi_default; text-style: dim; }
-            & > .run-table--bar { color: ansi_blue; }
-            & > .run-table--starting { color: ansi_blue; }
-            & > .run-table--running { color: ansi_blue; text-style: bold; }
-            & > .run-table--finished { color: ansi_green; }
-            & > .run-table--stopping { color: ansi_yellow; }
-            & > .run-table--stopped { color: ansi_yellow; }
-            & > .run-table--unreachable { color: ansi_yellow; }
-            & > .run-table--failed { color: ansi_red; text-style: bold; }
-            & > .run-table--out-of-memory { color: ansi_red; text-style: bold; }
-            & > .run-table--over-budget { color: ansi_red; text-style: bold; }
-            & > .run-table--killed { color: ansi_red; }
-            & > .run-table--lost { color: ansi_red; }
+            & > .run-table--dim, & > .run-table--faint { color: ansi_default; text-style: dim; }
+            & > .run-table--live { color: ansi_blue; }
+            & > .run-table--good { color: ansi_green; }
+            & > .run-table--warn { color: ansi_yellow; }
+            & > .run-table--bad { color: ansi_red; }
         }
     }
     """
