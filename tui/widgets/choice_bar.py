@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 
 _GAP = 2
 
@@ -83,14 +83,14 @@ class ChoiceBar(Widget, can_focus=True):
             for choice in self.choices:
                 chosen = choice == self.value
                 style = picked if chosen else other
-                parts.append(Content.styled(("● " if chosen else "○ ") + clean(choice), style))
+                parts.append(Content.styled(("● " if chosen else "○ ") + plain(choice), style))
             return Content(" " * _GAP).join(parts)
         place = "?"
         if self.value in self.choices:
             place = f"{self.choices.index(self.value) + 1}"
         count = f" {place}/{len(self.choices)}"
         room = max(1, self.content_size.width - len(count) - 4)
-        shown = Content(clean(self.value)).truncate(room, ellipsis=True)
+        shown = Content(plain(self.value)).truncate(room, ellipsis=True)
         return Content.assemble(("◂ ", other), shown.stylize(picked), (" ▸", other), (count, other))
 
     def on_click(self, event: events.Click) -> None:
@@ -107,7 +107,7 @@ class ChoiceBar(Widget, can_focus=True):
             start = end + _GAP
 
     def _width(self, choice: str) -> int:
-        return Content(clean(choice)).cell_length + 2
+        return Content(plain(choice)).cell_length + 2
 
     def _all_fit(self) -> bool:
         widths = sum(self._width(choice) + _GAP for choice in self.choices) - _GAP

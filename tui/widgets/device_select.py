@@ -14,7 +14,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from traindeck.core.errors import TraindeckError
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 from traindeck.tui.widgets.field_row import FieldRow
 
 
@@ -133,8 +133,8 @@ class DeviceSelect(Vertical):
         style = "" if offer.free is None else "$text-success" if offer.free else "$text-warning"
         return Content.assemble(
             ("● " if chosen else "○ ", "$text-primary" if chosen else "dim"),
-            (clean(offer.on).ljust(widest), "bold" if chosen else ""),
+            (plain(offer.on).ljust(widest), "bold" if chosen else ""),
             "  ",
-            (clean(offer.status), style),
-            ("  " + clean(offer.what), "dim"),
+            (plain(offer.status), style),
+            ("  " + plain(offer.what), "dim"),
         )

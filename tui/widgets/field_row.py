@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Switch
 
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 
 CONTROL_WIDTH = 26
 _SWITCH_WIDTH = 6
@@ -54,7 +54,7 @@ class FieldRow(Widget):
     ) -> None:
         super().__init__(id=id)
         self.control = control
-        self._label = clean(label)
+        self._label = plain(label)
         self._indent = label_width
         self._control_width = control_width
         self._said: tuple[object, ...] = ()
@@ -82,8 +82,8 @@ class FieldRow(Widget):
         if said == self._said:
             return
         self._said = said
-        self._hint = hint if isinstance(hint, Content) else Content(clean(hint))
-        self._error = clean(error)
+        self._hint = hint if isinstance(hint, Content) else Content(plain(hint))
+        self._error = plain(error)
         self._changed = changed
         self._beside = beside
         self.control.set_class(bool(error), "-invalid")

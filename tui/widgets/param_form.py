@@ -22,11 +22,12 @@ from textual.widget import Widget
 from textual.widgets import Input, Switch
 
 from traindeck.core.recipe import Param, ParamError, Value
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 from traindeck.tui.widgets.choice_bar import ChoiceBar
 from traindeck.tui.widgets.field_row import FieldRow
 
 _PATH_LOOK_AFTER = 0.25
+_HINT_LONGEST = 1000
 
 
 class ShowControls(Highlighter):
@@ -157,11 +158,11 @@ class ParamRow(FieldRow):
             parts.append(self.param.limits)
         if self.param.help:
             parts.append(self.param.help)
-        hint = Content(clean(" · ".join(parts)))
+        hint = Content(plain(" · ".join(parts), _HINT_LONGEST))
         if not self._path_note:
             return hint
         style = "$text-warning" if self._path_note.startswith("✗") else "$text-success"
-        note = Content.styled(clean(self._path_note), style)
+        note = Content.styled(plain(self._path_note), style)
         return Content(" · ").join([note, hint] if parts else [note])
 
     def _look_soon(self) -> None:
@@ -187,7 +188,7 @@ def _make_control(param: Param, text: str) -> Widget:
     if param.type == "choice":
         return ChoiceBar(param.choices, text)
     placeholder = (
-        "(not given)" if param.default is None else clean(param.limits or str(param.default))
+        "(not given)" if param.default is None else plain(param.limits or str(param.default))
     )
     return Input(
         text,

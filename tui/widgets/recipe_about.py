@@ -11,7 +11,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from traindeck.core.recipe import BrokenRecipe, Recipe
-from traindeck.core.text import clean
+from traindeck.core.text import clean, plain
+
+_LONGEST = 1000
 
 
 class RecipeAbout(Static):
@@ -36,8 +38,8 @@ class RecipeAbout(Static):
             mend = "pip install " + " ".join(shlex.quote(need) for need in requirements)
             lines.append(
                 Content.styled(
-                    f"⚠ not installed: {clean(', '.join(requirements))}\n"
-                    f"  mend with: {clean(mend)}",
+                    f"⚠ not installed: {plain(', '.join(requirements), _LONGEST)}\n"
+                    f"  mend with: {plain(mend, _LONGEST)}",
                     "$text-warning",
                 )
             )
@@ -46,7 +48,7 @@ class RecipeAbout(Static):
 
 def _told(recipe: Recipe) -> Iterator[Content]:
     yield Content.assemble(
-        (clean(recipe.title), "bold $text-primary"), (f"  {clean(recipe.name)}", "dim")
+        (plain(recipe.title), "bold $text-primary"), (f"  {plain(recipe.name)}", "dim")
     )
     if recipe.description:
         yield Content(clean(recipe.description))
@@ -60,7 +62,7 @@ def _told(recipe: Recipe) -> Iterator[Content]:
         ("from", recipe.origin),
     ]
     yield Content("  ").join(
-        Content.assemble((f"{word} ", "dim"), clean(fact)) for word, fact in facts if fact
+        Content.assemble((f"{word} ", "dim"), plain(fact)) for word, fact in facts if fact
     )
 
 
@@ -80,6 +82,6 @@ class BrokenAbout(Vertical):
     def compose(self) -> ComposeResult:
         broken = self.broken
         yield Static("This recipe's header cannot be used", classes="about-title")
-        yield Static(Content(f"line {broken.line} of {clean(str(broken.path))}"))
+        yield Static(Content(f"line {broken.line} of {plain(str(broken.path), _LONGEST)}"))
         yield Static(Content(clean(broken.reason)))
         yield Static("It is read again when you come back here, or press r.")

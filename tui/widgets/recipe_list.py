@@ -15,7 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from traindeck.core.recipe import BrokenRecipe, Recipe
-from traindeck.core.text import clean
+from traindeck.core.text import plain
 
 FRAMEWORK_TITLES = {
     "torch": "PyTorch",
@@ -198,7 +198,7 @@ class RecipeList(Vertical):
 
     def _why_empty(self, query: str) -> str:
         if query:
-            return f"Nothing fits {clean(query)!r}. Escape clears the filter."
+            return f"Nothing fits {plain(query)!r}. Escape clears the filter."
         return "No recipes found. A script with a recipe header in ./recipes is listed here."
 
     def _options_for(self, query: str) -> tuple[list[Option | None], str | None]:
@@ -235,16 +235,16 @@ class RecipeList(Vertical):
 
 def recipe_prompt(recipe: Recipe, match: Match) -> Content:
     """Two lines: the name with its tags, and the title."""
-    name = Content.styled(clean(recipe.name), "bold")
+    name = Content.styled(plain(recipe.name), "bold")
     if len(name) == len(recipe.name):
         for at in match.at:
             name = name.stylize("underline $text-accent", at, at + 1)
-    tags = "".join(f" #{clean(tag)}" for tag in recipe.tags)
-    return Content.assemble(name, (tags, "dim"), "\n  ", Content.styled(clean(recipe.title), "dim"))
+    tags = "".join(f" #{plain(tag)}" for tag in recipe.tags)
+    return Content.assemble(name, (tags, "dim"), "\n  ", Content.styled(plain(recipe.title), "dim"))
 
 
 def broken_prompt(item: BrokenRecipe) -> Content:
     """The file with the line, and the beginning of the reason."""
-    place = f"✗ {clean(item.path.name)}:{item.line}"
-    reason = Content(clean(item.reason)).truncate(_REASON_CELLS, ellipsis=True).stylize("dim")
+    place = f"✗ {plain(item.path.name)}:{item.line}"
+    reason = Content(plain(item.reason)).truncate(_REASON_CELLS, ellipsis=True).stylize("dim")
     return Content.assemble((place, "$text-error"), "\n  ", reason)
