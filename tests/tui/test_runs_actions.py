@@ -151,6 +151,20 @@ async def test_marked_runs_are_tagged_together(app: TraindeckApp, home: Home) ->
         assert user(home, ids[0]) == {}
 
 
+async def test_nothing_is_done_to_marked_runs_that_the_filter_hides(
+    app: TraindeckApp, home: Home
+) -> None:
+    make_run(home, 1, name="hidden")
+    make_run(home, 2, name="seen")
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "hidden")
+        await pilot.press("ctrl+a", "slash", *"seen", "enter")
+        await until(pilot, lambda: "1 of 2" in shown(pilot))
+        await pilot.press("d")
+        await until_dialog(pilot, ConfirmDialog)
+        assert "Delete seen?" in shown(pilot)
+
+
 async def test_delete_and_undelete(app: TraindeckApp, home: Home) -> None:
     ids = [make_run(home, number) for number in range(3)]
     async with app.run_test(size=(120, 30)) as pilot:

@@ -41,9 +41,10 @@ class HelpScreen(ModalScreen[None]):
                 ),
                 id="about",
             )
+            widest = max(len(key_names(each)) for group in found for each in group.commands)
             for group in found:
                 yield Static(Content(group.title), classes="title")
-                yield Static(_table(group), classes="table")
+                yield Static(_table(group, widest), classes="table")
         yield KeyBar()
 
     def _settings(self) -> str:
@@ -61,11 +62,13 @@ class HelpScreen(ModalScreen[None]):
             view.scroll_down(animate=False)
 
 
-def _table(group: Group) -> Content:
-    rows = [(key_names(each), each.help or each.title, each.id) for each in group.commands]
-    keys = max(len(row[0]) for row in rows)
+def _table(group: Group, key_width: int) -> Content:
     lines = [
-        Content.assemble((f"{key:>{keys}}", "bold $primary"), f"  {what}  ", (binding_id, "dim"))
-        for key, what, binding_id in rows
+        Content.assemble(
+            (f"{key_names(each):>{key_width}}", "bold $primary"),
+            f"  {each.help or each.title}  ",
+            (each.id, "dim"),
+        )
+        for each in group.commands
     ]
     return Content("\n").join(lines)

@@ -31,7 +31,7 @@ RUN_BINDINGS: list[BindingType] = [
         "K",
         "kill",
         "Kill",
-        "End the run and all it started at once (asks first)",
+        "End the run at once, with all it started (asks first)",
         show=False,
     ),
     command("runs.again", "a", "again", "Again", "Launch the same once more, as it was"),

@@ -91,7 +91,7 @@ def _panel(doc: RunDoc, now: float) -> Content:
             ("asked", plain(doc["on"])) if doc["on"] != doc["device"] else ("", ""),
             ("made", f"{_when(doc['created'])}, {age(now - doc['created'])} ago"),
             ("took", duration(doc["seconds"]) if doc["seconds"] is not None else ""),
-            ("exit code", "" if doc["exit_code"] is None else str(doc["exit_code"])),
+            ("exit", "" if doc["exit_code"] is None else str(doc["exit_code"])),
             ("epsilon", _privacy(doc)),
         ],
     )
