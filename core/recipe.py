@@ -134,13 +134,16 @@ class Param:
                 raise ParamError(f"{self.name}: {value!r} is not a whole number")
             number = int(value)
         else:
-            number = float(value)
+            try:
+                number = float(value)
+            except OverflowError:
+                raise ParamError(f"{self.name}: the number is too large") from None
             if math.isnan(number):
                 raise ParamError(f"{self.name}: not-a-number is not a value")
         if self.min is not None and number < self.min:
-            raise ParamError(f"{self.name}: {number:g} is below the least allowed, {self.min:g}")
+            raise ParamError(f"{self.name}: {number} is below the least allowed, {self.min:g}")
         if self.max is not None and number > self.max:
-            raise ParamError(f"{self.name}: {number:g} is above the most allowed, {self.max:g}")
+            raise ParamError(f"{self.name}: {number} is above the most allowed, {self.max:g}")
         return number
 
 

@@ -70,7 +70,7 @@ def test_a_good_header(tmp_path: Path) -> None:
         (('title = "A toy"', "title = 3"), 6, "title must be text, not 3"),
         (('framework = "torch"', 'framework = "jax"'), 7, "framework 'jax' is not one of"),
         (('"gpu"]', '"abacus"]'), 8, "device 'abacus' is not one of"),
-        (("default = 0.25", "default = 11.0"), 12, "11 is above the most allowed, 10"),
+        (("default = 0.25", "default = 11.0"), 12, "11.0 is above the most allowed, 10"),
         (("default = 0.25", 'default = "fast"'), 12, "'fast' is not a number"),
         (("min = 0.0", 'min = "none"'), 13, "min must be a number"),
         (("max = 10.0", "max = -1.0"), 13, "min is above max"),
