@@ -170,9 +170,9 @@ class TestHostileBytes:
         path.write_bytes(b"x" * 10_000_000 + b"\nafter\n")
         log = LogFile(path)
         index(log)
-        begun = time.monotonic()
+        begun = time.thread_time()
         long, after = log.read(0, 2)
-        assert time.monotonic() - begun < 0.1
+        assert time.thread_time() - begun < 0.1
         assert (len(long.text), long.hidden) == (SHOWN_BYTES, 10_000_000 - SHOWN_BYTES)
         assert after.text == "after"
 
@@ -189,9 +189,9 @@ class TestBudgets:
         path = tmp_path / "output.log"
         path.write_bytes(b"".join(b"line %d of a million\n" % n for n in range(1_000_000)))
         log = LogFile(path)
-        begun = time.monotonic()
+        begun = time.thread_time()
         index(log)
-        assert time.monotonic() - begun < 2.0  # 0.05 s on an idle machine
+        assert time.thread_time() - begun < 1.0  # 0.05 s of an idle machine
         assert log.lines == 1_000_000
         assert len(log._entry_lines) * 16 < 100_000
         assert texts(log, 765_432, 1) == ["line 765432 of a million"]

@@ -2,119 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
-from textual.pilot import Pilot
 from textual.widgets import DataTable
 
-from tests.conftest import until as until_so
 from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.run_screens import fill, finished, open_run, running, screen_of, write_points
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core import events
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
-from traindeck.core.points import RECORD, PointWriter
+from traindeck.core.points import PointWriter
 from traindeck.core.run import RunFolder
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.panels.log import LogPanel
-from traindeck.tui.screens.run import RunScreen, arrange
-from traindeck.tui.widgets.log_view import LogView
+from traindeck.tui.screens.run import RunScreen
+from traindeck.tui.screens.run_layout import arrange
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
-LOG = b"".join(b"epoch %d  loss %.4f\n" % (epoch, 2.3 * 0.9**epoch) for epoch in range(60))
-
-
-def write_points(folder: Path, stem: str, names: list[str], steps: int, rows: Any) -> None:
-    """Points at one a second, ending at `NOW`; `rows` gives the values of a step."""
-    (folder / f"{stem}.names").write_text("".join(f"{name}\n" for name in names))
-    with (folder / f"{stem}.bin").open("wb") as file:
-        for step in range(steps):
-            for series, value in enumerate(rows(step)):
-                file.write(RECORD.pack(NOW - steps + step, step, series, value))
-
-
-def fill(folder: Path, seed: int = 1, log: bytes = LOG) -> None:
-    """All the files of a run that trained for 200 steps."""
-    rng = random.Random(seed)
-    write_points(
-        folder,
-        "points",
-        ["train/loss", "test/accuracy", "progress"],
-        200,
-        lambda step: (2.0 * 0.98**step + 0.1 * rng.random(), 1 - 0.98**step, 199.0),
-    )
-    write_points(
-        folder,
-        "device",
-        ["cpu_percent", "memory_pss_bytes", "threads", "io_read_bytes", "gpu0/utilization_percent"],
-        120,
-        lambda step: (150.0 + step % 40, 8e8 + 4e6 * step, 14.0, 2.5e6 * step, float(step % 100)),
-    )
-    (folder / "output.log").write_bytes(log)
-    source = folder / "source"
-    source.mkdir(exist_ok=True)
-    (source / "provenance.json").write_text(
-        '{"python": {"executable": "/usr/bin/python3", "version": "3.11.9 (main)"},'
-        ' "packages": {"numpy": "2.4.6", "torch": "2.13.0"}, "host": "lab-7",'
-        ' "git": {"commit": "7f8bd7e0c1", "branch": "main", "dirty": true}}'
-    )
-    (source / "diff.patch").write_bytes(b"+" * 2345)
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A home whose path reads the same on every machine."""
-    monkeypatch.chdir(tmp_path)
-    made = Home(Path("home"))
-    made.make()
-    return made
-
-
-def finished(home: Home, number: int = 1, **more: Any) -> str:
-    run_id = make_run(home, number, name="mnist small", index=False, **more)
-    fill(home.runs / run_id, number)
-    lines = [
-        {"v": 1, "t": NOW + 60 * n, "type": "state", "state": state}
-        for n, state in enumerate(("starting", "running"))
-    ]
-    (home.runs / run_id / "events.jsonl").write_text(
-        "".join(json.dumps(line) + "\n" for line in lines)
-    )
-    return run_id
-
-
-def running(home: Home, number: int = 1, **more: Any) -> Path:
-    """A run that goes on: it is supervised by this process."""
-    run_id = make_run(home, number, state="running", name="live one", index=False, **more)
-    return home.runs / run_id
-
-
-def screen_of(pilot: Pilot[Any]) -> RunScreen:
-    screen = pilot.app.screen
-    assert isinstance(screen, RunScreen)
-    return screen
-
-
-def log_of(pilot: Pilot[Any]) -> LogView:
-    return screen_of(pilot).query_one(LogPanel).view
-
-
-async def open_run(pilot: Pilot[Any], *ids: str) -> RunScreen:
-    pilot.app.open_runs(ids)
-    await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
-    screen = screen_of(pilot)
-    await until(pilot, lambda: screen._picture.runs, "the first picture")
-    return screen
+    monkeypatch.chdir(home.root.parent)
+    return Home(Path(home.root.name))
 
 
 class TestArrangement:
@@ -241,6 +160,18 @@ class TestLive:
             await until_shown(pilot, "deleted")
             await pilot.press("5", "8", "escape")
 
+    async def test_a_damaged_run_json_takes_nothing_else_away(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = finished(home)
+        (home.runs / run_id / "run.json").write_text('{"state": "[bold]running"}')
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await until_shown(pilot, "run.json cannot be understood")
+            await until_shown(pilot, "train/loss")
+            await pilot.press("5")
+            await until_shown(pilot, "epoch 59")
+
     async def test_the_reader_ends_with_the_screen(self, app: TraindeckApp, home: Home) -> None:
         run_id = finished(home)
         async with app.run_test(size=(80, 24)) as pilot:
@@ -250,7 +181,9 @@ class TestLive:
             await until(pilot, lambda: not isinstance(pilot.app.screen, RunScreen))
             await until(pilot, lambda: not reader.alive, "the end of the reader")
 
-    async def test_a_real_run_is_watched_and_stopped(self, app: TraindeckApp, home: Home) -> None:
+    async def test_a_real_run_is_watched_stopped_repeated_and_killed(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
         script = (
             "import time,signal,sys\n"
             "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
@@ -266,135 +199,14 @@ class TestLive:
             await pilot.press("ctrl+s")
             await until_shown(pilot, "■ stopped")
             await until_shown(pilot, "ended on request")
-        until_so(lambda: RunFolder(home.runs / doc["id"]).state()[0] == "stopped")
-
-
-class TestLog:
-    async def test_follows_until_someone_scrolls_up(self, app: TraindeckApp, home: Home) -> None:
-        folder = running(home)
-        fill(folder)
-        async with app.run_test(size=(80, 24)) as pilot:
-            await open_run(pilot, folder.name)
-            await pilot.press("5")
-            await until_shown(pilot, "following")
-            await until_shown(pilot, "epoch 59")
-            await pilot.press("pageup")
-            await until(pilot, lambda: not log_of(pilot).follow)
-            await until(pilot, lambda: "epoch 59" not in shown(pilot))
-            with (folder / "output.log").open("ab") as log:
-                log.write(b"more\n" * 30)
-            await until_shown(pilot, "90 lines")
-            assert "more" not in shown(pilot)
-            await pilot.press("f")
-            await until_shown(pilot, "more")
-            assert "following" in shown(pilot)
-
-    async def test_search_finds_steps_and_ends(self, app: TraindeckApp, home: Home) -> None:
-        run_id = finished(home)
-        async with app.run_test(size=(80, 24)) as pilot:
-            await open_run(pilot, run_id)
-            await pilot.press("5", "home")
-            await until_shown(pilot, "epoch 0 ")
-            await pilot.press("slash", *"EPOCH 5")
-            await until_shown(pilot, "match 1 of 11")
-            assert log_of(pilot).current == 5
-            await pilot.press("enter", "n")
-            await until_shown(pilot, "match 2 of 11")
-            assert log_of(pilot).current == 50
-            await until_shown(pilot, "epoch 50")
-            await pilot.press("N", "N")
-            await until_shown(pilot, "match 11 of 11")
-            await pilot.press("slash", *"zzz")
-            await until_shown(pilot, "no match for 'zzz'")
-            await pilot.press("escape")
-            await until(pilot, lambda: "match" not in shown(pilot))
-            assert isinstance(pilot.app.screen, RunScreen)
-            await pilot.press("escape")
-            await until(pilot, lambda: not isinstance(pilot.app.screen, RunScreen))
-
-    async def test_a_match_far_to_the_right_is_brought_into_view(
-        self, app: TraindeckApp, home: Home
-    ) -> None:
-        run_id = finished(home)
-        long = b"x" * 5000 + b"needle" + b"y" * 5000
-        (home.runs / run_id / "output.log").write_bytes(LOG + long + b"\n" + LOG)
-        async with app.run_test(size=(80, 24)) as pilot:
-            await open_run(pilot, run_id)
-            await pilot.press("5", "slash", *"needle")
-            await until_shown(pilot, "xneedley")
-
-    async def test_copies_the_current_line_or_the_visible_ones(
-        self, app: TraindeckApp, home: Home
-    ) -> None:
-        run_id = finished(home)
-        async with app.run_test(size=(80, 24)) as pilot:
-            await open_run(pilot, run_id)
-            await pilot.press("5")
-            await until_shown(pilot, "epoch 59")
-            await pilot.press("y")
-            await until(pilot, lambda: "visible lines copied" in told(pilot))
-            assert app.clipboard.splitlines()[-1].startswith("epoch 59")
-            await pilot.click(LogView, offset=(3, 0))
-            await pilot.press("y")
-            await until(pilot, lambda: len(app.clipboard.splitlines()) == 1)
-
-    async def test_hostile_output_cannot_break_the_screen(
-        self, app: TraindeckApp, home: Home
-    ) -> None:
-        run_id = finished(home)
-        hostile = [
-            b"[bold red]markup[/] [/nonsense] [@click=app.quit]click[/]",
-            b"\x1b[2J\x1b[1;1H\x1b]0;title\x07\x1b[?1049lescape sequences",
-            b"nul\x00 bell\x07 back\x08space \x9b31m c1",
-            b"\xff\xfe\xc3( invalid utf-8 \xed\xa0\x80",
-            "wide 日本語 e\u0301 \u202ertl\u202c \U0001f469\u200d\U0001f4bb".encode(),
-            random.Random(1).randbytes(20_000).replace(b"\n", b""),
-            b"z" * 10_000_000,
-            b"the end",
-        ]
-        (home.runs / run_id / "output.log").write_bytes(b"\n".join(hostile))
-        async with app.run_test(size=(80, 24)) as pilot:
-            await open_run(pilot, run_id)
-            await pilot.press("5")
-            await until_shown(pilot, "the end")
-            assert "[bold red]markup[/]" in shown(pilot)
-            await pilot.press("home", *["right"] * 10, "down", "end", "pageup", "y")
-            strips = pilot.app.screen._compositor.render_strips()
-            text = "".join(segment.text for strip in strips for segment in strip)
-            assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text)
-
-    async def test_a_million_lines_open_at_once_and_follow(
-        self, app: TraindeckApp, home: Home
-    ) -> None:
-        folder = running(home)
-        log = folder / "output.log"
-        log.write_bytes(b"".join(b"line %d of a million\n" % n for n in range(1_000_000)))
-        async with app.run_test(size=(80, 24)) as pilot:
-            await open_run(pilot, folder.name)
-            begun = time.monotonic()
-            await pilot.press("5")
-            await until_shown(pilot, "line 999999 of a million")
-            assert time.monotonic() - begun < 5.0  # 0.3 s on an idle machine
-            with log.open("ab") as file:
-                file.write(b"and one more\n")
-            await until_shown(pilot, "and one more")
-            await until_shown(pilot, "1,000,001 lines")
-            await pilot.press("home")
-            await until_shown(pilot, "line 0 of a million")
-            await pilot.press("slash", *"765432")
-            await until_shown(pilot, "match 1 of 1")
-            await until_shown(pilot, "line 765432 of a million")
-
-    async def test_a_log_that_starts_over_is_read_anew(self, app: TraindeckApp, home: Home) -> None:
-        folder = running(home)
-        fill(folder)
-        async with app.run_test(size=(80, 24)) as pilot:
-            await open_run(pilot, folder.name)
-            await pilot.press("5")
-            await until_shown(pilot, "epoch 59")
-            (folder / "output.log").write_bytes(b"from the start\n")
-            await until_shown(pilot, "from the start")
-            assert "epoch" not in shown(pilot)
+            assert RunFolder(home.runs / doc["id"]).state()[0] == "stopped"
+            await pilot.press("a")
+            await until(pilot, lambda: len(pilot.app.screen_stack) == 3, "the new run's screen")
+            (again,) = screen_of(pilot)._ids
+            await until_shown(pilot, "● running")
+            await pilot.press("K", "y")
+            await until_shown(pilot, "✗ killed")
+            assert RunFolder(home.runs / again).state()[0] == "killed"
 
 
 class TestSlowFiles:
@@ -423,6 +235,7 @@ class TestSlowFiles:
             assert time.monotonic() - begun < 60.0  # nor does leaving the program wait
         finally:
             os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
+            pipe.unlink()
 
 
 class TestPanels:

@@ -59,6 +59,16 @@ class ComparisonPanel(Vertical):
     DEFAULT_CSS = """
     ComparisonPanel { height: auto; }
     ComparisonPanel > DataTable { height: auto; max-height: 100%; scrollbar-size: 1 1; }
+    ComparisonPanel > DataTable:ansi {
+        background: ansi_default; color: ansi_default;
+        & > .datatable--header {
+            background: ansi_default; color: ansi_default; text-style: bold underline;
+        }
+        & > .datatable--cursor {
+            background: ansi_default; color: ansi_default; text-style: underline;
+        }
+    }
+    ComparisonPanel > DataTable:ansi:focus > .datatable--cursor { text-style: reverse; }
     """
 
     class Opened(Message):
@@ -67,6 +77,9 @@ class ComparisonPanel(Vertical):
         def __init__(self, run_id: str) -> None:
             super().__init__()
             self.run_id = run_id
+
+    class Moved(Message):
+        """The cursor is on another run."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -109,6 +122,15 @@ class ComparisonPanel(Vertical):
         color = palette_of(self)[raster.LINE + row].color
         swatch = Text(f"━{raster.MARKERS[row % len(raster.MARKERS)]}", Style(color=color))
         return [swatch, *(Text(cell, no_wrap=True) for cell in cells[1:])]
+
+    @property
+    def cursor(self) -> int:
+        """The place of the run under the cursor."""
+        return self.table.cursor_row
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        event.stop()
+        self.post_message(self.Moved())
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         event.stop()

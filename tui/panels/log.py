@@ -48,6 +48,7 @@ class LogPanel(Vertical):
     LogPanel.-searching > #log-search { display: block; }
     LogPanel #log-search > Static { width: 2; color: $text-accent; }
     LogPanel #log-needle { width: 1fr; border: none; padding: 0; height: 1; background: $surface; }
+    LogPanel:ansi #log-needle { background: ansi_default; color: ansi_default; }
     LogPanel:ansi > #log-status { color: ansi_default; text-style: dim; }
     """
 

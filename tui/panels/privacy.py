@@ -45,20 +45,23 @@ class PrivacyPanel(VerticalScroll):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._privacy: Mapping[str, Any] | None = None
+        self._known = False
 
     def compose(self) -> ComposeResult:
-        yield Static(Content.styled(NOTHING, "dim"))
+        yield Static()
 
     def show(self, privacy: Mapping[str, Any] | None) -> None:
         """Take a run's privacy figures, or None when it reports none."""
-        if privacy != self._privacy:
-            self._privacy = privacy
+        if privacy != self._privacy or not self._known:
+            self._privacy, self._known = privacy, True
             self._draw()
 
     def on_resize(self, _: Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
+        if not self._known:
+            return
         if self._privacy is None:
             content = Content.styled(NOTHING, "dim")
         else:

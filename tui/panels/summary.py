@@ -69,7 +69,7 @@ class SummaryPanel(Widget):
             deleted: its folder has gone.
             problem: what could not be read, for people.
         """
-        told = (doc, headline, elapsed and int(elapsed), deleted, problem)
+        told = (doc, headline, elapsed and int(elapsed), deleted, plain(problem))
         before = (
             self._doc,
             self._headline,
@@ -79,7 +79,7 @@ class SummaryPanel(Widget):
         )
         if told != before:
             self._doc, self._headline, self._elapsed = doc, headline, elapsed
-            self._deleted, self._problem = deleted, problem
+            self._deleted, self._problem = deleted, plain(problem)
             self.refresh()
 
     def render(self) -> Content:
@@ -164,7 +164,7 @@ class SummaryPanel(Widget):
         halves = math.floor(part * cells * 2)
         bar = "━" * (halves // 2) + ("╸" if halves % 2 else "")
         return Content.assemble(
-            (bar, "$primary"), ("━" * (cells - len(bar)), "$surface-lighten-2"), " ", (told, "")
+            (bar, "$primary"), ("─" * (cells - len(bar)), "dim"), " ", told
         ).truncate(width)
 
 

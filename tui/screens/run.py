@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import events, getters, on
@@ -13,9 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import Footer
 
-from traindeck.core.run import RunDoc
+from traindeck.core.run import LIVE, RunDoc
 from traindeck.core.text import plain
 from traindeck.tui.panels.comparison import ComparisonPanel
 from traindeck.tui.panels.curves import CurvesPanel
@@ -27,6 +26,8 @@ from traindeck.tui.panels.run_devices import RunDevicesPanel
 from traindeck.tui.panels.summary import SummaryPanel
 from traindeck.tui.run_reader import Picture, RunReader, RunState
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
+from traindeck.tui.screens.run_layout import TABS, WORDS, Arrangement, arrange
+from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.log_view import LogView
 from traindeck.tui.widgets.tab_bar import Tab, TabBar
 
@@ -36,40 +37,7 @@ LOCAL_INTERVAL, SSH_INTERVAL = 0.1, 0.5
 MOST_INTERVAL, SHOW_SHARE = 0.5, 8
 """Most seconds between two pictures, and how many times as long as showing one it should be."""
 
-TABS = ("curves", "log", "privacy", "devices", "parameters", "events")
-WORDS = {tab: tab.capitalize() for tab in (*TABS, "runs")}
-SIDE = frozenset({"privacy", "devices", "parameters"})
 SHOWN_ACTIONS = ("runs.stop", "runs.again", "runs.delete")
-MEDIUM_WIDTH, WIDE_WIDTH, TALL_HEIGHT = 110, 160, 40
-
-
-@dataclass(frozen=True, slots=True)
-class Arrangement:
-    """What is on the screen: its name, the tabs, and which panels show."""
-
-    name: str
-    tabs: tuple[str, ...]
-    visible: frozenset[str]
-
-
-def arrange(width: int, height: int, recent: Sequence[str], *, several: bool) -> Arrangement:
-    """Fit the panels to a screen of so many cells.
-
-    `recent` are the panels asked for, the newest first: where only some fit, those stay.
-    """
-
-    def newest(*panels: str) -> str:
-        return next((panel for panel in recent if panel in panels), panels[0])
-
-    if several:
-        if height >= 30:
-            return Arrangement("several", (), frozenset({"curves", "runs"}))
-        return Arrangement("narrow", ("curves", "runs"), frozenset({newest("curves", "runs")}))
-    if width < MEDIUM_WIDTH:
-        return Arrangement("narrow", TABS, frozenset({newest(*TABS)}))
-    if width < WIDE_WIDTH or height < TALL_HEIGHT:
-        return Arrangement("medium", TABS, SIDE | {newest("curves", "log", "events")})
-    return Arrangement("wide", TABS, SIDE | {"curves", newest("log", "events")})
 
 
 def _actions() -> list[BindingType]:
@@ -159,7 +127,7 @@ class RunScreen(RunActions):
                     yield PrivacyPanel(id="privacy")
                     yield RunDevicesPanel(id="devices")
                     yield ProvenancePanel(id="parameters")
-        yield Footer(compact=True)
+        yield KeyBar()
 
     # Reading
 
@@ -257,20 +225,21 @@ class RunScreen(RunActions):
             deleted=run.deleted,
             problem=run.problem or picture.problem,
         )
-        if doc is None:
-            return
         if "log" in visible:
-            self.query_one(LogPanel).show(picture.log, run_state=doc["state"])
-        if "privacy" in visible:
-            self.query_one(PrivacyPanel).show(doc["privacy"])
+            self.query_one(LogPanel).show(picture.log, run_state=doc["state"] if doc else "")
         if "devices" in visible:
             self.query_one(RunDevicesPanel).show(
-                picture.devices, device=doc["device"], live=run.live, now=self.app.clock()
+                picture.devices,
+                device=doc["device"] if doc else "",
+                live=run.live,
+                now=self.app.clock(),
             )
-        if "parameters" in visible:
-            self.query_one(ProvenancePanel).show(doc, picture.provenance)
         if "events" in visible:
             self.query_one(EventsPanel).show(picture.events)
+        if doc is not None and "privacy" in visible:
+            self.query_one(PrivacyPanel).show(doc["privacy"])
+        if doc is not None and "parameters" in visible:
+            self.query_one(ProvenancePanel).show(doc, picture.provenance)
 
     # Arranging
 
@@ -295,7 +264,6 @@ class RunScreen(RunActions):
                     panel.display = tab in arrangement.visible
             for column in self.query("#main, #side"):
                 column.display = any(child.display for child in column.children)
-            self.query_one(Footer).show_command_palette = arrangement.name != "narrow"
         focused = self.focused
         if focused is None or not all(node.display for node in focused.ancestors_with_self):
             self._focus_tab(next(tab for tab in self._recent if tab in arrangement.visible))
@@ -383,15 +351,26 @@ class RunScreen(RunActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("stop", "kill"):
-            return any(run.live for run in self._picture.runs)
+            return any(doc["state"] in LIVE for doc in self.targets())
         if action == "delete":
-            return bool(self.targets()) and not any(run.live for run in self._picture.runs)
+            return any(doc["state"] not in LIVE for doc in self.targets())
         if action == "search":
             return not self.several
+        if action in ("again", "rename", "tag", "note", "copy_id", "copy_command"):
+            return bool(self.targets())
         return True
 
     def targets(self) -> list[RunDoc]:
-        return [run.doc for run in self._picture.runs if run.doc is not None and not run.deleted]
+        """The run shown; of several the one under the table's cursor."""
+        runs = self._picture.runs
+        if self.several and runs:
+            place = self.query_one(ComparisonPanel).cursor
+            runs = runs[place : place + 1]
+        return [run.doc for run in runs if run.doc is not None and not run.deleted]
+
+    @on(ComparisonPanel.Moved)
+    def _other_target(self) -> None:
+        self.refresh_bindings()
 
     def _launched(self, doc: RunDoc) -> None:
         super()._launched(doc)

@@ -46,10 +46,23 @@ class LogView(ScrollView, can_focus=True):
         & .log-view--match { background: $warning 40%; color: $foreground; text-style: bold; }
         & .log-view--current { background: $primary 30%; }
         & .log-view--faint { color: $foreground 40%; }
+        &:ansi {
+            background: ansi_default;
+            color: ansi_default;
+            & .log-view--match {
+                background: ansi_default; color: ansi_yellow; text-style: bold underline;
+            }
+            & .log-view--current {
+                background: ansi_default; color: ansi_default; text-style: reverse;
+            }
+            & .log-view--faint { color: ansi_default; text-style: dim; }
+        }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("g", "scroll_home", "top", show=False, id="log.top"),
+        Binding("j", "scroll_down", "down", show=False, id="log.down"),
+        Binding("k", "scroll_up", "up", show=False, id="log.up"),
         Binding("G", "scroll_end", "end", show=False, id="log.end"),
     ]
 

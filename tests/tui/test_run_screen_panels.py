@@ -1,0 +1,87 @@
+"""What the panels beside the curves say of a run's devices, sources and events."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from traindeck.core.follow import Batch, PointTail
+from traindeck.core.points import RECORD, PointWriter
+from traindeck.tui.device_history import RECENT, DeviceCollector
+from traindeck.tui.figures import rows, shorten, size, sparkline
+from traindeck.tui.panels.events import event_line
+from traindeck.tui.panels.provenance import Provenance, read_provenance
+from traindeck.tui.run_reader import RunState
+from traindeck.tui.screens.run import labels
+
+
+class TestDeviceHistory:
+    def test_keeps_the_end_and_the_peaks_of_a_long_one(self, tmp_path: Path) -> None:
+        writer = PointWriter(tmp_path, "device")
+        for sample in range(5000):
+            writer.add(sample, {"cpu_percent": 300.0 if sample == 7 else 50.0, "threads": 4.0})
+        writer.close()
+        collector, tail = DeviceCollector(), PointTail(tmp_path, "device")
+        while (batch := tail.read(1 << 16)).data:
+            collector.take(batch, tail.names)
+        history = collector.history()
+        cpu = history.measures["cpu_percent"]
+        assert (cpu.last, cpu.peak, len(cpu.recent)) == (50.0, 300.0, RECENT)
+        assert history.samples == 5000
+
+    def test_counts_of_bytes_become_rates_across_batches(self) -> None:
+        collector = DeviceCollector()
+        for second, total in enumerate([0.0, 1000.0, 4000.0, 4000.0]):
+            collector.take(Batch(RECORD.pack(100.0 + second, second, 0, total)), ["io_read_bytes"])
+        measures = collector.history().measures
+        assert measures["io_read_bytes"].last == 4000.0
+        assert measures["io_read_rate"].recent == (1000.0, 3000.0, 0.0)
+
+    def test_a_file_that_starts_over_and_values_without_a_name_are_no_trouble(self) -> None:
+        collector = DeviceCollector()
+        collector.take(Batch(RECORD.pack(1.0, 0, 0, math.nan)), ["cpu_percent"])
+        collector.take(Batch(RECORD.pack(2.0, 1, 9, 5.0)), ["cpu_percent"])
+        assert math.isnan(collector.history().measures["cpu_percent"].last)
+        assert collector.take(Batch(b"", restarted=True), [])
+        assert collector.history().measures == {}
+
+
+class TestProvenance:
+    def test_what_is_missing_or_damaged_is_left_out(self, tmp_path: Path) -> None:
+        assert read_provenance(tmp_path) == Provenance()
+        (tmp_path / "source").mkdir()
+        (tmp_path / "source" / "provenance.json").write_bytes(b"\xff{ not json")
+        (tmp_path / "params.json").write_text("[1, 2]")
+        (tmp_path / "source" / "diff.patch").write_bytes(b"")
+        assert read_provenance(tmp_path) == Provenance(patch_bytes=0)
+
+
+class TestFigures:
+    @pytest.mark.parametrize(
+        ("amount", "told"),
+        [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1_250_000, "1.25 MB"), (3.4e11, "340 GB")],
+    )
+    def test_sizes(self, amount: float, told: str) -> None:
+        assert size(amount) == told
+
+    def test_a_sparkline_fits_and_leaves_gaps(self) -> None:
+        assert sparkline([0.0, 50.0, 100.0, math.nan], 6, 100.0) == "  ▁▄▇ "
+        assert sparkline([1.0] * 9, 3, 1.0) == "▇▇▇"
+
+    def test_long_values_wrap_beside_their_names(self) -> None:
+        lines = rows([("name", "one two three four"), ("b", "x")], 16).plain.split("\n")
+        assert lines == ["name  one two", "      three four", "b     x"]
+        assert shorten("日本語日本語", 5) == "日本…"
+
+
+class TestEvents:
+    def test_any_object_is_one_line(self) -> None:
+        line = event_line({"t": "soon", "type": 7, "text": "a\nb\x1b[2J", "round": {"n": 1}})
+        assert line.startswith("--:--:--  7") and "\n" not in line and "\x1b" not in line
+        assert 'round={"n": 1}' in line
+
+
+def test_runs_of_one_name_are_told_apart_by_their_ids() -> None:
+    assert labels([RunState("aaaa"), RunState("bbbb")]) == ["aaaa", "bbbb"]

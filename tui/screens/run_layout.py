@@ -1,0 +1,40 @@
+"""Which panels of a run's screen show, by the cells there are and what was last asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TABS = ("curves", "log", "privacy", "devices", "parameters", "events")
+WORDS = {tab: tab.capitalize() for tab in (*TABS, "runs")}
+SIDE = frozenset({"privacy", "devices", "parameters"})
+MEDIUM_WIDTH, WIDE_WIDTH, TALL_HEIGHT = 110, 160, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """What is on the screen: its name, the tabs, and which panels show."""
+
+    name: str
+    tabs: tuple[str, ...]
+    visible: frozenset[str]
+
+
+def arrange(width: int, height: int, recent: Sequence[str], *, several: bool) -> Arrangement:
+    """Fit the panels to a screen of so many cells.
+
+    `recent` are the panels asked for, the newest first: where only some fit, those stay.
+    """
+
+    def newest(*panels: str) -> str:
+        return next((panel for panel in recent if panel in panels), panels[0])
+
+    if several:
+        if height >= 30:
+            return Arrangement("several", (), frozenset({"curves", "runs"}))
+        return Arrangement("narrow", ("curves", "runs"), frozenset({newest("curves", "runs")}))
+    if width < MEDIUM_WIDTH:
+        return Arrangement("narrow", TABS, frozenset({newest(*TABS)}))
+    if width < WIDE_WIDTH or height < TALL_HEIGHT:
+        return Arrangement("medium", TABS, SIDE | {newest("curves", "log", "events")})
+    return Arrangement("wide", TABS, SIDE | {"curves", newest("log", "events")})
