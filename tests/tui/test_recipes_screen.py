@@ -215,7 +215,7 @@ async def test_narrow_goes_to_the_form_and_back(app: TraindeckApp) -> None:
 @pytest.mark.usefixtures("folder")
 async def test_every_binding_is_in_the_footer_or_the_help_with_its_id(app: TraindeckApp) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "torch-mnist")
+        await until_shown(pilot, "^l Launch")
         footer = shown(pilot).splitlines()[-1]
         for hint in ("^l Launch", "/ Filter", "^y Copy", "^r Reset", "^o Reset all", "r Reread"):
             assert hint in footer

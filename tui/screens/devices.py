@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from traindeck.core.run import LIVE
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.feed import Snapshot
 from traindeck.tui.panels.devices import DevicesPanel
+from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class DevicesScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TopBar("devices")
         yield DevicesPanel()
-        yield Footer(compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.watch(self.app, "snapshot", self._take)

@@ -14,12 +14,13 @@ from textual.containers import Horizontal, Vertical
 from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from traindeck.core.errors import TraindeckError
 from traindeck.core.recipe import BrokenRecipe, ParamError, Recipe
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.last_values import Draft, read_drafts, remember
+from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.launch_bar import LaunchBar
 from traindeck.tui.widgets.recipe_about import BrokenAbout
 from traindeck.tui.widgets.recipe_form import RecipeForm
@@ -122,7 +123,7 @@ class RecipesScreen(Screen[None]):
         with Horizontal(id="recipes"):
             yield RecipeList(id="recipe-list")
             yield Vertical(id="recipe-pane")
-        yield Footer(compact=True)
+        yield KeyBar()
 
     # Reading recipes and devices
 
