@@ -13,7 +13,7 @@
 # headline = "test/accuracy"
 # [tool.traindeck.params.epochs]
 # type = "int"
-# default = 5
+# default = 4
 # min = 1
 # max = 1000
 # help = "passes over the training images"
