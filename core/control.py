@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.boot import Boot
 from traindeck.core.catalogue import Catalogue
 from traindeck.core.errors import TraindeckError
 from traindeck.core.files import locked, read_json, write_json
 from traindeck.core.home import Home
-from traindeck.core.launch import spawn
 from traindeck.core.procident import Identity
 from traindeck.core.run import ENDED, LIVE, RunFolder, identity
 
@@ -127,7 +127,7 @@ def _supervisor(folder: Path) -> Identity:
         if supervisor and supervisor.alive():
             return supervisor
         if supervisor and not adopted:
-            spawn(folder, "adopt")
+            Boot().supervise(folder, "adopt")
             adopted = True
         time.sleep(0.02)
     raise ControlError(f"run {folder.name} has no supervisor that could be asked")

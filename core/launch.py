@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import traindeck
+from traindeck.core.boot import Boot
 from traindeck.core.errors import TraindeckError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
@@ -23,10 +22,6 @@ from traindeck.core.recipe import Recipe, Value, read_recipe
 from traindeck.core.run import RunDoc, RunFolder, new_spec
 
 GRACE_SECONDS = 10.0
-_ENTRY = (
-    "import sys; sys.path[:] = sys.argv[1].split(':');"
-    "from traindeck.core.supervisor.main import main; main(*sys.argv[2:])"
-)
 
 
 class LaunchError(TraindeckError):
@@ -48,8 +43,8 @@ class LaunchRequest:
     again_of: str | None = None
 
 
-def launch(home: Home, request: LaunchRequest) -> RunDoc:
-    """Start a run and return it at once; it goes on without us.
+def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunDoc:
+    """Start a run and return it at once; it goes on without us. `boot`: one already under way.
 
     Raises LaunchError, ParamError for a parameter, and RequestError or HardwareMissing for the
     device.
@@ -105,7 +100,7 @@ def launch(home: Home, request: LaunchRequest) -> RunDoc:
         if request.tags:
             write_json(folder / "user.json", {"tags": sorted(set(request.tags))})
         write_json(folder / "run.json", spec)
-        spawn(folder, "start")
+        (boot or Boot()).supervise(folder, "start")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise LaunchError(_cannot_write(home, error)) from None
@@ -161,27 +156,6 @@ def typed_command(request: LaunchRequest, params: Mapping[str, Value]) -> list[s
     if request.python:
         command += ["--python", request.python]
     return command if request.recipe else [*command, "--", *request.command]
-
-
-def spawn(folder: Path, mode: str) -> None:
-    """Start the supervisor of a run (`start`), or another for one that lost its own (`adopt`).
-
-    Returns when it has written its identity. Raises OSError.
-    """
-    package = Path(traindeck.__file__).parent.parent
-    paths = [str(package), *(path for path in sys.path if path)]
-    with (folder / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _ENTRY, ":".join(paths), str(folder), mode],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-        )
-        if process.wait() != 0 and mode == "start":
-            said = (folder / "supervisor.log").read_text("utf-8", "replace").strip()
-            raise OSError(0, f"its supervisor did not start: {said[-500:]}")
 
 
 def _is_other(python: str) -> bool:

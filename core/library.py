@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from traindeck.core.catalogue import Catalogue
@@ -11,8 +10,8 @@ from traindeck.core.errors import NotFoundError, UsageError
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
 from traindeck.core.points import Summarizer
-from traindeck.core.run import LIVE, RunDoc, RunFolder, identity
-from traindeck.core.supervisor import cgroup
+from traindeck.core.launch import needs_supervisor, spawn
+from traindeck.core.run import LIVE, UNREACHABLE, RunDoc, RunFolder
 
 LAST = "@last"
 
@@ -33,7 +32,7 @@ class Library:
         self._catalogue = Catalogue(home)
         self._seen: Any = None
         self._docs: dict[str, RunDoc] = {}
-        self._unsettled: set[str] = set()  # as recorded they go on, or their folder has gone
+        self._unsettled: set[str] = set()  # not, or not as they are, in the catalogue
         self._live: dict[str, tuple[object, RunDoc]] = {}
         self._summaries: dict[str, Summarizer] = {}
 
@@ -53,10 +52,10 @@ class Library:
                 self._refresh(run_id)
         return [self._docs[run_id] for run_id in sorted(self._docs, reverse=True)]
 
-    def find(self, ref: str) -> RunDoc:
+    def find(self, ref: str, *, metrics: bool = True) -> RunDoc:
         """The run of this id, unique start of an id, name, or `@last`.
 
-        Raises RunNotFound or AmbiguousRun, with what to do.
+        Without `metrics` no point is read: enough for acting on it. Raises RunNotFound or AmbiguousRun, with what to do.
         """
         ids = self._ids()
         if ref == LAST:
@@ -64,14 +63,14 @@ class Library:
                 raise RunNotFound(
                     "there are no runs yet; `traindeck recipes` lists what can be run"
                 )
-            return self._read(max(ids))
+            return self._read(max(ids, key=self._is_readable_first), metrics)
         matching = [run_id for run_id in ids if ref and run_id.startswith(ref.lower())]
         if len(matching) == 1 or ref in matching:
-            return self._read(ref if ref in matching else matching[0])
+            return self._read(ref if ref in matching else matching[0], metrics)
         if not matching:
             matching = [doc["id"] for doc in self.runs() if doc["name"] == ref]
             if len(matching) == 1:
-                return self._read(matching[0])
+                return self._read(matching[0], metrics)
         if not matching:
             raise RunNotFound(f"no run {ref!r} in {self.home.runs}; `traindeck ls` lists them")
         some = ", ".join(sorted(matching)[-5:])
@@ -84,19 +83,11 @@ class Library:
         """
         stale = []
         for run_id in self._unsettled:
-            folder = self.home.runs / run_id
-            spec = RunFolder(folder).spec() or {}
-            supervisor, child = identity(spec, "supervisor"), identity(spec, "child")
-            if supervisor and supervisor.alive():
-                continue
-            if supervisor and child and child.alive():
-                from traindeck.core.launch import spawn
-
-                spawn(folder, "adopt")
-            elif RunFolder(folder).state()[0] not in LIVE:
-                stale.append(folder)
-                if spec.get("group"):
-                    cgroup.remove(Path(spec["group"]))
+            run = RunFolder(self.home.runs / run_id)
+            if needs_supervisor(run):
+                spawn(run.path, "adopt")
+            elif run.state()[0] not in (*LIVE, UNREACHABLE):
+                stale.append(run.path)
         if stale:
             self._catalogue.sync(*stale)
 
@@ -111,7 +102,7 @@ class Library:
             doc = RunFolder(self.home.runs / run_id).doc(metrics=False)
             if doc is not None:
                 self._docs[run_id] = doc
-        self._unsettled = recorded.keys() - there
+        self._unsettled = recorded.keys() ^ there
         self._unsettled |= {run_id for run_id, doc in self._docs.items() if _goes_on(doc)}
         for run_id in set(self._live) - set(self._docs):
             self._forget(run_id)
@@ -140,11 +131,14 @@ class Library:
         self._live.pop(run_id, None)
         self._summaries.pop(run_id, None)
 
-    def _read(self, run_id: str) -> RunDoc:
-        doc = RunFolder(self.home.runs / run_id).doc()
+    def _read(self, run_id: str, metrics: bool) -> RunDoc:
+        doc = RunFolder(self.home.runs / run_id).doc(metrics=metrics)
         if doc is None:
-            raise RunNotFound(f"the folder of run {run_id} holds no readable run.json")
+            raise RunNotFound(f"run {run_id} is just being made")
         return doc
+
+    def _is_readable_first(self, run_id: str) -> tuple[bool, str]:
+        return (self.home.runs / run_id / "run.json").exists(), run_id
 
     def _ids(self) -> list[str]:
         try:
@@ -158,7 +152,7 @@ class Library:
 
 
 def _goes_on(doc: RunDoc) -> bool:
-    return doc["state"] in LIVE or doc["state"] == "unreachable"
+    return doc["state"] in LIVE or doc["state"] == UNREACHABLE
 
 
 def _stamp(path: Any) -> tuple[int, int, int] | None:

@@ -2,35 +2,56 @@
 
 The launcher starts a first process, which forks the supervisor and ends as soon as that has written
 its identity into run.json. So the supervisor belongs to init, has no terminal, and the launcher
-knows that the run is in its hands.
+knows that the run is in its hands. Which run it is, the first process is told only when all is
+imported: until then the launcher prepares it.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+import traindeck.core.devices.request  # noqa: F401  needed once the run is known: better now
 from traindeck.core.supervisor.supervisor import Supervisor
 
 
-def main(folder: str, mode: str) -> None:
-    """Detach and supervise the run in `folder`; `mode` is `start` or `adopt`.
+def main() -> None:
+    """Read which run to supervise, detach and do so.
 
-    Does nothing when another supervisor has charge of the run."""
+    Standard input says it: the run's folder, NUL, and `start` or `adopt`. Does nothing when it says
+    nothing, or when another supervisor has charge of the run.
+    """
+    folder, _, mode = sys.stdin.buffer.read().partition(b"\0")
+    if not folder:
+        return
+    path = Path(os.fsdecode(folder))
     registered, register = os.pipe()
     if os.fork():
         os.close(register)
         os._exit(0 if os.read(registered, 1) else 1)
     os.close(registered)
     os.setsid()
-    supervisor = Supervisor(Path(folder))
+    _redirect(path / "supervisor.log")
+    supervisor = Supervisor(path)
     try:
         supervisor.register()
     except BlockingIOError:
         return
     os.write(register, b"!")
     os.close(register)
-    if mode == "adopt":
+    if mode == b"adopt":
         supervisor.adopt()
     else:
         supervisor.run()
+
+
+def _redirect(log: Path) -> None:
+    """From here on the run's own log is told what goes wrong, not whoever launched it."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(null, 0)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    os.close(null)
+    os.close(said)

@@ -45,6 +45,9 @@ def run(
 
     traindeck run RECIPE -p lr=0.1, or traindeck run -- COMMAND …, or traindeck run --again ID.
     """
+    from traindeck.core.boot import Boot
+
+    boot = Boot()  # it starts while we find out what to run
     from traindeck.core.home import Home
     from traindeck.core.launch import launch
 
@@ -62,7 +65,7 @@ def run(
     else:
         assert recipe is not None
         request = _recipe(home, recipe, given, on, name, tag, python)
-    doc = launch(home, request)
+    doc = launch(home, request, boot)
     if not wait:
         if as_json:
             print_json({"id": doc["id"], "state": doc["state"], "path": doc["path"]})
