@@ -26,7 +26,7 @@ class Boot:
     def __init__(self) -> None:
         package = Path(traindeck.__file__).parent.parent
         paths = [str(package), *(path for path in sys.path if path)]
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it has its run
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _ENTRY, ":".join(paths)],
             stdin=subprocess.PIPE,
