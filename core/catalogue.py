@@ -41,12 +41,19 @@ class AtomicStorage(Storage):
             data = self._path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise CatalogueError(f"{self._path} cannot be read: {error.strerror}") from None
         try:
-            return cast("dict[str, dict[str, Any]]", orjson.loads(data))
+            tables = orjson.loads(data)
         except orjson.JSONDecodeError as error:
-            raise CatalogueError(
-                f"{self._path} is damaged ({error}); `traindeck reindex` makes it anew"
-            ) from None
+            raise self._damaged(str(error)) from None
+        runs = tables.get("runs", {}) if isinstance(tables, dict) else None
+        if not isinstance(runs, dict) or not all(isinstance(doc, dict) for doc in runs.values()):
+            raise self._damaged("it holds something else than runs")
+        return cast("dict[str, dict[str, Any]]", tables)
+
+    def _damaged(self, why: str) -> CatalogueError:
+        return CatalogueError(f"{self._path} is damaged ({why}); `traindeck reindex` makes it anew")
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
         write_atomic(self._path, orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS))
@@ -97,11 +104,14 @@ class Catalogue:
 
     def reindex(self) -> int:
         """Make the catalogue anew from the run folders; returns how many runs there are."""
+        folders = [path for path in sorted(self._home.runs.iterdir()) if is_id(path.name)]
+        metrics = {folder: summarize(folder) for folder in folders}
         with self._writing():
             found = {}
-            for name in sorted(os.listdir(self._home.runs)):
-                doc = RunFolder(self._home.runs / name).doc() if is_id(name) else None
+            for folder in folders:
+                doc = RunFolder(folder).doc(metrics=False)
                 if doc is not None:
+                    doc["metrics"] = metrics[folder]
                     found[doc["id"]] = doc
             self._db.storage.write({"runs": cast("dict[str, Any]", found)})
             return len(found)

@@ -15,7 +15,7 @@ from traindeck.core.errors import TraindeckError
 from traindeck.core.files import locked, read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.procident import Identity
-from traindeck.core.run import ENDED, LIVE, RunFolder, identity
+from traindeck.core.run import ENDED, LIVE, UNREACHABLE, RunFolder, identity
 
 ADOPT_SECONDS = 5.0
 
@@ -55,7 +55,9 @@ def note(home: Home, run_id: str, text: str) -> None:
 def trash(home: Home, run_id: str) -> None:
     """Move an ended run to the trash. Raises ControlError while it goes on."""
     folder = home.runs / run_id
-    state, _ = RunFolder(folder).state()
+    state, reason = RunFolder(folder).state()
+    if state == UNREACHABLE:
+        raise ControlError(f"run {run_id} {reason}: delete it there")
     if state in LIVE:
         raise ControlError(f"run {run_id} is {state}: stop it first (`traindeck stop {run_id}`)")
     try:
@@ -123,6 +125,8 @@ def _supervisor(folder: Path) -> Identity:
         state, reason = run.state()
         if spec is None or state in ENDED:
             raise ControlError(f"run {folder.name} does not run: {state}. {reason}".rstrip(". "))
+        if state == UNREACHABLE:
+            raise ControlError(f"run {folder.name} {reason}: ask there")
         supervisor = identity(spec, "supervisor")
         if supervisor and supervisor.alive():
             return supervisor

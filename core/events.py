@@ -1,7 +1,8 @@
 """events.jsonl: what happened in a run besides its points, one JSON object a line.
 
 Every event has `v` (format version, 1), `t` (unix seconds) and `type`; the rest depends on the
-type: `state` (state, reason), `note` (text), `artifact` (path, kind), `spend`, `round`.
+type: `state` (state, reason), `note` and `error` (text), `artifact` (path, kind), `spend`
+(epsilon, delta), `round`. An event that lacks what its type needs is not one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,14 @@ from pathlib import Path
 from typing import Any
 
 VERSION = 1
+TAIL_BYTES = 256 << 10
+_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "state": {"state": str, "reason": str},
+    "note": {"text": str},
+    "error": {"text": str},
+    "artifact": {"path": str, "kind": str},
+    "spend": {"epsilon": (int, float), "delta": (int, float)},
+}
 
 
 def append(log: Path, type: str, /, **fields: Any) -> None:
@@ -35,6 +44,27 @@ def parse(line: bytes) -> dict[str, Any] | None:
         event = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(event, dict) or event.get("v") != VERSION or "type" not in event:
+    if not isinstance(event, dict) or event.get("v") != VERSION:
         return None
+    kind = event.get("type")
+    if not isinstance(kind, str):
+        return None
+    for field, types in _FIELDS.get(kind, {}).items():
+        if not isinstance(event.get(field), types):
+            return None
     return event
+
+
+def last(path: Path, type: str) -> dict[str, Any] | None:
+    """The last event of a type, looked for in the last 256 KiB."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return None
+    for line in reversed(lines):
+        event = parse(line)
+        if event and event["type"] == type:
+            return event
+    return None

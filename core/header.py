@@ -13,8 +13,7 @@ from typing import Any
 
 from traindeck.core.errors import UsageError
 
-_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-_OPENING = re.compile(r"(?m)^# /// script\s*$")
+_OPEN, _CLOSE = "# /// script", "# ///"
 
 
 class HeaderError(UsageError):
@@ -43,24 +42,29 @@ class Header:
             line = first_line + int(at[1]) - 1 if at else first_line
             reason = re.sub(r" \(at .*\)", "", str(error))
             raise HeaderError(path, line, f"the header is not valid TOML: {reason}") from None
+        except (ValueError, RecursionError) as error:
+            reason = f"the header cannot be read: {type(error).__name__}"
+            raise HeaderError(path, first_line, reason) from None
 
     @classmethod
     def find(cls, path: Path, text: str) -> Header | None:
-        blocks = list(_BLOCK.finditer(text))
-        if not blocks:
-            opening = _OPENING.search(text)
-            if opening:
-                line = text.count("\n", 0, opening.start()) + 1
-                raise HeaderError(
-                    path,
-                    line,
-                    "the header is not closed: its lines begin with '# ' and the last is '# ///'",
-                )
+        """The header of a script, or None. Raises HeaderError for one that cannot be read."""
+        lines = [line.rstrip() for line in text.split("\n")]
+        opened = [number for number, line in enumerate(lines) if line == _OPEN]
+        if not opened:
             return None
-        lines = [text.count("\n", 0, block.start()) + 1 for block in blocks]
-        if len(blocks) > 1:
-            raise HeaderError(path, lines[1], f"a second header; the first is at line {lines[0]}")
-        return cls(path, lines[0] + 1, blocks[0]["content"].rstrip("\n"))
+        first = opened[0]
+        last = first + 1
+        while last < len(lines) and lines[last] != _CLOSE and _is_inside(lines[last]):
+            last += 1
+        if last == len(lines) or lines[last] != _CLOSE:
+            reason = "the header is not closed: its lines begin with '# ' and the last is '# ///'"
+            raise HeaderError(path, first + 1, reason)
+        again = [number for number in opened if number > last]
+        if again:
+            reason = f"a second header; the first is at line {first + 1}"
+            raise HeaderError(path, again[0] + 1, reason)
+        return cls(path, first + 2, "\n".join(lines[first + 1 : last]))
 
     @property
     def table(self) -> dict[str, Any] | None:
@@ -84,3 +88,7 @@ class Header:
 
     def error(self, key: str, reason: str, param: str | None = None) -> HeaderError:
         return HeaderError(self.path, self.line(key, param), reason)
+
+
+def _is_inside(line: str) -> bool:
+    return line == "#" or line.startswith("# ")

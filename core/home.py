@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from traindeck.core.errors import UsageError
 from traindeck.core.variables import HOME
 
 
@@ -17,8 +19,12 @@ class Home:
 
     @classmethod
     def default(cls) -> Home:
+        """The home of this user. Raises UsageError when the variable names no folder."""
         given = os.environ.get(HOME)
-        return cls(Path(given).expanduser().absolute() if given else Path.home() / ".traindeck")
+        try:
+            return cls(Path(given).expanduser().absolute() if given else Path.home() / ".traindeck")
+        except (RuntimeError, OSError) as error:
+            raise UsageError(f"{HOME}={given or ''}: {error}") from None
 
     @property
     def runs(self) -> Path:
@@ -53,8 +59,15 @@ class Home:
         return self.root / "settings.toml"
 
     def make(self) -> None:
-        """Make the folders, private to the user. Raises OSError when that cannot be done."""
+        """Make the folders, private to the user.
+
+        Raises OSError when that cannot be done or when the folder is somebody else's.
+        """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        there = set(os.listdir(self.root))
+        if there and not there & {"runs", "recipes", "settings.toml"}:
+            why = "holds other things: not a home of traindeck, and not made one"
+            raise OSError(errno.ENOTEMPTY, why, str(self.root))
         if self.root.stat().st_mode & 0o077:
             self.root.chmod(0o700)
         for folder in (self.runs, self.trash, self.recipes, self.queue, self.locks, self.cache):

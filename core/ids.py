@@ -14,6 +14,7 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 8
 _CHARACTERS = frozenset(ALPHABET)
 EPOCH = 1704067200  # 2024-01-01 UTC
+FAR_AHEAD = 5 * 365 * 86400 * 1024  # no clock was that wrong: not an id of ours
 
 
 def encode(number: int) -> str:
@@ -39,7 +40,10 @@ def is_id(text: str) -> bool:
 def new_folder(runs: Path, trash: Path) -> Path:
     """Make the folder of a new run; its name is the run's id. Raises OSError."""
     taken = [name for folder in (runs, trash) for name in os.listdir(folder) if is_id(name)]
-    number = max(int((time.time() - EPOCH) * 1024), decode(max(taken)) + 1 if taken else 0)
+    number = int((time.time() - EPOCH) * 1024)
+    now = encode(number)
+    ahead = [decode(name) for name in taken if name >= now]
+    number = max([number, *(other + 1 for other in ahead if other - number < FAR_AHEAD)])
     while True:
         folder = runs / encode(number)
         try:

@@ -73,6 +73,7 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
         name=name,
         recipe=recipe.name if recipe else None,
         script=str(recipe.path) if recipe else None,
+        origin=recipe.origin if recipe else "",
         framework=recipe.framework if recipe else "other",
         headline=recipe.headline if recipe else None,
         privacy=recipe.privacy if recipe else "none",
@@ -121,17 +122,18 @@ def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) 
     recipe = None
     if spec["script"]:
         path = Path(spec["script"])
-        recipe = read_recipe(path, bare=True) if path.exists() else None
+        recipe = read_recipe(path, spec.get("origin", ""), bare=True) if path.exists() else None
         if recipe is None:
             kept = home.runs / run_id / "source" / path.name
             raise LaunchError(f"{path} has gone; as it was launched it is kept in {kept}")
     elif params:
         raise LaunchError(f"run {run_id} is a command without parameters; type it anew")
     own = {key: value for key, value in spec["params"].items() if value is not None}
+    typed = {key: _absolute(recipe, key, value) for key, value in params.items()}
     fields: dict[str, Any] = {
         "recipe": recipe,
         "command": () if recipe else spec["argv"],
-        "params": {**own, **params},
+        "params": {**own, **typed},
         "on": spec["on"],
         "name": spec["name"],
         "python": spec["python"] if _is_other(spec["python"]) else None,
@@ -146,7 +148,8 @@ def typed_command(request: LaunchRequest, params: Mapping[str, Value]) -> list[s
     """The `traindeck run` command that does the same; defaults are left out."""
     command = ["traindeck", "run"]
     if request.recipe:
-        command.append(request.recipe.name)
+        by_path = request.recipe.origin.endswith(".py")
+        command.append(str(request.recipe.path) if by_path else request.recipe.name)
         for name, value in params.items():
             if value != request.recipe.params[name].default:
                 shown = str(value).lower() if isinstance(value, bool) else value
@@ -156,6 +159,14 @@ def typed_command(request: LaunchRequest, params: Mapping[str, Value]) -> list[s
     if request.python:
         command += ["--python", request.python]
     return command if request.recipe else [*command, "--", *request.command]
+
+
+def _absolute(recipe: Recipe | None, name: str, value: Value) -> Value:
+    """A path that was typed here means the same where the run was launched."""
+    param = recipe.params.get(name) if recipe else None
+    if param and param.type == "path" and isinstance(value, str) and value:
+        return str(Path(value).absolute())
+    return value
 
 
 def _is_other(python: str) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from traindeck.core.boot import Boot
 from traindeck.core.catalogue import Catalogue
 from traindeck.core.errors import NotFoundError, UsageError
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
 from traindeck.core.points import Summarizer
-from traindeck.core.launch import needs_supervisor, spawn
 from traindeck.core.run import LIVE, UNREACHABLE, RunDoc, RunFolder
 
 LAST = "@last"
@@ -55,7 +55,8 @@ class Library:
     def find(self, ref: str, *, metrics: bool = True) -> RunDoc:
         """The run of this id, unique start of an id, name, or `@last`.
 
-        Without `metrics` no point is read: enough for acting on it. Raises RunNotFound or AmbiguousRun, with what to do.
+        Without `metrics` no point is read: enough for acting on it. Raises RunNotFound or
+        AmbiguousRun, with what to do.
         """
         ids = self._ids()
         if ref == LAST:
@@ -84,8 +85,8 @@ class Library:
         stale = []
         for run_id in self._unsettled:
             run = RunFolder(self.home.runs / run_id)
-            if needs_supervisor(run):
-                spawn(run.path, "adopt")
+            if run.needs_supervisor():
+                Boot().supervise(run.path, "adopt")
             elif run.state()[0] not in (*LIVE, UNREACHABLE):
                 stale.append(run.path)
         if stale:

@@ -17,6 +17,8 @@ import os
 import struct
 import threading
 import time
+from array import array
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypedDict
@@ -182,9 +184,6 @@ class Summarizer:
                     self._offset, self._series = 0, {}
                 file.seek(self._offset)
                 self._offset += _scan(file, self._series)
-            resumed = [number for number, series in self._series.items() if series.resumed]
-            if resumed:
-                self._start_over(path, resumed)
         except OSError:
             return {}
         names = read_names(self._folder, self._stem)
@@ -193,16 +192,6 @@ class Summarizer:
             for number in sorted(self._series)
             if number < len(names) and names[number] != PROGRESS
         }
-
-    def _start_over(self, path: Path, resumed: list[int]) -> None:
-        """Read again the series that a resumed run has rewritten in part."""
-        points: dict[int, list[tuple[float, int, float]]] = {number: [] for number in resumed}
-        with path.open("rb") as file:
-            _collect(file, points, self._offset)
-        for number, kept in points.items():
-            series = self._series[number] = _Series()
-            for _, step, value in kept:
-                series.add(step, value)
 
 
 def read_points(folder: Path, wanted: Collection[str]) -> dict[str, list[tuple[float, int, float]]]:
@@ -237,23 +226,39 @@ def last_progress(folder: Path) -> tuple[float, float] | None:
 
 
 class _Series:
-    __slots__ = ("count", "last", "max", "min", "nonfinite", "resumed", "step")
+    """One series' summary. Its points are kept too (16 bytes each), for when a run is resumed."""
+
+    __slots__ = ("_steps", "_values", "max", "min", "nonfinite", "step")
 
     def __init__(self) -> None:
+        self._steps = array("q")
+        self._values = array("d")
         self.step = -(1 << 63)
-        self.last = math.nan
         self.min = math.inf
         self.max = -math.inf
-        self.count = 0
         self.nonfinite = 0
-        self.resumed = False
 
     def add(self, step: int, value: float) -> None:
         if step < self.step:
-            self.resumed = True
+            self._rewind(step)
         self.step = step
-        self.last = value
-        self.count += 1
+        self._steps.append(step)
+        self._values.append(value)
+        self._take(value)
+
+    def summary(self) -> Summary:
+        last = self._values[-1]
+        finite = len(self._values) > self.nonfinite
+        return Summary(
+            last=last if math.isfinite(last) else None,
+            min=self.min if finite else None,
+            max=self.max if finite else None,
+            step=self.step,
+            count=len(self._values),
+            nonfinite=self.nonfinite,
+        )
+
+    def _take(self, value: float) -> None:
         if value - value != 0.0:
             self.nonfinite += 1
         else:
@@ -262,16 +267,16 @@ class _Series:
             if value > self.max:
                 self.max = value
 
-    def summary(self) -> Summary:
-        finite = self.count > self.nonfinite
-        return Summary(
-            last=self.last if math.isfinite(self.last) else None,
-            min=self.min if finite else None,
-            max=self.max if finite else None,
-            step=self.step,
-            count=self.count,
-            nonfinite=self.nonfinite,
-        )
+    def _rewind(self, step: int) -> None:
+        """Drop what lies at or beyond a step; look at the rest anew only if that may matter."""
+        kept = bisect_left(self._steps, step)
+        dropped = self._values[kept:]
+        del self._steps[kept:], self._values[kept:]
+        if all(self.min < value < self.max for value in dropped):
+            return
+        self.min, self.max, self.nonfinite = math.inf, -math.inf, 0
+        for value in self._values:
+            self._take(value)
 
 
 def _blocks(file: BinaryIO, limit: int) -> Iterator[memoryview]:

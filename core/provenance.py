@@ -70,20 +70,21 @@ def _packages(python: str) -> tuple[str, dict[str, str]]:
 
 
 def _git(where: Path, diff_path: Path) -> dict[str, Any] | None:
+    """Commit and changes; None for what git did not tell, and for all of it where there is none."""
     commit = _run_git(where, "rev-parse", "HEAD")
     if commit is None:
         return None
     branch = _run_git(where, "rev-parse", "--abbrev-ref", "HEAD") or b""
-    status = _run_git(where, "status", "--porcelain", "--untracked-files=no") or b""
-    diff = _run_git(where, "diff", "HEAD", "--no-ext-diff", "--no-color") or b""
+    status = _run_git(where, "status", "--porcelain", "--untracked-files=no")
+    diff = _run_git(where, "diff", "HEAD", "--no-ext-diff", "--no-color")
     if diff:
         write_atomic(diff_path, diff[:MAX_DIFF])
     return {
         "commit": commit.decode().strip(),
         "branch": branch.decode("utf-8", "replace").strip(),
-        "dirty": bool(status.strip()),
-        "diff_bytes": len(diff),
-        "diff_cut": len(diff) > MAX_DIFF,
+        "dirty": None if status is None else bool(status.strip()),
+        "diff_bytes": None if diff is None else len(diff),
+        "diff_cut": diff is not None and len(diff) > MAX_DIFF,
     }
 
 

@@ -22,6 +22,7 @@ Value = int | float | bool | str | None
 PARAM_TYPES = ("int", "float", "bool", "str", "choice", "path")
 FRAMEWORKS = ("torch", "tensorflow", "syft", "other")
 DEVICE_KINDS = ("cpu", "gpu", "tpu")
+MAX_INT = 2**63 - 1
 RESERVED_PARAMS = ("device", "run_folder", "help")
 
 _HEADER_BYTES = 64 * 1024
@@ -133,6 +134,8 @@ class Param:
             if isinstance(value, float) and not value.is_integer():
                 raise ParamError(f"{self.name}: {value!r} is not a whole number")
             number = int(value)
+            if abs(number) > MAX_INT:
+                raise ParamError(f"{self.name}: the number is too large (at most {MAX_INT})")
         else:
             try:
                 number = float(value)
@@ -299,6 +302,10 @@ def _recipe(header: Header, origin: str) -> Recipe:
     dependencies = header.toml.get("dependencies", [])
     if not isinstance(dependencies, list) or not all(isinstance(d, str) for d in dependencies):
         raise HeaderError(header.path, header.first_line, "dependencies must be a list of texts")
+    params = {key: _param(header, key, spec) for key, spec in table.get("params", {}).items()}
+    for key, param in params.items():
+        if param.type == "bool" and f"no_{key}" in params:
+            raise header.error("type", f"no_{key} is taken: it is the flag that unsets {key}", key)
     return Recipe(
         name=name,
         path=header.path,
@@ -311,7 +318,7 @@ def _recipe(header: Header, origin: str) -> Recipe:
         devices=devices,
         tags=_texts(header, table, "tags", []),
         headline=table.get("headline"),
-        params={key: _param(header, key, spec) for key, spec in table.get("params", {}).items()},
+        params=params,
         dependencies=tuple(dependencies),
         requires_python=str(header.toml.get("requires-python", "")),
         origin=origin,

@@ -21,7 +21,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from traindeck.core import events, points
 from traindeck.core.files import read_json
@@ -33,6 +33,34 @@ ENDED = ("finished", "failed", "stopped", "killed", "out_of_memory", "over_budge
 UNREACHABLE = "unreachable"
 LAUNCH_SECONDS = 10.0  # how long a run may stand without a supervisor after its launcher has gone
 EXIT_ROOM = 2048
+DAMAGED = "run.json is missing or damaged"
+_NUMBER = (int, float)
+_SPEC: dict[str, Any] = {
+    "name": str,
+    "framework": str,
+    "state": str,
+    "on": str,
+    "params": dict,
+    "command": list,
+    "argv": list,
+    "cwd": str,
+    "boot_id": str,
+    "host": str,
+    "created": _NUMBER,
+    "created_boottime": _NUMBER,
+    "grace": _NUMBER,
+    "claim": dict,
+}
+_EXIT: dict[str, Any] = {
+    "state": str,
+    "reason": str,
+    "error": str,
+    "status": int,
+    "seconds": (int, float, type(None)),
+    "ended": _NUMBER,
+    "ended_boottime": _NUMBER,
+}
+_USER: dict[str, Any] = {"name": str, "tags": list, "notes": str}
 
 
 class Progress(TypedDict):
@@ -127,57 +155,116 @@ class RunFolder:
         self.id = path.name
 
     def spec(self) -> dict[str, Any] | None:
-        """run.json, or None when there is none (yet)."""
-        return read_json(self.path / "run.json")
+        """run.json, or None when there is none (yet) or it is damaged."""
+        spec = read_json(self.path / "run.json")
+        if spec is None or any(not isinstance(spec.get(k), t) for k, t in _SPEC.items()):
+            return None
+        return spec
 
     def exit(self) -> dict[str, Any] | None:
         """exit.json, or None while the run has not ended."""
-        return read_json(self.path / "exit.json")
+        end = read_json(self.path / "exit.json")
+        if end is None or any(not isinstance(end[k], t) for k, t in _EXIT.items() if k in end):
+            return None
+        return (
+            end if "status" in end or "error" in end or {"state", "reason"} <= end.keys() else None
+        )
 
     def state(self) -> tuple[str, str]:
         """The state and its reason."""
+        verdict = self.verdict()
+        return verdict.state, verdict.reason
+
+    def verdict(self) -> Verdict:
+        """The state, its reason and the exit code, as known now."""
         spec = self.spec()
         if spec is None:
-            return "lost", "run.json is missing or damaged"
-        state, reason, _ = _true_state(spec, self.exit())
-        return state, reason
+            return Verdict("lost", DAMAGED, None)
+        return _true_state(spec, self.exit())
+
+    def needs_supervisor(self) -> bool:
+        """Whether its supervisor was killed before it could record how the run ended."""
+        spec = self.spec()
+        if spec is None or is_elsewhere(spec) or "state" in (self.exit() or {}):
+            return False
+        supervisor = identity(spec, "supervisor")
+        return supervisor is not None and spec["state"] in LIVE and not supervisor.alive()
 
     def doc(self, *, metrics: bool = True) -> RunDoc | None:
-        """All that is known of the run; None when the folder holds none.
+        """All that is known of the run; None when the folder holds none (yet).
 
         With `metrics`, every point is read: about 0.4 s a million.
         """
         spec = self.spec()
         if spec is None:
-            return None
-        end = self.exit()
-        state, reason, exit_code = _true_state(spec, end)
-        user = read_json(self.path / "user.json") or {}
-        live = state in LIVE
-        seconds = _seconds(spec, end)
-        return RunDoc(
-            id=spec["id"],
+            return self._damaged_doc()
+        end = self.exit() or {}
+        verdict = _true_state(spec, end)
+        user = self._user()
+        live = verdict.state in LIVE
+        seconds = _seconds(spec, end) if live or "seconds" in end else None
+        doc = RunDoc(
+            id=self.id,
             name=user.get("name") or spec["name"],
-            recipe=spec["recipe"],
+            recipe=spec.get("recipe"),
             framework=spec["framework"],
-            state=state,
-            reason=reason,
-            exit_code=exit_code,
+            state=verdict.state,
+            reason=verdict.reason,
+            exit_code=verdict.exit_code,
             on=spec["on"],
             device=spec.get("device") or spec["on"],
             params=spec["params"],
             command=spec["command"],
             created=spec["created"],
             started=spec.get("started"),
-            ended=None if live else (end or {}).get("ended") or spec.get("ended"),
+            ended=None if live else end.get("ended", spec.get("ended")),
             seconds=seconds,
             progress=self._progress(seconds if live else None),
             metrics=points.summarize(self.path) if metrics else {},
             headline=spec.get("headline"),
             privacy=self._privacy() if spec.get("privacy", "none") != "none" else None,
-            queue=spec.get("queue") if state == "queued" else None,
+            queue=spec.get("queue") if verdict.state == "queued" else None,
             tags=user.get("tags", []),
             notes=user.get("notes", ""),
+            path=str(self.path),
+        )
+        return cast("RunDoc", _sound(doc))
+
+    def _user(self) -> dict[str, Any]:
+        user = read_json(self.path / "user.json") or {}
+        return {key: user[key] for key, kind in _USER.items() if isinstance(user.get(key), kind)}
+
+    def _damaged_doc(self) -> RunDoc | None:
+        """A folder that holds no usable run.json; None while it may just be being made."""
+        try:
+            made = self.path.stat().st_mtime
+        except OSError:
+            return None
+        if abs(time.time() - made) < LAUNCH_SECONDS:
+            return None
+        return RunDoc(
+            id=self.id,
+            name=self.id,
+            recipe=None,
+            framework="other",
+            state="lost",
+            reason=DAMAGED,
+            exit_code=None,
+            on="",
+            device="",
+            params={},
+            command=[],
+            created=made,
+            started=None,
+            ended=made,
+            seconds=None,
+            progress=None,
+            metrics={},
+            headline=None,
+            privacy=None,
+            queue=None,
+            tags=[],
+            notes="",
             path=str(self.path),
         )
 
@@ -192,22 +279,24 @@ class RunFolder:
         return Progress(done=done, total=total, eta_seconds=eta)
 
     def _privacy(self) -> dict[str, Any] | None:
-        try:
-            lines = (self.path / "events.jsonl").read_bytes().split(b"\n")
-        except OSError:
+        event = events.last(self.path / "events.jsonl", "spend")
+        if event is None:
             return None
-        for line in reversed(lines):
-            event = events.parse(line)
-            if event and event["type"] == "spend":
-                return {key: event[key] for key in event if key not in ("v", "t", "type")}
-        return None
+        return {key: event[key] for key in event if key not in ("v", "t", "type")}
 
 
 def encode_exit(record: dict[str, Any]) -> bytes:
-    """A verdict for exit.json, padded to the room that was taken for it."""
-    data = json.dumps(record).encode()
-    if len(data) > EXIT_ROOM:
-        data = json.dumps({**record, "reason": str(record.get("reason", ""))[:200]}).encode()
+    """A verdict for exit.json, padded to the room that was taken for it; long texts are cut."""
+    for room in (EXIT_ROOM, 1000, 200):
+        cut = {
+            key: value.encode("utf-8", "replace")[:room].decode("utf-8", "ignore")
+            if isinstance(value, str)
+            else value
+            for key, value in record.items()
+        }
+        data = json.dumps(cut, ensure_ascii=False).encode()
+        if len(data) <= EXIT_ROOM:
+            break
     return data.ljust(EXIT_ROOM)
 
 
@@ -232,49 +321,75 @@ def identity(spec: dict[str, Any], who: str) -> Identity | None:
         return None
 
 
-def _true_state(spec: dict[str, Any], end: dict[str, Any] | None) -> tuple[str, str, int | None]:
+def _true_state(spec: dict[str, Any], end: dict[str, Any] | None) -> Verdict:
     state, reason = spec["state"], spec.get("reason", "")
-    if end and "state" in end:
-        return end["state"], end["reason"], end["exit_code"]
+    end = end or {}
+    if "state" in end:
+        return Verdict(end["state"], end["reason"], end.get("exit_code"))
     if state not in LIVE:
-        return state, reason, spec.get("exit_code")
+        return Verdict(state, reason, spec.get("exit_code"))
     supervisor = identity(spec, "supervisor")
-    if spec["boot_id"] != boot_id() and spec["host"] != os.uname().nodename:
-        return UNREACHABLE, f"runs on {spec['host']}; it was {state} when last heard of", None
+    if is_elsewhere(spec):
+        why = f"runs on {spec['host']}; it was {state} when last heard of"
+        return Verdict(UNREACHABLE, why, None)
+    child = identity(spec, "child")
     if supervisor and supervisor.alive():
-        child = identity(spec, "child")
         if state == "running" and end and child and not child.alive():
-            return "stopping", "the run has ended; what it left is being cleaned up", None
-        return state, reason, None
-    if end and "status" in end:
+            why = "the run has ended; what it left is being cleaned up"
+            return Verdict("stopping", why, None)
+        return Verdict(state, reason, None)
+    if "error" in end:
+        return Verdict("failed", end["error"], None)
+    if "status" in end:
         asked = "stop" if state == "stopping" else ""
-        verdict = judge(end["status"], asked=asked, waited=end.get("waited", 0.0))
-        note = "; its supervisor was killed before"
-        return verdict.state, verdict.reason + note, verdict.exit_code
+        verdict = judge(end["status"], asked=asked)
+        why = "; ".join(
+            part for part in (verdict.reason, "its supervisor was killed before") if part
+        )
+        return Verdict(verdict.state, why, verdict.exit_code)
     if spec["boot_id"] != boot_id():
-        return "lost", f"the machine was restarted while the run was {state}", None
-    keeper, child = identity(spec, "keeper"), identity(spec, "child")
+        return Verdict("lost", f"the machine was restarted while the run was {state}", None)
+    keeper = identity(spec, "keeper")
     if keeper and keeper.alive():
-        return state, "its supervisor was killed; the exit code will still be recorded", None
+        why = "its supervisor was killed; the exit code will still be recorded"
+        return Verdict(state, why, None)
     if child and child.alive():
-        return state, "its supervisor and keeper were killed; the exit code will not be known", None
+        why = "its supervisor and keeper were killed; the exit code will not be known"
+        return Verdict(state, why, None)
     if supervisor is None:
         launcher = identity(spec, "launcher")
         young = boottime() - spec["created_boottime"] < LAUNCH_SECONDS
         if young or (launcher and launcher.alive()):
-            return state, reason, None
-        return "lost", "the launching process died before the run was started", None
+            return Verdict(state, reason, None)
+        return Verdict("lost", "the launching process died before the run was started", None)
     if state == "queued":
-        return "lost", "its supervisor was killed while the run waited; nothing was started", None
-    return "lost", "supervisor and run are both gone; no exit code was recorded", None
+        why = "its supervisor was killed while the run waited; nothing was started"
+        return Verdict("lost", why, None)
+    return Verdict("lost", "supervisor and run are both gone; no exit code was recorded", None)
 
 
-def _seconds(spec: dict[str, Any], end: dict[str, Any] | None) -> float | None:
-    if end and "seconds" in end:
-        seconds: float = end["seconds"]
-        return seconds
+def is_elsewhere(spec: dict[str, Any]) -> bool:
+    """Whether the run belongs to another machine that shares this home."""
+    return bool(spec["boot_id"] != boot_id() and spec["host"] != os.uname().nodename)
+
+
+def _sound(value: Any) -> Any:
+    """The same with every text valid UTF-8 and every number one that JSON readers take."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_sound(str(key)): _sound(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sound(item) for item in value]
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return str(value)
+    return value
+
+
+def _seconds(spec: dict[str, Any], end: dict[str, Any]) -> float | None:
+    if "seconds" in end:
+        return cast("float | None", end["seconds"])
     started = spec.get("started_boottime")
     if started is None or spec["boot_id"] != boot_id():
         return None
-    until = end["ended_boottime"] if end and "ended_boottime" in end else boottime()
-    return float(until) - float(started)
+    return float(end.get("ended_boottime", boottime())) - float(started)

@@ -188,4 +188,5 @@ def _why(claim: Claim, taken_by: dict[str, str], before: list[tuple[str, Claim]]
         need = "" if claim.exact else f"{claim.count} needed, "
         free = "" if claim.exact else f"{len(claim.slots) - len(taken_by)} free; "
         return f"{need}{free}{held}"
-    return f"waits behind {', '.join(run_id for run_id, _ in before)}"
+    more = f" and {len(before) - 1} more" if len(before) > 1 else ""
+    return f"waits behind {before[0][0]}{more}"

@@ -18,6 +18,7 @@ slows training: when the folder cannot be written, one warning is printed and tr
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import signal
@@ -58,7 +59,9 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
         given = _parser(recipe).parse_args(argv)
         device, folder = given.device, managed or given.run_folder
         params = {name: getattr(given, name) for name in recipe.params}
-    return Run(params, device, Path(folder) if folder else None, managed is not None, path.stem)
+    run = Run(params, device, Path(folder) if folder else None, managed is not None, path.stem)
+    atexit.register(run.close)  # a recipe without `with` keeps its last points too
+    return run
 
 
 def abort(message: str, code: int = EXIT_MISSING) -> NoReturn:

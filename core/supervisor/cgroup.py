@@ -7,6 +7,7 @@ and an out-of-memory kill is known to be the run's own. Without it all still wor
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
 PREFIX = "traindeck-"
@@ -41,9 +42,15 @@ def kill(group: Path) -> None:
 
 
 def remove(group: Path) -> None:
-    """Remove the group once it is empty."""
-    with contextlib.suppress(OSError):
-        group.rmdir()
+    """Remove the group; what was killed in it may take a moment to go."""
+    for _ in range(20):
+        try:
+            group.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.05)
 
 
 def oom_kills(group: Path) -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from traindeck.core.devices.proctree import descendants
 from traindeck.core.home import Home
 
 WAIT_SECONDS = 60.0
@@ -22,16 +23,22 @@ class Clerks:
         self.folder = folder
         self.private = private  # the supervisor's lock: not for its children
         self.busy: set[int] = set()
+        self._syncing: int | None = None
+        self._sync_due = False
 
     def sync(self) -> None:
-        """Bring the catalogue's document of this run up to date."""
+        """Bring the catalogue's document of this run up to date, one clerk at a time."""
+        if self._syncing is not None:
+            self._sync_due = True
+            return
 
         def work() -> None:
             from traindeck.core.catalogue import Catalogue
 
             Catalogue(self.home).sync(self.folder)
 
-        self._fork(work)
+        self._sync_due = False
+        self._syncing = self._fork(work)
 
     def provenance(self) -> None:
         """Write down what was launched: source, git, packages."""
@@ -44,7 +51,16 @@ class Clerks:
         self._fork(work)
 
     def reaped(self, pid: int) -> None:
+        """Hear that a child has ended; it may have been a clerk."""
         self.busy.discard(pid)
+        if pid == self._syncing:
+            self._syncing = None
+            if self._sync_due:
+                self.sync()
+
+    def family(self) -> set[int]:
+        """The clerks and what they started, such as git."""
+        return self.busy.union(*(descendants(pid) for pid in self.busy))
 
     def wait(self) -> None:
         """Wait until all are done."""
@@ -54,14 +70,14 @@ class Clerks:
                 with contextlib.suppress(ChildProcessError):
                     if os.waitpid(pid, os.WNOHANG)[0] == 0:
                         continue
-                self.busy.discard(pid)
+                self.reaped(pid)
             time.sleep(0.01)
 
-    def _fork(self, work: Callable[[], None]) -> None:
+    def _fork(self, work: Callable[[], None]) -> int:
         pid = os.fork()
         if pid:
             self.busy.add(pid)
-            return
+            return pid
         code = 1
         try:
             os.close(self.private)

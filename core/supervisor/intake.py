@@ -9,14 +9,18 @@ from typing import Any
 from traindeck.core import events
 from traindeck.core.devices.proctree import descendants
 from traindeck.core.follow import Tail
-from traindeck.core.points import PROGRESS, PointWriter
+from traindeck.core.points import PROGRESS, PointWriter, summarize
 from traindeck.core.procident import start_ticks
 
 READ_BYTES = 1 << 20
 
 
 class Intake:
-    """Turns what a bare command writes into points; recipes log themselves."""
+    """Turns what a bare command writes into points; recipes log themselves.
+
+    After an adoption all is read anew, for what came while nobody watched; points up to the step
+    that each series had reached are then left out.
+    """
 
     def __init__(self, folder: Path, spec: dict[str, Any], root: int) -> None:
         self._writer: PointWriter | None = None
@@ -27,6 +31,7 @@ class Intake:
 
         with contextlib.suppress(OSError):
             self._writer = PointWriter(folder)
+        self._reached = {name: found["step"] for name, found in summarize(folder).items()}
         self._folder = folder
         self._root = root
         self._printed = StdoutMetrics()
@@ -64,6 +69,10 @@ class Intake:
     def _add(self, step: int, name: str, value: float, when: float | None = None) -> None:
         assert self._writer is not None
         name = f"{name}_" if name == PROGRESS else name  # the plain name is not for foreign values
+        if name in self._reached:
+            if step <= self._reached[name]:
+                return
+            del self._reached[name]
         with contextlib.suppress(OSError):
             self._writer.add(step, {name: value}, when)
 

@@ -36,14 +36,11 @@ def main() -> None:
     supervisor = Supervisor(path)
     try:
         supervisor.register()
-    except BlockingIOError:
+    except (BlockingIOError, ValueError):
         return
     os.write(register, b"!")
     os.close(register)
-    if mode == b"adopt":
-        supervisor.adopt()
-    else:
-        supervisor.run()
+    supervisor.supervise(supervisor.adopt if mode == b"adopt" else supervisor.run)
 
 
 def _redirect(log: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from traindeck.core.devices.proctree import TreeSampler
-from traindeck.core.points import PointWriter
+from traindeck.core.points import PointWriter, summarize
 from traindeck.core.procident import Identity
 
 SAMPLE_SECONDS = 1.0
@@ -27,7 +27,7 @@ class Sampler:
         with contextlib.suppress(OSError):
             self._writer = PointWriter(folder, "device")
         self._due = 0.0
-        self._number = 0
+        self._number = max((s["step"] + 1 for s in summarize(folder, "device").values()), default=0)
 
     def tick(self) -> None:
         """Sample if it is time."""

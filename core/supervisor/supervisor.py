@@ -14,6 +14,8 @@ import os
 import select
 import signal
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,15 @@ from traindeck.core.procident import Identity
 from traindeck.core.run import (
     ENDED,
     EXIT_ROOM,
+    RunFolder,
     Verdict,
     boottime,
     encode_exit,
     identity,
+    is_elsewhere,
     judge,
 )
-from traindeck.core.scheduler import Claim, Granted, Place
+from traindeck.core.scheduler import Claim, Granted, Place, Waiting
 from traindeck.core.supervisor import cgroup
 from traindeck.core.supervisor.clerk import Clerks
 from traindeck.core.supervisor.intake import Intake
@@ -43,6 +47,7 @@ from traindeck.core.supervisor.sampling import Sampler
 from traindeck.core.variables import RUN_FOLDER
 
 QUEUE_SECONDS = 0.25
+QUEUE_SECONDS_MOST = 5.0
 TICK_SECONDS = 0.25
 RETRY_SECONDS = 24 * 3600.0
 
@@ -53,8 +58,9 @@ class Supervisor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.home = Home(folder.parent.parent)
-        self.spec: dict[str, Any] = read_json(folder / "run.json") or {}
-        self.grace = float(self.spec["grace"])
+        self.spec: dict[str, Any] = {}
+        self.group: Path | None = None
+        self.held: tuple[int, ...] = ()
         self.asked = ""
         self.asked_at = 0.0
         self.unsaved = False
@@ -65,11 +71,19 @@ class Supervisor:
     def register(self) -> None:
         """Take charge: become the run's writer and listen to requests.
 
-        Raises BlockingIOError when another supervisor has charge of the run.
+        Raises BlockingIOError when another supervisor has charge of the run, ValueError when there
+        is nothing to supervise any more.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self.lock = os.open(self.folder / "supervisor.lock", flags, 0o600)
         fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        run = RunFolder(self.folder)
+        self.found = run.verdict()
+        spec = run.spec()
+        if spec is None or is_elsewhere(spec) or "state" in (run.exit() or {}):
+            raise ValueError(f"nothing to supervise in {self.folder}")
+        self.spec = spec
+        self.grace = float(spec["grace"])
         self.clerks = Clerks(self.home, self.folder, self.lock)
         become_subreaper()
         for end in (self.wakeups, self._wakeup_writer):
@@ -84,6 +98,19 @@ class Supervisor:
         me = Identity.of(os.getpid())
         self.save(supervisor=me.to_json() if me else None)
 
+    def supervise(self, work: Callable[[], None]) -> None:
+        """Do `run` or `adopt`; whatever goes wrong in it, the run ends with that as its reason."""
+        try:
+            work()
+        except Exception as error:
+            traceback.print_exc()
+            child = identity(self.spec, "child")
+            if child and child.alive():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)
+            self._kill_orphans()
+            self._finish(Verdict("failed", f"its supervisor failed: {error!r}", None))
+
     def run(self) -> None:
         """Wait for the device, run, record."""
         os.pwrite(self.exit_file, b" " * EXIT_ROOM, 0)
@@ -92,6 +119,7 @@ class Supervisor:
             how = "killed" if self.asked == "kill" else "stopped"
             self._finish(Verdict(how, "ended on request while it waited for its device", None))
             return
+        self.held = granted.descriptors
         self.group = cgroup.make(self.spec["id"])
         self.oom = OomWatch(self.group)
         try:
@@ -105,6 +133,7 @@ class Supervisor:
             queue=None,
             group=str(self.group) if self.group else None,
             device=placement.label,
+            gpus=placement.gpus,
             started=time.time(),
             started_boottime=boottime(),
         )
@@ -132,6 +161,7 @@ class Supervisor:
             self.clerks.sync()
             self.clerks.provenance()
         self._watch(keeper, placement.gpus)
+        self._finish(self._verdict())
 
     def adopt(self) -> None:
         """Take over a run whose supervisor was killed."""
@@ -140,7 +170,9 @@ class Supervisor:
         self.oom = OomWatch(self.group)
         if self.spec["state"] == "stopping":
             self._ask("stop")
-        self._watch(identity(self.spec, "keeper"), ())
+        ended = self.found.state in ENDED
+        self._watch(identity(self.spec, "keeper"), tuple(self.spec.get("gpus") or ()))
+        self._finish(self.found if ended else self._verdict())
 
     def save(self, **changes: Any) -> None:
         """Write run.json; what cannot be written now is tried again at every tick."""
@@ -168,7 +200,10 @@ class Supervisor:
         place = Place(self.home, self.spec["id"], Claim.from_json(self.spec["claim"]))
         try:
             while not self.asked:
-                answer = place.try_take()
+                try:
+                    answer = place.try_take()
+                except OSError as error:  # a disk that is full or away may come back
+                    answer = Waiting(0, f"the queue cannot be read: {error.strerror}")
                 if isinstance(answer, Granted):
                     return answer
                 queue = {"place": answer.place, "reason": answer.reason}
@@ -177,7 +212,8 @@ class Supervisor:
                     self.save(state="queued", queue=queue, reason=answer.reason)
                     if new:
                         self.clerks.sync()
-                self._wait(QUEUE_SECONDS)
+                # Who is far back asks less often: looking costs as much as there are before us.
+                self._wait(min(QUEUE_SECONDS * max(answer.place, 1), QUEUE_SECONDS_MOST))
             return None
         finally:
             place.leave()
@@ -200,7 +236,6 @@ class Supervisor:
         if intake and sampler:
             intake.close()
             sampler.close()
-        self._finish(self._verdict())
 
     def _enforce(self, keeper: Identity | None, child: Identity | None) -> None:
         """Carry on with what was asked: SIGTERM once, SIGKILL when the grace is over."""
@@ -216,7 +251,7 @@ class Supervisor:
         running = child is not None and child.alive()
         if running and self.asked == "stop" and boottime() - self.asked_at > self.grace:
             self.asked = "force"
-        if running and self.asked in ("force", "kill"):
+        if self.asked in ("force", "kill"):
             if keeper and keeper.alive():
                 kill_all(keeper.pid, signal.SIGKILL)
             elif child:
@@ -230,7 +265,7 @@ class Supervisor:
         """End what a killed keeper has left behind."""
         if self.group:
             cgroup.kill(self.group)
-        while orphans := set(descendants(os.getpid())) - self.clerks.busy:
+        while orphans := set(descendants(os.getpid())) - self.clerks.family():
             for pid in orphans:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -262,20 +297,24 @@ class Supervisor:
         """Why the run says it failed: its last error event, or the last line it printed."""
         from traindeck.core.text import plain
 
-        with contextlib.suppress(OSError):
-            for line in reversed((self.folder / "events.jsonl").read_bytes().split(b"\n")):
-                event = events.parse(line)
-                if event and event["type"] == "error":
-                    return plain(str(event["text"]))[:300]
+        said = events.last(self.folder / "events.jsonl", "error")
+        if said:
+            return plain(said["text"])
         with contextlib.suppress(OSError), (self.folder / "output.log").open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
             for printed in reversed(log.read().split(b"\n")):
                 if printed.strip():
-                    return plain(printed.decode("utf-8", "replace"))[:300]
+                    return plain(printed)
         return ""
 
     def _finish(self, verdict: Verdict) -> None:
+        for descriptor in self.held:  # the device is free from now on
+            os.close(descriptor)
+        self.held = ()
         end = read_json(self.folder / "exit.json") or {}
+        if verdict.state == "lost":
+            end.setdefault("ended", self._last_sign())
+            end.setdefault("seconds", None)
         started = self.spec.get("started_boottime")
         end.setdefault("ended", time.time())
         end.setdefault("seconds", boottime() - started if started else None)
@@ -298,6 +337,12 @@ class Supervisor:
         assert self.spec["state"] in ENDED
         self.clerks.sync()
         self.clerks.wait()
+
+    def _last_sign(self) -> float:
+        """When a lost run was last known to go on: the newest of what it wrote."""
+        names = ("run.json", "device.bin", "points.bin", "output.log")
+        paths = [self.folder / name for name in names if (self.folder / name).exists()]
+        return max((path.stat().st_mtime for path in paths), default=self.spec["created"])
 
     def _ask(self, what: str) -> None:
         if not self.asked or what == "kill":

@@ -20,7 +20,7 @@ from traindeck.core.catalogue import Catalogue, CatalogueError
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.library import AmbiguousRun, Library, RunNotFound
-from traindeck.core.run import ENDED, RunFolder
+from traindeck.core.run import ENDED
 
 START = """
 from traindeck.core.home import Home
@@ -123,4 +123,36 @@ def test_ids_sort_by_age_even_when_the_clock_goes_back(
     monkeypatch.setattr(ids.time, "time", lambda: 1.75e9)
     second = ids.new_folder(home.runs, home.trash)
     assert second.name > first.name
-    assert RunFolder(second).doc() is None
+
+
+@pytest.mark.parametrize("damage", ["{}", "[]", '{"id": 3}', "", '{"state": "running"}'])
+def test_one_damaged_folder_hides_no_other(home: Home, damage: str) -> None:
+    doc = launch(home, LaunchRequest(command=["true"]))
+    until(lambda: ended(home, 1))
+    folder = home.runs / "2zzzzzzz"
+    folder.mkdir()
+    (folder / "run.json").write_text(damage)
+    os.utime(folder, (0, 0))
+    states = {found["id"]: found["state"] for found in Library(home).runs()}
+    assert states == {doc["id"]: "finished", "2zzzzzzz": "lost"}
+    assert Catalogue(home).reindex() == 2
+    control.trash(home, "2zzzzzzz")
+    assert len(Library(home).runs()) == 1
+
+
+def test_what_is_no_utf8_is_recorded_all_the_same(home: Home) -> None:
+    odd = os.fsdecode(b"\xff")
+    doc = launch(home, LaunchRequest(command=["echo", odd], tags=[odd]))
+    until(lambda: ended(home, 1))
+    assert Path(doc["path"], "output.log").read_bytes() == b"\xff\n"
+    assert Catalogue(home).reindex() == 1
+
+
+def test_a_lost_catalogue_comes_back(home: Home) -> None:
+    launch(home, LaunchRequest(command=["true"]))
+    until(lambda: ended(home, 1))
+    home.catalogue.unlink()
+    library = Library(home)
+    library.runs()
+    library.tend()
+    assert len(Catalogue(home).all()) == 1

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import COMMAND, process_of, until, wait_for_state
 from traindeck.core import control, launch
+from traindeck.core.catalogue import Catalogue
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest
@@ -148,7 +149,8 @@ def test_supervisor_killed_the_exit_code_is_still_recorded(
     library = Library(home)
     library.runs()
     library.tend()
-    assert Library(home).runs()[0]["state"] == "failed"
+    until(lambda: [doc["state"] for doc in Catalogue(home).all()] == ["failed"], "healing")
+    assert read_json(run.path / "exit.json")["state"] == "failed"  # type: ignore[index]
 
 
 def test_a_run_without_its_supervisor_can_be_stopped(start: Callable[..., RunFolder]) -> None:
@@ -325,3 +327,54 @@ def test_out_of_memory(start: Callable[..., RunFolder]) -> None:
     doc = wait_for_state(run)
     assert doc["state"] == "out_of_memory"
     assert "out-of-memory" in doc["reason"]
+
+
+def test_what_was_printed_while_nobody_watched_is_not_lost(
+    home: Home, start: Callable[..., RunFolder]
+) -> None:
+    text = (
+        "import json, time\n"
+        "for step in range(60):\n"
+        "    print(json.dumps({'step': step, 'loss': step / 2}), flush=True)\n"
+        "    time.sleep(0.03)\n"
+    )
+    run = start(python=text)
+    until(lambda: (run.doc() or {}).get("metrics"), "the first points")
+    os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
+    wait_for_state(run)
+    library = Library(home)
+    library.runs()
+    library.tend()
+    until(lambda: "state" in (run.exit() or {}), "the verdict")
+    doc = run.doc()
+    assert doc is not None
+    assert doc["metrics"]["loss"]["count"] == 60
+    assert (doc["state"], doc["exit_code"]) == ("finished", 0)
+
+
+def test_what_a_run_writes_into_its_events_harms_nobody(start: Callable[..., RunFolder]) -> None:
+    bad = '{"v":1,"type":"error"}\\n{"v":1,"type":"artifact"}\\n[]\\n{"v":1,"type":3}\\n'
+    run = start(
+        python=f"import os; open(os.environ['TRAINDECK_RUN_FOLDER'] + '/events.jsonl', 'a')"
+        f".write('{bad}'); raise SystemExit(3)"
+    )
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 3)
+    assert "supervisor" not in doc["reason"]
+
+
+def test_provenance_of_a_run_that_ends_at_once(
+    start: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for words in (["init"], ["commit", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    for seconds in (0, 0.02, 0.05, 0.1):
+        run = start(shell=f"sleep {seconds}")
+        wait_for_state(run)
+        until(lambda: not process_of(run, "supervisor").alive())  # noqa: B023
+        kept = read_json(run.path / "source" / "provenance.json")
+        assert kept is not None
+        assert kept["git"]["dirty"] is False
+        assert len(kept["git"]["commit"]) == 40

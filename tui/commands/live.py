@@ -66,7 +66,7 @@ class _Follower:
         for line in self._events.read():
             event = events.parse(line)
             if event and event["type"] == "artifact":
-                self._say(f"{event['kind']}: {plain(str(event['path']))}")
+                self._say(f"{plain(event['kind'])}: {plain(str(event['path']))}")
             elif event and event["type"] in ("note", "error"):
                 self._say(f"{event['type']}: {plain(str(event['text']))}")
 
