@@ -22,7 +22,7 @@ from traindeck.core.files import locked, write_atomic
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
 from traindeck.core.points import summarize
-from traindeck.core.run import RunDoc, RunFolder
+from traindeck.core.run import RunDoc, RunFolder, with_metrics
 
 
 class CatalogueError(TraindeckError):
@@ -98,8 +98,7 @@ class Catalogue:
                 if doc is None:
                     gone.append(folder.name)
                 else:
-                    doc["metrics"] = metrics[folder]
-                    fresh.append(doc)
+                    fresh.append(with_metrics(doc, metrics[folder]))
             self._put(fresh, gone)
 
     def reindex(self) -> int:
@@ -111,8 +110,7 @@ class Catalogue:
             for folder in folders:
                 doc = RunFolder(folder).doc(metrics=False)
                 if doc is not None:
-                    doc["metrics"] = metrics[folder]
-                    found[doc["id"]] = doc
+                    found[doc["id"]] = with_metrics(doc, metrics[folder])
             self._db.storage.write({"runs": cast("dict[str, Any]", found)})
             return len(found)
 

@@ -11,7 +11,7 @@ from traindeck.core.errors import NotFoundError, UsageError
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
 from traindeck.core.points import Summarizer
-from traindeck.core.run import LIVE, UNREACHABLE, RunDoc, RunFolder
+from traindeck.core.run import LIVE, UNREACHABLE, RunDoc, RunFolder, with_metrics
 
 LAST = "@last"
 
@@ -119,10 +119,10 @@ class Library:
         if doc is None:
             return
         if known and known[0] == marks:
-            doc["metrics"] = known[1]["metrics"]
+            with_metrics(doc, known[1]["metrics"])
         else:
-            summary = self._summaries.setdefault(run_id, Summarizer(self.home.runs / run_id))
-            doc["metrics"] = summary.update()
+            folder = self.home.runs / run_id
+            with_metrics(doc, self._summaries.setdefault(run_id, Summarizer(folder)).update())
         self._docs[run_id] = doc
         self._live[run_id] = (marks, doc)
         if not _goes_on(doc):

@@ -220,7 +220,7 @@ class RunFolder:
             ended=None if live else end.get("ended", spec.get("ended")),
             seconds=seconds,
             progress=self._progress(seconds if live else None),
-            metrics=points.summarize(self.path) if metrics else {},
+            metrics={},
             headline=spec.get("headline"),
             privacy=self._privacy() if spec.get("privacy", "none") != "none" else None,
             queue=spec.get("queue") if verdict.state == "queued" else None,
@@ -228,7 +228,8 @@ class RunFolder:
             notes=user.get("notes", ""),
             path=str(self.path),
         )
-        return cast("RunDoc", _sound(doc))
+        sound = cast("RunDoc", _sound(doc))
+        return with_metrics(sound, points.summarize(self.path)) if metrics else sound
 
     def _user(self) -> dict[str, Any]:
         user = read_json(self.path / "user.json") or {}
@@ -283,6 +284,19 @@ class RunFolder:
         if event is None:
             return None
         return {key: event[key] for key in event if key not in ("v", "t", "type")}
+
+
+def with_metrics(doc: RunDoc, metrics: dict[str, points.Summary]) -> RunDoc:
+    """Put metrics into a document that was made without.
+
+    While the recipe's headline is not among them, or the run has none, another speaks for it: an
+    accuracy, else a loss, else what was logged first.
+    """
+    doc["metrics"] = metrics
+    if metrics and doc["headline"] not in metrics:
+        named = [[n for n in metrics if n.endswith(word)] for word in ("accuracy", "loss", "")]
+        doc["headline"] = next(names[0] for names in named if names)
+    return doc
 
 
 def encode_exit(record: dict[str, Any]) -> bytes:

@@ -39,11 +39,21 @@ def find_recipe(home: Home, name: str) -> Recipe:
     for recipe in recipes:
         if recipe.name == name:
             return recipe
-    wrong = [f"{b.path}:{b.line}: {b.reason}" for b in broken if b.path.stem == name]
+    wrong = [f"{b.path}:{b.line}: {b.reason}" for b in broken if _claims(b.path, name)]
     if wrong:
         raise NotFoundError(f"recipe {name!r} is broken: {wrong[0]}")
     known = ", ".join(recipe.name for recipe in recipes)
     raise NotFoundError(f"no recipe {name!r}; there are {known}. For a command: traindeck run -- …")
+
+
+def _claims(script: Path, name: str) -> bool:
+    """Whether a broken script would go by this name."""
+    if script.stem == name:
+        return True
+    try:
+        return f'name = "{name}"' in script.read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def missing_dependencies(recipe: Recipe) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
-from traindeck.core.errors import INTERRUPTED, USAGE, TraindeckError
+from traindeck.core.errors import FAILED, INTERRUPTED, USAGE, TraindeckError
 from traindeck.tui.commands import control, recipes, run, runs, upkeep
 
 _APP_COLLECTS = gc.get_threshold()
@@ -60,13 +61,15 @@ def main() -> None:
     if words[:1] == ["run"] and "--" in words:
         at = words.index("--")
         words, command = words[:at], words[at + 1 :]
+    if words:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us as it ends others
     try:
         app(words, obj=command)
     except TraindeckError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        typer.echo(f"error: {error.filename or ''}: {error.strerror or error}", err=True)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)

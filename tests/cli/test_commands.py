@@ -141,7 +141,7 @@ def test_exit_codes(traindeck: Command, home: Home, toy: Path) -> None:
         (["run", "toy", "--on", "cpu:4096"], 4, "core"),
         (["run", "toi"], 3, "no recipe 'toi'"),
         (["run"], 2, "a recipe"),
-        (["run", "--"], 1, "no command"),
+        (["run", "--"], 2, "the command to run"),
         (["show", "nope"], 3, "traindeck ls"),
         (["metrics", "@last"], 3, "there are no runs yet"),
         (["ls", "--query", "accuracy>>1"], 2, ""),

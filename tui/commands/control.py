@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from traindeck.core.errors import NotFoundError
+from traindeck.core.errors import NotFoundError, UsageError
 from traindeck.tui.commands.output import say
 
 REFS = typer.Argument(help="Ids, their unique starts, names, or @last.", metavar="ID…")
@@ -78,6 +78,8 @@ def edit(
     from traindeck.core import control
     from traindeck.core.home import Home
 
+    if name is None and tag is None and notes is None:
+        raise UsageError("say what to change: --name, --tag or --notes")
     home = Home.default()
     [(run_id, _)] = _found([ref])
     if name is not None:
@@ -93,5 +95,5 @@ def _found(refs: list[str]) -> list[tuple[str, Path]]:
     from traindeck.core.library import Library
 
     library = Library(Home.default())
-    docs = [library.find(ref) for ref in refs]
+    docs = [library.find(ref, metrics=False) for ref in refs]
     return [(doc["id"], Path(doc["path"])) for doc in docs]

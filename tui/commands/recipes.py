@@ -26,6 +26,7 @@ def list_recipes(context: typer.Context, as_json: Annotated[bool, AS_JSON] = Fal
         return
     from traindeck.core.home import Home
     from traindeck.core.shelf import shelf
+    from traindeck.core.text import plain
 
     found, broken = shelf(Home.default())
     if as_json:
@@ -37,21 +38,22 @@ def list_recipes(context: typer.Context, as_json: Annotated[bool, AS_JSON] = Fal
         ((r.name, r.framework, r.privacy, ",".join(r.devices), r.title, r.origin) for r in found),
     )
     for b in broken:
-        say(f"broken: {b.path}:{b.line}: {b.reason}")
+        say(plain(f"broken: {b.path}:{b.line}: {b.reason}", 1000))
 
 
 def show(name: str, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Show one recipe: what it trains, its parameters and what it needs."""
     from traindeck.core.home import Home
     from traindeck.core.shelf import find_recipe, missing_dependencies
+    from traindeck.core.text import plain
 
     recipe = find_recipe(Home.default(), name)
     if as_json:
         print_json(describe(recipe))
         return
-    print(f"{recipe.name}: {recipe.title}")
+    print(plain(f"{recipe.name}: {recipe.title}"))
     if recipe.description:
-        print(recipe.description)
+        print(plain(recipe.description, 2000))
     facts = {
         "framework": recipe.framework,
         "task": recipe.task,
@@ -65,7 +67,7 @@ def show(name: str, as_json: Annotated[bool, AS_JSON] = False) -> None:
     }
     for key, value in facts.items():
         if value:
-            print(f"  {key:<10} {value}")
+            print(f"  {key:<10} {plain(value, 1000)}")
     if recipe.params:
         print()
         print_table(

@@ -65,13 +65,16 @@ def run(
     else:
         assert recipe is not None
         request = _recipe(home, recipe, given, on, name, tag, python)
+    _check_dependencies(request)
     doc = launch(home, request, boot)
     if not wait:
         if as_json:
             print_json({"id": doc["id"], "state": doc["state"], "path": doc["path"]})
         else:
+            from traindeck.core.text import plain
+
             print(doc["id"])
-            say(f"started {doc['name']}; `traindeck watch {doc['id']}` follows it")
+            say(f"started {plain(doc['name'])}; `traindeck watch {doc['id']}` follows it")
         return
     _wait(home, doc["id"], as_json)
 
@@ -96,16 +99,24 @@ def _recipe(
     python: str | None,
 ) -> LaunchRequest:
     from traindeck.core.launch import LaunchRequest
-    from traindeck.core.shelf import find_recipe, missing_dependencies
+    from traindeck.core.shelf import find_recipe
 
     recipe = find_recipe(home, name)
-    missing = [] if python else missing_dependencies(recipe)
-    if missing:
-        wanted = " ".join(f"'{requirement}'" for requirement in missing)
-        raise MissingError(f"{name} needs {', '.join(missing)}: pip install {wanted}")
     return LaunchRequest(
         recipe=recipe, params=given, on=on or "cpu", name=run_name, tags=tags or (), python=python
     )
+
+
+def _check_dependencies(request: LaunchRequest) -> None:
+    from traindeck.core.shelf import missing_dependencies
+
+    if request.recipe is None or request.python:
+        return
+    missing = missing_dependencies(request.recipe)
+    if missing:
+        wanted = " ".join(f"'{requirement}'" for requirement in missing)
+        told = f"{request.recipe.name} needs {', '.join(missing)}"
+        raise MissingError(f"{told}: pip install {wanted}")
 
 
 def _command(
@@ -113,6 +124,8 @@ def _command(
 ) -> LaunchRequest:
     from traindeck.core.launch import LaunchRequest
 
+    if not command:
+        raise UsageError("after -- comes the command to run")
     return LaunchRequest(command=command, on=on or "cpu", name=name, tags=tags or ())
 
 
@@ -120,7 +133,7 @@ def _again(home: Home, ref: str, given: dict[str, Value], **changes: object) -> 
     from traindeck.core.launch import again
     from traindeck.core.library import Library
 
-    return again(home, Library(home).find(ref)["id"], given, **changes)
+    return again(home, Library(home).find(ref, metrics=False)["id"], given, **changes)
 
 
 def _wait(home: Home, run_id: str, as_json: bool) -> None:

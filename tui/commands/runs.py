@@ -141,7 +141,7 @@ def logs(
     from traindeck.core.run import ENDED, RunFolder
     from traindeck.core.text import clean
 
-    doc = _library().find(ref)
+    doc = _library().find(ref, metrics=False)
     folder = Path(doc["path"])
     tail = Tail(folder / "output.log")
     safe = sys.stdout.isatty()
@@ -167,7 +167,7 @@ def watch(ref: Ref) -> None:
     """Follow a run as plain lines until it ends; exits 0 when it finished, else 1."""
     from traindeck.tui.commands.live import follow
 
-    doc = _library().find(ref)
+    doc = _library().find(ref, metrics=False)
     try:
         state = follow(Path(doc["path"]))
     except KeyboardInterrupt:
