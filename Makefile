@@ -13,9 +13,9 @@ venv: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed (make PYTHON=…)"; exit 4; }
-	@echo "setting up .venv (PyTorch and TensorFlow: some minutes, about 2 GB)"
+	@echo "setting up .venv (PyTorch and TensorFlow: some minutes, 3.5 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[torch,tensorflow,dev]'
+	@$(PIP) install --constraint constraints.txt --editable '.[torch,tensorflow,dev]'
 	@touch $@
 
 test: venv
