@@ -5,14 +5,23 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from traindeck.core.errors import FAILED, INTERRUPTED, USAGE, TraindeckError
-from traindeck.tui.commands import control, recipes, run, runs, upkeep
 
 _APP_COLLECTS = gc.get_threshold()
+_MODULES = ("recipes", "run", "runs", "control", "upkeep")
+_MODULE_OF = {
+    "recipes": "recipes",
+    "run": "run",
+    **dict.fromkeys(("ls", "show", "metrics", "logs", "watch"), "runs"),
+    **dict.fromkeys(("stop", "kill", "rm", "restore", "edit"), "control"),
+    **dict.fromkeys(("devices", "reindex", "doctor"), "upkeep"),
+}
+"""Where these commands are, so that the others need not be made; one left out works as well."""
 
 app = typer.Typer(
     name="traindeck",
@@ -22,8 +31,6 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (recipes, run, runs, control, upkeep):
-    module.register(app)
 
 
 @app.callback()
@@ -53,10 +60,18 @@ def start(
         TraindeckApp(Home.default()).run()
 
 
+def _register(word: str) -> None:
+    """Make the command of this name; all of them when it is not known, for the help."""
+    for name in (_MODULE_OF[word],) if word in _MODULE_OF else _MODULES:
+        import_module(f"traindeck.tui.commands.{name}").register(app)
+
+
 def main() -> None:
     """Run the command line; what people can mend is told in one line, never as a traceback."""
     gc.set_threshold(100_000, 50, 50)  # ten thousand documents have no cycles: a fifth of `ls`
     words = sys.argv[1:]
+    if words:
+        _register(words[0])
     command: list[str] | None = None
     if words[:1] == ["run"] and "--" in words:
         at = words.index("--")
