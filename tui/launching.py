@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from traindeck.core.devices.assignment import Wait
 from traindeck.core.devices.inventory import Inventory
-from traindeck.core.devices.model import Accelerator
 from traindeck.core.devices.request import RequestError, assign, parse_request
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
@@ -16,6 +15,9 @@ from traindeck.core.run import RunDoc
 from traindeck.core.scheduler import holders
 from traindeck.tui.figures import size
 from traindeck.tui.widgets.device_select import Offer
+
+_CORES_LISTED = 4
+"""So many cores at most are offered one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class Devices:
             raise RequestError(f"this recipe runs on {', '.join(kinds)}, not on {request.kind}")
         wanted = request.candidates(self.inventory)
         if not wanted.count:
-            return f"shared with other runs, {_counted(self.inventory.cpu.threads, 'thread')}"
+            shared = f"shared with other runs, {_counted(self.inventory.cpu.threads, 'thread')}"
+            return shared if self._few_cores else f"{shared} · cpu:0-1 also works"
         given = assign(request, set(wanted.slots) - set(self.taken), self.inventory)
         if isinstance(given, Wait):
             return f"waits in the queue: {given.reason}"
@@ -59,15 +62,19 @@ class Devices:
         kinds = kinds or ("cpu", "gpu", "tpu")
         found: list[Offer] = []
         if "cpu" in kinds:
-            found += self._cpu()
+            found += self._cpu(names)
         if "gpu" in kinds:
             found += self._gpus(names)
         if "tpu" in kinds and self.inventory.tpus:
             chip = self.inventory.tpus[0]
-            found.append(Offer("tpu", chip.name, *self._held(chip, names)))
+            found.append(Offer("tpu", chip.name, *self._held(chip.slot, names)))
         return found
 
-    def _cpu(self) -> list[Offer]:
+    @property
+    def _few_cores(self) -> bool:
+        return len(self.inventory.cpu.usable_cores) <= _CORES_LISTED
+
+    def _cpu(self, names: Mapping[str, str]) -> list[Offer]:
         cpu = self.inventory.cpu
         cores = cpu.usable_cores
         free = sum(f"cpu-{core}" not in self.taken for core in cores)
@@ -76,6 +83,10 @@ class Devices:
             status = f"{free} of {len(cores)} free"
             what = f"{_counted(count, 'core')} to itself"
             found.append(Offer(f"cpu*{count}", what, status, free >= count))
+        if self._few_cores:
+            for core in cores:
+                held = self._held(f"cpu-{core}", names)
+                found.append(Offer(f"cpu:{core}", "this core to itself", *held))
         return found
 
     def _gpus(self, names: Mapping[str, str]) -> list[Offer]:
@@ -87,13 +98,13 @@ class Devices:
         for gpu in gpus:
             memory = gpu.memory_total_bytes
             what = gpu.name if memory is None else f"{gpu.name}, {size(memory)}"
-            found.append(Offer(gpu.label, what, *self._held(gpu, names)))
+            found.append(Offer(gpu.label, what, *self._held(gpu.slot, names)))
         return found
 
-    def _held(self, device: Accelerator, names: Mapping[str, str]) -> tuple[str, bool]:
-        if device.slot not in self.taken:
+    def _held(self, slot: str, names: Mapping[str, str]) -> tuple[str, bool]:
+        if slot not in self.taken:
             return "free", True
-        run = self.taken[device.slot]
+        run = self.taken[slot]
         return f"taken by {' '.join(filter(None, (names.get(run, ''), run))) or 'another'}", False
 
 

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input, Switch
+from textual.widgets import Input, OptionList, Switch
 
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.recipe_files import form_of, open_form, row, text_of, type_text, write_recipes
@@ -42,11 +42,12 @@ async def test_every_keystroke_is_checked(app: TraindeckApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await open_form(pilot, "torch-mnist")
         for typed, complaint in (
-            ("x", "'3x' is not a whole number"),
+            ("-", "'3-' is not a whole number"),
             ("0000", "30000 is above the most allowed, 1000"),
         ):
             row(pilot, "epochs").set_text("3")
-            await pilot.press("end", *typed)
+            await pilot.press("end")
+            await type_text(pilot, typed)
             await until_shown(pilot, complaint)
             assert row(pilot, "epochs").control.has_class("-invalid")
         row(pilot, "epochs").set_text("4")
@@ -61,12 +62,12 @@ async def test_every_keystroke_is_checked(app: TraindeckApp) -> None:
 async def test_keys_walk_the_fields_and_set_each_kind(app: TraindeckApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await open_form(pilot, "torch-mnist")
-        await pilot.press("1", "enter", "5", "down", "right", "down", "space", "down")
+        await pilot.press("5", "enter", "1", "down", "right", "down", "space", "down")
         await pilot.press("ctrl+u")
         await type_text(pilot, "a b")
         await pilot.press("tab", *"/x")
         command = (
-            "traindeck run torch-mnist -p epochs=31 -p lr=0.055 -p mode=graph -p augment=true "
+            "traindeck run torch-mnist -p epochs=5 -p lr=1 -p mode=graph -p augment=true "
             "-p 'note=a b' -p data_dir=/x"
         )
         await until(pilot, lambda: form_of(pilot).command() == command)
@@ -74,6 +75,33 @@ async def test_keys_walk_the_fields_and_set_each_kind(app: TraindeckApp) -> None
         await pilot.press(*["up"] * 3, "left", "down", "enter")
         await until(pilot, lambda: "mode" not in form_of(pilot).command())
         assert "augment" not in form_of(pilot).command()
+
+
+async def test_a_number_takes_only_what_can_be_in_one(app: TraindeckApp) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await open_form(pilot, "torch-mnist")
+        await pilot.press("g", "x")
+        assert text_of(pilot, "epochs") == "3"
+        await pilot.press("7", "down")
+        await type_text(pilot, "1e-3q")
+        await until(pilot, lambda: text_of(pilot, "lr") == "1e-3")
+        assert text_of(pilot, "epochs") == "7"
+
+
+async def test_arrow_keys_leave_the_device_list_at_its_ends(app: TraindeckApp) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        form = await open_form(pilot, "torch-digits")
+        await until_shown(pilot, "shared with other runs")
+        await pilot.press("down")
+        await until(pilot, lambda: form.device.input.has_focus)
+        assert form.device.input.selected_text == "cpu"
+        offers = form.query_one("#device-offers", OptionList)
+        await pilot.press(*["down"] * (1 + offers.option_count))
+        await until(pilot, lambda: offers.has_focus)
+        await pilot.press("down")
+        await until(pilot, lambda: form.query_one("#run-name").has_focus)
+        await pilot.press(*["up"] * (1 + offers.option_count))
+        await until(pilot, lambda: form.device.input.has_focus)
 
 
 async def test_limits_defaults_and_help_are_told(app: TraindeckApp) -> None:
@@ -92,10 +120,10 @@ async def test_limits_defaults_and_help_are_told(app: TraindeckApp) -> None:
 async def test_reset_one_and_reset_all(app: TraindeckApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await open_form(pilot, "torch-mnist")
-        await pilot.press("x", "down", "9", "down", "right")
+        await pilot.press("end", "minus", "down", "9", "down", "right")
         await pilot.press("up", "ctrl+r")
         await until(pilot, lambda: text_of(pilot, "lr") == "0.05")
-        assert (text_of(pilot, "epochs"), text_of(pilot, "mode")) == ("3x", "graph")
+        assert (text_of(pilot, "epochs"), text_of(pilot, "mode")) == ("3-", "graph")
         await pilot.press("ctrl+r")
         await until(pilot, lambda: "No changed parameter under the cursor" in told(pilot))
         await pilot.press("ctrl+o")
@@ -156,18 +184,18 @@ async def test_launch_goes_to_the_first_wrong_field(app: TraindeckApp, home: Hom
 async def test_what_was_typed_is_there_on_the_way_back_and_tomorrow(home: Home) -> None:
     async with TraindeckApp(home).run_test(size=SIZE) as pilot:
         await open_form(pilot, "torch-mnist")
-        await pilot.press("x")
+        await pilot.press("end", "minus")
         row(pilot, "mode").set_text("graph")
         form_of(pilot).device.input.value = "cpu*1"
         await open_form(pilot, "tf-digits")
         await pilot.press("9")
         await open_form(pilot, "torch-mnist")
-        assert text_of(pilot, "epochs") == "3x"
+        assert text_of(pilot, "epochs") == "3-"
         await until(pilot, lambda: len(read_drafts(home)) == 2)
     assert stat.S_IMODE(last_file(home).stat().st_mode) == 0o600
     async with TraindeckApp(home).run_test(size=SIZE) as pilot:
         form = await open_form(pilot, "torch-mnist")
-        assert form.draft() == Draft(params={"epochs": "3x", "mode": "graph"}, on="cpu*1")
+        assert form.draft() == Draft(params={"epochs": "3-", "mode": "graph"}, on="cpu*1")
         await pilot.press("ctrl+o")
         form.device.input.value = ""
         await until(pilot, lambda: list(read_drafts(home)) == ["tf-digits"])
@@ -182,7 +210,7 @@ async def test_damaged_memory_stops_nothing(home: Home, text: str) -> None:
         form = await open_form(pilot, "torch-mnist")
         assert form.draft() == Draft()
         await pilot.press("7")
-        await until(pilot, lambda: remembered(home) == {"epochs": "37"})
+        await until(pilot, lambda: remembered(home) == {"epochs": "7"})
         assert told(pilot) == ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from tests.tui.pilots import told, until, until_shown
@@ -53,6 +54,7 @@ async def test_a_real_run_from_form_to_finish(home: Home) -> None:
         await until(pilot, lambda: Library(home).find("@last")["state"] in ENDED)
         assert Library(home).find("@last")["state"] == "finished"
         await pilot.press("escape")
+        await until(pilot, lambda: screen(pilot).recipe_list.options.has_focus)
         await until(pilot, lambda: form_of(pilot).name_typed == "")  # a name is for one run
         assert text_of(pilot, "steps") == "5"
         await until(pilot, lambda: "tiny" in read_drafts(home))
@@ -64,7 +66,7 @@ async def test_a_refusal_is_shown_in_the_form_and_nothing_typed_is_lost(
     app = TraindeckApp(home)
     async with app.run_test(size=(120, 30)) as pilot:
         await open_form(pilot, "tiny")
-        await pilot.press("7")
+        await pilot.press("end", "7")
         (folder / "tiny.py").unlink()
         await pilot.press("ctrl+l")
         await until_shown(pilot, "not launched: ")
@@ -75,6 +77,24 @@ async def test_a_refusal_is_shown_in_the_form_and_nothing_typed_is_lost(
         await pilot.press("1")
         await until(pilot, lambda: not form_of(pilot).bar.query_one("#obstacle").display)
         assert told(pilot) == ""
+
+
+async def test_a_launch_typed_ahead_starts_the_recipe_under_the_cursor(home: Home) -> None:
+    app = TraindeckApp(home)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await open_form(pilot, "tiny")
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: screen(pilot).recipe_list.options.has_focus)
+        await pilot.press("home")
+        await until(pilot, lambda: screen(pilot).form and form_of(pilot).recipe.name != "tiny")
+        at = screen(pilot).recipe_list.options.get_option_index("recipe:tiny")
+        screen(pilot).recipe_list.options.highlighted = at
+        for key in ("up", "down", "enter", "5", "ctrl+l"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        (run,) = Library(home).runs()
+        assert (run["recipe"], run["params"]) == ("tiny", {"steps": 5})
+        await until(pilot, lambda: Library(home).find("@last")["state"] in ENDED)
 
 
 async def test_launching_by_mouse(home: Home) -> None:

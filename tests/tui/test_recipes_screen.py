@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui.pilots import shown, until, until_shown
 from tests.tui.recipe_files import (
     MNIST,
+    form_of,
     open_form,
     recipe_shown,
     row,
@@ -65,7 +67,7 @@ async def settled(pilot: Pilot[Any], focused: str) -> None:
     await until(pilot, lambda: control.has_focus)
     assert isinstance(control, Input)
     control.cursor_blink = False
-    await until_shown(pilot, "-p epochs=3x")
+    await until_shown(pilot, "-p epochs=3-")
     await until_shown(pilot, "f5 Reread")
 
 
@@ -77,8 +79,7 @@ async def test_form_at_every_size(
     async with app.run_test(size=size) as pilot:
         await open_form(pilot, "torch-mnist")
         await until_shown(pilot, "not installed: no-such-package-7f3a>=1.6")
-        await type_text(pilot, "x")
-        await pilot.press("down")
+        await pilot.press("end", "minus", "down")
         await settled(pilot, "lr")
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
@@ -98,7 +99,7 @@ async def test_themes(home: Home, theme: str, snapshot: SnapshotAssertion) -> No
     async with TraindeckApp(home).run_test(size=(120, 30)) as pilot:
         await open_form(pilot, "torch-mnist")
         await until_shown(pilot, "not installed")
-        await type_text(pilot, "x")
+        await pilot.press("end", "minus")
         await settled(pilot, "epochs")
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
@@ -159,7 +160,7 @@ async def test_changed_files_are_read_again_and_nothing_typed_is_lost(
 ) -> None:
     async with app.run_test(size=(120, 30)) as pilot:
         await open_form(pilot, "torch-mnist")
-        await pilot.press("7")
+        await pilot.press("end", "7")
         (folder / "more.py").write_text(simple("later", "other"))
         await pilot.press("f5", "escape", "escape")  # to the list, and out of the filter
         await until_shown(pilot, "later")
@@ -248,6 +249,33 @@ async def test_holding_an_arrow_key_builds_one_form(app: TraindeckApp) -> None:
         await pilot.press(*["down"] * 3)
         await until(pilot, lambda: recipe_shown(pilot) == "tiny")
         assert len(screen(pilot).query("RecipeForm")) == 1
+
+
+def burst(app: TraindeckApp, *keys: str) -> None:
+    """All at once, as a terminal delivers what was typed while the program was busy."""
+    for key in keys:
+        app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("enter", ["enter", "tab", "right"])
+async def test_keys_typed_ahead_go_to_the_recipe_they_were_meant_for(
+    app: TraindeckApp, size: tuple[int, int], enter: str
+) -> None:
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: recipe_shown(pilot) == "torch-digits")
+        burst(app, "down", "down", "down", enter, "ctrl+u", "7", "down", "ctrl+u", "1")
+        await until(pilot, lambda: recipe_shown(pilot) == "tiny")
+        await until(pilot, lambda: text_of(pilot, "steps") == "7")
+        await until(pilot, lambda: form_of(pilot).device.value == "1")
+        burst(app, "escape", "up", "up", enter)
+        await until(pilot, lambda: recipe_shown(pilot) == "torch-mnist")
+        assert text_of(pilot, "epochs") == "3"
+        burst(app, "escape")
+        await until(pilot, lambda: screen(pilot).recipe_list.options.has_focus)
+        burst(app, "down", "down", enter)
+        await until(pilot, lambda: text_of(pilot, "steps") == "7")
 
 
 class TestFuzzy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -109,7 +110,8 @@ class RecipesScreen(Screen[None]):
         """The form on show, when a usable recipe is and its form is whole."""
         self._drafts: dict[str, Draft] = {}
         self._unsaved: set[str] = set()
-        self._wanted: Recipe | BrokenRecipe | None = None
+        self._building = asyncio.Lock()
+        self._pane_shows: object = self  # nothing yet
         self._settle: Timer | None = None
         self._save_timer: Timer | None = None
         self._look_timer: Timer | None = None
@@ -230,30 +232,40 @@ class RecipesScreen(Screen[None]):
     # From the list to the form and back
 
     @on(RecipeList.Highlighted)
-    def _highlighted(self, event: RecipeList.Highlighted) -> None:
-        self._wanted = event.recipe
+    def _highlighted(self) -> None:
         if self._settle is not None:
             self._settle.stop()
-        self._settle = self.set_timer(_SETTLE, self._show_wanted)
+        self._settle = self.set_timer(_SETTLE, self._show_current)
 
     @on(RecipeList.Chosen)
-    async def _chosen(self, event: RecipeList.Chosen) -> None:
-        self._wanted = event.recipe
-        await self._show_wanted()
-        self.add_class("-form")
+    async def _open_form(self) -> None:
+        await self._show_current()
+        self._turn_to(form=True)
         if self.form is not None:
             self.form.focus_first()
 
-    async def _show_wanted(self) -> None:
+    async def action_enter_form(self) -> None:
+        """Go to the form of the recipe under the cursor, and type there what was typed since."""
+        await self._open_form()
+        await self.recipe_list.options.release()
+
+    async def _show_current(self) -> None:
         """Build the form of the recipe under the cursor, unless it is there already."""
-        if self._settle is not None:
-            self._settle.stop()
-            self._settle = None
-        wanted = self._wanted
-        if self.form is not None and self.form.recipe == wanted:
-            return
+        async with self._building:
+            if self._settle is not None:
+                self._settle.stop()
+                self._settle = None
+            wanted = self.recipe_list.current
+            if wanted != self._pane_shows:
+                await self._build(wanted)
+
+    async def _build(self, wanted: Recipe | BrokenRecipe | None) -> None:
         before, self.form = self.form, None
         focused = before.focused_param() if before is not None else ""
+        inside = before is not None and before.has_focus_within
+        if before is not None:
+            before.take_typed()
+            self._keep(before)
         pane = self.query_one("#recipe-pane", Vertical)
         with self.app.batch_update():
             await pane.remove_children()
@@ -265,11 +277,14 @@ class RecipesScreen(Screen[None]):
                 self.form = form
                 if before is not None and before.recipe.name == wanted.name:
                     form.focus_param(focused)
+                elif inside:
+                    form.focus_first()
                 self._look_for_missing(form)
             elif wanted is not None:
                 await pane.mount(BrokenAbout(wanted))
             else:
                 await pane.mount(Static("Choose a recipe on the left.", classes="form-none"))
+        self._pane_shows = wanted
         self.refresh_bindings()
 
     def action_back_to_list(self) -> None:
@@ -277,23 +292,32 @@ class RecipesScreen(Screen[None]):
             if not self.recipe_list.filter.value:
                 raise SkipAction
             self.recipe_list.filter.value = ""
-        self.remove_class("-form")
-        self.recipe_list.options.focus()
+        self._turn_to(form=False)
+        self.set_focus(self.recipe_list.options)
 
     def action_filter(self) -> None:
-        self.remove_class("-form")
-        self.recipe_list.filter.focus()
+        self._turn_to(form=False)
+        self.set_focus(self.recipe_list.filter)
+
+    def _turn_to(self, *, form: bool) -> None:
+        """Where there is room for one of list and form: display it now, so it takes the focus."""
+        self.set_class(form, "-form")
+        self.app.stylesheet.update(self)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("launch", "copy_command", "reset") and self.form is None:
-            return None
+            # While a form is being built, these wait for it.
+            return True if self._building.locked() else None
         return True
 
     # What was typed
 
     @on(RecipeForm.Changed)
     def _edited(self, event: RecipeForm.Changed) -> None:
-        name, draft = event.form.recipe.name, event.form.draft()
+        self._keep(event.form)
+
+    def _keep(self, form: RecipeForm) -> None:
+        name, draft = form.recipe.name, form.draft()
         if draft == self._drafts.get(name, Draft()):
             return
         self._drafts[name] = draft
@@ -312,24 +336,30 @@ class RecipesScreen(Screen[None]):
 
     def action_reset(self, all_fields: bool) -> None:
         if self.form is not None and not self.form.reset(all_fields=all_fields):
-            self.app.notify(
-                "Every parameter is at its default."
-                if all_fields
-                else "No changed parameter under the cursor."
-            )
+            all_are = "Every parameter is at its default."
+            self.app.notify(all_are if all_fields else "No changed parameter under the cursor.")
 
     @on(LaunchBar.Copy)
-    def action_copy_command(self) -> None:
+    async def action_copy_command(self) -> None:
+        await self._follow_the_list()
         if self.form is not None:
+            self.form.take_typed()
             self.app.copy(self.form.command(), "The command")
 
     # Launching
 
+    async def _follow_the_list(self) -> None:
+        """Bring the form to the recipe under the cursor, unless it is the form that is in use."""
+        if self.form is None or not self.form.has_focus_within:
+            await self._show_current()
+
     @on(LaunchBar.Launch)
-    def action_launch(self) -> None:
+    async def action_launch(self) -> None:
+        await self._follow_the_list()
         form = self.form
         if form is None or form.busy:
             return
+        form.take_typed()
         self.add_class("-form")
         obstacle = form.check()
         if obstacle:
@@ -368,6 +398,8 @@ class RecipesScreen(Screen[None]):
     def _launched(self, form: RecipeForm, run: RunDoc) -> None:
         if form.is_attached:
             form.forget_name()
+        self._turn_to(form=False)
+        self.set_focus(self.recipe_list.options)  # on the way back, no key is typed into a field
         if self.is_current:
             self.app.open_runs([run["id"]])
         else:

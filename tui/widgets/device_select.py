@@ -31,6 +31,22 @@ class Offer:
     free: bool | None
 
 
+class OfferList(OptionList):
+    """The arrow keys go through the offers and, at either end, on to the next field."""
+
+    def action_cursor_up(self) -> None:
+        if self.highlighted == 0:
+            self.screen.focus_previous()
+        else:
+            super().action_cursor_up()
+
+    def action_cursor_down(self) -> None:
+        if self.highlighted == self.option_count - 1:
+            self.screen.focus_next()
+        else:
+            super().action_cursor_down()
+
+
 class DeviceSelect(Vertical):
     """A text field holding the request, with what can be asked for listed below it."""
 
@@ -63,9 +79,9 @@ class DeviceSelect(Vertical):
         super().__init__()
         self.value = value
         self.error = ""
-        self.input = Input(value, placeholder="cpu", select_on_focus=False, id="device-on")
+        self.input = Input(value, placeholder="cpu", id="device-on")
         self._row = FieldRow("device", self.input, label_width)
-        self._options = OptionList(id="device-offers", markup=False)
+        self._options = OfferList(id="device-offers", markup=False)
         self._options.styles.margin = (0, 0, 0, label_width)
         self._explain: Callable[[str], str] = lambda on: ""
         self._offers: tuple[Offer, ...] = ()
@@ -93,7 +109,11 @@ class DeviceSelect(Vertical):
     @on(Input.Changed, "#device-on")
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        value = event.value.strip()
+        self.take_typed()
+
+    def take_typed(self) -> None:
+        """Read the field now: its message that it was typed in may still be on its way."""
+        value = self.input.value.strip()
         if value == self.value:
             return
         self.value = value

@@ -28,6 +28,8 @@ from traindeck.tui.widgets.field_row import FieldRow
 
 _PATH_LOOK_AFTER = 0.25
 _HINT_LONGEST = 1000
+_CAN_BE_IN = {"int": r"[-+_0-9]*", "float": r"[-+_.eE0-9]*"}
+"""What may be typed for a number: a letter pressed by mistake belongs to a key, not in here."""
 
 
 class ShowControls(Highlighter):
@@ -127,7 +129,13 @@ class ParamRow(FieldRow):
     @on(ChoiceBar.Changed)
     def _typed(self, event: Input.Changed | Switch.Changed | ChoiceBar.Changed) -> None:
         event.stop()
-        text = as_text(event.value)
+        self.take_typed()
+
+    def take_typed(self) -> None:
+        """Read the control now: its message that it was changed may still be on its way."""
+        control = self.control
+        assert isinstance(control, ChoiceBar | Input | Switch)
+        text = as_text(control.value)
         if text == self.text:
             return
         self.text = text
@@ -195,7 +203,8 @@ def _make_control(param: Param, text: str) -> Widget:
         placeholder=placeholder,
         highlighter=ShowControls(),
         validators=ParamCheck(param),
-        select_on_focus=False,
+        restrict=_CAN_BE_IN.get(param.type),
+        select_on_focus=param.type in _CAN_BE_IN,
     )
 
 
@@ -255,11 +264,15 @@ class ParamForm(Vertical):
         """The values that differ from their default. Raises ParamError for the first unusable."""
         return {row.param.name: row.param.parse(row.text) for row in self.rows if row.changed}
 
+    def take_typed(self) -> None:
+        for row in self.rows:
+            row.take_typed()
+
     def focus_first(self, *, invalid: bool = False) -> bool:
         """Focus the first field, or the first that is wrong; False when there is none."""
         for row in self.rows:
             if row.error or not invalid:
-                row.control.focus()
+                self.screen.set_focus(row.control)
                 return True
         return False
 

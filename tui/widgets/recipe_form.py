@@ -116,6 +116,12 @@ class RecipeForm(Vertical):
     def tags(self) -> list[str]:
         return split_tags(self._run_tags.value)
 
+    def take_typed(self) -> None:
+        """Read every field now: launches and drafts must hold what the screen shows."""
+        if self.params is not None:
+            self.params.take_typed()
+        self.device.take_typed()
+
     def draft(self) -> Draft:
         """All that is typed, to be shown again."""
         return Draft(
@@ -141,7 +147,7 @@ class RecipeForm(Vertical):
 
     def focus_first(self) -> None:
         if self.params is None or not self.params.focus_first():
-            self.device.input.focus()
+            self.screen.set_focus(self.device.input)
 
     def focused_param(self) -> str:
         """The parameter under the cursor; empty when none is."""
@@ -151,7 +157,7 @@ class RecipeForm(Vertical):
     def focus_param(self, name: str) -> None:
         for row in self.params.rows if self.params else []:
             if row.param.name == name:
-                row.control.focus()
+                self.screen.set_focus(row.control)
 
     def check(self) -> str:
         """What stands in the way of a launch, with the focus put there; empty when nothing does."""

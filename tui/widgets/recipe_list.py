@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -82,10 +86,67 @@ def match_recipe(query: str, recipe: Recipe) -> Match | None:
     return Match(score, tuple(sorted(lit)))
 
 
+class RecipeOptions(OptionList):
+    """The list itself. A key that opens the form makes it keep all that is typed after it.
+
+    A terminal can deliver many keys at once, and every one of them goes to the widget that has the
+    focus by then: without this, those meant for the form would be lost on the list.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "enter,tab,right",
+            "screen.enter_form",
+            "To the form",
+            id="recipes.open",
+            show=False,
+            tooltip="From the list to the form of the recipe under the cursor",
+        )
+    ]
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, markup=False)
+        self._holding = False
+        self._held: list[events.Key] = []
+
+    def on_key(self, event: events.Key) -> None:
+        if self._holding:
+            event.stop()
+            self._held.append(events.Key(event.key, event.character))
+            return
+        active = self.screen.active_bindings.get(event.key)
+        self._holding = active is not None and active.binding.action == "screen.enter_form"
+
+    async def release(self) -> None:
+        """Type what was kept wherever the focus is now. For actions: the app takes no key then."""
+        await _handled(self)
+        held, self._held = self._held, []
+        self._holding = False
+        for key in held:
+            await self._press(key)
+
+    async def _press(self, key: events.Key) -> None:
+        """What a key does, done when this returns; the ordinary way, it takes many messages."""
+        target = self.app.focused
+        if target is not None:
+            await _handled(target)  # having got the focus, for one: that selects the text
+            if target.check_consume_key(key.key, key.character):
+                await target._dispatch_message(key)
+                return
+        if not await self.app._check_bindings(key.key, priority=True):
+            await self.app._check_bindings(key.key)
+
+
+async def _handled(widget: Widget) -> None:
+    """Waits until a widget has dealt with all that it was sent."""
+    while widget.is_running and widget.message_queue_size:
+        await asyncio.sleep(0)
+
+
 class RecipeList(Vertical):
     """A filter above the list of recipes.
 
-    Posts `Highlighted` as the cursor moves and `Chosen` on enter or a click.
+    Posts `Highlighted` as the cursor moves and `Chosen` on a click.
     """
 
     DEFAULT_CSS = """
@@ -111,16 +172,10 @@ class RecipeList(Vertical):
     """
 
     class Highlighted(Message):
-        """The cursor stands on this recipe, or on nothing."""
-
-        def __init__(self, recipe: Recipe | BrokenRecipe | None) -> None:
-            super().__init__()
-            self.recipe = recipe
+        """The cursor came to stand on another recipe, or on nothing: `current` tells which."""
 
     class Chosen(Message):
-        def __init__(self, recipe: Recipe | BrokenRecipe) -> None:
-            super().__init__()
-            self.recipe = recipe
+        pass
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -132,12 +187,18 @@ class RecipeList(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="/ filter by name, tag, data set…", id="recipe-filter")
-        yield OptionList(id="recipe-options", markup=False)
+        yield RecipeOptions(id="recipe-options")
         yield Static(id="no-recipes")
 
     @property
-    def options(self) -> OptionList:
-        return self.query_one("#recipe-options", OptionList)
+    def options(self) -> RecipeOptions:
+        return self.query_one("#recipe-options", RecipeOptions)
+
+    @property
+    def current(self) -> Recipe | BrokenRecipe | None:
+        """What the cursor stands on at this moment: messages tell it later."""
+        option = self.options.highlighted_option
+        return self._shown.get(option.id) if option is not None and option.id else None
 
     @property
     def filter(self) -> Input:
@@ -175,13 +236,12 @@ class RecipeList(Vertical):
         event.stop()
         if event.option_id is not None and event.option_id in self._shown:
             self._current = event.option_id
-            self.post_message(self.Highlighted(self._shown[event.option_id]))
+            self.post_message(self.Highlighted())
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        if event.option_id is not None:
-            self.post_message(self.Chosen(self._shown[event.option_id]))
+        self.post_message(self.Chosen())
 
     def _fill(self, *, keep: bool) -> None:
         query = self.filter.value.strip()
@@ -191,7 +251,7 @@ class RecipeList(Vertical):
         self.options.set_options(options)
         if not self._shown:
             self._current = None
-            self.post_message(self.Highlighted(None))
+            self.post_message(self.Highlighted())
             return
         aim = self._current if keep and self._current in self._shown else best
         self.options.highlighted = self.options.get_option_index(aim) if aim else None
