@@ -100,6 +100,8 @@ class TestArrangement:
         assert arrange(80, 24, recent, several=False).visible == {"events"}
         medium = arrange(120, 30, recent, several=False).visible
         assert medium == {"events", "privacy", "devices", "parameters"}
+        for size in ((120, 30), (200, 50)):
+            assert arrange(*size, ["privacy", *recent], several=False).visible == {"privacy"}
         wide = arrange(200, 50, recent, several=False).visible
         assert wide == {"curves", "events", "privacy", "devices", "parameters"}
 

@@ -12,7 +12,7 @@ from traindeck.core.points import RECORD, PointWriter
 from traindeck.tui.device_history import RECENT, DeviceCollector
 from traindeck.tui.figures import rows, shorten, size, sparkline
 from traindeck.tui.panels.events import event_line
-from traindeck.tui.panels.provenance import Provenance, read_provenance
+from traindeck.tui.panels.provenance import Provenance, _familiar, read_provenance
 from traindeck.tui.run_reader import RunState
 from traindeck.tui.screens.run import labels
 
@@ -57,6 +57,15 @@ class TestProvenance:
         (tmp_path / "source" / "diff.patch").write_bytes(b"")
         assert read_provenance(tmp_path) == Provenance(patch_bytes=0)
 
+    def test_paths_are_told_as_people_know_them(self) -> None:
+        told = _familiar("/lab/project")
+        assert told("/lab/project/.venv/bin/python") == ".venv/bin/python"
+        assert (
+            told("/lab/project/.dev/traindeck/recipes/torch/mnist.py") == "recipes/torch/mnist.py"
+        )
+        assert told(f"--data-dir={Path.home()}/data") == "--data-dir=~/data"
+        assert told("/lab/projects/x") == "/lab/projects/x"
+
 
 class TestFigures:
     @pytest.mark.parametrize(
@@ -81,6 +90,11 @@ class TestEvents:
         line = event_line({"t": "soon", "type": 7, "text": "a\nb\x1b[2J", "round": {"n": 1}})
         assert line.startswith("--:--:--  7") and "\n" not in line and "\x1b" not in line
         assert 'round={"n": 1}' in line
+
+    def test_an_artifact_is_told_from_the_run_folder_its_kind_first(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "artifacts" / "checkpoint-000938.pt")
+        line = event_line({"type": "artifact", "path": path, "kind": "checkpoint"}, tmp_path)
+        assert line.endswith("artifact  checkpoint  artifacts/checkpoint-000938.pt")
 
 
 def test_runs_of_one_name_are_told_apart_by_their_ids() -> None:

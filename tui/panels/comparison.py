@@ -144,7 +144,10 @@ def _cells(run: RunState, params: Sequence[str], metrics: Sequence[str]) -> list
     state = run.doc["state"]
     word = "deleted" if run.deleted else state_text(state)
     name = shorten(plain(f"{run.doc['name']} {run.id}"), CELL_WIDTH)
-    given = [_word(run.doc["params"].get(name)) for name in params]
+    given = [
+        "not set" if run.doc["params"].get(name, "") is None else _word(run.doc["params"].get(name))
+        for name in params
+    ]
     last = [number(run.last[name]) if name in run.last else "" for name in metrics]
     return ["", name, word, *given, *last]
 

@@ -19,7 +19,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from traindeck.tui.plot import navigate
 from traindeck.tui.plot.chart import Charts, Group
@@ -33,6 +33,9 @@ from traindeck.tui.plot.strips import Words
 from traindeck.tui.plot.view import Line, Plot, View
 
 __all__ = ["CurvesPanel", "SeriesStore"]
+
+NOTHING_YET = "nothing reported yet; the log tab shows what it prints"
+NOTHING = "nothing was reported; the log tab shows what it printed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,10 @@ class CurvesPanel(Widget, can_focus=True):
     CurvesPanel > Input { display: none; height: 1; border: none; padding: 0; }
     CurvesPanel.-filtering > Input { display: block; }
     CurvesPanel > Charts { height: 1fr; }
+    CurvesPanel > #nothing { display: none; height: 1fr; color: $text-muted; }
+    CurvesPanel:ansi > #nothing { color: ansi_default; text-style: dim; }
+    CurvesPanel.-empty > #nothing { display: block; }
+    CurvesPanel.-empty > Charts { display: none; }
     CurvesPanel > StatusLine { height: 1; }
     """
 
@@ -99,9 +106,9 @@ class CurvesPanel(Widget, can_focus=True):
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="words in the series' name, * for anything", compact=True)
-        charts = Charts()
+        yield (charts := Charts())
         charts.can_focus = False
-        yield charts
+        yield Static(id="nothing")
         yield StatusLine()
 
     @property
@@ -202,6 +209,10 @@ class CurvesPanel(Widget, can_focus=True):
         low = name.lower()
         return all(fnmatch.fnmatchcase(low, f"*{term}*") for term in self._terms)
 
+    def watch_live(self) -> None:
+        if self.is_mounted:
+            self._say()
+
     def _view_changed(self) -> None:
         self.call_after_refresh(self._say)
 
@@ -211,14 +222,21 @@ class CurvesPanel(Widget, can_focus=True):
 
     def _say(self) -> None:
         """What the curves are drawn from, and how."""
+        empty = bool(self._sources) and not self._names
+        if empty:
+            self.query_one("#nothing", Static).update(NOTHING_YET if self.live else NOTHING)
+        self.set_class(empty, "-empty")
         view, cells = self.view, self.charts.cells_in_sight()
         seen = [cell.plot.points(view) for cell in cells]
         points, most = sum(count for count, _ in seen), max((each for _, each in seen), default=1)
         left: Words = []
         last = max((s.store.last_time or 0.0 for s in self._sources), default=0.0)
-        if last:
+        if not self.live and self._sources:
+            left.append(("ended; ", LABEL))
+        elif last:
             left.append((f"last data {ago(now() - last)} · ", LABEL))
-        left.append((f"drawn from {points:,} points", LABEL))
+        if not (empty and self.live):
+            left.append((f"drawn from {points:,} points", LABEL))
         if most > 1:
             left.append((f", up to {most:,} to a bucket", LABEL))
         if self.charts.reading_detail:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
@@ -49,12 +50,14 @@ class EventsPanel(Vertical):
     def _all_at_hand(self, event: LogView.Wanted) -> None:
         event.stop()
 
-    def show(self, state: EventsState) -> None:
-        """Take the events known now."""
+    def show(self, state: EventsState, folder: Path | None = None) -> None:
+        """Take the events known now, of the run in `folder`."""
         if state.count == self._count:
             return
         self._count = state.count
-        lines = [LogLine(place, event_line(event)) for place, event in enumerate(state.events)]
+        lines = [
+            LogLine(place, event_line(event, folder)) for place, event in enumerate(state.events)
+        ]
         self.view.show(len(lines), lines)
         told = "no events yet" if not state.count else f"{state.count:,} events"
         if state.count == 1:
@@ -64,8 +67,11 @@ class EventsPanel(Vertical):
         self.query_one("#events-status", Static).update(Content(told))
 
 
-def event_line(event: Mapping[str, Any]) -> str:
-    """`14:03:07  state     running`: time, type, and what the event says."""
+def event_line(event: Mapping[str, Any], folder: Path | None = None) -> str:
+    """`14:03:07  state     running`: time, type, and what the event says.
+
+    Paths below `folder`, the run's, are told from there: what differs must not be cut off.
+    """
     try:
         when = time.strftime("%H:%M:%S", time.localtime(float(event["t"])))
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
@@ -73,9 +79,13 @@ def event_line(event: Mapping[str, Any]) -> str:
     kind = plain(str(event.get("type", "")))
     rest = {key: value for key, value in event.items() if key not in ("v", "t", "type")}
     parts: list[str] = []
-    for key in ("state", "text", "path"):
+    leading = ("kind", "path") if kind == "artifact" else ("state", "text", "path")
+    for key in leading:
         if rest.get(key):
-            parts.append(str(rest.pop(key)))
+            value = str(rest.pop(key))
+            if key == "path" and folder is not None:
+                value = value.removeprefix(f"{folder.absolute()}/")
+            parts.append(value)
     for key, value in rest.items():
         if value not in ("", None):
             word = value if isinstance(value, str) else json.dumps(value, default=str)

@@ -31,6 +31,8 @@ NOTHING = (
     "the model reveals about its training data."
 )
 
+WAITING = "nothing reported yet"
+
 
 class PrivacyPanel(VerticalScroll):
     """The newest privacy figures of a run, key by key."""
@@ -46,14 +48,18 @@ class PrivacyPanel(VerticalScroll):
         super().__init__(id=id)
         self._privacy: Mapping[str, Any] | None = None
         self._known = False
+        self._waiting = False
 
     def compose(self) -> ComposeResult:
         yield Static()
 
-    def show(self, privacy: Mapping[str, Any] | None) -> None:
-        """Take a run's privacy figures, or None when it reports none."""
-        if privacy != self._privacy or not self._known:
-            self._privacy, self._known = privacy, True
+    def show(self, privacy: Mapping[str, Any] | None, *, waiting: bool = False) -> None:
+        """Take a run's privacy figures, or None when it reports none.
+
+        `waiting`: the run has not come far enough to have reported any.
+        """
+        if (privacy, waiting) != (self._privacy, self._waiting) or not self._known:
+            self._privacy, self._waiting, self._known = privacy, waiting, True
             self._draw()
 
     def on_resize(self, _: Resize) -> None:
@@ -63,7 +69,7 @@ class PrivacyPanel(VerticalScroll):
         if not self._known:
             return
         if self._privacy is None:
-            content = Content.styled(NOTHING, "dim")
+            content = Content.styled(WAITING if self._waiting else NOTHING, "dim")
         else:
             content = rows(_rows(self._privacy), self.scrollable_content_region.width)
         self.query_one(Static).update(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from traindeck.tui.figures import Row, rows, size
 
 MAX_BYTES = 1 << 20
 LONGEST = 2000
+LINK = "/.dev/traindeck/recipes/"
 SHOWN = ("params", "command", "device", "on", "path", "tags", "notes")
 """What of a `RunDoc` the panel shows."""
 
@@ -86,6 +87,7 @@ class ProvenancePanel(VerticalScroll, can_focus=True):
         super().__init__(id=id)
         self._given: tuple[object, ...] = ()
         self._sections: list[tuple[str, list[Row]]] = []
+        self._exact: list[tuple[str, list[Row]]] = []
 
     def compose(self) -> ComposeResult:
         yield Static()
@@ -96,14 +98,8 @@ class ProvenancePanel(VerticalScroll, can_focus=True):
         if given == self._given:
             return
         self._given = given
-        sections = [
-            ("parameters", _params(doc["params"] or provenance.params)),
-            ("run", _run(doc, provenance.source)),
-            ("code", _code(provenance)),
-            ("environment", _named(provenance.source.get("environment"))),
-            ("packages", _named(provenance.source.get("packages"))),
-        ]
-        self._sections = [(title, lines) for title, lines in sections if lines]
+        self._sections = _sections(doc, provenance, _familiar(provenance.source.get("cwd")))
+        self._exact = _sections(doc, provenance, str)
         self._draw()
 
     def on_resize(self, _: Resize) -> None:
@@ -117,10 +113,10 @@ class ProvenancePanel(VerticalScroll, can_focus=True):
         self.query_one(Static).update(Content("\n\n").join(parts))
 
     def text(self) -> str:
-        """Everything shown, as plain text."""
+        """Everything shown, as plain text; paths and the command exact, to be used elsewhere."""
         return "\n\n".join(
             "\n".join([title, *(f"  {name}: {value}" for name, value in lines)])
-            for title, lines in self._sections
+            for title, lines in self._exact
         )
 
     def action_copy(self) -> None:
@@ -133,23 +129,67 @@ def _word(value: object) -> str:
     return plain(value if isinstance(value, str) else json.dumps(value, default=str), LONGEST)
 
 
+def _sections(
+    doc: RunDoc, provenance: Provenance, told: Callable[[str], str]
+) -> list[tuple[str, list[Row]]]:
+    """All there is to say, paths as `told` has them."""
+    source = provenance.source
+    sections = [
+        ("parameters", _params(doc["params"] or provenance.params)),
+        ("run", _run(doc, source, told)),
+        ("code", _code(provenance)),
+        ("environment", _named(source.get("environment"), told)),
+        ("packages", _named(source.get("packages"))),
+    ]
+    return [(title, lines) for title, lines in sections if lines]
+
+
+def _familiar(cwd: object) -> Callable[[str], str]:
+    """How people know a path: from where the run was launched, or from their home.
+
+    An installation from a work tree reaches its recipes by a link, which nobody knows.
+    """
+    home = str(Path.home())
+    below = f"{cwd.rstrip('/')}/" if isinstance(cwd, str) and len(cwd) > 1 else None
+
+    def told(text: str) -> str:
+        flag, equals, path = text.partition("=") if text.startswith("-") else ("", "", text)
+        path = path.replace(LINK, "/recipes/")
+        if below is not None and path.startswith(below) and path != below:
+            path = path.removeprefix(below)
+        elif len(home) > 1 and (path == home or path.startswith(f"{home}/")):
+            path = f"~{path.removeprefix(home)}"
+        return f"{flag}{equals}{path}"
+
+    return told
+
+
+def _command(words: Iterable[object], told: Callable[[str], str]) -> str:
+    known = [told(str(word)) for word in words]
+    # A leading tilde is left bare: quoted it would no longer mean the home.
+    return " ".join(
+        f"~/{shlex.quote(word[2:])}" if word.startswith("~/") and word[2:] else shlex.quote(word)
+        for word in known
+    )
+
+
 def _params(params: Mapping[str, Any]) -> list[Row]:
     if not params:
         return [("none", "this run was launched without parameters")]
     return [(plain(name), _word(value)) for name, value in params.items()]
 
 
-def _run(doc: RunDoc, source: Mapping[str, Any]) -> list[Row]:
+def _run(doc: RunDoc, source: Mapping[str, Any], told: Callable[[str], str]) -> list[Row]:
     python, argv = source.get("python"), source.get("argv")
     where = doc["device"] if doc["device"] == doc["on"] else f"{doc['device']} (--on {doc['on']})"
     found: list[tuple[str, object]] = [
-        ("command", shlex.join(doc["command"])),
-        ("process", shlex.join(map(str, argv)) if isinstance(argv, list) else None),
-        ("interpreter", _interpreter(python) if isinstance(python, Mapping) else python),
+        ("command", _command(doc["command"], told)),
+        ("process", _command(argv, told) if isinstance(argv, list) else None),
+        ("interpreter", _interpreter(python, told) if isinstance(python, Mapping) else python),
         ("device", where),
         ("seed", doc["params"].get("seed")),
-        ("folder", doc["path"]),
-        ("launched from", source.get("cwd")),
+        ("folder", told(doc["path"])),
+        ("launched from", told(str(source["cwd"])) if source.get("cwd") else None),
         ("host", source.get("host")),
         ("platform", source.get("platform")),
         ("tags", ", ".join(doc["tags"])),
@@ -158,9 +198,10 @@ def _run(doc: RunDoc, source: Mapping[str, Any]) -> list[Row]:
     return [(name, _word(value)) for name, value in found if value not in (None, "")]
 
 
-def _interpreter(python: Mapping[str, Any]) -> str:
+def _interpreter(python: Mapping[str, Any], told: Callable[[str], str]) -> str:
     version = str(python.get("version", "")).split(" (")[0]
-    return " · ".join(str(part) for part in (version, python.get("executable")) if part)
+    executable = str(python.get("executable") or "")
+    return " · ".join(str(part) for part in (version, told(executable)) if part)
 
 
 def _code(provenance: Provenance) -> list[Row]:
@@ -178,7 +219,10 @@ def _code(provenance: Provenance) -> list[Row]:
     return found
 
 
-def _named(values: object) -> list[Row]:
+def _named(values: object, told: Callable[[str], str] = str) -> list[Row]:
     if not isinstance(values, Mapping):
         return []
-    return [(plain(str(name)), _word(value)) for name, value in values.items()]
+    return [
+        (plain(str(name)), _word(told(value) if isinstance(value, str) else value))
+        for name, value in values.items()
+    ]

@@ -187,7 +187,6 @@ class RunScreen(RunActions):
         self.app.tell_error("The run cannot be read", message.error)
 
     def _tick(self) -> None:
-        """Time went by: durations and ages."""
         if self.is_current:
             self._show()
 
@@ -235,9 +234,9 @@ class RunScreen(RunActions):
                 now=self.app.clock(),
             )
         if "events" in visible:
-            self.query_one(EventsPanel).show(picture.events)
+            self.query_one(EventsPanel).show(picture.events, self.app.home.runs / run.id)
         if doc is not None and "privacy" in visible:
-            self.query_one(PrivacyPanel).show(doc["privacy"])
+            self.query_one(PrivacyPanel).show(doc["privacy"], waiting=_unheard(run))
         if doc is not None and "parameters" in visible:
             self.query_one(ProvenancePanel).show(doc, picture.provenance)
 
@@ -302,7 +301,6 @@ class RunScreen(RunActions):
             self.action_tab(tabs[(tabs.index(self._recent[0]) + step) % len(tabs)])
 
     def on_descendant_focus(self, _: events.DescendantFocus) -> None:
-        """The tab of the panel that has the focus is the chosen one, however it got there."""
         arrangement, focused = self._arrangement, self.focused
         if arrangement is None or focused is None:
             return
@@ -388,6 +386,10 @@ def labels(runs: Sequence[RunState]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     return [f"{name} {run.id}" for name, run in zip(names, runs, strict=True)]
+
+
+def _unheard(run: RunState) -> bool:
+    return run.live and not run.last and run.doc is not None and run.doc["progress"] is None
 
 
 def _headline(run: RunState) -> tuple[str, float] | None:

@@ -33,8 +33,10 @@ def arrange(width: int, height: int, recent: Sequence[str], *, several: bool) ->
         if height >= 30:
             return Arrangement("several", (), frozenset({"curves", "runs"}))
         return Arrangement("narrow", ("curves", "runs"), frozenset({newest("curves", "runs")}))
-    if width < MEDIUM_WIDTH:
-        return Arrangement("narrow", TABS, frozenset({newest(*TABS)}))
+    chosen = newest(*TABS)
+    # A side panel asked for by its tab has the whole width: else its key would change nothing.
+    if width < MEDIUM_WIDTH or chosen in SIDE:
+        return Arrangement("narrow", TABS, frozenset({chosen}))
     if width < WIDE_WIDTH or height < TALL_HEIGHT:
         return Arrangement("medium", TABS, SIDE | {newest("curves", "log", "events")})
     return Arrangement("wide", TABS, SIDE | {"curves", newest("log", "events")})
