@@ -62,19 +62,23 @@ class Devices:
         kinds = kinds or ("cpu", "gpu", "tpu")
         found: list[Offer] = []
         if "cpu" in kinds:
-            found += self._cpu(names)
+            found += self._cpu()
         if "gpu" in kinds:
             found += self._gpus(names)
         if "tpu" in kinds and self.inventory.tpus:
             chip = self.inventory.tpus[0]
             found.append(Offer("tpu", chip.name, *self._held(chip.slot, names)))
+        if "cpu" in kinds and self._few_cores:
+            for core in self.inventory.cpu.usable_cores:
+                held = self._held(f"cpu-{core}", names)
+                found.append(Offer(f"cpu:{core}", "this core to itself", *held))
         return found
 
     @property
     def _few_cores(self) -> bool:
         return len(self.inventory.cpu.usable_cores) <= _CORES_LISTED
 
-    def _cpu(self, names: Mapping[str, str]) -> list[Offer]:
+    def _cpu(self) -> list[Offer]:
         cpu = self.inventory.cpu
         cores = cpu.usable_cores
         free = sum(f"cpu-{core}" not in self.taken for core in cores)
@@ -83,10 +87,6 @@ class Devices:
             status = f"{free} of {len(cores)} free"
             what = f"{_counted(count, 'core')} to itself"
             found.append(Offer(f"cpu*{count}", what, status, free >= count))
-        if self._few_cores:
-            for core in cores:
-                held = self._held(f"cpu-{core}", names)
-                found.append(Offer(f"cpu:{core}", "this core to itself", *held))
         return found
 
     def _gpus(self, names: Mapping[str, str]) -> list[Offer]:

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from traindeck.tui.launching import Devices
 
 _SETTLE = 0.12
-"""Seconds the cursor must rest on a recipe before its form is built: an arrow key held down should
-not build them all."""
+"""Seconds the cursor must rest on a recipe before its form is built: held down, it builds none."""
 _REMEMBER_AFTER = 0.5
 """Seconds without an edit before what was typed is written down."""
 _LOOK_EVERY = 2.0
@@ -174,10 +173,9 @@ class RecipesScreen(Screen[None]):
 
     def _recipes_read(self, found: tuple[list[Recipe], list[BrokenRecipe]]) -> None:
         recipes, broken = found
-        if (recipes, broken) != (self.recipe_list.recipes, self.recipe_list.broken):
+        known = (self.recipe_list.recipes, self.recipe_list.broken)
+        if found != known or not (recipes or broken):
             self.recipe_list.load(recipes, broken)
-        elif not recipes and not broken:
-            self.recipe_list.load([], [])
         if (form := self.form) is not None:
             self._look_for_missing(form)
 
@@ -207,8 +205,7 @@ class RecipesScreen(Screen[None]):
         if self._devices is None:
             return
         known = self.app.snapshot.by_id if self.app.snapshot else {}
-        holding = self._devices.taken.values()
-        names = {run_id: known[run_id]["name"] for run_id in holding if run_id in known}
+        names = {key: known[key]["name"] for key in self._devices.taken.values() if key in known}
         kinds = form.recipe.devices
         with suppress(NoMatches):  # a form that is being taken down
             form.device.show_offers(
@@ -255,8 +252,7 @@ class RecipesScreen(Screen[None]):
             if self._settle is not None:
                 self._settle.stop()
                 self._settle = None
-            wanted = self.recipe_list.current
-            if wanted != self._pane_shows:
+            if (wanted := self.recipe_list.current) != self._pane_shows:
                 await self._build(wanted)
 
     async def _build(self, wanted: Recipe | BrokenRecipe | None) -> None:
@@ -305,10 +301,9 @@ class RecipesScreen(Screen[None]):
         self.app.stylesheet.update(self)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("launch", "copy_command", "reset") and self.form is None:
-            # While a form is being built, these wait for it.
-            return True if self._building.locked() else None
-        return True
+        about_form = action in ("launch", "copy_command", "reset")
+        ready = self.form is not None or self._building.locked()  # they wait for one being built
+        return None if about_form and not ready else True
 
     # What was typed
 
@@ -361,8 +356,7 @@ class RecipesScreen(Screen[None]):
             return
         form.take_typed()
         self.add_class("-form")
-        obstacle = form.check()
-        if obstacle:
+        if obstacle := form.check():
             form.bar.show_obstacle(obstacle)
             return
         form.busy = True
