@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
@@ -25,8 +25,9 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from traindeck.core.home import Home
-from traindeck.tui.feed import Feed, RunSource, Snapshot
+from traindeck.tui.feed import Feed, RunSource, Snapshot, newest
 from traindeck.tui.keys import EVERYWHERE, CommandsProvider, clashes, groups
+from traindeck.tui.places import PLACES, first_place, new_screen, run_screen_type, screen_type
 from traindeck.tui.settings import THEMES, read_settings, read_state, write_state
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ T = TypeVar("T")
 LOCAL_REFRESH, SSH_REFRESH = 0.25, 1.0
 """Seconds between two looks at the runs, unless settings.toml says otherwise."""
 
+STARTING_SECONDS = 3.0
+"""After so long everything that makes many objects at once is done."""
 CLOSING_SECONDS = 3.0
 """How long leaving waits for what was still being done."""
 
@@ -95,8 +98,8 @@ class TraindeckApp(App[None], inherit_bindings=False):
         self._log_file = _LogFile(home.root / "traindeck.log", delay=True)
         self._background: list[threading.Thread] = []
         self._clashes: set[tuple[str, ...]] = set()
-        for place in ("runs", "recipes", "devices"):
-            self.add_mode(place, partial(_new_screen, place))
+        for place, _ in PLACES:
+            self.add_mode(place, partial(new_screen, place))
         if self.over_ssh:
             self.animation_level = "none"
         refresh = self.settings.refresh or (SSH_REFRESH if self.over_ssh else LOCAL_REFRESH)
@@ -105,14 +108,23 @@ class TraindeckApp(App[None], inherit_bindings=False):
             interval=refresh,
             ready=lambda: self._from_thread(self.SnapshotReady()),
             failed=lambda trouble, error: self._from_thread(self.Failed(trouble, error)),
+            first=partial(newest, home) if source is None else list,
         )
 
     # Starting and leaving
 
+    def run(self, *args: Any, **kwargs: Any) -> None:
+        """As Textual's; for as long as it lasts, the thread that paints is favored."""
+        _favor_the_screen(True)
+        try:
+            super().run(*args, **kwargs)
+        finally:
+            _favor_the_screen(False)
+
     def on_load(self) -> None:
-        # `switch_mode` on mount would do, but only after Textual has made an empty screen: a tenth
-        # of the way to the first paint.
-        self._current_mode = "runs" if _any_run(self.home) else "recipes"
+        self.feed.start()
+        # `switch_mode` on mount would do, but after an empty screen was made: that is costly.
+        self._current_mode = first_place(self.home)
         self._screen_stacks = {self._current_mode: []}
         self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(self._log_file)
@@ -132,10 +144,9 @@ class TraindeckApp(App[None], inherit_bindings=False):
         self._problems = problems
 
     def on_mount(self) -> None:
-        if not self.is_headless:
-            _favor_the_screen(True)
+        if not gc.isenabled():
+            self.set_timer(STARTING_SECONDS, _settle_memory)
         self.in_background("The home cannot be written", self.home.make)
-        self.feed.start()
         for problem in self._problems:
             self.tell_problem(problem)
         if self.settings.keys:
@@ -148,8 +159,6 @@ class TraindeckApp(App[None], inherit_bindings=False):
         self.feed.stop(CLOSING_SECONDS)
         for thread in self._background:
             thread.join(max(0.0, until - time.monotonic()))
-        if not self.is_headless:
-            _favor_the_screen(False)
         logger.removeHandler(self._log_file)
         self._log_file.close()
 
@@ -170,7 +179,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
                 await self.pop_screen()
             return
         try:
-            _screen_type(place)
+            screen_type(place)
         except ImportError as error:
             self.tell_error(f"The {place} cannot be shown", error)
         else:
@@ -191,7 +200,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
             if self.screen is asked_from:
                 self.push_screen(screen_type(list(ids)))
 
-        self.in_background("The run cannot be shown", _run_screen_type, show)
+        self.in_background("The run cannot be shown", run_screen_type, show)
 
     def action_help(self) -> None:
         from traindeck.tui.screens.help import HelpScreen
@@ -205,10 +214,10 @@ class TraindeckApp(App[None], inherit_bindings=False):
         snapshot = self.feed.take()
         if snapshot is None:
             return
-        if self.snapshot is None and not self.is_headless:
-            self.call_after_refresh(_settle_memory)
         with self.batch_update():
             self.snapshot = snapshot
+        if not snapshot.whole:
+            self.call_after_refresh(self.feed.shown)
 
     def _from_thread(self, message: Message) -> None:
         with contextlib.suppress(RuntimeError):  # the event loop has just been closed
@@ -224,9 +233,8 @@ class TraindeckApp(App[None], inherit_bindings=False):
     ) -> None:
         """Runs `action` on a thread, then `done` with its result on the event loop.
 
-        An exception of `action` becomes a notification that begins with `what`. The thread is a
-        daemon, so that a file that never answers cannot keep the app from closing; closing waits
-        a moment for it, so that what was asked for is done.
+        An exception of `action` becomes a notification headed `what`. A file that never answers
+        cannot keep the app from closing, but closing waits a moment for what was asked for.
         """
 
         def work() -> None:
@@ -354,31 +362,6 @@ def _settle_memory() -> None:
     gc.enable()
 
 
-def _screen_type(place: str) -> type[Screen[None]]:
-    """The base screen of a place; this is where its module gets imported."""
-    if place == "recipes":
-        from traindeck.tui.screens.recipes import RecipesScreen
-
-        return RecipesScreen
-    if place == "devices":
-        from traindeck.tui.screens.devices import DevicesScreen
-
-        return DevicesScreen
-    from traindeck.tui.screens.runs import RunsScreen
-
-    return RunsScreen
-
-
-def _run_screen_type() -> type[RunScreen]:
-    from traindeck.tui.screens.run import RunScreen
-
-    return RunScreen
-
-
-def _new_screen(place: str) -> Screen[None]:
-    return _screen_type(place)()
-
-
 class _LogFile(logging.FileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):  # a home that cannot be written is told on the screen
@@ -389,11 +372,3 @@ def _library(home: Home) -> RunSource:
     from traindeck.core.library import Library
 
     return Library(home)
-
-
-def _any_run(home: Home) -> bool:
-    try:
-        with os.scandir(home.runs) as entries:
-            return any(True for _ in entries)
-    except OSError:
-        return False

@@ -6,14 +6,20 @@ only when it changed. A reader that falls behind gets the newest snapshot, never
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from traindeck.core.run import LIVE, RunDoc
+from traindeck.core.home import Home
+from traindeck.core.ids import is_id
+from traindeck.core.run import LIVE, RunDoc, RunFolder
 
+MANY, FIRST, FIRST_SECONDS = 1000, 100, 0.5
+"""From how many runs on a first look is taken, at how many, and how long it may be waited for."""
+WRITE_SECONDS = 0.03
 MAX_PAUSE = 5.0
 RECHECK_SECONDS = 2.0
 """Live runs are asked about this often though no file changed: a killed one writes nothing."""
@@ -49,13 +55,35 @@ class Snapshot:
     live: int = 0
     queued: int = 0
     by_id: dict[str, RunDoc] = field(default_factory=dict)
+    whole: bool = True
 
     @classmethod
-    def of(cls, runs: list[RunDoc]) -> Snapshot:
+    def of(cls, runs: list[RunDoc], whole: bool = True) -> Snapshot:
         states = [run["state"] for run in runs if run["state"] in LIVE]
         return cls(
-            tuple(runs), len(states), states.count("queued"), {run["id"]: run for run in runs}
+            tuple(runs),
+            len(states),
+            states.count("queued"),
+            {run["id"]: run for run in runs},
+            whole,
         )
+
+
+def newest(home: Home) -> list[RunDoc]:
+    """The newest of very many runs, read from their folders and without metrics: a first look.
+
+    Nothing where the runs are few enough to read all of them at once.
+    """
+    try:
+        ids = [name for name in os.listdir(home.runs) if is_id(name)]
+    except OSError:
+        return []
+    if len(ids) < MANY:
+        return []
+    docs = (
+        RunFolder(home.runs / name).doc(metrics=False) for name in sorted(ids, reverse=True)[:FIRST]
+    )
+    return [doc for doc in docs if doc is not None]
 
 
 class Feed:
@@ -67,6 +95,8 @@ class Feed:
         ready: called on the thread when `take` has something new.
         failed: called on the thread with what is the trouble and its error, once for each different
             failure in a row.
+        first: some runs that can be read at once, shown while the rest is read. That waits for
+            `shown`, for the reading of one big file lets no other thread have its turn.
     """
 
     def __init__(
@@ -76,11 +106,14 @@ class Feed:
         interval: float,
         ready: Callable[[], None],
         failed: Callable[[str, Exception], None],
+        first: Callable[[], list[RunDoc]] = list,
     ) -> None:
         self.interval = interval
         self._source = source
         self._ready = ready
         self._failed = failed
+        self._first = first
+        self._first_shown = threading.Event()
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -95,9 +128,14 @@ class Feed:
         """Looks now rather than at the next interval: something was just done to a run."""
         self._wake.set()
 
+    def shown(self) -> None:
+        """What was taken is on the screen."""
+        self._first_shown.set()
+
     def stop(self, timeout: float = 1.0) -> None:
         """Ends the thread; one stuck in a slow file is left behind: it is a daemon."""
         self._stopped.set()
+        self._first_shown.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -108,7 +146,19 @@ class Feed:
             latest, self._latest = self._latest, None
             return latest
 
+    def _look(self) -> None:
+        try:
+            runs = self._first()
+        except Exception as error:  # as below
+            self._failed("The newest runs cannot be read", error)
+            return
+        if runs:
+            self._put(Snapshot.of(runs, whole=False))
+            self._first_shown.wait(FIRST_SECONDS)
+            self._stopped.wait(WRITE_SECONDS)  # painted, but the terminal is written by a thread
+
     def _poll(self) -> None:
+        self._look()
         seen: object = _NOTHING
         read_at = tend_at = 0.0
         live, cost = 0, 0.0

@@ -11,6 +11,7 @@ from traindeck.core.events import append
 from traindeck.core.files import write_json
 from traindeck.core.home import Home
 from traindeck.core.ids import encode
+from traindeck.core.placement import claim
 from traindeck.core.points import PointWriter
 from traindeck.core.procident import Identity
 from traindeck.core.run import LIVE, RunFolder, boottime, encode_exit, new_spec
@@ -71,6 +72,7 @@ def make_run(
         on="cpu*2",
         device="cpu:0-1",
         grace=10.0,
+        claim=claim("cpu", ("cpu",)).to_json(),
         launcher=me.to_json(),
         supervisor=me.to_json(),
         state=state if live else "running",

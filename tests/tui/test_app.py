@@ -315,4 +315,5 @@ async def test_dialogs_look_like_this(
         await until_shown(pilot, "here")
         await pilot.press("K")
         await until_shown(pilot, "Kill [b]here[/b]?")
+        await until_shown(pilot, "lr=0.25")
         assert await screenshot(pilot) == snapshot.use_extension(Svg)

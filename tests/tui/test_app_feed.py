@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.tui.homes import make_run
 from traindeck.core.home import Home
 from traindeck.core.library import Library
 from traindeck.core.run import RunDoc
-from traindeck.tui.feed import Feed, Snapshot
+from traindeck.tui.feed import Feed, Snapshot, newest
 
 
 def wait(seen: Callable[[], Any]) -> Any:
@@ -163,4 +165,37 @@ def test_ends_that_nobody_recorded_are_mended(home: Home) -> None:
     feed = feed_of(Tended(Library(home)))
     feed.start()
     assert tended.wait(20)
+    feed.stop()
+
+
+def test_of_very_many_runs_the_newest_are_shown_first(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        make_run(home, number, metric=0.5)
+    monkeypatch.setattr("traindeck.tui.feed.MANY", 5)
+    monkeypatch.setattr("traindeck.tui.feed.FIRST", 2)
+    source = Source(Library(home))
+    feed = feed_of(source, first=lambda: newest(home))
+    feed.start()
+    first: Snapshot = wait(feed.take)
+    assert source.read == 0
+    assert [run["name"] for run in first.runs] == ["mnist-4", "mnist-3"]
+    assert not first.whole
+    feed.shown()
+    whole: Snapshot = wait(feed.take)
+    feed.stop()
+    assert whole.whole
+    assert len(whole.runs) == 5
+
+
+def test_a_screen_that_never_shows_the_first_look_does_not_keep_the_rest_away(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(home, 1)
+    monkeypatch.setattr("traindeck.tui.feed.MANY", 1)
+    source = Source(Library(home))
+    feed = feed_of(source, first=lambda: newest(home))
+    feed.start()
+    wait(lambda: source.read)
     feed.stop()

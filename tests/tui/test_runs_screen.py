@@ -55,6 +55,13 @@ def names(pilot: Pilot[Any]) -> list[str]:
     return [doc["name"] for doc in table(pilot).docs]
 
 
+async def still(pilot: Pilot[Any]) -> None:
+    """Waits until the detail has followed the cursor."""
+    screen = pilot.app.screen_stack[0]
+    assert isinstance(screen, RunsScreen)
+    await until(pilot, lambda: screen._detail_timer is None)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_every_size_shows_what_fits(
     app: TraindeckApp, home: Home, size: tuple[int, int], snapshot: SnapshotAssertion
@@ -62,6 +69,7 @@ async def test_every_size_shows_what_fits(
     some_runs(home)
     async with app.run_test(size=size) as pilot:
         await until_shown(pilot, "baseline")
+        await still(pilot)
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
@@ -75,6 +83,7 @@ async def test_themes(
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "baseline")
         await pilot.press("down", "space")
+        await still(pilot)
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
@@ -84,6 +93,7 @@ async def test_without_runs_it_says_what_to_do(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("1")
         await until_shown(pilot, "No runs yet")
+        await still(pilot)
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
@@ -99,8 +109,9 @@ async def test_what_runs_say_is_only_text(
         await until_shown(pilot, "[b]bold")
         for _ in range(5):
             await pilot.press("down")
+        await until_shown(pilot, "[red]no[/")
         assert "\x1b" not in shown(pilot)
-        assert "[red]no[/" in shown(pilot)
+        await still(pilot)
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 

@@ -21,7 +21,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from traindeck.core.run import RunDoc
-from traindeck.tui.widgets.run_columns import TONES, Column, Part, fit
+from traindeck.tui.widgets.run_columns import TONES, Column, Part, age, fit
 
 MARK, NO_MARK = "▌ ", "  "
 _KEPT_LINES = 1000
@@ -109,7 +109,7 @@ class RunTable(ScrollView, can_focus=True):
         self._clock = clock
         self.columns: list[tuple[Column, int]] = []
         self._width = 0
-        self._lines: dict[tuple[str, bool, bool, bool], tuple[RunDoc, int, Strip]] = {}
+        self._lines: dict[tuple[str, bool, bool, bool], tuple[RunDoc, str, Strip]] = {}
         self._inks: dict[str, Style] = {}
         self._told: RunDoc | None = None
 
@@ -166,11 +166,11 @@ class RunTable(ScrollView, can_focus=True):
     def tick(self) -> None:
         """Time went by: repaints the visible lines whose age reads differently."""
         now = self._clock()
-        kept = {(key[0]): second for key, (_, second, _) in self._lines.items()}
+        kept = {key[0]: told_age for key, (_, told_age, _) in self._lines.items()}
         top = self.scroll_offset.y
         for line in range(top, min(top + self.size.height - 1, len(self.docs))):
             doc = self.docs[line]
-            if kept.get(doc["id"]) != _age_step(doc, now):
+            if kept.get(doc["id"]) != age(now - doc["created"]):
                 self._refresh_run(line)
 
     @property
@@ -212,15 +212,15 @@ class RunTable(ScrollView, can_focus=True):
             return Strip.blank(width, self._plain())
         doc = self.docs[line]
         now = self._clock()
-        step = _age_step(doc, now)
+        told_age = age(now - doc["created"])
         state = (doc["id"], line == self.cursor, doc["id"] in self.marked, self.has_focus)
         kept = self._lines.get(state)
-        if kept is not None and kept[0] is doc and kept[1] == step:
+        if kept is not None and kept[0] is doc and kept[1] == told_age:
             return kept[2]
         if len(self._lines) > _KEPT_LINES:
             self._lines.clear()
         strip = self._run(doc, now, *state[1:]).adjust_cell_length(width, self._plain())
-        self._lines[state] = (doc, step, strip)
+        self._lines[state] = (doc, told_age, strip)
         return strip
 
     def _header(self) -> Strip:
@@ -322,12 +322,6 @@ class RunTable(ScrollView, can_focus=True):
                 return column
             left += width + 1
         return None
-
-
-def _age_step(doc: RunDoc, now: float) -> int:
-    """Changes whenever the age reads differently (and, for the old, no more often than that)."""
-    seconds = max(0, int(now - doc["created"]))
-    return seconds if seconds < 60 else 60 + seconds // 60
 
 
 def _fitted(text: str, width: int, right: bool = False) -> str:

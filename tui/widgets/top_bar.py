@@ -7,8 +7,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from traindeck.tui.feed import Snapshot
-
-PLACES = (("runs", "Runs"), ("recipes", "Recipes"), ("devices", "Devices"))
+from traindeck.tui.places import PLACES
 
 
 class TopBar(Widget):
@@ -40,7 +39,7 @@ class TopBar(Widget):
         if snapshot is None:
             return
         before, self._snapshot = self._snapshot, snapshot
-        if before is None or _counts(before) != _counts(snapshot):
+        if before is None or not before.whole or _counts(before) != _counts(snapshot):
             self.refresh()
 
     def render(self) -> Content:
@@ -72,6 +71,8 @@ class TopBar(Widget):
     def _counted(self) -> str:
         if self._snapshot is None:
             return ""
+        if not self._snapshot.whole:
+            return "reading…"
         runs, live, queued = _counts(self._snapshot)
         parts = [f"{live - queued} live"] if live - queued else []
         parts += [f"{queued} queued"] if queued else []
