@@ -16,7 +16,7 @@ from typing import Any
 VERSION = 1
 TAIL_BYTES = 256 << 10
 _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "state": {"state": str, "reason": str},
+    "state": {"state": str},
     "note": {"text": str},
     "error": {"text": str},
     "artifact": {"path": str, "kind": str},

@@ -167,9 +167,10 @@ class TestLive:
     ) -> None:
         run_id = finished(home)
         (home.runs / run_id / "run.json").write_text('{"state": "[bold]running"}')
+        os.utime(home.runs / run_id, (0, 0))
         async with app.run_test(size=(80, 24)) as pilot:
             await open_run(pilot, run_id)
-            await until_shown(pilot, "run.json cannot be understood")
+            await until_shown(pilot, "run.json is missing or damaged")
             await until_shown(pilot, "train/loss")
             await pilot.press("5")
             await until_shown(pilot, "epoch 59")

@@ -22,16 +22,14 @@ LABELS = {
     "sampler": "sampler",
     "sampling_rate": "sampling rate",
     "noise_multiplier": "noise multiplier",
-    "max_grad_norm": "clipping norm",
+    "clipping_norm": "clipping norm",
     "steps": "steps",
     "accountant": "accountant",
 }
 NOTHING = (
-    "No privacy accounting: this recipe reports no mechanism events; nothing is known about what "
+    "No privacy accounting: this run has reported no mechanism events; nothing is known about what "
     "the model reveals about its training data."
 )
-
-WAITING = "nothing reported yet"
 
 
 class PrivacyPanel(VerticalScroll):
@@ -48,18 +46,14 @@ class PrivacyPanel(VerticalScroll):
         super().__init__(id=id)
         self._privacy: Mapping[str, Any] | None = None
         self._known = False
-        self._waiting = False
 
     def compose(self) -> ComposeResult:
         yield Static()
 
-    def show(self, privacy: Mapping[str, Any] | None, *, waiting: bool = False) -> None:
-        """Take a run's privacy figures, or None when it reports none.
-
-        `waiting`: the run has not come far enough to have reported any.
-        """
-        if (privacy, waiting) != (self._privacy, self._waiting) or not self._known:
-            self._privacy, self._waiting, self._known = privacy, waiting, True
+    def show(self, privacy: Mapping[str, Any] | None) -> None:
+        """Take a run's privacy figures, or None when it has reported none."""
+        if privacy != self._privacy or not self._known:
+            self._privacy, self._known = privacy, True
             self._draw()
 
     def on_resize(self, _: Resize) -> None:
@@ -69,7 +63,7 @@ class PrivacyPanel(VerticalScroll):
         if not self._known:
             return
         if self._privacy is None:
-            content = Content.styled(WAITING if self._waiting else NOTHING, "dim")
+            content = Content.styled(NOTHING, "dim")
         else:
             content = rows(_rows(self._privacy), self.scrollable_content_region.width)
         self.query_one(Static).update(content)

@@ -236,7 +236,7 @@ class RunScreen(RunActions):
         if "events" in visible:
             self.query_one(EventsPanel).show(picture.events, self.app.home.runs / run.id)
         if doc is not None and "privacy" in visible:
-            self.query_one(PrivacyPanel).show(doc["privacy"], waiting=_unheard(run))
+            self.query_one(PrivacyPanel).show(doc["privacy"])
         if doc is not None and "parameters" in visible:
             self.query_one(ProvenancePanel).show(doc, picture.provenance)
 
@@ -386,10 +386,6 @@ def labels(runs: Sequence[RunState]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     return [f"{name} {run.id}" for name, run in zip(names, runs, strict=True)]
-
-
-def _unheard(run: RunState) -> bool:
-    return run.live and not run.last and run.doc is not None and run.doc["progress"] is None
 
 
 def _headline(run: RunState) -> tuple[str, float] | None:
