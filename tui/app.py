@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import os
+import select
 import sys
 import threading
 import time
@@ -40,6 +41,8 @@ LOCAL_REFRESH, SSH_REFRESH = 0.25, 1.0
 
 STARTING_SECONDS = 3.0
 """After so long everything that makes many objects at once is done."""
+TERMINAL_SECONDS = 5.0
+"""How often it is made sure that there still is a terminal."""
 CLOSING_SECONDS = 3.0
 """How long leaving waits for what was still being done."""
 
@@ -146,6 +149,8 @@ class TraindeckApp(App[None], inherit_bindings=False):
     def on_mount(self) -> None:
         if not gc.isenabled():
             self.set_timer(STARTING_SECONDS, _settle_memory)
+        if not self.is_headless:
+            self.set_interval(TERMINAL_SECONDS, self._leave_without_terminal)
         self.in_background("The home cannot be written", self.home.make)
         for problem in self._problems:
             self.tell_problem(problem)
@@ -153,6 +158,13 @@ class TraindeckApp(App[None], inherit_bindings=False):
             self._check_keys()
             self.screen_change_signal.subscribe(self, self._check_clashes)
             self._check_clashes(self.screen)
+
+    def _leave_without_terminal(self) -> None:
+        """A terminal that goes without a hangup signal would leave us reading its end for ever."""
+        poll = select.poll()
+        poll.register(sys.__stdin__ or 0, 0)
+        if poll.poll(0):
+            self.exit()
 
     def on_unmount(self) -> None:
         until = time.monotonic() + CLOSING_SECONDS
