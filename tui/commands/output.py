@@ -26,9 +26,11 @@ def say(text: str) -> None:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their contents; what people and recipes wrote is made harmless."""
-    from traindeck.core.text import plain
+    lines = [tuple(head), *map(tuple, rows)]
+    if not "".join(map("".join, lines)).isprintable():
+        from traindeck.core.text import plain
 
-    lines = [tuple(head), *(tuple(map(plain, row)) for row in rows)]
+        lines = [tuple(map(plain, line)) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     template = "  ".join(f"{{:<{width}}}" for width in widths)
     sys.stdout.write("".join(f"{template.format(*line).rstrip()}\n" for line in lines))
