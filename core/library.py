@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from traindeck.core.boot import Boot
 from traindeck.core.catalogue import Catalogue
 from traindeck.core.errors import NotFoundError, UsageError
 from traindeck.core.home import Home
@@ -86,6 +85,8 @@ class Library:
         for run_id in self._unsettled:
             run = RunFolder(self.home.runs / run_id)
             if run.needs_supervisor():
+                from traindeck.core.boot import Boot  # seldom needed, and slow to load
+
                 Boot().supervise(run.path, "adopt")
             elif run.state()[0] not in (*LIVE, UNREACHABLE):
                 stale.append(run.path)
