@@ -9,6 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
 
+from tests.conftest import until as eventually
 from tests.tui.homes import make_run
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
@@ -108,7 +109,7 @@ async def test_nothing_is_read_while_nobody_looks(app: TraindeckApp, home: Home)
         await until(pilot, watchers)
         await pilot.press("r", "r")
         await until(pilot, lambda: len(watchers()) == 1)
-    await until(pilot, lambda: not watchers())
+    eventually(lambda: not watchers())
 
 
 async def test_a_run_is_one_key_away(app: TraindeckApp, home: Home) -> None:
