@@ -46,7 +46,6 @@ from tests.bench.common import (
     throwaway_home,
 )
 from traindeck.core.home import Home
-from traindeck.core.recipe import Recipe
 
 TURN_SECONDS = 0.3
 TRACKED_STEPS = 20_000
