@@ -132,6 +132,8 @@ class RunScreen(RunActions):
     # Reading
 
     def on_mount(self) -> None:
+        if not self.query(CurvesPanel):  # the app was left before its parts were made
+            return
         self._reader = RunReader(
             [self.app.home.runs / run_id for run_id in self._ids],
             interval=LOCAL_INTERVAL,
