@@ -68,7 +68,7 @@ def _register(word: str) -> None:
 
 def main() -> None:
     """Run the command line; what people can mend is told in one line, never as a traceback."""
-    gc.set_threshold(100_000, 50, 50)  # ten thousand documents have no cycles: a fifth of `ls`
+    gc.set_threshold(1_000_000)  # ten thousand documents have no cycles: a fifth of `ls`
     words = sys.argv[1:]
     if words:
         _register(words[0])

@@ -46,7 +46,8 @@ with open(stamp + ".part", "w") as file:
 os.rename(stamp + ".part", stamp)
 """
 PEERS = {"guild": 95, "wandb": 492, "mlflow": 3045}
-"""Milliseconds of `PEER --help` where they were once measured (an idle machine)."""
+"""Milliseconds of `PEER --help` when the targets were set: what a peer takes now, by this, tells how
+fast the machine is today."""
 
 
 def peers() -> dict[str, str]:
@@ -57,8 +58,11 @@ def peers() -> dict[str, str]:
         command = shutil.which(name, path=folders)
         if command is None:
             told[name] = f"not installed ({once} ms once)"
+        elif subprocess.run([command, "--help"], capture_output=True).returncode:
+            told[name] = f"fails here ({once} ms once)"
         else:
-            told[name] = str(repeat({name: partial(timed, [command, "--help"])}, 3)[name])
+            here = repeat({name: partial(timed, [command, "--help"])}, 3)[name]
+            told[name] = f"{here}; {once} ms once"
     return told
 
 
@@ -98,6 +102,7 @@ def main() -> None:
         head(f"commands, {given.runs:,} runs")
         commands: dict[str, list[str | Path]] = {
             "python": [sys.executable, "-c", "pass"],
+            "typer": [sys.executable, "-c", "import typer"],
             "help": [COMMAND, "--help"],
             "ls": [COMMAND, "ls"],
             "json": [COMMAND, "ls", "--json"],
@@ -106,6 +111,7 @@ def main() -> None:
             {name: partial(timed, words) for name, words in commands.items()}, given.times
         )
         row("python -c pass", found["python"])
+        row("python -c 'import typer'", found["typer"])
         row("traindeck --help", found["help"], "150 ms")
         for name, what in peers().items():
             row("", "", "", f"{name} --help: {what}")
