@@ -46,8 +46,8 @@ with open(stamp + ".part", "w") as file:
 os.rename(stamp + ".part", stamp)
 """
 PEERS = {"guild": 95, "wandb": 492, "mlflow": 3045}
-"""Milliseconds of `PEER --help` when the targets were set: what a peer takes now, by this, tells how
-fast the machine is today."""
+"""Milliseconds of `PEER --help` when the targets were set: by what a peer takes now, one can tell
+how fast the machine is today."""
 
 
 def peers() -> dict[str, str]:
