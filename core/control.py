@@ -15,7 +15,8 @@ from traindeck.core.errors import TraindeckError
 from traindeck.core.files import locked, read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.procident import Identity
-from traindeck.core.run import ENDED, LIVE, UNREACHABLE, RunFolder, identity
+from traindeck.core.run import RunFolder
+from traindeck.core.state import ENDED, LIVE, UNREACHABLE, identity
 
 ADOPT_SECONDS = 5.0
 

@@ -10,7 +10,8 @@ from traindeck.core.errors import NotFoundError, UsageError
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
 from traindeck.core.points import Summarizer
-from traindeck.core.run import LIVE, UNREACHABLE, RunDoc, RunFolder, with_metrics
+from traindeck.core.run import RunDoc, RunFolder, with_metrics
+from traindeck.core.state import LIVE, UNREACHABLE
 
 LAST = "@last"
 

@@ -35,8 +35,14 @@ def claim(on: str, kinds: Collection[str]) -> Claim:
     request = parse_request(on)
     if kinds and request.kind not in kinds:
         raise UsageError(f"this recipe runs on {', '.join(kinds)}, not on {request.kind}")
-    candidates = request.candidates(discover(accelerators=request.kind != "cpu"))
-    return Claim(candidates.slots, candidates.count)
+    inventory = discover(accelerators=request.kind != "cpu")
+    candidates = request.candidates(inventory)
+    labels = {item.slot: item.label for item in (*inventory.gpus, *inventory.tpus)}
+    return Claim(
+        candidates.slots,
+        candidates.count,
+        tuple(labels.get(slot) or slot.replace("-", ":") for slot in candidates.slots),
+    )
 
 
 def place(on: str, slots: Collection[str]) -> Placement:

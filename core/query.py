@@ -37,7 +37,7 @@ from functools import lru_cache
 from typing import Any
 
 from traindeck.core.errors import UsageError
-from traindeck.core.run import ENDED, LIVE, UNREACHABLE
+from traindeck.core.state import ENDED, LIVE, UNREACHABLE
 
 Doc = Mapping[str, Any]
 Term = Callable[[Doc], bool]

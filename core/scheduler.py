@@ -23,17 +23,21 @@ from traindeck.core.home import Home
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`count` of these slots, any of them; none at all for a shared device."""
+    """`count` of these slots, any of them; none at all for a shared device.
+
+    `labels` are what people call the slots (`cpu:0`, `gpu:1`), in the same order.
+    """
 
     slots: tuple[str, ...]
     count: int
+    labels: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        return {"slots": list(self.slots), "count": self.count}
+        return {"slots": list(self.slots), "count": self.count, "labels": list(self.labels)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Claim:
-        return cls(tuple(data["slots"]), int(data["count"]))
+        return cls(tuple(data["slots"]), int(data["count"]), tuple(data.get("labels", ())))
 
     @property
     def exact(self) -> bool:
@@ -184,7 +188,10 @@ def _holder(home: Home, slot: str) -> str:
 
 def _why(claim: Claim, taken_by: dict[str, str], before: list[tuple[str, Claim]]) -> str:
     if taken_by:
-        held = ", ".join(f"{slot} is taken by {run or 'another'}" for slot, run in taken_by.items())
+        labels = dict(zip(claim.slots, claim.labels or claim.slots, strict=True))
+        held = ", ".join(
+            f"{labels[slot]} is taken by {run or 'another'}" for slot, run in taken_by.items()
+        )
         need = "" if claim.exact else f"{claim.count} needed, "
         free = "" if claim.exact else f"{len(claim.slots) - len(taken_by)} free; "
         return f"{need}{free}{held}"

@@ -13,6 +13,8 @@ sequences around it aside) of at most MAX_LINE bytes, with at least one number.
 - The step is that of the first of STEPS that has a whole number; without one, the step after the
   last. `epoch` counts as the step only while all of the stream's are whole: Hugging Face's are
   not. Where it is not the step it is a metric.
+- Steps that begin again where their series began are those of the next epoch: they are counted on
+  from the highest so far. Steps that go back less far are a rewind, and stay as they are.
 - A line of a structured log ({"level": "info", "msg": …}) counts only if it names its step.
 
 Standard library only: this runs in the small process beside each run, on whatever is printed.
@@ -67,6 +69,7 @@ class StdoutMetrics:
         self._too_long = False  # that line, so far
         self._next_step = 0
         self._epochs_are_steps = True
+        self._counters: dict[str | None, _Counter] = {}
 
     def feed(self, chunk: bytes) -> list[Metric]:
         """The metrics of the lines that ``chunk`` ends, in order. Never raises."""
@@ -117,7 +120,7 @@ class StdoutMetrics:
         step_key, step = self._step_of(record)
         if step_key is None and any(key.lower() in LOG_RECORD for key in record):
             return []
-        metrics: list[Metric] = []
+        names: list[tuple[str, float]] = []
         for key, value in record.items():
             if key in STEPS and (key == step_key or key != "epoch"):
                 continue
@@ -127,10 +130,15 @@ class StdoutMetrics:
                 number = _number(inner_value)
                 excluded = (inner_key or key).lower() in NOT_METRICS
                 if number is not None and not excluded and 0 < len(name) <= MAX_NAME:
-                    metrics.append((step, _printable(name), number))
-        if metrics:
-            self._next_step = step + 1
-        return metrics[:MAX_METRICS]
+                    names.append((_printable(name), number))
+        if not names:
+            return []
+        names = names[:MAX_METRICS]
+        if step_key is not None:
+            counter = self._counters.setdefault(step_key, _Counter())
+            step = counter.count([name for name, _ in names], step)
+        self._next_step = step + 1
+        return [(step, name, number) for name, number in names]
 
     def _step_of(self, record: dict[str, Any]) -> tuple[str | None, int]:
         for key in STEPS:
@@ -144,6 +152,30 @@ class StdoutMetrics:
             if whole:
                 return key, int(number)
         return None, self._next_step
+
+
+class _Counter:
+    """Turns steps that may begin again in each epoch into steps that go on."""
+
+    def __init__(self) -> None:
+        self._epoch = 0
+        self._offset = 0
+        self._highest = 0
+        self._seen: dict[str, tuple[int, int, int, int]] = {}
+        """Of each series: its first step, its last step and stride, and in which epoch that was."""
+
+    def count(self, names: list[str], step: int) -> int:
+        for name in names:
+            first, last, stride, epoch = self._seen.get(name, (step, step, 1, self._epoch))
+            if epoch == self._epoch and step < last and step <= first:
+                self._epoch += 1
+                self._offset = self._highest + stride - first
+            if step > last:
+                stride = step - last
+            self._seen[name] = (first, step, stride, self._epoch)
+        going_on = step + self._offset
+        self._highest = max(self._highest, going_on)
+        return going_on
 
 
 def _number(value: Any) -> float | None:

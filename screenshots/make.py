@@ -20,8 +20,9 @@ from textual.pilot import Pilot
 from traindeck.core import control
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
-from traindeck.core.run import ENDED, RunDoc, RunFolder, identity
+from traindeck.core.run import RunDoc, RunFolder
 from traindeck.core.shelf import find_recipe
+from traindeck.core.state import ENDED, identity
 from traindeck.tui.app import TraindeckApp
 
 HERE = Path(__file__).parent

@@ -16,7 +16,8 @@ import pytest
 
 from traindeck.core.home import Home
 from traindeck.core.procident import Identity
-from traindeck.core.run import ENDED, RunDoc, RunFolder, identity
+from traindeck.core.run import RunDoc, RunFolder
+from traindeck.core.state import ENDED, identity
 
 COMMAND = Path(sys.executable).parent / "traindeck"
 PATIENCE = 60.0  # how long anything may take on a busy machine before a test gives up

@@ -15,7 +15,8 @@ from typing import Protocol
 
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
-from traindeck.core.run import LIVE, RunDoc, RunFolder
+from traindeck.core.run import RunDoc, RunFolder
+from traindeck.core.state import LIVE
 
 MANY, FIRST, FIRST_SECONDS = 1000, 100, 0.5
 """From how many runs on a first look is taken, at how many, and how long it may be waited for."""

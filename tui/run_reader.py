@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from traindeck.core import events
 from traindeck.core.follow import LineTail, PointTail
-from traindeck.core.run import LIVE, RunDoc, RunFolder
+from traindeck.core.run import RunDoc, RunFolder
+from traindeck.core.state import LIVE
 from traindeck.tui.device_history import DeviceCollector, DeviceHistory
 from traindeck.tui.log_file import LogFile, LogLine, LogSearch
 from traindeck.tui.panels.provenance import Provenance, read_provenance

@@ -26,18 +26,9 @@ from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.placement import Placement, place
 from traindeck.core.procident import Identity
-from traindeck.core.run import (
-    ENDED,
-    EXIT_ROOM,
-    RunFolder,
-    Verdict,
-    boottime,
-    encode_exit,
-    identity,
-    is_elsewhere,
-    judge,
-)
+from traindeck.core.run import EXIT_ROOM, RunFolder, encode_exit
 from traindeck.core.scheduler import Claim, Granted, Place, Waiting
+from traindeck.core.state import ENDED, Verdict, boottime, identity, is_elsewhere, judge
 from traindeck.core.supervisor import cgroup
 from traindeck.core.supervisor.clerk import Clerks
 from traindeck.core.supervisor.intake import Intake

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -51,6 +52,18 @@ def compiler() -> None:
             " not found: install one (apt install g++), name it in CXX, or use --mode eager"
         )
     headers = Path(sysconfig.get_path("include"))
+    tried = subprocess.run(
+        [*shlex.split(named), "-x", "c++", "-shared", "-fPIC", "-", "-o", os.devnull],
+        input=b"#include <vector>\n",
+        capture_output=True,
+    )
+    if tried.returncode:
+        said = tried.stderr.decode("utf-8", "replace").strip().splitlines()
+        track.abort(
+            f"mode graph compiles with torch.compile, and {command} cannot compile even an empty"
+            f" file ({said[-1] if said else f'exit code {tried.returncode}'}):"
+            " mend or reinstall it, or use --mode eager"
+        )
     if not (headers / "Python.h").is_file():
         track.abort(
             "mode graph compiles with torch.compile, which needs Python's headers, and there is no"

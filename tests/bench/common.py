@@ -30,7 +30,8 @@ from traindeck.core.ids import decode, encode
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.procident import Identity
 from traindeck.core.recipe import Recipe, read_recipe
-from traindeck.core.run import ENDED, RunFolder, encode_exit, identity
+from traindeck.core.run import RunFolder, encode_exit
+from traindeck.core.state import ENDED, identity
 
 T = TypeVar("T")
 

@@ -45,7 +45,7 @@ def test_a_taken_gpu_makes_the_next_run_wait(
         runs.append(RunFolder(home.runs / json.loads(begun.stdout)["id"]))
     waiting = wait_for_state(runs[1], "queued")
     assert waiting["queue"] is not None
-    assert f"is taken by {runs[0].id}" in waiting["queue"]["reason"]
+    assert f"gpu:0 is taken by {runs[0].id}" in waiting["queue"]["reason"]
     listed = json.loads(traindeck("devices", "--json").stdout)
     assert listed["held"] == {f"gpu-{GPU0}": runs[0].id}
     (tmp_path / "gate").touch()

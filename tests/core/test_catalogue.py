@@ -20,7 +20,7 @@ from traindeck.core.catalogue import Catalogue, CatalogueError
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.library import AmbiguousRun, Library, RunNotFound
-from traindeck.core.run import ENDED
+from traindeck.core.state import ENDED
 
 START = """
 from traindeck.core.home import Home

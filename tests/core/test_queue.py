@@ -33,7 +33,7 @@ def test_a_run_waits_for_its_device_and_starts_by_itself(home: Home) -> None:
     waiting = wait_for_state(third, "queued")
     until(lambda: (third.doc() or {}).get("queue", {}).get("place") == 2, "place 2")
     assert waiting["queue"] is not None
-    assert f"cpu-{CORE} is taken by {first.id}" in waiting["queue"]["reason"]
+    assert f"cpu:{CORE} is taken by {first.id}" in waiting["queue"]["reason"]
     assert holders(home) == {f"cpu-{CORE}": first.id}
     done = [wait_for_state(run) for run in (first, second, third)]
     assert [doc["exit_code"] for doc in done] == [0, CORE + 4, 0]

@@ -89,6 +89,21 @@ def test_what_hugging_face_prints() -> None:
     assert [value for _, name, value in metrics if name == "epoch"] == [0.5, 1.0, 1.5, 2.0]
 
 
+def test_steps_that_begin_again_are_those_of_the_next_epoch() -> None:
+    lines = []
+    for epoch in (1, 2, 3):
+        lines += [f'{{"step": {step}, "loss": 1, "epoch": {epoch}}}' for step in (0, 10, 20)]
+        lines.append(f'{{"step": 20, "val_loss": {epoch}}}')
+    metrics = found(*lines)
+    assert [step for step, name, _ in metrics if name == "loss"] == list(range(0, 90, 10))
+    assert [step for step, name, _ in metrics if name == "val_loss"] == [20, 50, 80]
+
+
+def test_a_step_back_that_is_no_new_epoch_is_a_rewind() -> None:
+    lines = [f'{{"step": {step}, "loss": 1}}' for step in (1, 2, 3, 2, 3, 4, 1, 2)]
+    assert [step for step, *_ in found(*lines)] == [1, 2, 3, 2, 3, 4, 5, 6]
+
+
 def test_whole_epochs_are_steps() -> None:
     lines = ["{'loss': 0.5, 'epoch': 1.0}", "{'loss': 0.4, 'epoch': 2.0}"]
     assert found(*lines) == [(1, "loss", 0.5), (2, "loss", 0.4)]

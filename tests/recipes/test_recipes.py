@@ -180,6 +180,14 @@ def test_graph_mode_of_torch_needs_a_compiler(tmp_path: Path) -> None:
     assert line.endswith("or use --mode eager")
 
 
+def test_graph_mode_of_torch_needs_a_compiler_that_works(tmp_path: Path) -> None:
+    broken = tmp_path / "g++"
+    broken.write_text("#!/bin/sh\necho cc1plus: No such file or directory >&2\nexit 1\n")
+    broken.chmod(0o755)
+    line = refusal("torch-digits", "--mode=graph", env=os.environ | {"CXX": str(broken)})
+    assert "cannot compile even an empty file (cc1plus: No such file or directory)" in line
+
+
 @pytest.mark.framework
 @pytest.mark.parametrize("recipe", DIGITS)
 class TestDigits:

@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import _end
 from tests.tui.homes import NOW, make_home
 from traindeck.core.home import Home
-from traindeck.core.run import RunFolder, identity
+from traindeck.core.run import RunFolder
+from traindeck.core.state import identity
 from traindeck.tui.app import TraindeckApp
 
 

@@ -14,7 +14,8 @@ from traindeck.core.ids import encode
 from traindeck.core.placement import claim
 from traindeck.core.points import PointWriter
 from traindeck.core.procident import Identity
-from traindeck.core.run import LIVE, RunFolder, boottime, encode_exit, new_spec
+from traindeck.core.run import RunFolder, encode_exit, new_spec
+from traindeck.core.state import LIVE, boottime
 
 NOW = 1_800_000_000.0
 """The time on the wall in these tests."""

@@ -39,7 +39,7 @@ def some_runs(home: Home) -> str:
     make_run(home, 1, name="over")
     running = make_run(home, 2, state="running", name="training", device="cpu:0")
     sampled(home, running)
-    waiting = {"place": 1, "reason": "cpu-0 is taken by " + running}
+    waiting = {"place": 1, "reason": "cpu:0 is taken by " + running}
     make_run(home, 3, state="queued", name="patient", on="cpu:0", queue=waiting)
     return running
 
@@ -86,7 +86,7 @@ async def test_this_machine_live(app: TraindeckApp, home: Home) -> None:
         line = next(line for line in shown(pilot).splitlines() if "216 MB PSS" in line)
         assert line.split()[0] == "training" and " 93% " in line and "/s" in line
         assert "over" not in shown(pilot)
-        assert "1  patient" in shown(pilot) and "cpu-0 is taken by" in shown(pilot)
+        assert "1  patient" in shown(pilot) and "cpu:0 is taken by" in shown(pilot)
         first = screen(pilot)._machine
         await until(pilot, lambda: screen(pilot)._machine is not first)
         assert told(pilot) == ""

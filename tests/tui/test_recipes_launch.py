@@ -20,7 +20,7 @@ from tests.tui.recipe_files import (
 )
 from traindeck.core.home import Home
 from traindeck.core.library import Library
-from traindeck.core.run import ENDED
+from traindeck.core.state import ENDED
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.last_values import read_drafts
 from traindeck.tui.screens.run import RunScreen

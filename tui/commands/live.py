@@ -10,7 +10,8 @@ import typer
 from traindeck.core import events
 from traindeck.core.follow import LineTail, PointTail
 from traindeck.core.points import PROGRESS, RECORD
-from traindeck.core.run import ENDED, RunFolder
+from traindeck.core.run import RunFolder
+from traindeck.core.state import ENDED
 from traindeck.core.text import plain
 from traindeck.tui.commands.output import duration, figure
 

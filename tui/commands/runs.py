@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -138,29 +139,35 @@ def logs(
 ) -> None:
     """Print what a run printed: its bytes to a pipe, made harmless to a terminal."""
     from traindeck.core.follow import Tail
-    from traindeck.core.run import ENDED, RunFolder
+    from traindeck.core.run import RunFolder
+    from traindeck.core.state import ENDED
     from traindeck.core.text import clean
 
     doc = _library().find(ref, metrics=False)
     folder = Path(doc["path"])
     tail = Tail(folder / "output.log")
     safe = sys.stdout.isatty()
-    rest = b""
+    columns = shutil.get_terminal_size().columns
+    rest, again = b"", ""
     while True:
         over = RunFolder(folder).state()[0] in ENDED
         while data := tail.read(1 << 20)[0]:
             if safe:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    print(clean(line))
+                    print(again + clean(line))
+                    again = ""
             else:
                 sys.stdout.buffer.write(data)
             sys.stdout.flush()
         if over or not follow:
             break
+        if b"\r" in rest:  # a progress bar: it is drawn over itself
+            print(again + clean(rest.rstrip(b"\r"))[: columns - 1], end="", flush=True)
+            again = "\r\x1b[K"
         time.sleep(0.1)
     if rest:
-        print(clean(rest))
+        print(again + clean(rest))
 
 
 def watch(ref: Ref) -> None:

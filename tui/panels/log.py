@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from traindeck.core.run import LIVE
+from traindeck.core.state import LIVE
 from traindeck.tui.figures import shorten, size
 from traindeck.tui.log_file import MAX_HITS, LogSearch
 from traindeck.tui.run_reader import LogState

@@ -8,7 +8,8 @@ from typing import ClassVar
 from textual.content import Content
 from textual.widget import Widget
 
-from traindeck.core.run import LIVE, RunDoc
+from traindeck.core.run import RunDoc
+from traindeck.core.state import LIVE
 from traindeck.core.text import plain
 from traindeck.tui.figures import shorten
 from traindeck.tui.widgets.run_columns import (

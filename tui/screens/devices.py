@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from traindeck.core.run import LIVE
+from traindeck.core.state import LIVE
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.feed import Snapshot
 from traindeck.tui.panels.devices import DevicesPanel

@@ -32,7 +32,7 @@ class ConfirmDialog(ModalScreen[bool]):
 
     CSS_PATH = "dialogs.tcss"
     BINDING_GROUP_TITLE = "Question"
-    AUTO_FOCUS = "#yes"
+    AUTO_FOCUS = "#no"  # a stray enter must not end or delete anything
     BINDINGS: ClassVar[list[BindingType]] = [
         _LEAVE,
         Binding("y", "answer(True)", "Yes", id="dialog.yes"),

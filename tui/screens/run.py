@@ -14,7 +14,8 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from traindeck.core.run import LIVE, RunDoc
+from traindeck.core.run import RunDoc
+from traindeck.core.state import LIVE
 from traindeck.core.text import plain
 from traindeck.tui.panels.comparison import ComparisonPanel
 from traindeck.tui.panels.curves import CurvesPanel

@@ -14,7 +14,8 @@ from textual import getters
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from traindeck.core.run import LIVE, RunDoc
+from traindeck.core.run import RunDoc
+from traindeck.core.state import LIVE
 from traindeck.core.text import plain
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.keys import command

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from traindeck.core.run import LIVE, RunDoc
+from traindeck.core.run import RunDoc
+from traindeck.core.state import LIVE
 from traindeck.core.text import plain
 
 TONES = ("dim", "faint", "live", "good", "warn", "bad")
