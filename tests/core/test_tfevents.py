@@ -592,7 +592,7 @@ import numpy as np
 import tensorflow as tf
 
 folder = sys.argv[1]
-with tf.summary.create_file_writer(folder + "/plain").as_default():
+with tf.summary.create_file_writer(folder + "/first").as_default():
     for step in range(200):
         tf.summary.scalar("loss", 1 / (step + 1), step=step)
         tf.summary.scalar("half", tf.constant(0.5, tf.float16), step=step)

@@ -144,7 +144,7 @@ async def test_filter_narrows_and_escape_widens_again(app: TraindeckApp) -> None
         await until_shown(pilot, "torch-mnist")
         await type_text(pilot, "baseline")
         await until_shown(pilot, "MNIST CNN")
-        assert "tf-digits" not in shown(pilot)
+        await until(pilot, lambda: "tf-digits" not in shown(pilot))
 
 
 async def test_no_recipes_at_all_says_what_to_do(

@@ -172,7 +172,12 @@ async def test_delete_and_undelete(app: TraindeckApp, home: Home) -> None:
         await pilot.press("down", "d")
         await until_dialog(pilot, ConfirmDialog)
         assert "Delete mnist-1?" in shown(pilot)
-        await pilot.press("enter")
+        await pilot.press("enter")  # a stray one leaves it
+        await until_dialog(pilot, RunsScreen)
+        assert not trashed(home)
+        await pilot.press("d")
+        await until_dialog(pilot, ConfirmDialog)
+        await pilot.press("y")
         await until(pilot, lambda: trashed(home) == [ids[1]])
         await until(pilot, lambda: "mnist-1 " not in shown(pilot).splitlines()[2:6])
         await until(pilot, lambda: "2 runs" in shown(pilot))
