@@ -16,9 +16,10 @@ from traindeck.core.errors import TraindeckError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.ids import new_folder
+from traindeck.core.params import Value
 from traindeck.core.placement import claim
 from traindeck.core.procident import Identity
-from traindeck.core.recipe import Recipe, Value, read_recipe
+from traindeck.core.recipe import Recipe, read_recipe
 from traindeck.core.run import RunDoc, RunFolder, new_spec
 
 GRACE_SECONDS = 10.0

@@ -7,22 +7,18 @@ importing or running the script. It is the one source of the recipe's parameters
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.errors import UsageError
 from traindeck.core.header import Header, HeaderError
+from traindeck.core.params import PARAM_TYPES, Param, ParamError, Value
+from traindeck.core.privacy.mechanism import SAMPLERS, UNITS
 
-Value = int | float | bool | str | None
-
-PARAM_TYPES = ("int", "float", "bool", "str", "choice", "path")
 FRAMEWORKS = ("torch", "tensorflow", "syft", "other")
 DEVICE_KINDS = ("cpu", "gpu", "tpu")
-MAX_INT = 2**63 - 1
 RESERVED_PARAMS = ("device", "run_folder", "help")
 
 _HEADER_BYTES = 64 * 1024
@@ -40,114 +36,24 @@ _RECIPE_KEYS: dict[str, type] = {
     "tags": list,
     "headline": str,
     "params": dict,
+    "accounting": dict,
 }
+_ACCOUNTING_KEYS = ("records", "unit", "sampler")
 _PARAM_KEYS = ("type", "default", "min", "max", "choices", "help")
-_TRUE = ("true", "yes", "on", "1")
-_FALSE = ("false", "no", "off", "0")
-
-
-class ParamError(UsageError):
-    """A parameter's value cannot be used; the message says which, why and what can."""
 
 
 @dataclass(frozen=True, slots=True)
-class Param:
-    """One parameter of a recipe; `min` and `max` are inclusive."""
+class Accounting:
+    """What a private recipe declares once and for all, whatever its parameters.
 
-    name: str
-    type: str
-    default: Value = None
-    min: float | None = None
-    max: float | None = None
-    choices: tuple[str, ...] = ()
-    help: str = ""
+    records   a public bound on the number of training records; never counted from the data
+    unit      whose privacy is meant: one example, one user or one owner
+    sampler   how batches are drawn, see `privacy.mechanism.Mechanism`
+    """
 
-    @property
-    def flag(self) -> str:
-        """The script's flag, such as `--data-dir`."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def limits(self) -> str:
-        """What values are allowed, in words; empty when anything of the type is."""
-        if self.choices:
-            return " | ".join(self.choices)
-        if self.min is not None and self.max is not None:
-            return f"{self.min:g} to {self.max:g}"
-        if self.min is not None:
-            return f"at least {self.min:g}"
-        if self.max is not None:
-            return f"at most {self.max:g}"
-        return ""
-
-    def parse(self, text: str) -> Value:
-        """Turn what was typed into a checked value.
-
-        An empty text means "not given" for a parameter that has no default.
-        Raises ParamError.
-        """
-        if text == "" and self.default is None:
-            return None
-        raw: Value = text
-        if self.type == "int":
-            try:
-                raw = int(text.strip().replace("_", ""))
-            except ValueError:
-                raise ParamError(f"{self.name}: {text!r} is not a whole number") from None
-        elif self.type == "float":
-            try:
-                raw = float(text)
-            except ValueError:
-                raise ParamError(f"{self.name}: {text!r} is not a number") from None
-        elif self.type == "bool":
-            lowered = text.strip().lower()
-            if lowered not in _TRUE + _FALSE:
-                raise ParamError(f"{self.name}: {text!r} is neither true nor false")
-            raw = lowered in _TRUE
-        return self.check(raw)
-
-    def check(self, value: Value) -> Value:
-        """Return the value in this parameter's type; raises ParamError when it is not allowed."""
-        if value is None:
-            if self.default is None:
-                return None
-            raise ParamError(f"{self.name}: a value is needed")
-        if self.type == "bool":
-            if not isinstance(value, bool):
-                raise ParamError(f"{self.name}: {value!r} is neither true nor false")
-            return value
-        if self.type in ("str", "path", "choice"):
-            if not isinstance(value, str):
-                raise ParamError(f"{self.name}: {value!r} is not text")
-            if "\0" in value:
-                raise ParamError(f"{self.name}: text cannot hold a NUL")
-            if self.type == "choice" and value not in self.choices:
-                raise ParamError(f"{self.name}: {value!r} is not one of {', '.join(self.choices)}")
-            return value
-        return self._check_number(value)
-
-    def _check_number(self, value: Value) -> int | float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ParamError(f"{self.name}: {value!r} is not a number")
-        number: int | float
-        if self.type == "int":
-            if isinstance(value, float) and not value.is_integer():
-                raise ParamError(f"{self.name}: {value!r} is not a whole number")
-            number = int(value)
-            if abs(number) > MAX_INT:
-                raise ParamError(f"{self.name}: the number is too large (at most {MAX_INT})")
-        else:
-            try:
-                number = float(value)
-            except OverflowError:
-                raise ParamError(f"{self.name}: the number is too large") from None
-            if math.isnan(number):
-                raise ParamError(f"{self.name}: not-a-number is not a value")
-        if self.min is not None and number < self.min:
-            raise ParamError(f"{self.name}: {number} is below the least allowed, {self.min:g}")
-        if self.max is not None and number > self.max:
-            raise ParamError(f"{self.name}: {number} is above the most allowed, {self.max:g}")
-        return number
+    records: int
+    unit: str = "example"
+    sampler: str = "poisson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +72,7 @@ class Recipe:
     tags: tuple[str, ...] = ()
     headline: str | None = None
     params: Mapping[str, Param] = field(default_factory=dict)
+    accounting: Accounting | None = None
     dependencies: tuple[str, ...] = ()
     requires_python: str = ""
     origin: str = ""
@@ -319,10 +226,38 @@ def _recipe(header: Header, origin: str) -> Recipe:
         tags=_texts(header, table, "tags", []),
         headline=table.get("headline"),
         params=params,
+        accounting=_accounting(header, table),
         dependencies=tuple(dependencies),
         requires_python=str(header.toml.get("requires-python", "")),
         origin=origin,
     )
+
+
+def _accounting(header: Header, table: dict[str, Any]) -> Accounting | None:
+    given = table.get("accounting")
+    private = table.get("privacy", "none") == "dp-sgd"
+    if given is None:
+        if private:
+            why = "privacy 'dp-sgd' needs a table [tool.traindeck.accounting]"
+            raise header.error("privacy", why)
+        return None
+    if not private:
+        raise header.error("accounting", "accounting is for recipes with privacy = 'dp-sgd'")
+    if not table.get("dataset"):
+        raise header.error("privacy", "a private recipe names its dataset: it has the budget")
+    for key in given:
+        if key not in _ACCOUNTING_KEYS:
+            known = ", ".join(_ACCOUNTING_KEYS)
+            raise header.error("accounting", f"accounting: unknown key {key!r}; known are {known}")
+    records = given.get("records")
+    if isinstance(records, bool) or not isinstance(records, int) or records < 1:
+        raise header.error("accounting", "accounting: records must be a whole number from 1 on")
+    accounting = Accounting(**given)
+    for key, allowed in (("unit", UNITS), ("sampler", SAMPLERS)):
+        if getattr(accounting, key) not in allowed:
+            why = f"{key} {getattr(accounting, key)!r} is not one of {', '.join(allowed)}"
+            raise header.error("accounting", f"accounting: {why}")
+    return accounting
 
 
 def _texts(header: Header, table: dict[str, Any], key: str, default: list[str]) -> tuple[str, ...]:

@@ -32,8 +32,9 @@ from typing import Any, NoReturn
 
 from traindeck.core import events
 from traindeck.core.header import HeaderError
+from traindeck.core.params import Param, ParamError
 from traindeck.core.points import PROGRESS, PointWriter
-from traindeck.core.recipe import Param, ParamError, Recipe, read_recipe
+from traindeck.core.recipe import Recipe, read_recipe
 from traindeck.core.variables import DEVICE, RUN_FOLDER
 
 FLUSH_SECONDS = 0.1

@@ -10,7 +10,8 @@ from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.request import RequestError, assign, parse_request
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
-from traindeck.core.recipe import Recipe, Value
+from traindeck.core.params import Value
+from traindeck.core.recipe import Recipe
 from traindeck.core.run import RunDoc
 from traindeck.core.scheduler import holders
 from traindeck.tui.figures import size

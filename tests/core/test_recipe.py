@@ -9,14 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traindeck.core.header import HeaderError
-from traindeck.core.recipe import (
-    BrokenRecipe,
-    Param,
-    ParamError,
-    Recipe,
-    discover,
-    read_recipe,
-)
+from traindeck.core.params import Param, ParamError
+from traindeck.core.recipe import BrokenRecipe, Recipe, discover, read_recipe
 
 GOOD = """\
 # /// script

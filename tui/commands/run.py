@@ -12,7 +12,7 @@ from traindeck.tui.commands.output import AS_JSON, print_json, say
 if TYPE_CHECKING:
     from traindeck.core.home import Home
     from traindeck.core.launch import LaunchRequest
-    from traindeck.core.recipe import Value
+    from traindeck.core.params import Value
 
 
 def register(app: typer.Typer) -> None:

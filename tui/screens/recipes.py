@@ -18,7 +18,8 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from traindeck.core.errors import TraindeckError
-from traindeck.core.recipe import BrokenRecipe, ParamError, Recipe
+from traindeck.core.params import ParamError
+from traindeck.core.recipe import BrokenRecipe, Recipe
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.last_values import Draft, read_drafts, remember
 from traindeck.tui.widgets.key_bar import KeyBar

@@ -21,7 +21,7 @@ from textual.validation import ValidationResult, Validator
 from textual.widget import Widget
 from textual.widgets import Input, Switch
 
-from traindeck.core.recipe import Param, ParamError, Value
+from traindeck.core.params import Param, ParamError, Value
 from traindeck.core.text import plain
 from traindeck.tui.widgets.choice_bar import ChoiceBar
 from traindeck.tui.widgets.field_row import FieldRow

@@ -12,7 +12,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from traindeck.core.recipe import Recipe, Value
+from traindeck.core.params import Value
+from traindeck.core.recipe import Recipe
 from traindeck.tui.last_values import Draft
 from traindeck.tui.widgets.device_select import DeviceSelect
 from traindeck.tui.widgets.field_row import CONTROL_WIDTH, FieldRow

@@ -1,0 +1,165 @@
+"""What a private run will release, settled before it starts: from its recipe and its parameters.
+
+The plan is made once, by whoever launches the run, and kept in the run's folder as `privacy.json`;
+the run trains by it and the ledger reserves it.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from traindeck.core.errors import UsageError
+from traindeck.core.files import read_json
+from traindeck.core.params import Value
+from traindeck.core.privacy.mechanism import RELATION, Mechanism
+from traindeck.core.recipe import Recipe
+
+FILE = "privacy.json"
+CURVE_POINTS = 24
+MAX_RECORDS_FOR_DEFAULT_DELTA = 10**5
+DEFAULT_DELTA = 1e-5
+SEEDED = "seeded noise: not private"
+
+
+class PlanError(UsageError):
+    """The parameters make no private run; the message says which and what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A private run before it starts.
+
+    records     public bound on the number of training records
+    batch_size  how many of them a batch holds in expectation: the sum of gradients is divided by it
+    epsilon     what the whole plan costs at delta; infinite for a twin without privacy
+    curve       epsilon after so many steps, at CURVE_POINTS places up to the last
+    seeded      sampler and noise come from a seed that is written down: not private
+    """
+
+    dataset: str
+    unit: str
+    relation: str
+    records: int
+    batch_size: int
+    clipping_norm: float
+    delta: float
+    mechanism: Mechanism
+    epsilon: float
+    curve: tuple[tuple[int, float], ...]
+    accountant: str
+    seeded: bool
+
+    @property
+    def private(self) -> bool:
+        """Whether the run may say that it has a finite epsilon."""
+        return math.isfinite(self.epsilon) and not self.seeded
+
+    def epsilon_at(self, steps: int) -> float:
+        """An upper bound on epsilon after so many steps: that of the curve's next place."""
+        if steps <= 0:
+            return 0.0
+        place = bisect_left(self.curve, steps, key=lambda point: point[0])
+        return self.curve[place][1] if place < len(self.curve) else math.inf
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as `privacy.json` keeps it; an infinite epsilon is null."""
+        data = asdict(self) | {"mechanism": self.mechanism.to_json()}
+        data["epsilon"] = _finite(self.epsilon)
+        data["curve"] = [[steps, _finite(value)] for steps, value in self.curve]
+        return data
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan | None:
+        """The plan of a run's folder; None when it has none or it is damaged."""
+        data = read_json(folder / FILE)
+        try:
+            if data is None:
+                return None
+            data["mechanism"] = Mechanism.from_json(data["mechanism"])
+            data["epsilon"] = _infinite(data["epsilon"])
+            data["curve"] = tuple((int(steps), _infinite(value)) for steps, value in data["curve"])
+            return cls(**data)
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
+    """The plan of a private recipe; None for any other.
+
+    The standard parameters decide: epsilon (noise is solved for) or noise_multiplier, delta,
+    clipping_norm, batch_size, epochs or steps, noise_seed. Takes 1 to 2 s, most of it the
+    accountant's import. Raises PlanError.
+    """
+    declared = recipe.accounting
+    if declared is None:
+        return None
+    from traindeck.core.privacy import accountant
+
+    delta = _number(params, "delta", DEFAULT_DELTA)
+    _check_delta(recipe.name, delta, declared.records)
+    batch_size = int(_number(params, "batch_size", 0))
+    if not 1 <= batch_size <= declared.records:
+        raise PlanError(f"batch_size: {batch_size} is not from 1 to the {declared.records} records")
+    rate = batch_size / declared.records
+    steps = _steps(params, declared.records, batch_size)
+    wanted = _number(params, "epsilon", math.inf)
+    noise = _number(params, "noise_multiplier", 0.0)
+    if noise == 0.0:
+        if wanted <= 0:
+            raise PlanError("epsilon: must be above 0 (inf: without privacy)")
+        noise = accountant.noise_multiplier(wanted, delta, rate, steps, declared.sampler)
+    mechanism = Mechanism(noise, rate, steps, declared.sampler)
+    curve = accountant.curve(mechanism, delta, CURVE_POINTS)
+    return Plan(
+        dataset=recipe.dataset,
+        unit=declared.unit,
+        relation=RELATION,
+        records=declared.records,
+        batch_size=batch_size,
+        clipping_norm=_number(params, "clipping_norm", 1.0),
+        delta=delta,
+        mechanism=mechanism,
+        epsilon=curve[-1][1],
+        curve=curve,
+        accountant=accountant.name(),
+        seeded=_number(params, "noise_seed", -1) >= 0,
+    )
+
+
+def _check_delta(name: str, delta: float, records: int) -> None:
+    if not 0 < delta < 1:
+        raise PlanError(f"delta: {delta:g} is not between 0 and 1")
+    if delta >= 1 / records:
+        raise PlanError(
+            f"delta: {delta:g} is not below 1/{records}: one record in each data set could be"
+            f" published whole at that delta; take at most {0.1 / records:.0e}"
+        )
+    if delta == DEFAULT_DELTA and records >= MAX_RECORDS_FOR_DEFAULT_DELTA:
+        raise PlanError(f"delta: name one; {delta:g} is no default for the {records} of {name}")
+
+
+def _steps(params: Mapping[str, Value], records: int, batch_size: int) -> int:
+    steps = int(_number(params, "steps", 0)) or int(
+        _number(params, "epochs", 0) * records / batch_size
+    )
+    if steps < 1:
+        raise PlanError("steps or epochs: there is not one whole step to do")
+    return steps
+
+
+def _number(params: Mapping[str, Value], name: str, default: float) -> float:
+    value = params.get(name)
+    return float(value) if isinstance(value, int | float) else default
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _infinite(value: float | None) -> float:
+    return math.inf if value is None else float(value)
