@@ -35,3 +35,9 @@ class MissingError(TraindeckError):
     """Hardware or a dependency is missing."""
 
     exit_code = MISSING
+
+
+class BudgetRefused(TraindeckError):
+    """A privacy budget does not admit it; the message says what would fit."""
+
+    exit_code = OVER_BUDGET

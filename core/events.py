@@ -2,7 +2,7 @@
 
 Every event has `v` (format version, 1), `t` (unix seconds) and `type`; the rest depends on the
 type: `state` (state, reason), `note` and `error` (text), `artifact` (path, kind), `spend`
-(epsilon, delta), `round`. An event that lacks what its type needs is not one.
+(event, epsilon, delta), `audit` (result), `round`. An event that lacks what its type needs is none.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "error": {"text": str},
     "artifact": {"path": str, "kind": str},
     "spend": {"epsilon": (int, float), "delta": (int, float)},
+    "audit": {"result": dict},
 }
 
 

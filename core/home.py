@@ -39,6 +39,10 @@ class Home:
         return self.root / "recipes"
 
     @property
+    def ledger(self) -> Path:
+        return self.root / "ledger"
+
+    @property
     def queue(self) -> Path:
         return self.root / "queue"
 

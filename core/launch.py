@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core.boot import Boot
-from traindeck.core.errors import TraindeckError
+from traindeck.core.errors import BudgetRefused, TraindeckError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.ids import new_folder
 from traindeck.core.params import Value
 from traindeck.core.placement import claim
+from traindeck.core.privacy.gate import admit, ledger_of
+from traindeck.core.privacy.plan import FILE as PLAN_FILE
+from traindeck.core.privacy.plan import make as make_plan
 from traindeck.core.procident import Identity
 from traindeck.core.recipe import Recipe, read_recipe
 from traindeck.core.run import RunDoc, RunFolder, new_spec
@@ -42,16 +45,20 @@ class LaunchRequest:
     python: str | None = None
     cwd: str | None = None
     again_of: str | None = None
+    accept_no_privacy: bool = False
 
 
 def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunDoc:
     """Start a run and return it at once; it goes on without us. `boot`: one already under way.
 
-    Raises LaunchError, ParamError for a parameter, and RequestError or HardwareMissing for the
-    device.
+    A private run's whole plan is reserved in its data set's ledger before its process starts.
+    Raises LaunchError, ParamError for a parameter, RequestError or HardwareMissing for the device,
+    PlanError for a private run's plan and BudgetRefused when its data set's budget is too small.
     """
     recipe = request.recipe
     params = recipe.validate(request.params) if recipe else {}
+    plan = make_plan(recipe, params) if recipe else None
+    ledger = ledger_of(home.ledger, recipe.dataset if recipe else "")
     devices = recipe.devices if recipe else ()
     wanted = claim(request.on, devices)
     python = request.python or sys.executable
@@ -79,6 +86,7 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
         headline=recipe.headline if recipe else None,
         privacy=recipe.privacy if recipe else "none",
         dataset=recipe.dataset if recipe else "",
+        ledger=ledger.name if ledger else None,
         params=params,
         argv=argv,
         command=typed_command(request, params),
@@ -97,15 +105,25 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
         (folder / "artifacts").mkdir()
         (folder / "source").mkdir()
         write_json(folder / "params.json", params)
+        if plan:
+            write_json(folder / PLAN_FILE, plan.to_json())
         if recipe:
             shutil.copyfile(recipe.path, folder / "source" / recipe.path.name)
         if request.tags:
             write_json(folder / "user.json", {"tags": sorted(set(request.tags))})
         write_json(folder / "run.json", spec)
+        if recipe:
+            accept = request.accept_no_privacy
+            admit(ledger, folder.name, recipe.name, plan, accept_no_privacy=accept)
         (boot or Boot()).supervise(folder, "start")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if ledger:
+            ledger.settle(folder.name, "failed", 0)
         raise LaunchError(_cannot_write(home, error)) from None
+    except BudgetRefused:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     doc = RunFolder(folder).doc()
     if doc is None:
         raise LaunchError(f"the folder of the run has gone: {folder}")

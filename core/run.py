@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from traindeck.core import events, points
+from traindeck.core import points
 from traindeck.core.files import read_json
 from traindeck.core.procident import boot_id
 from traindeck.core.state import (
@@ -180,7 +180,7 @@ class RunFolder:
             progress=self._progress(seconds if live else None),
             metrics={},
             headline=spec.get("headline"),
-            privacy=self._privacy() if spec.get("privacy", "none") != "none" else None,
+            privacy=self._privacy(spec),
             queue=spec.get("queue") if verdict.state == "queued" else None,
             tags=user.get("tags", []),
             notes=user.get("notes", ""),
@@ -237,11 +237,12 @@ class RunFolder:
             eta = seconds * (total - done) / done
         return Progress(done=done, total=total, eta_seconds=eta)
 
-    def _privacy(self) -> dict[str, Any] | None:
-        event = events.last(self.path / "events.jsonl", "spend")
-        if event is None:
+    def _privacy(self, spec: dict[str, Any]) -> dict[str, Any] | None:
+        if spec.get("privacy", "none") == "none":
             return None
-        return {key: event[key] for key in event if key not in ("v", "t", "type")}
+        from traindeck.core.privacy.report import report
+
+        return report(self.path, spec.get("ledger"))
 
 
 def with_metrics(doc: RunDoc, metrics: dict[str, points.Summary]) -> RunDoc:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import json
+import math
 import os
 import signal
 import sys
@@ -28,14 +29,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, SimpleNamespace, TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from traindeck.core import events
+from traindeck.core.errors import OVER_BUDGET, BudgetRefused, TraindeckError
+from traindeck.core.files import write_json
 from traindeck.core.header import HeaderError
+from traindeck.core.home import Home
 from traindeck.core.params import Param, ParamError
 from traindeck.core.points import PROGRESS, PointWriter
 from traindeck.core.recipe import Recipe, read_recipe
 from traindeck.core.variables import DEVICE, RUN_FOLDER
+
+if TYPE_CHECKING:
+    from traindeck.core.privacy.mechanism import Mechanism
+    from traindeck.core.privacy.plan import Plan
+    from traindeck.core.privacy.spending import Spending
 
 FLUSH_SECONDS = 0.1
 PRINT_SECONDS = 1.0
@@ -56,11 +65,14 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
         abort(str(error), 2)
     managed = os.environ.get(RUN_FOLDER)
     device, folder, params = os.environ.get(DEVICE, "cpu"), managed, {}
+    given = None
     if recipe:  # a script without a header keeps its command line to itself
         given = _parser(recipe).parse_args(argv)
         device, folder = given.device, managed or given.run_folder
         params = {name: getattr(given, name) for name in recipe.params}
     run = Run(params, device, Path(folder) if folder else None, managed is not None, path.stem)
+    if recipe and recipe.dataset:
+        run._spending = _spending(run, recipe, getattr(given, "accept_no_privacy", False))
     atexit.register(run.close)  # a recipe without `with` keeps its last points too
     return run
 
@@ -97,6 +109,8 @@ class Run:
         self._printed_at = 0.0
         self._stop_signal: int | None = None
         self._listening = False
+        self._spending: Spending | None = None
+        self._state = "finished"
         if folder is not None:
             self._guard(self._open, folder)
 
@@ -157,9 +171,42 @@ class Run:
         """Record a sentence for whoever looks at the run later."""
         self._event("note", text=text)
 
-    def spend(self, event: Mapping[str, Any], epsilon: float, delta: float) -> None:
-        """Record a mechanism event and the (epsilon, delta) spent so far, this event included."""
-        self._event("spend", event=dict(event), epsilon=epsilon, delta=delta)
+    @property
+    def plan(self) -> Plan:
+        """What a private run is to release; only for recipes whose header has an accounting."""
+        if self._spending is None:
+            raise RuntimeError("this recipe's header has no [tool.traindeck.accounting]")
+        return self._spending.plan
+
+    def use(self, fingerprint: str) -> None:
+        """Tell whose privacy is spent: sha256, in hexadecimal, of the training data's contents.
+
+        Ends the process with exit code 5 when the data set's budget is another data set's.
+        """
+        if self._spending is not None:
+            try:
+                self._spending.use(fingerprint)
+            except BudgetRefused as error:
+                self._refuse(str(error))
+            except (OSError, TraindeckError) as error:
+                self._refuse(f"the ledger cannot be written: {error}", 1)
+
+    def resumed(self, steps: int) -> None:
+        """Say that the model already holds so many private steps, paid for by an earlier run."""
+        if self._spending is not None:
+            self._spending.resumed(steps)
+
+    def spend(self) -> bool:
+        """Pay for the next private step, before its noise is released.
+
+        False when the privacy budget does not admit it: the step must not be taken. The recipe
+        then saves a checkpoint and calls `over_budget`.
+        """
+        return self._spending is not None and self._spending.step()
+
+    def over_budget(self) -> NoReturn:
+        """End the process: the privacy budget does not admit the next step (exit code 5)."""
+        self._refuse(self._spending.problem if self._spending else "")
 
     def round(self, number: int, **facts: Any) -> None:
         """Record a finished federated round."""
@@ -176,12 +223,18 @@ class Run:
     ) -> None:
         if error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
             self._event("error", text=f"{type(error).__name__}: {error}")
+        if error is not None:
+            self._state = "failed"
+        elif self._stop_signal is not None:
+            self._state = "stopped"
         self.close()
         if kind is None and self._stop_signal == signal.SIGINT and not self._managed:
             raise SystemExit(EXIT_INTERRUPTED)
 
     def close(self) -> None:
         """Write what is still buffered and stop writing."""
+        if self._spending is not None:
+            self._guard(self._spending.close, self._state)
         self._closing = True
         self._wake.set()
         if self._points is not None:
@@ -208,6 +261,18 @@ class Run:
                     time.sleep(1.0)
                     self._wake.set()
             time.sleep(FLUSH_SECONDS)  # after, not before: what comes seldom is seen at once
+
+    def _refuse(self, problem: str, code: int = OVER_BUDGET) -> NoReturn:
+        self._event("error", text=problem)
+        self._state = "over_budget"
+        abort(problem, code)
+
+    def _spent(self, released: Mechanism, epsilon: float) -> None:
+        """Hear what has been committed so far and what that costs."""
+        delta = self.plan.delta
+        self._event("spend", event=released.to_json(), epsilon=epsilon, delta=delta)
+        if math.isfinite(epsilon):
+            self.log(released.steps, {"epsilon": epsilon})
 
     def _event(self, type: str, **fields: Any) -> None:
         if self.folder is not None:
@@ -249,6 +314,32 @@ class Run:
             os.write(2, b"\nstopping after this step; Ctrl-C again ends at once\n")
 
 
+def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
+    """What a recipe may spend. By hand it is reserved here; managed, that was done at launch."""
+    from traindeck.core.privacy import gate
+    from traindeck.core.privacy.plan import Plan, PlanError, make
+    from traindeck.core.privacy.spending import Spending
+
+    home = run.folder.parent.parent if run._managed and run.folder else Home.default().root
+    ledger = gate.ledger_of(home / "ledger", recipe.dataset)
+    plan: Plan | None
+    try:
+        if run._managed and run.folder:
+            run_id, plan = run.folder.name, Plan.read(run.folder)
+            if recipe.accounting and plan is None:
+                abort(f"{run.folder} has no usable privacy.json", 1)
+        else:
+            run_id, plan = f"hand-{os.getpid()}-{time.time_ns():x}", make(recipe, vars(run.params))
+            gate.admit(ledger, run_id, recipe.name, plan, accept_no_privacy=accept)
+            if plan is not None and run.folder is not None:
+                write_json(run.folder / "privacy.json", plan.to_json())
+    except (PlanError, BudgetRefused) as error:
+        abort(str(error), error.exit_code)
+    except OSError as error:
+        abort(f"the privacy ledger of {recipe.dataset} cannot be written: {error}", 1)
+    return Spending(plan, ledger, run_id, run._spent) if plan is not None else None
+
+
 def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=recipe.path.name,
@@ -264,6 +355,13 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
         default=os.environ.get(DEVICE, "cpu"),
         help="what to train on (default: %(default)s)",
     )
+    if recipe.dataset:
+        parser.add_argument(
+            "--accept-no-privacy",
+            action="store_true",
+            help="train without privacy even where the data set has a privacy budget: it is then"
+            " recorded as exposed",
+        )
     parser.add_argument(
         "--run-folder", metavar="DIR", help="write points, events and artifacts there as well"
     )

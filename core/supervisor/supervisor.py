@@ -21,10 +21,11 @@ from typing import Any
 
 from traindeck.core import events
 from traindeck.core.devices.proctree import descendants
-from traindeck.core.errors import MissingError
+from traindeck.core.errors import OVER_BUDGET, MissingError, TraindeckError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.placement import Placement, place
+from traindeck.core.privacy.plan import FILE as PLAN_FILE
 from traindeck.core.procident import Identity
 from traindeck.core.run import EXIT_ROOM, RunFolder, encode_exit
 from traindeck.core.scheduler import Claim, Granted, Place, Waiting
@@ -277,6 +278,8 @@ class Supervisor:
         waited = max(0.0, ended - self.asked_at) if self.asked else 0.0
         asked = self.asked if not self.asked or ended >= self.asked_at else ""
         verdict = judge(status, asked=asked, waited=waited, oom=self.oom.evidence())
+        if verdict.exit_code == OVER_BUDGET and (self.folder / PLAN_FILE).exists():
+            return Verdict("over_budget", self._last_words(), OVER_BUDGET)
         if verdict.state == "failed":
             why = self._last_words()
             return Verdict(
@@ -326,8 +329,20 @@ class Supervisor:
             queue=None,
         )
         assert self.spec["state"] in ENDED
+        self._settle_privacy(verdict.state)
         self.clerks.sync()
         self.clerks.wait()
+
+    def _settle_privacy(self, state: str) -> None:
+        """What the run has committed stays spent; what it only reserved is given back."""
+        if not self.spec.get("ledger") or not (self.folder / PLAN_FILE).exists():
+            return
+        from traindeck.core.privacy.ledger import Ledger
+
+        try:
+            Ledger(self.home.ledger, self.spec["ledger"]).settle(self.spec["id"], state)
+        except (OSError, TraindeckError):
+            traceback.print_exc()  # it stays reserved; whoever looks at the ledger tries again
 
     def _last_sign(self) -> float:
         """When a lost run was last known to go on: the newest of what it wrote."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,6 +40,13 @@ def run(
     python: Annotated[
         str | None, typer.Option(help="Run the recipe with another interpreter.")
     ] = None,
+    accept_no_privacy: Annotated[
+        bool,
+        typer.Option(
+            "--accept-no-privacy",
+            help="Train without privacy even on a data set that has a privacy budget.",
+        ),
+    ] = False,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Start a run and come back at once; it goes on when the terminal is closed.
@@ -65,6 +73,8 @@ def run(
     else:
         assert recipe is not None
         request = _recipe(home, recipe, given, on, name, tag, python)
+    if accept_no_privacy:
+        request = replace(request, accept_no_privacy=True)
     _check_dependencies(request)
     doc = launch(home, request, boot)
     if not wait:

@@ -1,0 +1,117 @@
+"""A private run pays for its steps before it takes them.
+
+Steps are committed to the data set's ledger, on disk, before their noise is released: whatever
+crashes afterwards, they stay paid for. That is done in blocks of about BLOCK_SECONDS, so that it
+costs next to nothing; what was committed and not used is given back when the run ends by itself.
+
+Standard library only until the run ends: recipes import this.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from traindeck.core.errors import BudgetRefused, TraindeckError
+from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.plan import Plan
+
+if TYPE_CHECKING:
+    from traindeck.core.privacy.ledger import Ledger
+
+BLOCK_SECONDS = 1.0
+LONGEST_BLOCK = 1000
+
+Tell = Callable[[Mechanism, float], None]
+"""Is told what has been committed so far and an upper bound on its epsilon."""
+
+
+class Spending:
+    """The steps of one private run.
+
+    plan    what the run may spend at most
+    ledger  the data set's, None when it has none: steps are then only told, not paid for
+    run     the run's id, by which the ledger knows its reservation
+    """
+
+    def __init__(self, plan: Plan, ledger: Ledger | None, run: str, tell: Tell) -> None:
+        self.plan = plan
+        self.problem = ""
+        self._ledger = ledger
+        self._run = run
+        self._tell = tell
+        self._earlier = 0
+        self._spent = 0
+        self._committed = 0
+        self._committed_at = 0.0
+        self._last_block = 1
+        self._closed = False
+
+    def resumed(self, steps: int) -> None:
+        """Count the steps that an earlier run paid for: the model has learned from them too."""
+        self._earlier = steps
+
+    def use(self, fingerprint: str) -> None:
+        """Tell the ledger which data this is: sha256 of its contents, in hexadecimal.
+
+        Raises BudgetRefused when the ledger's data set is another one.
+        """
+        if self._ledger is not None:
+            self._ledger.pin(fingerprint)
+
+    def step(self) -> bool:
+        """Pay for the next step; False, with `problem` set, when it must not be taken."""
+        if self._spent == self._committed and not self._commit():
+            return False
+        self._spent += 1
+        return True
+
+    def close(self, state: str) -> None:
+        """Give back what was committed and not used, and tell the exact epsilon of what was."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._ledger is not None:
+            try:
+                self._ledger.settle(self._run, state, self._spent)
+            except (OSError, TraindeckError) as error:
+                self.problem = f"what was not used could not be given back: {error}"
+        mechanism = self._released(self._spent)
+        if mechanism.steps:
+            from traindeck.core.privacy import accountant
+
+            self._tell(mechanism, accountant.epsilon([mechanism], self.plan.delta))
+
+    def _commit(self) -> bool:
+        left = self.plan.mechanism.steps - self._earlier
+        steps = min(self._spent + self._block(), left)
+        if steps <= self._spent:
+            self.problem = f"all {self.plan.mechanism.steps} steps of the plan are spent"
+            return False
+        if self._ledger is not None:
+            try:
+                self._ledger.commit(self._run, steps)
+            except BudgetRefused as error:
+                self.problem = str(error)
+                return False
+            except (OSError, TraindeckError) as error:
+                self.problem = f"the ledger cannot be written: {error}"
+                return False
+        self._committed = steps
+        self._committed_at = time.monotonic()
+        released = self._released(steps)
+        self._tell(released, self.plan.epsilon_at(released.steps))
+        return True
+
+    def _block(self) -> int:
+        """How many steps to commit at once: by how long those of the last block took."""
+        if not self._committed:
+            return 1
+        seconds = max(time.monotonic() - self._committed_at, 1e-6)
+        wanted = int(self._last_block * BLOCK_SECONDS / seconds)
+        self._last_block = max(1, min(wanted, 8 * self._last_block, LONGEST_BLOCK))
+        return self._last_block
+
+    def _released(self, steps: int) -> Mechanism:
+        return self.plan.mechanism.with_steps(self._earlier + steps)
