@@ -1,0 +1,108 @@
+"""Every epsilon comes from one accountant; here it is held against what is known by other means."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+
+from traindeck.core.privacy import accountant
+from traindeck.core.privacy.mechanism import Mechanism
+
+CNN = Mechanism(1.255, 1024 / 60000, 1757)
+SCATTERING = Mechanism(2.505, 4096 / 60000, 585)
+DELTA = 1e-5
+
+
+def delta_of_gaussian(mu: float, epsilon: float) -> float:
+    """The exact delta of a Gaussian mechanism of sensitivity over noise mu (Balle & Wang 2018)."""
+    phi = statistics.NormalDist().cdf
+    return phi(mu / 2 - epsilon / mu) - math.exp(epsilon) * phi(-mu / 2 - epsilon / mu)
+
+
+@pytest.mark.parametrize("noise, steps", [(1.0, 1), (5.0, 10), (20.0, 1000)])
+def test_without_sampling_it_is_the_gaussians_exact_epsilon_from_above(
+    noise: float, steps: int
+) -> None:
+    mechanism = Mechanism(noise, 1.0, steps, "none")
+    found = accountant.epsilon([mechanism], DELTA)
+    mu = math.sqrt(steps) / noise
+    assert delta_of_gaussian(mu, found) <= DELTA
+    assert delta_of_gaussian(mu, found - 0.01) > DELTA
+
+
+def test_known_configurations() -> None:
+    assert accountant.epsilon([CNN], DELTA) == pytest.approx(2.93, abs=0.01)
+    assert accountant.epsilon([SCATTERING], DELTA) == pytest.approx(2.93, abs=0.01)
+
+
+def test_shuffling_is_not_sampling() -> None:
+    shuffled = Mechanism(CNN.noise_multiplier, CNN.sampling_rate, CNN.steps, "shuffle")
+    assert accountant.epsilon([shuffled], DELTA) == pytest.approx(27.4, abs=0.1)
+
+
+def test_without_noise_there_is_no_privacy() -> None:
+    assert accountant.epsilon([Mechanism(0.0, 0.1, 1)], DELTA) == math.inf
+    assert accountant.epsilon([CNN, Mechanism(0.0, 0.1, 1)], DELTA) == math.inf
+    assert accountant.rho(Mechanism(0.0, 0.1, 1), 8.0) == math.inf
+    assert accountant.epsilon([Mechanism(0.0, 0.1, 0)], DELTA) == 0.0  # nothing was released
+
+
+def test_composing_costs_more_than_each_and_less_than_the_sum() -> None:
+    alone = accountant.epsilon([SCATTERING], DELTA)
+    both = accountant.epsilon([SCATTERING, CNN], DELTA)
+    assert alone < both < 2 * 2.94
+    assert both == pytest.approx(accountant.epsilon([CNN, SCATTERING], DELTA))
+    halves = [SCATTERING.with_steps(285), SCATTERING.with_steps(300)]
+    assert accountant.epsilon(halves, DELTA) == pytest.approx(alone, abs=1e-9)
+
+
+@pytest.mark.parametrize("wanted", [0.5, 1.0, 2.93, 8.0])
+def test_noise_is_solved_for_and_never_exceeds_what_was_wanted(wanted: float) -> None:
+    noise = accountant.noise_multiplier(wanted, DELTA, 4096 / 60000, 585)
+    rate = SCATTERING.sampling_rate
+    assert accountant.epsilon([Mechanism(noise, rate, 585)], DELTA) <= wanted
+    assert accountant.epsilon([Mechanism(noise - 0.003, rate, 585)], DELTA) > wanted - 0.01
+
+
+def test_the_solved_noises_are_those_of_the_papers_configurations() -> None:
+    assert accountant.noise_multiplier(2.93, DELTA, 4096 / 60000, 585) == pytest.approx(2.505)
+    assert accountant.noise_multiplier(1.0, DELTA, 4096 / 60000, 585) == pytest.approx(
+        6.268, abs=2e-3
+    )
+
+
+def test_a_curve_rises_to_the_whole() -> None:
+    curve = accountant.curve(SCATTERING, DELTA, 24)
+    steps, values = zip(*curve, strict=True)
+    assert list(values) == sorted(values) and steps[-1] == 585 and len(steps) == 24
+    assert values[-1] == accountant.epsilon([SCATTERING], DELTA)
+    assert accountant.curve(SCATTERING.with_steps(3), DELTA, 24)[-1][0] == 3
+
+
+class TestFilter:
+    def test_the_order_is_the_one_that_admits_most(self) -> None:
+        order = accountant.best_order(3.0, DELTA)
+        assert 7 <= order <= 8
+        assert accountant.rho_budget(3.0, DELTA, order) == pytest.approx(1.68, abs=0.01)
+
+    def test_six_runs_of_epsilon_one_fit_into_three(self) -> None:
+        order = accountant.best_order(3.0, DELTA)
+        noise = accountant.noise_multiplier(1.0, DELTA, 4096 / 60000, 585)
+        one = 585 * accountant.rho(Mechanism(noise, 4096 / 60000, 585), order)
+        assert int(accountant.rho_budget(3.0, DELTA, order) / one) == 6
+
+    def test_what_the_filter_admits_has_at_most_the_budgets_epsilon(self) -> None:
+        order = accountant.best_order(3.0, DELTA)
+        steps = int(accountant.rho_budget(3.0, DELTA, order) / accountant.rho(SCATTERING, order))
+        assert accountant.epsilon([SCATTERING.with_steps(steps)], DELTA) <= 3.0
+
+    def test_a_budget_that_admits_nothing_is_none(self) -> None:
+        with pytest.raises(ValueError, match="admits nothing"):
+            accountant.best_order(1e-6, 1e-9)
+
+
+def test_the_best_of_a_random_number_of_repeats_costs_less_than_all_of_them() -> None:
+    assert accountant.repeat_and_select(SCATTERING, DELTA, 10) == pytest.approx(6.05, abs=0.01)
+    assert accountant.epsilon([SCATTERING] * 10, DELTA) == pytest.approx(11.1, abs=0.1)
