@@ -117,6 +117,8 @@ class RunFolder:
         spec = read_json(self.path / "run.json")
         if spec is None or any(not isinstance(spec.get(k), t) for k, t in _SPEC.items()):
             return None
+        if spec["state"] in LIVE and "child" not in spec:
+            self._add_started(spec)
         return spec
 
     def exit(self) -> dict[str, Any] | None:
@@ -139,6 +141,13 @@ class RunFolder:
         if spec is None:
             return Verdict("lost", DAMAGED, None)
         return true_state(spec, self.exit())
+
+    def _add_started(self, spec: dict[str, Any]) -> None:
+        """Who was started, which the keeper writes down before its supervisor can."""
+        known = read_json(self.path / "exit.json") or {}
+        spec.update((who, known[who]) for who in ("keeper", "child") if who in known)
+        if "child" in known:
+            spec["state"] = "running"
 
     def needs_supervisor(self) -> bool:
         """Whether its supervisor was killed before it could record how the run ended."""

@@ -54,17 +54,32 @@ def become_subreaper() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def fork_keeper(start: Start) -> tuple[int, int]:
-    """Fork the keeper; returns its pid and a pipe on which it sends the run's identity as JSON."""
+def fork_keeper(start: Start) -> tuple[Identity, int]:
+    """Fork the keeper; returns who it is and a pipe on which it sends the run's identity as JSON.
+
+    Who it is stands in exit.json before it starts anything, and who the run is right after: a run
+    is known to whoever looks even if we are killed in between.
+    """
     reading, writing = os.pipe()
+    awaiting, letting = os.pipe()
     pid = os.fork()
     if pid:
         os.close(writing)
-        return pid, reading
-    os.close(reading)
+        os.close(awaiting)
+        keeper = _identity(pid)
+        with contextlib.suppress(OSError):  # the room is taken already
+            os.pwrite(start.exit_file, encode_exit({"keeper": keeper.to_json()}), 0)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(letting, b"!")
+        os.close(letting)
+        return keeper, reading
     code = 70
     try:
-        _keep(start, writing)
+        os.close(reading)
+        os.close(letting)
+        if os.read(awaiting, 1):  # else the supervisor was killed: nothing is started
+            os.close(awaiting)
+            _keep(start, writing)
         code = 0
     finally:
         os._exit(code)
@@ -94,8 +109,14 @@ def _keep(start: Start, report: int) -> None:
         _record(start.exit_file, begun, error=reason)
         _send(report, {"error": reason})
         return
-    _send(report, {"child": _identity(child).to_json()})
-    _wait_for(child, start, begun)
+    known = {
+        "keeper": _identity(os.getpid()).to_json(),
+        "child": _identity(child).to_json(),
+    }
+    with contextlib.suppress(OSError):
+        os.pwrite(start.exit_file, encode_exit(known), 0)
+    _send(report, known)
+    _wait_for(child, start, begun, known)
     _sweep(start.grace)
 
 
@@ -125,22 +146,23 @@ def _spawn(start: Start) -> int:
             cgroup.enter(start.group.parent)
 
 
-def _identity(child: int) -> Identity:
-    """Who our child is, even if it has ended already and waits to be reaped."""
-    found = Identity.of(child)
+def _identity(pid: int) -> Identity:
+    """Who we or a child of ours is, even if it has ended already and waits to be reaped."""
+    found = Identity.of(pid)
     if found is None:
-        fields = stat_fields(child)
-        found = Identity(boot_id(), child, int(fields[START]) if fields else 0)
+        fields = stat_fields(pid)
+        found = Identity(boot_id(), pid, int(fields[START]) if fields else 0)
     return found
 
 
-def _wait_for(child: int, start: Start, begun: float) -> None:
+def _wait_for(child: int, start: Start, begun: float, known: dict[str, Any]) -> None:
     while True:
         pid, status, usage = os.wait3(0)
         if pid == child:
             _record(
                 start.exit_file,
                 begun,
+                **known,
                 status=status,
                 max_rss_bytes=usage.ru_maxrss * 1024,
                 cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),

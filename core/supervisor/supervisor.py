@@ -141,13 +141,12 @@ class Supervisor:
             group=self.group,
             grace=self.grace,
         )
-        keeper_pid, report = fork_keeper(start)
-        keeper = Identity.of(keeper_pid)
+        keeper, report = fork_keeper(start)
         message = json.loads(_read_line(report) or b"{}")
         if message.get("child"):
             self.save(
                 state="running",
-                keeper=keeper.to_json() if keeper else None,
+                keeper=keeper.to_json(),
                 child=message["child"],
             )
             self.clerks.sync()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import COMMAND, process_of, until, wait_for_state
-from traindeck.core import control, launch
+from traindeck.core import boot, control, launch
 from traindeck.core.catalogue import Catalogue
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
@@ -200,6 +200,55 @@ def test_a_run_that_lost_both_is_killed_whole(start: Callable[..., RunFolder]) -
     control.kill(run.path)
     assert wait_for_state(run)["state"] == "lost"
     assert living(f"^sleep {MINE}") == []
+
+
+def _supervisor_that(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """Let the next supervisor differ by some statements; `s` is its module, `k` the keeper's."""
+    ends = "from traindeck.core.supervisor.main import main; main()"
+    imports = (
+        "from traindeck.core.supervisor import supervisor as s, keeper as k, cgroup\nimport os"
+    )
+    assert boot._ENTRY.endswith(ends)
+    entry = boot._ENTRY.replace(ends, f"\n{imports}\n{change}\n{ends}")
+    monkeypatch.setattr(boot, "_ENTRY", entry)
+
+
+@pytest.mark.parametrize("groups", [True, False], ids=["group", "no-group"])
+def test_supervisor_killed_before_it_recorded_the_run(
+    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, groups: bool
+) -> None:
+    with monkeypatch.context() as context:
+        _supervisor_that(
+            context,
+            "save = s.Supervisor.save\n"
+            "def die(self, **changes):\n"
+            "    if changes.get('state') == 'running': os.kill(os.getpid(), 9)\n"
+            "    save(self, **changes)\n"
+            "s.Supervisor.save = die\n" + ("" if groups else "cgroup.make = lambda name: None\n"),
+        )
+        run = start(shell="sleep 1.5; echo 'so far'; exit 5")
+    process_of(run, "child")
+    until(lambda: not process_of(run, "supervisor").alive())
+    assert run.state()[0] == "running"
+    library = Library(home)
+    library.runs()
+    library.tend()
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 5)
+    assert "so far" in doc["reason"]
+
+
+def test_supervisor_killed_before_its_keeper_was_known_starts_nothing(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "k.encode_exit = lambda record: os.kill(os.getpid(), 9)",
+    )
+    run = start(shell=f"sleep {MINE}8")
+    doc = wait_for_state(run)
+    assert doc["state"] == "lost"
+    assert living(f"^sleep {MINE}8") == []
 
 
 def test_terminal_closed(home: Home) -> None:
