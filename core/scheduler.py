@@ -78,21 +78,24 @@ class Place:
             before = self._before()
             held: dict[str, int] = {}
             taken_by: dict[str, str] = {}
-            for slot in self._claim.slots:
-                descriptor = self._try_lock(slot)
-                if descriptor is None:
-                    taken_by[slot] = _holder(self._home, slot)
-                else:
-                    held[slot] = descriptor
-            chosen = self._choose(list(held), [claim for _, claim in before])
-            for slot, descriptor in held.items():
-                if slot not in chosen:
-                    os.close(descriptor)
+            chosen: list[str] = []
+            try:
+                for slot in self._claim.slots:
+                    descriptor = self._try_lock(slot)
+                    if descriptor is None:
+                        taken_by[slot] = _holder(self._home, slot)
+                    else:
+                        held[slot] = descriptor
+                chosen = self._choose(list(held), [claim for _, claim in before])
+            finally:  # whatever goes wrong, what was not taken is free again
+                for slot in held.keys() - set(chosen):
+                    os.close(held[slot])
             if not chosen:
                 return Waiting(len(before) + 1, _why(self._claim, taken_by, before))
             for slot in chosen:
-                os.ftruncate(held[slot], 0)
-                os.pwrite(held[slot], self._id.encode(), 0)
+                with contextlib.suppress(OSError):  # a full disk: the lock counts, not the name
+                    os.ftruncate(held[slot], 0)
+                    os.pwrite(held[slot], self._id.encode(), 0)
             return Granted(tuple(chosen), tuple(held[slot] for slot in chosen))
 
     def leave(self) -> None:
@@ -106,9 +109,14 @@ class Place:
     def _enter(self) -> None:
         if self._entry is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._entry = os.open(self._home.queue / self._id, flags, 0o600)
-            fcntl.flock(self._entry, fcntl.LOCK_EX)
-            os.pwrite(self._entry, json.dumps(self._claim.to_json()).encode(), 0)
+            entry = os.open(self._home.queue / self._id, flags, 0o600)
+            try:
+                fcntl.flock(entry, fcntl.LOCK_EX)
+                os.pwrite(entry, json.dumps(self._claim.to_json()).encode(), 0)
+            except OSError:
+                os.close(entry)
+                raise
+            self._entry = entry
 
     def _before(self) -> list[tuple[str, Claim]]:
         """Who waits before us for a slot that we could use."""
@@ -134,9 +142,11 @@ class Place:
         descriptor = os.open(self._home.locks / slot, flags, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             os.close(descriptor)
-            return None
+            if isinstance(error, BlockingIOError):
+                return None
+            raise
         return descriptor
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import process_of, until, wait_for_state
-from traindeck.core import control
+from traindeck.core import control, scheduler
 from traindeck.core.errors import MissingError, UsageError
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchError, LaunchRequest, launch
@@ -107,3 +109,23 @@ def test_nobody_overtakes_who_needs_the_same(home: Home) -> None:
         os.close(descriptor)
     holder.leave()
     assert isinstance(first.try_take(), Granted)
+
+
+@pytest.mark.parametrize("broken", ["pwrite", "ftruncate", "_holder"])
+def test_a_disk_that_fails_leaves_no_slot_taken_by_nobody(
+    home: Home, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    other = Place(home, "00000001", Claim(("b",), 1))
+    assert isinstance(other.try_take(), Granted)
+    place = Place(home, "00000002", Claim(("a", "b"), 1))
+    with monkeypatch.context() as context:
+        context.setattr(scheduler if broken == "_holder" else scheduler.os, broken, fail)
+        with contextlib.suppress(OSError):
+            answer = place.try_take()
+            assert isinstance(answer, Granted)
+            return
+    assert holders(home).keys() == {"b"}
+    assert isinstance(place.try_take(), Granted)
