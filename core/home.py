@@ -10,6 +10,18 @@ from pathlib import Path
 from traindeck.core.errors import UsageError
 from traindeck.core.variables import HOME
 
+FOLDERS = ("runs", "trash", "recipes", "queue", "locks", "cache")
+FILES = (
+    "catalogue.json",
+    "catalogue.lock",
+    "clipboard.txt",
+    "last.json",
+    "ledger",
+    "settings.toml",
+    "state.json",
+    "traindeck.log",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -65,14 +77,21 @@ class Home:
     def make(self) -> None:
         """Make the folders, private to the user.
 
+        A folder that holds other things is one only if all of traindeck's stand among them.
         Raises OSError when that cannot be done or when the folder is somebody else's.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         there = set(os.listdir(self.root))
-        if there and not there & {"runs", "recipes", "settings.toml"}:
+        foreign = {name for name in there if not _is_ours(name)}
+        if foreign and not there.issuperset(FOLDERS):
             why = "holds other things: not a home of traindeck, and not made one"
             raise OSError(errno.ENOTEMPTY, why, str(self.root))
         if self.root.stat().st_mode & 0o077:
             self.root.chmod(0o700)
-        for folder in (self.runs, self.trash, self.recipes, self.queue, self.locks, self.cache):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        for name in FOLDERS:
+            (self.root / name).mkdir(mode=0o700, exist_ok=True)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether traindeck makes what goes by this name, or a temporary of it (see `files`)."""
+    return name in FOLDERS or name in FILES or name.startswith(tuple(f".{f}." for f in FILES))
