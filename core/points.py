@@ -228,7 +228,7 @@ def last_progress(folder: Path) -> tuple[float, float] | None:
 class _Series:
     """One series' summary. Its points are kept too (16 bytes each), for when a run is resumed."""
 
-    __slots__ = ("_steps", "_values", "max", "min", "nonfinite", "step")
+    __slots__ = ("_bounds_known", "_steps", "_values", "max", "min", "nonfinite", "step")
 
     def __init__(self) -> None:
         self._steps = array("q")
@@ -237,6 +237,7 @@ class _Series:
         self.min = math.inf
         self.max = -math.inf
         self.nonfinite = 0
+        self._bounds_known = True
 
     def add(self, step: int, value: float) -> None:
         if step < self.step:
@@ -247,6 +248,11 @@ class _Series:
         self._take(value)
 
     def summary(self) -> Summary:
+        if not self._bounds_known:
+            self.min, self.max, self.nonfinite = math.inf, -math.inf, 0
+            for value in self._values:
+                self._take(value)
+            self._bounds_known = True
         last = self._values[-1]
         finite = len(self._values) > self.nonfinite
         return Summary(
@@ -268,15 +274,15 @@ class _Series:
                 self.max = value
 
     def _rewind(self, step: int) -> None:
-        """Drop what lies at or beyond a step; look at the rest anew only if that may matter."""
+        """Drop what lies at or beyond a step.
+
+        The rest is looked at anew only if that may matter, and only once a summary is asked for:
+        two processes that log one series rewind it at every point.
+        """
         kept = bisect_left(self._steps, step)
-        dropped = self._values[kept:]
+        if self._bounds_known:
+            self._bounds_known = all(self.min < value < self.max for value in self._values[kept:])
         del self._steps[kept:], self._values[kept:]
-        if all(self.min < value < self.max for value in dropped):
-            return
-        self.min, self.max, self.nonfinite = math.inf, -math.inf, 0
-        for value in self._values:
-            self._take(value)
 
 
 def _blocks(file: BinaryIO, limit: int) -> Iterator[memoryview]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import time
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,19 @@ def test_progress_is_found_from_the_end(tmp_path: Path) -> None:
     writer.close()
     assert last_progress(tmp_path) == (3, 10.0)
     assert "progress" not in summarize(tmp_path)
+
+
+def test_two_processes_that_log_one_series_are_summarized_as_fast_as_one(tmp_path: Path) -> None:
+    rewinds = 40_000  # a look at all before each of them would take minutes
+    records = [
+        RECORD.pack(0.0, step - late, 0, 1 / step - late * 1e-9)
+        for step in range(1, rewinds)
+        for late in (0, 1)
+    ]
+    (tmp_path / "points.bin").write_bytes(b"".join(records))
+    (tmp_path / "points.names").write_text("loss\n")
+    began = time.process_time()
+    found = summarize(tmp_path)["loss"]
+    assert time.process_time() - began < 5
+    assert (found["count"], found["max"]) == (rewinds - 1, 1 - 1e-9)
+    assert found["min"] == found["last"]
