@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import io
+import os
 import signal
 import sys
 from importlib import import_module
@@ -10,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from traindeck.core.errors import FAILED, INTERRUPTED, USAGE, TraindeckError
+from traindeck.core.errors import INTERRUPTED, USAGE, TraindeckError
 
 _APP_COLLECTS = gc.get_threshold()
 _MODULES = ("recipes", "run", "runs", "control", "upkeep")
@@ -68,6 +70,7 @@ def _register(word: str) -> None:
 
 def main() -> None:
     """Run the command line; what people can mend is told in one line, never as a traceback."""
+    _mend_streams()
     gc.set_threshold(1_000_000)  # ten thousand documents have no cycles: a fifth of `ls`
     words = sys.argv[1:]
     if words:
@@ -79,12 +82,45 @@ def main() -> None:
     if words:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us as it ends others
     try:
-        app(words, obj=command)
+        try:
+            app(words, obj=command)
+        finally:
+            sys.stdout.flush()  # what cannot be written is told here, not by the interpreter
     except TraindeckError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        from traindeck.tui.commands.output import say_error
+
+        sys.exit(say_error(error))
     except OSError as error:
-        typer.echo(f"error: {error.filename or ''}: {error.strerror or error}", err=True)
-        sys.exit(FAILED)
+        from traindeck.tui.commands.output import say_error
+
+        code = say_error(error)
+        _drop_unwritten()
+        sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _mend_streams() -> None:
+    """Whatever terminal, encoding or shell we get, no output of ours may end in a traceback.
+
+    A closed stream would have its number taken by the next file that is opened, and whatever is
+    started would write into that: it becomes /dev/null.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):  # stderr escapes what it cannot encode by itself
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _drop_unwritten() -> None:
+    """What could not be written is not tried again while the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from traindeck.core.errors import NotFoundError, UsageError
-from traindeck.tui.commands.output import say
+from traindeck.core.errors import NotFoundError, TraindeckError, UsageError
+from traindeck.tui.commands.output import AS_JSON, print_json, say, say_error
 
 REFS = typer.Argument(help="Ids, their unique starts, names, or @last.", metavar="ID…")
 Refs = Annotated[list[str], REFS]
@@ -23,18 +24,22 @@ def stop(refs: Refs) -> None:
     """Ask runs to end: SIGTERM, and SIGKILL when 10 s have passed."""
     from traindeck.core import control
 
-    for doc_id, path in _found(refs):
-        control.stop(path)
-        say(f"run {doc_id} was asked to stop")
+    def ask(run_id: str, folder: Path) -> None:
+        control.stop(folder)
+        say(f"run {run_id} was asked to stop")
+
+    _to_each(refs, ask)
 
 
 def kill(refs: Refs) -> None:
     """End runs and all they started at once."""
     from traindeck.core import control
 
-    for doc_id, path in _found(refs):
-        control.kill(path)
-        say(f"run {doc_id} is being killed")
+    def end(run_id: str, folder: Path) -> None:
+        control.kill(folder)
+        say(f"run {run_id} is being killed")
+
+    _to_each(refs, end)
 
 
 def rm(refs: Refs) -> None:
@@ -42,30 +47,44 @@ def rm(refs: Refs) -> None:
     from traindeck.core import control
     from traindeck.core.home import Home
 
-    for doc_id, _ in _found(refs):
-        control.trash(Home.default(), doc_id)
-        say(f"run {doc_id} is in the trash; `traindeck restore {doc_id}` brings it back")
+    home = Home.default()
+
+    def remove(run_id: str, _: Path) -> None:
+        control.trash(home, run_id)
+        say(f"run {run_id} is in the trash; `traindeck restore {run_id}` brings it back")
+
+    _to_each(refs, remove)
 
 
 def restore(
     refs: Annotated[
         list[str] | None, typer.Argument(help="Ids in the trash; none lists them.", metavar="ID…")
     ] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Bring runs back from the trash."""
+    """Bring runs back from the trash, or list what is in it."""
     from traindeck.core import control
     from traindeck.core.home import Home
 
     home = Home.default()
     there = control.trashed(home)
-    for ref in refs or ():
+    told = {run_id: _in_short(home.trash / run_id) for run_id in there} if as_json else {}
+    back = []
+
+    def bring_back(ref: str) -> None:
         matching = [run_id for run_id in there if run_id.startswith(ref)]
         if len(matching) != 1:
             raise NotFoundError(f"{len(matching)} runs in the trash begin with {ref!r}")
         control.restore(home, matching[0])
+        back.append(matching[0])
         say(f"run {matching[0]} is back")
-    if not refs:
+
+    codes = [_attempt(bring_back, ref) for ref in dict.fromkeys(refs or ())]
+    if as_json:
+        print_json([told[run_id] for run_id in (back if refs else there)])
+    elif not refs:
         print("\n".join(there)) if there else say("the trash is empty")
+    _exit_with_worst(codes)
 
 
 def edit(
@@ -77,11 +96,12 @@ def edit(
     """Change a run's name, tags or notes."""
     from traindeck.core import control
     from traindeck.core.home import Home
+    from traindeck.core.library import Library
 
     if name is None and tag is None and notes is None:
         raise UsageError("say what to change: --name, --tag or --notes")
     home = Home.default()
-    [(run_id, _)] = _found([ref])
+    run_id = Library(home).find(ref, metrics=False)["id"]
     if name is not None:
         control.rename(home, run_id, name)
     if tag is not None:
@@ -90,10 +110,41 @@ def edit(
         control.note(home, run_id, notes)
 
 
-def _found(refs: list[str]) -> list[tuple[str, Path]]:
+def _to_each(refs: list[str], action: Callable[[str, Path], None]) -> None:
+    """Do something to every run, whatever becomes of the others; exits with the worst code."""
     from traindeck.core.home import Home
     from traindeck.core.library import Library
 
     library = Library(Home.default())
-    docs = [library.find(ref, metrics=False) for ref in refs]
-    return [(doc["id"], Path(doc["path"])) for doc in docs]
+    found: dict[str, Path] = {}
+
+    def find(ref: str) -> None:
+        doc = library.find(ref, metrics=False)
+        found[doc["id"]] = Path(doc["path"])
+
+    # All are found before anything is done: `@last` is another run after `rm @last`.
+    codes = [_attempt(find, ref) for ref in refs]
+    codes += [_attempt(action, run_id, folder) for run_id, folder in found.items()]
+    _exit_with_worst(codes)
+
+
+def _attempt(action: Callable[..., None], *given: object) -> int:
+    """The exit code of one of several things to do; what went wrong is told."""
+    try:
+        action(*given)
+    except (TraindeckError, OSError) as error:
+        return say_error(error)
+    return 0
+
+
+def _exit_with_worst(codes: Iterable[int]) -> None:
+    if code := max(codes, default=0):
+        raise typer.Exit(code)
+
+
+def _in_short(folder: Path) -> dict[str, Any]:
+    """What the trash tells of a run; a damaged one has but its id."""
+    from traindeck.core.run import RunFolder
+
+    doc: Mapping[str, Any] = RunFolder(folder).doc(metrics=False) or {}
+    return {"id": folder.name, **{key: doc.get(key) for key in ("name", "state", "created")}}

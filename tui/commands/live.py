@@ -13,26 +13,31 @@ from traindeck.core.points import PROGRESS, RECORD
 from traindeck.core.run import RunFolder
 from traindeck.core.state import ENDED
 from traindeck.core.text import plain
-from traindeck.tui.commands.output import duration, figure
+from traindeck.tui.commands.output import duration, figure, print_json_line
 
 POLL_SECONDS = 0.1
 LINE_SECONDS = 1.0
 
 
-def follow(folder: Path, *, to_stderr: bool = False) -> str:
+def follow(folder: Path, *, to_stderr: bool = False, as_json: bool = False) -> str:
     """Print states, events and metrics as they come, at most a line of metrics a second.
+
+    As JSON each line is an object: {"type": "state", "id", "state", "reason"}, {"type": "metrics",
+    "step", "progress": 0 to 1 or null, "metrics": {name: {"step", "value"}}}, or an event as it
+    stands in events.jsonl.
 
     Returns the state in which the run ended.
     """
-    return _Follower(folder, to_stderr).follow()
+    return _Follower(folder, to_stderr, as_json).follow()
 
 
 class _Follower:
-    def __init__(self, folder: Path, to_stderr: bool) -> None:
+    def __init__(self, folder: Path, to_stderr: bool, as_json: bool) -> None:
         self._run = RunFolder(folder)
         self._points = PointTail(folder)
         self._events = LineTail(folder / "events.jsonl")
         self._to_stderr = to_stderr
+        self._as_json = as_json
         self._latest: dict[str, tuple[int, float]] = {}
         self._progress: tuple[float, float] | None = None
         self._begun = time.monotonic()
@@ -40,17 +45,16 @@ class _Follower:
         self._fresh = False
 
     def follow(self) -> str:
-        shown = ""
+        shown: tuple[str, str] | None = None
         while True:
             state, reason = self._run.state()
             self._read()
-            told = f"{state}: {reason}" if reason else state
             over = state in ENDED
             if over or time.monotonic() - self._printed > LINE_SECONDS:
                 self._print_metrics()
-            if told != shown:
-                self._say(f"{self._run.id}  {plain(told)}")
-                shown = told
+            if (state, reason) != shown:
+                self._print_state(state, reason)
+                shown = (state, reason)
             if over:
                 return state
             time.sleep(POLL_SECONDS)
@@ -66,10 +70,20 @@ class _Follower:
                     self._fresh = True
         for line in self._events.read():
             event = events.parse(line)
-            if event and event["type"] == "artifact":
+            if event is None or event["type"] == "state":  # states are told as they are now
+                continue
+            if self._as_json:
+                print_json_line(event)
+            elif event["type"] == "artifact":
                 self._say(f"{plain(event['kind'])}: {plain(str(event['path']))}")
-            elif event and event["type"] in ("note", "error"):
+            elif event["type"] in ("note", "error"):
                 self._say(f"{event['type']}: {plain(str(event['text']))}")
+
+    def _print_state(self, state: str, reason: str) -> None:
+        if self._as_json:
+            print_json_line({"type": "state", "id": self._run.id, "state": state, "reason": reason})
+        else:
+            self._say(f"{self._run.id}  {plain(f'{state}: {reason}' if reason else state)}")
 
     def _print_metrics(self) -> None:
         if not self._fresh:
@@ -77,10 +91,15 @@ class _Follower:
         self._fresh = False
         self._printed = time.monotonic()
         step = max(step for step, _ in self._latest.values())
-        values = "  ".join(f"{plain(name)} {figure(v)}" for name, (_, v) in self._latest.items())
-        done = ""
+        share = None
         if self._progress and self._progress[1] > 0:
-            done = f"{min(self._progress[0] / self._progress[1], 1):.0%}  "
+            share = min(self._progress[0] / self._progress[1], 1.0)
+        if self._as_json:
+            latest = {name: {"step": at, "value": v} for name, (at, v) in self._latest.items()}
+            print_json_line({"type": "metrics", "step": step, "progress": share, "metrics": latest})
+            return
+        values = "  ".join(f"{plain(name)} {figure(v)}" for name, (_, v) in self._latest.items())
+        done = "" if share is None else f"{share:.0%}  "
         self._say(f"{duration(time.monotonic() - self._begun):>6}  {done}step {step}  {values}")
 
     def _say(self, text: str) -> None:

@@ -2,26 +2,79 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
 
+from traindeck.core.errors import FAILED, OVER_BUDGET, TraindeckError
+
 AS_JSON = typer.Option("--json", help="Print JSON.")
+AS_JSON_LINES = typer.Option("--json", help="Print JSON, one object a line.")
 
 
 def print_json(value: Any) -> None:
+    _write(_encoded(value, indent=True))
+
+
+def print_json_line(value: dict[str, Any]) -> None:
+    """One object on a line of its own, at once: whoever reads it may be waiting for it."""
+    _write(_encoded(value, indent=False))
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _encoded(value: Any, *, indent: bool) -> bytes:
     import orjson
 
-    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
-    sys.stdout.buffer.write(orjson.dumps(value, default=str, option=options) + b"\n")
-    sys.stdout.buffer.flush()
+    options = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
+    try:
+        return orjson.dumps(value, default=str, option=options)
+    except TypeError:  # a file name that is not UTF-8
+        import json
+
+        text = json.dumps(_sound(value), indent=2 if indent else None, ensure_ascii=False)
+        return text.encode()
+
+
+def _sound(value: Any) -> Any:
+    """The same in what JSON has; what of a string is not Unicode becomes U+FFFD."""
+    if isinstance(value, dict):
+        return {_sound(str(key)): _sound(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sound(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def exit_if_not_finished(state: str) -> None:
+    """End the command with what became of the run it waited for, unless that is well."""
+    if state != "finished":
+        raise typer.Exit(OVER_BUDGET if state == "over_budget" else FAILED)
 
 
 def say(text: str) -> None:
     """Tell people something that is not the command's result."""
     typer.echo(text, err=True)
+
+
+def say_error(error: TraindeckError | OSError) -> int:
+    """Tell in one line what people can mend; returns the exit code it stands for."""
+    if isinstance(error, TraindeckError):
+        say(f"error: {error}")
+        return error.exit_code
+    where = f"{error.filename}: " if error.filename else ""
+    say(f"error: {where}{error.strerror or error}")
+    return FAILED
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from traindeck.core.errors import FAILED, INTERRUPTED, MissingError, UsageError
-from traindeck.tui.commands.output import AS_JSON, print_json, say
+from traindeck.core.errors import INTERRUPTED, MissingError, UsageError
+from traindeck.tui.commands.output import AS_JSON, exit_if_not_finished, print_json, say
 
 if TYPE_CHECKING:
     from traindeck.core.home import Home
@@ -157,5 +157,4 @@ def _wait(home: Home, run_id: str, as_json: bool) -> None:
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print_json(Library(home).find(run_id))
-    if state != "finished":
-        raise typer.Exit(FAILED)
+    exit_if_not_finished(state)

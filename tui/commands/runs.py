@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from traindeck.core.errors import FAILED, INTERRUPTED, NotFoundError
+from traindeck.core.errors import INTERRUPTED, NotFoundError
 from traindeck.tui.commands.output import (
     AS_JSON,
+    AS_JSON_LINES,
     duration,
+    exit_if_not_finished,
     figure,
     print_json,
+    print_json_line,
     print_table,
     say,
 )
@@ -136,8 +139,12 @@ def metrics(
 def logs(
     ref: Ref,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
+    as_json: Annotated[bool, AS_JSON_LINES] = False,
 ) -> None:
-    """Print what a run printed: its bytes to a pipe, made harmless to a terminal."""
+    """Print what a run printed: its bytes to a pipe, made harmless to a terminal.
+
+    With --json each line is an object: {"line": "what it printed"}.
+    """
     from traindeck.core.follow import Tail
     from traindeck.core.run import RunFolder
     from traindeck.core.state import ENDED
@@ -146,42 +153,54 @@ def logs(
     doc = _library().find(ref, metrics=False)
     folder = Path(doc["path"])
     tail = Tail(folder / "output.log")
-    safe = sys.stdout.isatty()
+    by_line = as_json or sys.stdout.isatty()
     columns = shutil.get_terminal_size().columns
     rest, again = b"", ""
     while True:
         over = RunFolder(folder).state()[0] in ENDED
         while data := tail.read(1 << 20)[0]:
-            if safe:
+            if by_line:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    print(again + clean(line))
-                    again = ""
+                    if as_json:
+                        print_json_line(_log_line(line))
+                    else:
+                        print(again + clean(line))
+                        again = ""
             else:
                 sys.stdout.buffer.write(data)
             sys.stdout.flush()
         if over or not follow:
             break
-        if b"\r" in rest:  # a progress bar: it is drawn over itself
+        if b"\r" in rest and not as_json:  # a progress bar: it is drawn over itself
             print(again + clean(rest.rstrip(b"\r"))[: columns - 1], end="", flush=True)
             again = "\r\x1b[K"
         time.sleep(0.1)
-    if rest:
+    if rest and as_json:
+        print_json_line(_log_line(rest))
+    elif rest:
         print(again + clean(rest))
 
 
-def watch(ref: Ref) -> None:
-    """Follow a run as plain lines until it ends; exits 0 when it finished, else 1."""
+def _log_line(line: bytes) -> dict[str, str]:
+    return {"line": line.decode("utf-8", "replace")}
+
+
+def watch(ref: Ref, as_json: Annotated[bool, AS_JSON_LINES] = False) -> None:
+    """Follow a run as plain lines until it ends.
+
+    Exits 0 when it finished, 5 when a privacy budget ended it, else 1. With --json each line is an
+    object whose type is state, metrics or that of an event.
+    """
     from traindeck.tui.commands.live import follow
 
     doc = _library().find(ref, metrics=False)
     try:
-        state = follow(Path(doc["path"]))
+        state = follow(Path(doc["path"]), as_json=as_json)
     except KeyboardInterrupt:
         say(f"\nrun {doc['id']} goes on")
         raise typer.Exit(INTERRUPTED) from None
-    if state != "finished":
-        raise typer.Exit(FAILED)
+    exit_if_not_finished(state)
 
 
 def _library() -> Library:
