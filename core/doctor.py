@@ -14,7 +14,7 @@ from traindeck.core.devices.inventory import discover
 from traindeck.core.home import Home
 from traindeck.core.shelf import missing_dependencies, shelf
 
-PACKAGES = ("torch", "tensorflow", "scikit-learn", "syft")
+PACKAGES = ("torch", "tensorflow", "scikit-learn", "dp-accounting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ def _packages() -> list[Finding]:
         try:
             findings.append(Finding(name, True, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            findings.append(Finding(name, False, "not installed"))
+            mend = f"{sys.executable} -m pip install {name}"
+            findings.append(Finding(name, False, "not installed", mend))
     return findings
 
 
