@@ -11,6 +11,7 @@ lower step than an earlier one replaces everything at or beyond that step: the r
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import math
 import os
@@ -43,7 +44,8 @@ class PointWriter:
     """Buffers records and appends them; safe to use from several threads and processes.
 
     `add` only packs; `flush` writes. While the disk is full the records wait in memory (at most
-    8 MiB, then new ones are dropped) and the next flush tries again.
+    8 MiB, then new ones are dropped) and the next flush tries again. Whoever writes holds the
+    names' flock and leaves whole records and names only, so that no writer's records ever shift.
     """
 
     def __init__(self, folder: Path, stem: str = "points") -> None:
@@ -51,15 +53,15 @@ class PointWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(folder / f"{stem}.bin", flags, 0o600)
         self._series: dict[str, int] = {}
+        self._names_read = 0  # bytes
+        self._names_count = 0
         self._buffer = bytearray()
         self._unwritten = bytearray()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         with self._names_locked() as names:
             self._load_names(names)
-            size = os.fstat(self._file).st_size
-            if size % RECORD.size:
-                os.ftruncate(self._file, size - size % RECORD.size)
+            self._cut_torn()
         os.register_at_fork(after_in_child=self._forget)
 
     def add(self, step: int, values: Mapping[str, float], when: float | None = None) -> bool:
@@ -86,16 +88,25 @@ class PointWriter:
     def flush(self) -> None:
         """Append what is queued. Raises OSError; what was not written stays queued.
 
-        `add` never waits for the disk: only taking the queue over is done under its lock. A short
-        write (a disk that fills up) goes on at the very byte later, so records never shift.
+        `add` never waits for the disk: only taking the queue over is done under its lock. Of a
+        short write (a disk that fills up) the torn record is cut off and written again later.
         """
         with self._writing:
             with self._lock:
                 self._unwritten += self._buffer
                 self._buffer.clear()
-            while self._unwritten:
-                written = os.write(self._file, self._unwritten)
-                del self._unwritten[:written]
+            if not self._unwritten:
+                return
+            with self._names_locked():
+                self._cut_torn()
+                while self._unwritten:
+                    written = os.write(self._file, self._unwritten)
+                    whole = written - written % RECORD.size
+                    del self._unwritten[:whole]
+                    if whole < written:
+                        self._cut_torn()
+                    if not whole:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         try:
@@ -111,21 +122,41 @@ class PointWriter:
 
     def _register(self, name: str) -> int:
         with self._names_locked() as names:
-            lines = self._load_names(names)
+            self._load_names(names)
             if name not in self._series:
                 stored = clean_name(name)
                 if stored not in self._series:
-                    os.write(names, f"{stored}\n".encode())
-                    self._series[stored] = lines
+                    self._append_name(names, f"{stored}\n".encode("utf-8", "replace"))
+                    self._load_names(names)
                 self._series[name] = self._series[stored]
         return self._series[name]
 
-    def _load_names(self, names: int) -> int:
-        data = os.pread(names, os.fstat(names).st_size, 0)
-        lines = data.decode("utf-8", "replace").split("\n")[:-1]
-        for number, name in enumerate(lines):
-            self._series.setdefault(name, number)
-        return len(lines)
+    def _append_name(self, names: int, line: bytes) -> None:
+        """Add a line behind the last whole one, or nothing at all. Raises OSError."""
+        if os.fstat(names).st_size > self._names_read:
+            os.ftruncate(names, self._names_read)
+        if os.write(names, line) < len(line):
+            os.ftruncate(names, self._names_read)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _load_names(self, names: int) -> None:
+        """Take in the names that were added since, by whomever."""
+        size = os.fstat(names).st_size
+        if size < self._names_read:
+            self._names_read = self._names_count = 0
+            self._series.clear()
+        data = os.pread(names, size - self._names_read, self._names_read)
+        data = data[: data.rfind(b"\n") + 1]
+        self._names_read += len(data)
+        for name in data.decode("utf-8", "replace").split("\n")[:-1]:
+            self._series.setdefault(name, self._names_count)
+            self._names_count += 1
+
+    def _cut_torn(self) -> None:
+        """Cut off what is left of a record that was not written whole."""
+        size = os.fstat(self._file).st_size
+        if size % RECORD.size:
+            os.ftruncate(self._file, size - size % RECORD.size)
 
     def _names_locked(self) -> _LockedFile:
         return _LockedFile(self._names_path)

@@ -13,6 +13,7 @@ from traindeck.core.points import PROGRESS, PointWriter, summarize
 from traindeck.core.procident import start_ticks
 
 READ_BYTES = 1 << 20
+MAX_SERIES = 20_000  # names made anew at each step would fill disk and memory
 
 
 class Intake:
@@ -32,6 +33,8 @@ class Intake:
         with contextlib.suppress(OSError):
             self._writer = PointWriter(folder)
         self._reached = {name: found["step"] for name, found in summarize(folder).items()}
+        self._names = set(self._reached)
+        self._full = False
         self._folder = folder
         self._root = root
         self._printed = StdoutMetrics()
@@ -48,8 +51,7 @@ class Intake:
         for when, step, name, value in self._tree.read(READ_BYTES):
             self._add(step, name, value, when)
         while self._tree.problems:
-            with contextlib.suppress(OSError):
-                events.append(self._folder / "events.jsonl", "note", text=self._tree.problems.pop())
+            self._note(self._tree.problems.pop())
         with contextlib.suppress(OSError):
             self._writer.flush()
         return len(data) == READ_BYTES or self._tree.behind
@@ -69,12 +71,26 @@ class Intake:
     def _add(self, step: int, name: str, value: float, when: float | None = None) -> None:
         assert self._writer is not None
         name = f"{name}_" if name == PROGRESS else name  # the plain name is not for foreign values
+        if name not in self._names:
+            if len(self._names) >= MAX_SERIES:
+                self._tell_full()
+                return
+            self._names.add(name)
         if name in self._reached:
             if step <= self._reached[name]:
                 return
             del self._reached[name]
         with contextlib.suppress(OSError):
             self._writer.add(step, {name: value}, when)
+
+    def _tell_full(self) -> None:
+        if not self._full:
+            self._full = True
+            self._note(f"more than {MAX_SERIES} series: others are not recorded")
+
+    def _note(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            events.append(self._folder / "events.jsonl", "note", text=text)
 
     def _is_ours(self, path: Path) -> bool:
         """Whether an event file was not written by another run in the same folder."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -158,3 +160,66 @@ def test_two_processes_that_log_one_series_are_summarized_as_fast_as_one(tmp_pat
     assert time.process_time() - began < 5
     assert (found["count"], found["max"]) == (rewinds - 1, 1 - 1e-9)
     assert found["min"] == found["last"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_writers_on_a_disk_that_fills_up_never_shift_each_others_records(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", tmp_path], check=True)
+    try:
+        writers = [PointWriter(tmp_path), PointWriter(tmp_path)]
+        filler = tmp_path / "filler"
+        filler.write_bytes(b"x" * (176 << 10))
+        for step in range(1000):
+            for writer in writers:
+                writer.add(step, {"loss": 0.5})
+        for writer in writers:
+            with pytest.raises(OSError, match="No space"):
+                writer.flush()
+            assert (tmp_path / "points.bin").stat().st_size % RECORD.size == 0
+        with pytest.raises(OSError, match="No space"):
+            for number in range(5000):
+                writers[0].add(0, {f"name {number}": 1.0})
+        assert (tmp_path / "points.names").read_bytes().endswith(b"\n")
+        filler.unlink()
+        for writer in writers[::-1]:
+            writer.add(1000, {"last": 1.0})
+            writer.close()
+        records = list(RECORD.iter_unpack((tmp_path / "points.bin").read_bytes()))
+        steps = [record[1] for record in records if record[2] == 0]
+        assert sorted(steps) == sorted([*range(1000), *range(1000)])
+        assert {record[3] for record in records if record[2] == 0} == {0.5}
+        assert summarize(tmp_path)["last"]["count"] == 2
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def test_a_torn_name_is_not_glued_to_the_next(tmp_path: Path) -> None:
+    first = PointWriter(tmp_path)
+    first.add(1, {"loss": 1.0})
+    with (tmp_path / "points.names").open("ab") as file:
+        file.write(b"accu")
+    first.add(1, {"accuracy": 1.0})
+    first.close()
+    assert (tmp_path / "points.names").read_bytes() == b"loss\naccuracy\n"
+    assert summarize(tmp_path)["accuracy"]["count"] == 1
+
+
+def test_a_new_name_costs_the_same_however_many_there_are(tmp_path: Path) -> None:
+    read = 0
+
+    def count(file: int, size: int, offset: int) -> bytes:
+        nonlocal read
+        data = pread(file, size, offset)
+        read += len(data)
+        return data
+
+    pread, os.pread = os.pread, count
+    try:
+        writer = PointWriter(tmp_path)
+        for number in range(2000):
+            writer.add(1, {f"series {number:06}": 1.0})
+        writer.close()
+    finally:
+        os.pread = pread
+    assert read == (tmp_path / "points.names").stat().st_size
+    assert len(summarize(tmp_path)) == 2000
