@@ -17,7 +17,6 @@ slows training: when the folder cannot be written, one warning is printed and tr
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import json
 import math
@@ -34,9 +33,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from traindeck.core import events
 from traindeck.core.errors import OVER_BUDGET, BudgetRefused, TraindeckError
 from traindeck.core.files import write_json
+from traindeck.core.flags import parser
 from traindeck.core.header import HeaderError
 from traindeck.core.home import Home
-from traindeck.core.params import Param, ParamError
 from traindeck.core.points import PROGRESS, PointWriter
 from traindeck.core.recipe import Recipe, read_recipe
 from traindeck.core.variables import DEVICE, RUN_FOLDER
@@ -67,7 +66,7 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
     device, folder, params = os.environ.get(DEVICE, "cpu"), managed, {}
     given = None
     if recipe:  # a script without a header keeps its command line to itself
-        given = _parser(recipe).parse_args(argv)
+        given = parser(recipe).parse_args(argv)
         device, folder = given.device, managed or given.run_folder
         params = {name: getattr(given, name) for name in recipe.params}
     run = Run(params, device, Path(folder) if folder else None, managed is not None, path.stem)
@@ -105,6 +104,8 @@ class Run:
         self._points: PointWriter | None = None
         self._wake = threading.Event()
         self._closing = False
+        self._process = os.getpid()
+        self._flushing = False
         self._progress_at = 0.0
         self._printed_at = 0.0
         self._stop_signal: int | None = None
@@ -134,7 +135,7 @@ class Run:
         if self._points is not None:
             try:
                 if self._points.add(step, values):
-                    self._wake.set()
+                    self._wake_flusher()
             except Exception as error:
                 self._warn(error)
         if not self._managed:
@@ -148,7 +149,7 @@ class Run:
         self._progress_at = now
         if self._points is not None:
             self._guard(self._points.add, int(done), {PROGRESS: float(total)})
-            self._wake.set()
+            self._wake_flusher()
 
     def should_stop(self) -> bool:
         """True once a stop was asked for (SIGTERM, or Ctrl-C by hand).
@@ -156,11 +157,10 @@ class Run:
         The recipe then leaves its loop, saves a checkpoint, evaluates and returns. From the first
         call on, the first of these signals no longer ends the process; a second one does.
         """
-        if not self._listening:
+        if not self._listening and threading.current_thread() is threading.main_thread():
             self._listening = True
-            if threading.current_thread() is threading.main_thread():
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, self._on_signal)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
         return self._stop_signal is not None
 
     def artifact(self, path: str | Path, kind: str) -> None:
@@ -233,7 +233,7 @@ class Run:
 
     def close(self) -> None:
         """Write what is still buffered and stop writing."""
-        if self._spending is not None:
+        if self._spending is not None and os.getpid() == self._process:
             self._guard(self._spending.close, self._state)
         self._closing = True
         self._wake.set()
@@ -246,7 +246,24 @@ class Run:
         if not self._managed:
             (folder / "params.json").write_text(json.dumps(vars(self.params), indent=2) + "\n")
         self._points = PointWriter(folder)
+        os.register_at_fork(after_in_child=self._forked)
+        self._wake_flusher()
+
+    def _forked(self) -> None:
+        """A forked process has no flushing thread; it gets one when it logs."""
+        self._wake = threading.Event()
+        self._flushing = False
+
+    def _wake_flusher(self) -> None:
+        self._wake.set()
+        if self._flushing:
+            return
+        self._flushing = True
         threading.Thread(target=self._flush_forever, name="traindeck-flush", daemon=True).start()
+        if os.getpid() != self._process and "multiprocessing.util" in sys.modules:
+            from multiprocessing.util import Finalize  # its processes end without atexit
+
+            Finalize(None, self.close, exitpriority=0)
 
     def _flush_forever(self) -> None:
         while not self._closing:
@@ -338,62 +355,3 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
     except OSError as error:
         abort(f"the privacy ledger of {recipe.dataset} cannot be written: {error}", 1)
     return Spending(plan, ledger, run_id, run._spent) if plan is not None else None
-
-
-def _parser(recipe: Recipe) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=recipe.path.name,
-        description=f"{recipe.title}. {recipe.description}".strip(),
-        allow_abbrev=False,
-    )
-    for param in recipe.params.values():
-        _add_flag(parser, param)
-    devices = [kind for kind in recipe.devices if kind in ("cpu", "gpu", "tpu")]
-    parser.add_argument(
-        "--device",
-        choices=devices,
-        default=os.environ.get(DEVICE, "cpu"),
-        help="what to train on (default: %(default)s)",
-    )
-    if recipe.dataset:
-        parser.add_argument(
-            "--accept-no-privacy",
-            action="store_true",
-            help="train without privacy even where the data set has a privacy budget: it is then"
-            " recorded as exposed",
-        )
-    parser.add_argument(
-        "--run-folder", metavar="DIR", help="write points, events and artifacts there as well"
-    )
-    return parser
-
-
-def _add_flag(parser: argparse.ArgumentParser, param: Param) -> None:
-    words = [param.help, param.limits if param.type != "choice" else ""]
-    text = "; ".join(word for word in words if word).replace("%", "%%")
-    if param.default is not None:
-        text = f"{text} (default: {str(param.default).replace('%', '%%')})".strip()
-    if param.type == "bool":
-        parser.add_argument(
-            param.flag,
-            dest=param.name,
-            action=argparse.BooleanOptionalAction,
-            default=param.default,
-            help=text,
-        )
-        return
-
-    def parse(given: str) -> Any:
-        try:
-            return param.parse(given)
-        except ParamError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    parser.add_argument(
-        param.flag,
-        dest=param.name,
-        type=parse,
-        default=param.default,
-        metavar="{" + ",".join(param.choices) + "}" if param.choices else param.type.upper(),
-        help=text,
-    )

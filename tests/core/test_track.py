@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import until
 from traindeck.core import events
 from traindeck.core.points import RECORD, summarize
@@ -144,3 +146,36 @@ def test_forked_workers_do_not_write_twice(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", text], check=True)
     assert (tmp_path / "points.bin").stat().st_size == 2 * RECORD.size
+
+
+@pytest.mark.parametrize("end", ["", "time.sleep(0.5); os._exit(0)"], ids=["returns", "goes on"])
+def test_what_a_forked_worker_logs_is_recorded(tmp_path: Path, end: str) -> None:
+    text = (
+        "import multiprocessing, os, time; from pathlib import Path\n"
+        "from traindeck.core import track\n"
+        f"run = track.Run(folder=Path({str(tmp_path)!r}), managed=True)\n"
+        "def work():\n"
+        "    for step in range(3):\n"
+        "        run.log(step, worker=1.0)\n"
+        f"    {end}\n"
+        "run.log(1, loss=1.0)\n"
+        "worker = multiprocessing.get_context('fork').Process(target=work)\n"
+        "worker.start(); worker.join()\n"
+        "run.log(2, loss=1.0)\n"
+        "run.close()\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", text], check=True)
+    found = summarize(tmp_path)
+    assert (found["worker"]["count"], found["loss"]["count"]) == (3, 2)
+
+
+def test_a_worker_thread_that_asks_first_keeps_nobody_from_hearing_a_stop(tmp_path: Path) -> None:
+    text = (
+        "import os, signal, threading; from traindeck.core import track\n"
+        "run = track.Run()\n"
+        "asking = threading.Thread(target=run.should_stop); asking.start(); asking.join()\n"
+        "assert not run.should_stop()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "assert run.should_stop()\n"
+    )
+    subprocess.run([sys.executable, "-c", text], check=True)
