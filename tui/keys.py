@@ -64,9 +64,59 @@ EVERYWHERE: list[BindingType] = [
         show=False,
         priority=True,
     ),
-    Binding("ctrl+c", "help_quit", show=False, system=True),
+    Binding(
+        "ctrl+c",
+        "help_quit",
+        show=False,
+        system=True,
+        id="app.how-to-quit",
+        tooltip="Say which key leaves",
+    ),
 ]
 """What works on every screen."""
+
+
+def _move(id: str, key: str, action: str, help: str) -> Binding:
+    """Without a title: in the palette it would only be in the way."""
+    return Binding(key, action, show=False, id=id, tooltip=help)
+
+
+SCREEN_KEYS: list[BindingType] = [
+    _move("screen.next", "tab", "app.focus_next", "To the next part or field"),
+    _move("screen.previous", "shift+tab", "app.focus_previous", "To the part or field before"),
+    _move("screen.copy", "ctrl+c,super+c", "screen.copy_text", "Copy the text that is selected"),
+]
+"""For every screen instead of Textual's, which have no ids and so could get no other keys. So are
+those below; with them goes `inherit_bindings=False`."""
+
+SCROLL_FURTHER: list[BindingType] = [
+    _move("scroll.left", "left", "scroll_left", "Scroll left"),
+    _move("scroll.right", "right", "scroll_right", "Scroll right"),
+    _move("scroll.page-up", "pageup", "page_up", "Scroll up by a page"),
+    _move("scroll.page-down", "pagedown", "page_down", "Scroll down by a page"),
+    _move("scroll.page-left", "ctrl+pageup", "page_left", "Scroll left by a page"),
+    _move("scroll.page-right", "ctrl+pagedown", "page_right", "Scroll right by a page"),
+]
+SCROLL_KEYS: list[BindingType] = [
+    _move("scroll.up", "up", "scroll_up", "Scroll up"),
+    _move("scroll.down", "down", "scroll_down", "Scroll down"),
+    _move("scroll.top", "home", "scroll_home", "Scroll to the top"),
+    _move("scroll.end", "end", "scroll_end", "Scroll to the end"),
+    *SCROLL_FURTHER,
+]
+"""For what scrolls."""
+
+LIST_KEYS: list[BindingType] = [
+    _move("list.up", "up", "cursor_up", "Up in a list"),
+    _move("list.down", "down", "cursor_down", "Down in a list"),
+    _move("list.first", "home", "first", "To the first of a list"),
+    _move("list.last", "end", "last", "To the last of a list"),
+    _move("list.page-up", "pageup", "page_up", "Up by a page in a list"),
+    _move("list.page-down", "pagedown", "page_down", "Down by a page in a list"),
+]
+"""For a list of options."""
+
+_MOVING = ("screen.", "scroll.", "list.")
 
 SCREENS = ("runs", "recipes", "devices", "run", "help", "dialogs")
 """Modules of `traindeck.tui.screens`: between them they load every class that has bindings."""
@@ -102,7 +152,8 @@ class Group:
 
 
 def groups(screen: Screen[object], keymap: Mapping[str, str]) -> list[Group]:
-    """Every command of a screen: its own first, then its parts', then those that work anywhere.
+    """Every command of a screen: its own first, then its parts', then those that move about and
+    those that work anywhere.
 
     A part counts though it has no focus, for help and palette are to show all that can be done.
     """
@@ -112,8 +163,23 @@ def groups(screen: Screen[object], keymap: Mapping[str, str]) -> list[Group]:
             parts[type(node)] = node
     found = [_group(screen, keymap)]
     found += [_group(node, keymap) for node in parts.values()]
-    found.append(_group(screen.app, keymap, "Everywhere"))
+    found = [*_moving_apart(found), _group(screen.app, keymap, "Everywhere")]
     return [group for group in found if group.commands]
+
+
+def _moving_apart(found: Iterable[Group]) -> list[Group]:
+    """With the keys that many parts share told once, at the end."""
+    moving: dict[str, Command] = {}
+    rest = []
+    for group in found:
+        own = []
+        for each in group.commands:
+            if each.id.startswith(_MOVING):
+                moving.setdefault(each.id, each)
+            else:
+                own.append(each)
+        rest.append(Group(group.title, tuple(own)))
+    return [*rest, Group("Moving about", tuple(moving.values()))]
 
 
 def _group(node: DOMNode, keymap: Mapping[str, str], title: str = "") -> Group:

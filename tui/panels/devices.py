@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import VerticalGroup, VerticalScroll
 from textual.content import Content
 from textual.message import Message
@@ -14,17 +16,19 @@ from textual.widgets.option_list import Option
 
 from traindeck.core.run import RunDoc
 from traindeck.core.text import plain
+from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.machine import Machine
 from traindeck.tui.panels import machine_lines
 
 
-class DevicesPanel(VerticalScroll):
+class DevicesPanel(VerticalScroll, inherit_bindings=False):
     """Shows what it is given by `show`; posts `Chosen` when a run is picked.
 
     It reads nothing itself: whoever owns it does, on a thread.
     """
 
     BINDING_GROUP_TITLE = "Devices panel"
+    BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
     DEFAULT_CSS = """
     DevicesPanel {
         height: 1fr; padding: 1 0 0 2; scrollbar-size-vertical: 1; scrollbar-gutter: stable;

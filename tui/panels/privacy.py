@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.events import Resize
@@ -13,6 +14,7 @@ from textual.widgets import Static
 
 from traindeck.core.text import plain
 from traindeck.tui.figures import Row, rows
+from traindeck.tui.keys import SCROLL_KEYS
 
 LABELS = {
     "epsilon": "ε",
@@ -32,7 +34,7 @@ NOTHING = (
 )
 
 
-class PrivacyPanel(VerticalScroll):
+class PrivacyPanel(VerticalScroll, inherit_bindings=False):
     """The newest privacy figures of a run, key by key."""
 
     BORDER_TITLE = "privacy"
@@ -40,7 +42,7 @@ class PrivacyPanel(VerticalScroll):
     PrivacyPanel { height: auto; }
     PrivacyPanel > Static { height: auto; }
     """
-    BINDINGS: ClassVar = []
+    BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -20,6 +20,7 @@ from textual.widgets import Static
 from traindeck.core.run import RunDoc
 from traindeck.core.text import plain
 from traindeck.tui.figures import Row, rows, size
+from traindeck.tui.keys import SCROLL_KEYS
 
 MAX_BYTES = 1 << 20
 LONGEST = 2000
@@ -64,13 +65,14 @@ def _read_object(path: Path) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-class ProvenancePanel(VerticalScroll, can_focus=True):
+class ProvenancePanel(VerticalScroll, can_focus=True, inherit_bindings=False):
     """Parameters first, then how to have the same again, then where it came from."""
 
     BORDER_TITLE = "parameters & provenance"
     BINDING_GROUP_TITLE = "Parameters"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "copy", "Copy", id="parameters.copy", tooltip="Copy all of this as text"),
+        *SCROLL_KEYS,
     ]
     DEFAULT_CSS = """
     ProvenancePanel > Static { height: auto; margin-bottom: 1; }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.events import Resize
@@ -16,6 +17,7 @@ from textual.widgets import Static
 from traindeck.core.text import plain
 from traindeck.tui.device_history import DeviceHistory, Measure
 from traindeck.tui.figures import size, sparkline
+from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.widgets.run_columns import age as told_age
 
 STALE_SECONDS = 5.0
@@ -32,7 +34,7 @@ class _Line:
     top: float | None = None
 
 
-class RunDevicesPanel(VerticalScroll):
+class RunDevicesPanel(VerticalScroll, inherit_bindings=False):
     """Figures and their recent course: CPU, memory, I/O, and each GPU the run holds."""
 
     BORDER_TITLE = "devices"
@@ -40,7 +42,7 @@ class RunDevicesPanel(VerticalScroll):
     RunDevicesPanel { height: auto; }
     RunDevicesPanel > Static { height: auto; }
     """
-    BINDINGS: ClassVar = []
+    BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

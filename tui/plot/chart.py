@@ -28,7 +28,7 @@ from traindeck.tui.plot.view import Plot, View
 Group = tuple[str, Sequence[Plot]]
 
 
-class Charts(ScrollView):
+class Charts(ScrollView, inherit_bindings=False):
     """Plots in a grid; one alone fills the widget and is zoomed with the wheel.
 
     The owner calls `refresh_data` when the stores have taken in new points. All plots share `view`.

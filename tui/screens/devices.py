@@ -13,6 +13,7 @@ from textual.screen import Screen
 from traindeck.core.state import LIVE
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.feed import Snapshot
+from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.devices import DevicesPanel
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.top_bar import TopBar
@@ -25,7 +26,7 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at the machine, while the screen is on show."""
 
 
-class DevicesScreen(Screen[None]):
+class DevicesScreen(Screen[None], inherit_bindings=False):
     """Looks at the machine only while it is on show."""
 
     CSS_PATH = "devices.tcss"
@@ -45,6 +46,7 @@ class DevicesScreen(Screen[None]):
             id="devices.refresh",
             tooltip="Look for devices again: some can be plugged in",
         ),
+        *SCREEN_KEYS,
     ]
 
     app = getters.app(TraindeckApp)

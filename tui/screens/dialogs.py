@@ -18,10 +18,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
+from traindeck.tui.keys import SCREEN_KEYS
+
 _LEAVE = Binding("escape", "leave", "Leave it", id="dialog.leave")
 
 
-class ConfirmDialog(ModalScreen[bool]):
+class ConfirmDialog(ModalScreen[bool], inherit_bindings=False):
     """Asks before something that is hard to take back.
 
     Args:
@@ -35,6 +37,7 @@ class ConfirmDialog(ModalScreen[bool]):
     AUTO_FOCUS = "#no"  # a stray enter must not end or delete anything
     BINDINGS: ClassVar[list[BindingType]] = [
         _LEAVE,
+        *SCREEN_KEYS,
         Binding("y", "answer(True)", "Yes", id="dialog.yes"),
         Binding("n", "answer(False)", "No", id="dialog.no"),
         Binding("left,right", "other", "Other button", id="dialog.other", show=False),
@@ -67,7 +70,7 @@ class ConfirmDialog(ModalScreen[bool]):
         self.dismiss(event.button.id == "yes")
 
 
-class PromptDialog(ModalScreen[str | None]):
+class PromptDialog(ModalScreen[str | None], inherit_bindings=False):
     """Asks for one line of text; answers None when left.
 
     Args:
@@ -79,7 +82,7 @@ class PromptDialog(ModalScreen[str | None]):
 
     CSS_PATH = "dialogs.tcss"
     BINDING_GROUP_TITLE = "Question"
-    BINDINGS: ClassVar[list[BindingType]] = [_LEAVE]
+    BINDINGS: ClassVar[list[BindingType]] = [_LEAVE, *SCREEN_KEYS]
 
     def __init__(
         self,
@@ -113,13 +116,14 @@ class PromptDialog(ModalScreen[str | None]):
             self.dismiss(event.value)
 
 
-class TextDialog(ModalScreen[str | None]):
+class TextDialog(ModalScreen[str | None], inherit_bindings=False):
     """Asks for text of several lines; answers None when left."""
 
     CSS_PATH = "dialogs.tcss"
     BINDING_GROUP_TITLE = "Text"
     BINDINGS: ClassVar[list[BindingType]] = [
         _LEAVE,
+        *SCREEN_KEYS,
         Binding("ctrl+s", "keep", "Keep it", id="dialog.keep", priority=True),
     ]
 
@@ -148,7 +152,7 @@ class TextDialog(ModalScreen[str | None]):
         self.dismiss(self.query_one(TextArea).text)
 
 
-class ChoiceDialog(ModalScreen[str | None]):
+class ChoiceDialog(ModalScreen[str | None], inherit_bindings=False):
     """Asks for one of a list; answers its id, or None when left.
 
     Args:
@@ -158,7 +162,7 @@ class ChoiceDialog(ModalScreen[str | None]):
 
     CSS_PATH = "dialogs.tcss"
     BINDING_GROUP_TITLE = "Choice"
-    BINDINGS: ClassVar[list[BindingType]] = [_LEAVE]
+    BINDINGS: ClassVar[list[BindingType]] = [_LEAVE, *SCREEN_KEYS]
 
     def __init__(self, question: str, choices: Sequence[tuple[str, str]]) -> None:
         super().__init__()

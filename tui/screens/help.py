@@ -11,11 +11,11 @@ from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from traindeck.tui.keys import Group, groups, key_names
+from traindeck.tui.keys import SCREEN_KEYS, Group, groups, key_names
 from traindeck.tui.widgets.key_bar import KeyBar
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(ModalScreen[None], inherit_bindings=False):
     """A grouped table of all commands of a screen."""
 
     CSS_PATH = "help.tcss"
@@ -24,6 +24,7 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,question_mark,q", "leave", "Back", id="help.back"),
         Binding("up,k", "scroll('up')", "Up", id="help.up", show=False),
         Binding("down,j", "scroll('down')", "Down", id="help.down", show=False),
+        *SCREEN_KEYS,
     ]
 
     def __init__(self, below: Screen[object]) -> None:

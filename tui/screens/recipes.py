@@ -21,6 +21,7 @@ from traindeck.core.errors import TraindeckError
 from traindeck.core.params import ParamError
 from traindeck.core.recipe import BrokenRecipe, Recipe
 from traindeck.tui.app import TraindeckApp
+from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.last_values import Draft, read_drafts, remember
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.launch_bar import LaunchBar
@@ -41,7 +42,7 @@ _LOOK_EVERY = 2.0
 """Seconds between looks at which devices are free."""
 
 
-class RecipesScreen(Screen[None]):
+class RecipesScreen(Screen[None], inherit_bindings=False):
     """The recipes on the left, the launch form of one on the right; one at a time when narrow."""
 
     CSS_PATH = "recipes.tcss"
@@ -99,6 +100,7 @@ class RecipesScreen(Screen[None]):
             show=False,
             tooltip="From the form back to the list of recipes",
         ),
+        *SCREEN_KEYS,
     ]
 
     app = getters.app(TraindeckApp)

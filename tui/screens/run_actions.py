@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from textual import getters
 from textual.binding import BindingType
@@ -18,7 +19,7 @@ from traindeck.core.run import RunDoc
 from traindeck.core.state import LIVE
 from traindeck.core.text import plain
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.keys import command
+from traindeck.tui.keys import SCREEN_KEYS, command
 from traindeck.tui.widgets.run_columns import age
 from traindeck.tui.widgets.run_detail import command_line
 
@@ -63,8 +64,10 @@ RUN_BINDINGS: list[BindingType] = [
 """The keys of `RunActions`, for the screens that have them."""
 
 
-class RunActions(Screen[None]):
+class RunActions(Screen[None], inherit_bindings=False):
     """A screen whose `targets` are the runs that the keys of `RUN_BINDINGS` act upon."""
+
+    BINDINGS: ClassVar[list[BindingType]] = SCREEN_KEYS
 
     app = getters.app(TraindeckApp)
 

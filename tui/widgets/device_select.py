@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -15,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from traindeck.core.errors import TraindeckError
 from traindeck.core.text import plain
+from traindeck.tui.keys import LIST_KEYS
 from traindeck.tui.widgets.field_row import FieldRow
 
 
@@ -31,8 +34,15 @@ class Offer:
     free: bool | None
 
 
-class OfferList(OptionList):
+class OfferList(OptionList, inherit_bindings=False):
     """The arrow keys go through the offers and, at either end, on to the next field."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *LIST_KEYS,
+        Binding(
+            "enter", "select", show=False, id="list.select", tooltip="Take what the cursor is on"
+        ),
+    ]
 
     def action_cursor_up(self) -> None:
         if self.highlighted == 0:

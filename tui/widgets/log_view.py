@@ -24,12 +24,13 @@ from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
+from traindeck.tui.keys import SCROLL_FURTHER
 from traindeck.tui.log_file import LogLine
 
 MARGIN_SCREENS = 2
 
 
-class LogView(ScrollView, can_focus=True):
+class LogView(ScrollView, can_focus=True, inherit_bindings=False):
     """Scrolls over lines it is given; follows the end until someone scrolls up."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -60,10 +61,11 @@ class LogView(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("g", "scroll_home", "top", show=False, id="log.top"),
-        Binding("j", "scroll_down", "down", show=False, id="log.down"),
-        Binding("k", "scroll_up", "up", show=False, id="log.up"),
-        Binding("G", "scroll_end", "end", show=False, id="log.end"),
+        Binding("home,g", "scroll_home", "top", show=False, id="log.top"),
+        Binding("down,j", "scroll_down", "down", show=False, id="log.down"),
+        Binding("up,k", "scroll_up", "up", show=False, id="log.up"),
+        Binding("end,G", "scroll_end", "end", show=False, id="log.end"),
+        *SCROLL_FURTHER,
     ]
 
     follow: reactive[bool] = reactive(True)

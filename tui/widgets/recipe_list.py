@@ -20,6 +20,7 @@ from textual.widgets.option_list import Option
 
 from traindeck.core.recipe import BrokenRecipe, Recipe
 from traindeck.core.text import plain
+from traindeck.tui.keys import LIST_KEYS
 
 FRAMEWORK_TITLES = {
     "torch": "PyTorch",
@@ -86,7 +87,7 @@ def match_recipe(query: str, recipe: Recipe) -> Match | None:
     return Match(score, tuple(sorted(lit)))
 
 
-class RecipeOptions(OptionList):
+class RecipeOptions(OptionList, inherit_bindings=False):
     """The list itself. A key that opens the form makes it keep all that is typed after it.
 
     A terminal can deliver many keys at once, and every one of them goes to the widget that has the
@@ -101,7 +102,8 @@ class RecipeOptions(OptionList):
             id="recipes.open",
             show=False,
             tooltip="From the list to the form of the recipe under the cursor",
-        )
+        ),
+        *LIST_KEYS,
     ]
 
     def __init__(self, *, id: str) -> None:

@@ -27,7 +27,7 @@ MARK, NO_MARK = "▌ ", "  "
 _KEPT_LINES = 1000
 
 
-class RunTable(ScrollView, can_focus=True):
+class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
     """Runs, one a line below a header; a cursor, marks, and the header's sort arrow.
 
     The table keeps no order of its own: it shows what `show` was given, and keeps its cursor on
