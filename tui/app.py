@@ -30,6 +30,7 @@ from traindeck.tui.feed import Feed, RunSource, Snapshot, newest
 from traindeck.tui.keys import EVERYWHERE, CommandsProvider, clashes, groups
 from traindeck.tui.places import PLACES, first_place, new_screen, run_screen_type, screen_type
 from traindeck.tui.settings import THEMES, read_settings, read_state, write_state
+from traindeck.tui.threads import BackgroundLog, within
 
 if TYPE_CHECKING:
     from traindeck.tui.screens.run import RunScreen
@@ -43,6 +44,8 @@ STARTING_SECONDS = 3.0
 """After so long everything that makes many objects at once is done."""
 TERMINAL_SECONDS = 5.0
 """How often it is made sure that there still is a terminal."""
+FIRST_LOOK_SECONDS = 0.3
+"""How long the first paint waits for a home that is slow to say where to begin."""
 CLOSING_SECONDS = 3.0
 """How long leaving waits for what was still being done."""
 
@@ -98,7 +101,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
         self.over_ssh = "SSH_CONNECTION" in os.environ
         self.settings = read_settings(home.settings)
         self._state_file = home.root / "state.json"
-        self._log_file = _LogFile(home.root / "traindeck.log", delay=True)
+        self._own_log = BackgroundLog(home.root / "traindeck.log")
         self._background: list[threading.Thread] = []
         self._clashes: set[tuple[str, ...]] = set()
         for place, _ in PLACES:
@@ -124,14 +127,19 @@ class TraindeckApp(App[None], inherit_bindings=False):
         finally:
             _favor_the_screen(False)
 
-    def on_load(self) -> None:
+    def _first_look(self) -> tuple[str, object]:
+        """Where to begin, and the theme that was chosen last."""
+        return first_place(self.home), read_state(self._state_file).get("theme")
+
+    async def on_load(self) -> None:
+        self._own_log.start()
+        logger.addHandler(self._own_log)
+        unknown: tuple[str, object] = ("runs", None)
+        place, remembered = await within(FIRST_LOOK_SECONDS, self._first_look, unknown)
         self.feed.start()
         # `switch_mode` on mount would do, but after an empty screen was made: that is costly.
-        self._current_mode = first_place(self.home)
-        self._screen_stacks = {self._current_mode: []}
-        self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(self._log_file)
-        remembered = read_state(self._state_file).get("theme")
+        self._current_mode = place
+        self._screen_stacks = {place: []}
         theme = self.settings.theme or remembered
         problems = list(self.settings.problems)
         if isinstance(theme, str) and theme in self.available_themes:
@@ -171,8 +179,8 @@ class TraindeckApp(App[None], inherit_bindings=False):
         self.feed.stop(CLOSING_SECONDS)
         for thread in self._background:
             thread.join(max(0.0, until - time.monotonic()))
-        logger.removeHandler(self._log_file)
-        self._log_file.close()
+        logger.removeHandler(self._own_log)
+        self._own_log.stop(max(0.0, until - time.monotonic()))
 
     async def action_quit(self) -> None:
         live = self.snapshot.live if self.snapshot else 0
@@ -372,12 +380,6 @@ def _settle_memory() -> None:
     """Takes what start-up made out of the collector's sight, so that no key ever waits for it."""
     gc.freeze()
     gc.enable()
-
-
-class _LogFile(logging.FileHandler):
-    def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError):  # a home that cannot be written is told on the screen
-            super().emit(record)
 
 
 def _library(home: Home) -> RunSource:

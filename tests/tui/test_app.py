@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -241,6 +242,27 @@ async def test_a_file_that_never_answers_freezes_nothing(home: Home) -> None:
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
     assert time.monotonic() - start < 15
+
+
+@pytest.mark.parametrize("name", ["state.json", "traindeck.log"])
+async def test_a_home_that_hangs_holds_up_neither_keys_nor_leaving(home: Home, name: str) -> None:
+    """A pipe that nobody holds the other end of: opening it waits for ever."""
+    make_run(home, 1, name="here")
+    pipe = home.root / name
+    os.mkfifo(pipe)
+    start = time.monotonic()
+    app = TraindeckApp(home, clock=lambda: NOW)
+    try:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until_shown(pilot, "here")
+            app.tell_error("Something failed", OSError("the mount hangs"))
+            app.tell_problem("something to mend")
+            await until(pilot, lambda: "the mount hangs" in told(pilot))
+            await pilot.press("question_mark")
+            await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        assert time.monotonic() - start < 20
+    finally:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
 
 
 async def test_an_unexpected_error_while_reading_is_told_and_logged(home: Home) -> None:

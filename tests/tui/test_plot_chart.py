@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -177,6 +179,48 @@ async def test_a_zoomed_curve_is_read_again_from_its_file(tmp_path: Path) -> Non
         chart.view = View()
         await pilot.pause()
         assert plot.lines[0].detail is None
+
+
+LEAVE_WHILE_READING = """
+import asyncio, os, sys
+from pathlib import Path
+from textual.app import App
+from tests.tui.plotdata import records, store_of
+from traindeck.tui.plot.chart import Chart
+from traindeck.tui.plot.buckets import CAPACITY
+from traindeck.tui.plot.view import Line, Plot
+
+source = Path(sys.argv[1])
+os.mkfifo(source)
+store = store_of(records(range(CAPACITY * 32), [1.0] * CAPACITY * 32), ["loss"], source)
+chart = Chart(Plot("loss", [Line(store, "loss", "loss")]))
+
+class One(App):
+    def compose(self):
+        yield chart
+
+async def main():
+    async with One().run_test(size=(60, 16)) as pilot:
+        await pilot.pause()
+        for _ in range(8):
+            chart.zoom(0.5, 1000.0)
+            await pilot.pause(0.1)
+        assert chart.reading_detail
+
+asyncio.run(main())
+"""
+
+
+def test_leaving_does_not_wait_for_a_file_that_never_answers(tmp_path: Path) -> None:
+    """A pipe nobody writes to: opening it waits for ever, as a hung network mount does."""
+    left = subprocess.run(
+        [sys.executable, "-c", LEAVE_WHILE_READING, tmp_path / "points.bin"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=40,
+    )
+    assert left.returncode == 0, left.stderr
 
 
 async def test_a_zoomed_view_at_the_end_follows_new_points() -> None:

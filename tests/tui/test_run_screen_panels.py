@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.app import App, ComposeResult
 
+from tests.tui.pilots import shown
 from traindeck.core.follow import Batch, PointTail
 from traindeck.core.points import RECORD, PointWriter
 from traindeck.tui.device_history import RECENT, DeviceCollector
 from traindeck.tui.figures import rows, shorten, size, sparkline
-from traindeck.tui.panels.events import event_line
+from traindeck.tui.panels import events as events_panel
+from traindeck.tui.panels.events import SLACK, EventsPanel, event_line
 from traindeck.tui.panels.provenance import Provenance, _familiar, read_provenance
-from traindeck.tui.run_reader import RunState
+from traindeck.tui.run_reader import MAX_EVENTS, EventsState, RunState
 from traindeck.tui.screens.run import labels
 
 
@@ -95,6 +99,41 @@ class TestEvents:
         path = str(tmp_path / "artifacts" / "checkpoint-000938.pt")
         line = event_line({"type": "artifact", "path": path, "kind": "checkpoint"}, tmp_path)
         assert line.endswith("artifact  checkpoint  artifacts/checkpoint-000938.pt")
+
+    async def test_only_new_events_are_made_into_lines(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[str] = []
+
+        def counted(event: dict[str, Any], folder: Path | None = None) -> str:
+            made.append(event["text"])
+            return event_line(event, folder)
+
+        monkeypatch.setattr(events_panel, "event_line", counted)
+        every = [{"t": 0.0, "type": "note", "text": f"n{n}"} for n in range(20_000)]
+
+        class Deck(App[None]):
+            def compose(self) -> ComposeResult:
+                yield EventsPanel()
+
+        async with Deck().run_test(size=(80, 24)) as pilot:
+            panel = pilot.app.query_one(EventsPanel)
+            for count in (3, 5000, *range(5100, 9000, 100)):
+                made.clear()
+                panel.show(EventsState(tuple(every[:count][-MAX_EVENTS:]), count))
+                assert made[-1] == f"n{count - 1}"
+                await pilot.pause()
+                assert f"n{count - 1} " in shown(pilot)
+                if count > 5000 and len(made) > 100:
+                    assert len(made) == MAX_EVENTS
+                    assert panel.view.line_count == MAX_EVENTS
+            # From 5000 to 9000 events the oldest went every thousand.
+            assert panel.view.line_count < MAX_EVENTS + SLACK + 1
+            await pilot.press("home")
+            panel.show(EventsState(tuple(every[-MAX_EVENTS:]), 20_000))
+            assert panel.view.line_count == MAX_EVENTS
+            await pilot.pause()
+            assert "20,000 events; the last 5,000 are shown" in shown(pilot)
 
 
 def test_runs_of_one_name_are_told_apart_by_their_ids() -> None:

@@ -20,6 +20,8 @@ from traindeck.tui.run_reader import EventsState
 from traindeck.tui.widgets.log_view import LogView
 
 LONGEST = 2000
+SLACK = 1000
+"""So many more events than the reader keeps may be shown before the oldest go."""
 
 
 class EventsPanel(Vertical):
@@ -37,6 +39,7 @@ class EventsPanel(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._count = -1
+        self._lines: list[LogLine] = []
 
     def compose(self) -> ComposeResult:
         yield Static(id="events-status")
@@ -54,16 +57,26 @@ class EventsPanel(Vertical):
         """Take the events known now, of the run in `folder`."""
         if state.count == self._count:
             return
+        new = state.count - max(self._count, 0)
         self._count = state.count
-        lines = [
-            LogLine(place, event_line(event, folder)) for place, event in enumerate(state.events)
+        # Lines are made once; of very many the oldest go now and then, for the rest must move up.
+        kept = len(state.events)
+        renumber = not 0 <= new <= kept or len(self._lines) + new > kept + SLACK
+        if renumber:
+            new = kept
+            self._lines = []
+        first = len(self._lines)
+        fresh = [
+            LogLine(first + place, event_line(event, folder))
+            for place, event in enumerate(state.events[kept - new :])
         ]
-        self.view.show(len(lines), lines)
+        self._lines += fresh
+        self.view.show(len(self._lines), fresh, restarted=renumber)
         told = "no events yet" if not state.count else f"{state.count:,} events"
         if state.count == 1:
             told = "1 event"
-        elif state.count > len(state.events):
-            told += f"; the last {len(state.events):,} are shown"
+        elif state.count > len(self._lines):
+            told += f"; the last {len(self._lines):,} are shown"
         self.query_one("#events-status", Static).update(Content(told))
 
 

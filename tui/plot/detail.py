@@ -1,12 +1,16 @@
-"""Reading a zoomed part of a curve again from its file, off the event loop."""
+"""Reading a zoomed part of a curve again from its file, off the event loop.
+
+On a daemon thread: leaving the program would wait for a worker, and a file may never answer.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import threading
 from collections.abc import Sequence
-from functools import partial
+from contextvars import copy_context
 from typing import TYPE_CHECKING
-
-from textual.worker import get_current_worker
 
 from traindeck.tui.plot.buckets import Snapshot
 from traindeck.tui.plot.cell import Cell
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     from traindeck.tui.plot.chart import Charts
 
 Part = tuple[Line, Snapshot, int, int]
+Found = tuple[Line, Snapshot, int, int, Snapshot | None]
+
+logger = logging.getLogger("traindeck.tui")
 
 
 class DetailReader:
@@ -36,17 +43,25 @@ class DetailReader:
         parts = [part for cell in cells for part in cell.plot.lacking(view, cell.region.width)]
         if parts:
             self.busy = True
-            self._charts.run_worker(partial(self._read, parts), thread=True, group="detail")
+            # In our context, by which the widget finds its app.
+            threading.Thread(
+                target=copy_context().run, args=(self._read, parts), name="detail", daemon=True
+            ).start()
 
     def _read(self, parts: Sequence[Part]) -> None:
-        found = [
-            (line, whole, start, stop, line.store.detail(whole, start, stop))
-            for line, whole, start, stop in parts
-        ]
-        if not get_current_worker().is_cancelled:
-            self._charts.app.call_from_thread(self._take, found)
+        found = [(*part, self._detail(*part)) for part in parts]
+        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
+            self._charts.call_later(self._take, found)
 
-    def _take(self, found: Sequence[tuple[Line, Snapshot, int, int, Snapshot | None]]) -> None:
+    @staticmethod
+    def _detail(line: Line, whole: Snapshot, start: int, stop: int) -> Snapshot | None:
+        try:
+            return line.store.detail(whole, start, stop)
+        except Exception:  # the curve without its detail is better than none
+            logger.exception("A part of %s cannot be read again", line.series)
+            return None
+
+    def _take(self, found: Sequence[Found]) -> None:
         self.busy = False
         for line, whole, start, stop, detail in found:
             if detail is None:
