@@ -1,0 +1,141 @@
+"""`traindeck audit`: a run's claimed epsilon beside what was measured of it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from traindeck.core.errors import FAILED, TraindeckError
+from traindeck.tui.commands.output import AS_JSON, print_json, say
+
+if TYPE_CHECKING:
+    from traindeck.core.privacy.audit import AuditResult
+    from traindeck.core.privacy.risk import Risk
+    from traindeck.core.run import RunDoc
+
+RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
+WIDTH = 60
+MARGIN = 1.08  # of the axis beyond the larger bound
+
+_SAYS = {
+    "consistent": "consistent: these canaries show no more than is claimed. That is no proof:"
+    " another attack may show more",
+    "violated": "VIOLATED: the run gives away more than it claims; do not rely on its epsilon",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("audit")(audit)
+
+
+def audit(
+    ref: Annotated[str, RUN],
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Measure how much a run gave away, and hold it against the epsilon it claims.
+
+    Exits 1 when the measured lower bound is above the claim: the run is then quarantined. Exits 3
+    when the run did not train with canaries (-p audit=true).
+    """
+    from traindeck.core.home import Home
+    from traindeck.core.library import Library
+    from traindeck.core.privacy.audit_run import audit_run, record
+    from traindeck.core.privacy.mechanism import Mechanism
+    from traindeck.core.privacy.risk import risk
+
+    home = Home.default()
+    doc = Library(home).find(ref, metrics=False)
+    result = audit_run(doc)
+    privacy: dict[str, Any] = doc["privacy"] or {}
+    found = risk([Mechanism.from_json(one) for one in privacy["events"]])
+    try:
+        record(home, doc, result)
+    except (OSError, TraindeckError) as error:
+        say(f"warning: the verdict could not be recorded: {error}")
+    if as_json:
+        print_json({"run": doc["id"], "audit": result.to_json(), "risk": found.to_json()})
+    else:
+        _print(doc, privacy, result, found)
+    if result.violated:
+        raise typer.Exit(FAILED)
+
+
+def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Risk) -> None:
+    from traindeck.core.text import plain
+
+    print(f"{doc['id']}  {plain(doc['name'])}")
+    print()
+    for line in interval(result):
+        print(f"  {line}")
+    print()
+    measured = (
+        f"epsilon {result.lower:.3g} at least, with {result.confidence:.0%} confidence:"
+        f" {result.correct} of {result.guesses} guesses about {result.canaries} canaries right"
+    )
+    steps = privacy["steps"]
+    facts = {
+        "claimed": f"{_claim(result)} at delta {result.delta:g}, of one {privacy['unit']}"
+        f" ({privacy['relation']}), {_sampling(privacy)}; {privacy['accountant']}",
+        "measured": measured,
+        "by": result.method,
+        "general": f"epsilon {result.lower_general:.3g} at least, whatever the mechanism:"
+        f" {result.method_general}",
+        "steps": f"the canaries saw {result.steps} of {steps}" if result.steps != steps else "",
+        "label": privacy["label"],
+        "risk": "" if privacy["label"] else found.sentence,
+        "verdict": _SAYS[result.verdict],
+    }
+    for key, value in facts.items():
+        if value:
+            print(f"  {key:<9} {plain(value, 400)}")
+
+
+def interval(result: AuditResult, width: int = WIDTH) -> list[str]:
+    """Both bounds on one axis of epsilon, `width` characters between its ends.
+
+    Shaded in between is what neither the proof nor the measurement excludes; solid is what
+    contradicts itself, a measurement above the claim.
+    """
+    marks = [(result.lower, f"measured, at least {result.lower:.3g}")]
+    if math.isfinite(result.claimed):
+        marks.append((result.claimed, f"claimed, at most {result.claimed:.3g}"))
+    marks.sort(key=lambda mark: mark[0])
+    end = max(marks[-1][0], 1e-3) * MARGIN
+    places = [round(value / end * (width - 1)) for value, _ in marks]
+    cells = ["─"] * width
+    if len(places) == 1:
+        places.append(width)
+    between = slice(places[0], places[1])
+    cells[between] = ("█" if result.violated else "▒") * len(cells[between])
+    for place in places[: len(marks)]:
+        cells[place] = "●"
+    finite = math.isfinite(result.claimed)
+    told = f"{end:.3g}" if finite else "no bound is claimed"
+    lines = [f"0 {'├'}{''.join(cells)}{'┤' if finite else '▷'} {told}"]
+    left = places[0] + 3
+    if len(marks) == 2:
+        gap = places[1] - places[0]
+        stem = " " * left + ("│" + " " * (gap - 1) if gap else "")
+        lines.append(f"{stem}└ {marks[1][1]}")
+    lines.append(f"{' ' * left}└ {marks[0][1]}")
+    return lines
+
+
+def _claim(result: AuditResult) -> str:
+    if math.isfinite(result.claimed):
+        return f"epsilon {result.claimed:.3g} at most"
+    return "no bound on epsilon"
+
+
+def _sampling(privacy: dict[str, Any]) -> str:
+    words = {
+        "poisson": "Poisson sampling",
+        "shuffle": "shuffled batches, not amplified",
+        "none": "all records in each batch",
+    }
+    return (
+        f"{words[privacy['sampler']]} at rate {privacy['sampling_rate']:.4g}, noise"
+        f" {privacy['noise_multiplier']:.4g}, {privacy['steps']} steps"
+    )
