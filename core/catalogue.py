@@ -88,13 +88,17 @@ class Catalogue:
     def sync(self, *folders: Path) -> None:
         """Record what these runs' folders say now; forget a run whose folder is gone.
 
+        A run whose supervisor was killed stays as it was until another has settled how it ended.
         Raises OSError when the catalogue cannot be written.
         """
         metrics = {folder: summarize(folder) for folder in folders}
         with self._writing():
             fresh, gone = [], []
             for folder in folders:
-                doc = RunFolder(folder).doc(metrics=False)
+                run = RunFolder(folder)
+                doc = run.doc(metrics=False)
+                if run.needs_supervisor():
+                    continue
                 if doc is None:
                     gone.append(folder.name)
                 else:
@@ -108,8 +112,9 @@ class Catalogue:
         with self._writing():
             found = {}
             for folder in folders:
-                doc = RunFolder(folder).doc(metrics=False)
-                if doc is not None:
+                run = RunFolder(folder)
+                doc = run.doc(metrics=False)
+                if doc is not None and not run.needs_supervisor():
                     found[doc["id"]] = with_metrics(doc, metrics[folder])
             self._db.storage.write({"runs": cast("dict[str, Any]", found)})
             return len(found)

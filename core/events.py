@@ -43,7 +43,7 @@ def parse(line: bytes) -> dict[str, Any] | None:
     """One event from its line; None for a line that is not one (torn, or of a later version)."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict) or event.get("v") != VERSION:
         return None

@@ -67,7 +67,8 @@ class Place:
         self._home = home
         self._id = run_id
         self._claim = claim
-        self._entry: int | None = None
+        self.entry: int | None = None
+        """The descriptor that holds our place while we wait."""
 
     def try_take(self) -> Granted | Waiting:
         """Take the slots if they are free and nobody before us needs them. Raises OSError."""
@@ -100,14 +101,14 @@ class Place:
 
     def leave(self) -> None:
         """Give up the place in the queue; slots that were granted stay ours."""
-        if self._entry is not None:
+        if self.entry is not None:
             with contextlib.suppress(OSError):
                 (self._home.queue / self._id).unlink()
-            os.close(self._entry)
-            self._entry = None
+            os.close(self.entry)
+            self.entry = None
 
     def _enter(self) -> None:
-        if self._entry is None:
+        if self.entry is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             entry = os.open(self._home.queue / self._id, flags, 0o600)
             try:
@@ -116,7 +117,7 @@ class Place:
             except OSError:
                 os.close(entry)
                 raise
-            self._entry = entry
+            self.entry = entry
 
     def _before(self) -> list[tuple[str, Claim]]:
         """Who waits before us for a slot that we could use."""

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from traindeck.core.devices.proctree import descendants
@@ -18,10 +18,10 @@ WAIT_SECONDS = 60.0
 class Clerks:
     """The supervisor's forked children and their work."""
 
-    def __init__(self, home: Home, folder: Path, private: int) -> None:
+    def __init__(self, home: Home, folder: Path, private: Callable[[], Iterable[int]]) -> None:
         self.home = home
         self.folder = folder
-        self.private = private  # the supervisor's lock: not for its children
+        self.private = private  # the supervisor's locks: not for its children
         self.busy: set[int] = set()
         self._syncing: int | None = None
         self._sync_due = False
@@ -80,7 +80,8 @@ class Clerks:
             return pid
         code = 1
         try:
-            os.close(self.private)
+            for descriptor in self.private():
+                os.close(descriptor)
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)

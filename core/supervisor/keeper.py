@@ -85,13 +85,23 @@ def fork_keeper(start: Start) -> tuple[Identity, int]:
         os._exit(code)
 
 
+def send(pid: int, number: int) -> bool:
+    """Send a signal to a process that may have gone; False when we may not.
+
+    A process that became another user's (sudo, a setuid program) cannot be signalled.
+    """
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        return False
+    return True
+
+
 def kill_all(root: int, number: int) -> int:
-    """Send a signal to every living descendant of a process; returns how many there were."""
-    found = descendants(root)
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-    return len(found)
+    """Send a signal to every living descendant of a process; returns how many could be sent one."""
+    return sum(send(pid, number) for pid in descendants(root))
 
 
 def _keep(start: Start, report: int) -> None:
@@ -171,7 +181,7 @@ def _wait_for(child: int, start: Start, begun: float, known: dict[str, Any]) -> 
 
 
 def _sweep(grace: float) -> None:
-    """End what the run left behind: politely, after the grace for good."""
+    """End what the run left behind: politely, after the grace for good, if we may."""
     deadline = time.monotonic() + grace
     polite = True
     while True:

@@ -29,7 +29,7 @@ def main() -> None:
     registered, register = os.pipe()
     if os.fork():
         os.close(register)
-        os._exit(0 if os.read(registered, 1) else 1)
+        os._exit(_tell(os.read(registered, 4096)))
     os.close(registered)
     os.setsid()
     _redirect(path / "supervisor.log")
@@ -38,9 +38,20 @@ def main() -> None:
         supervisor.register()
     except (BlockingIOError, ValueError):
         return
+    except OSError as error:
+        os.write(register, f"{error.strerror}: {error.filename or path}".encode())
+        return
     os.write(register, b"!")
     os.close(register)
     supervisor.supervise(supervisor.adopt if mode == b"adopt" else supervisor.run)
+
+
+def _tell(answer: bytes) -> int:
+    """Tell the launcher what the supervisor said; returns the exit code."""
+    if answer == b"!":
+        return 0
+    os.write(2, answer)
+    return 1
 
 
 def _redirect(log: Path) -> None:

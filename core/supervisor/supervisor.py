@@ -33,14 +33,23 @@ from traindeck.core.state import ENDED, Verdict, boottime, identity, is_elsewher
 from traindeck.core.supervisor import cgroup
 from traindeck.core.supervisor.clerk import Clerks
 from traindeck.core.supervisor.intake import Intake
-from traindeck.core.supervisor.keeper import Start, become_subreaper, fork_keeper, kill_all
+from traindeck.core.supervisor.keeper import (
+    Start,
+    become_subreaper,
+    fork_keeper,
+    kill_all,
+    send,
+)
 from traindeck.core.supervisor.oom import OomWatch
 from traindeck.core.supervisor.sampling import Sampler
+from traindeck.core.supervisor.traces import last_sign, last_words
 from traindeck.core.variables import RUN_FOLDER
 
 QUEUE_SECONDS = 0.25
 QUEUE_SECONDS_MOST = 5.0
 TICK_SECONDS = 0.25
+BUSY_TICK_SECONDS = 0.02  # while more is written than one tick reads
+NOT_OURS = "it became another user's process and cannot be signalled"
 RETRY_SECONDS = 24 * 3600.0
 
 
@@ -53,6 +62,8 @@ class Supervisor:
         self.spec: dict[str, Any] = {}
         self.group: Path | None = None
         self.held: tuple[int, ...] = ()
+        self.place: Place | None = None
+        self.left: list[int] = []
         self.asked = ""
         self.asked_at = 0.0
         self.unsaved = False
@@ -64,7 +75,7 @@ class Supervisor:
         """Take charge: become the run's writer and listen to requests.
 
         Raises BlockingIOError when another supervisor has charge of the run, ValueError when there
-        is nothing to supervise any more.
+        is nothing to supervise any more, OSError when nobody could be told that we have charge.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self.lock = os.open(self.folder / "supervisor.lock", flags, 0o600)
@@ -76,7 +87,7 @@ class Supervisor:
             raise ValueError(f"nothing to supervise in {self.folder}")
         self.spec = spec
         self.grace = float(spec["grace"])
-        self.clerks = Clerks(self.home, self.folder, self.lock)
+        self.clerks = Clerks(self.home, self.folder, self._private)
         become_subreaper()
         for end in (self.wakeups, self._wakeup_writer):
             os.set_blocking(end, False)
@@ -88,7 +99,8 @@ class Supervisor:
         self.poll.register(self.wakeups, select.POLLIN)
         self.exit_file = os.open(self.folder / "exit.json", flags, 0o600)
         me = Identity.of(os.getpid())
-        self.save(supervisor=me.to_json() if me else None)
+        self.spec["supervisor"] = me.to_json() if me else None
+        write_json(self.folder / "run.json", self.spec)
 
     def supervise(self, work: Callable[[], None]) -> None:
         """Do `run` or `adopt`; whatever goes wrong in it, the run ends with that as its reason."""
@@ -98,8 +110,7 @@ class Supervisor:
             traceback.print_exc()
             child = identity(self.spec, "child")
             if child and child.alive():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)
+                send(child.pid, signal.SIGKILL)
             self._kill_orphans()
             self._finish(Verdict("failed", f"its supervisor failed: {error!r}", None))
 
@@ -124,6 +135,7 @@ class Supervisor:
             reason="",
             queue=None,
             group=str(self.group) if self.group else None,
+            oom_kills=self.oom.before,
             device=placement.label,
             gpus=placement.gpus,
             started=time.time(),
@@ -158,15 +170,18 @@ class Supervisor:
         """Take over a run whose supervisor was killed."""
         group = self.spec.get("group")
         self.group = Path(group) if group else None
-        self.oom = OomWatch(self.group)
-        if self.spec["state"] == "stopping":
+        self.oom = OomWatch(self.group, self.spec.get("oom_kills"))
+        asked = self.spec["state"] == "stopping"
+        if asked:
             self._ask("stop")
         ended = self.found.state in ENDED
         self._watch(identity(self.spec, "keeper"), tuple(self.spec.get("gpus") or ()))
-        self._finish(self.found if ended else self._verdict())
+        verdict = self._verdict()
+        telling = verdict.state in ("out_of_memory", "over_budget") and not asked
+        self._finish(self.found if ended and not telling else verdict)
 
     def save(self, **changes: Any) -> None:
-        """Write run.json; what cannot be written now is tried again at every tick."""
+        """Write run.json; what cannot be written now is tried again whenever we have waited."""
         if changes.get("state", self.spec["state"]) != self.spec["state"]:
             with contextlib.suppress(OSError):
                 log = self.folder / "events.jsonl"
@@ -189,6 +204,7 @@ class Supervisor:
 
     def _wait_for_device(self) -> Granted | None:
         place = Place(self.home, self.spec["id"], Claim.from_json(self.spec["claim"]))
+        self.place = place
         try:
             while not self.asked:
                 try:
@@ -215,14 +231,18 @@ class Supervisor:
         if child:
             intake = Intake(self.folder, self.spec, keeper.pid if keeper else child.pid)
             sampler = Sampler(self.folder, keeper, child, gpus)
+        pause = TICK_SECONDS
         while (keeper and keeper.alive()) or (child and child.alive()):
-            self._wait(TICK_SECONDS)
+            self._wait(pause)
             self._enforce(keeper, child)
+            pause = TICK_SECONDS
             if intake and sampler:
-                intake.take()
+                began = time.monotonic()
+                if intake.take():  # read on soon, but no more than half of the time
+                    took = time.monotonic() - began
+                    pause = min(max(took, BUSY_TICK_SECONDS), TICK_SECONDS)
                 sampler.tick()
-            if self.unsaved:
-                self.save()
+            self.oom.tick()
         self._kill_orphans()
         if intake and sampler:
             intake.close()
@@ -233,12 +253,12 @@ class Supervisor:
         if not self.asked:
             return
         if self.spec["state"] != "stopping":
-            asked = {"stop": "asked to stop", "kill": "asked to be killed"}[self.asked]
-            self.save(state="stopping", reason=asked)
+            reason = {"stop": "asked to stop", "kill": "asked to be killed"}[self.asked]
+            number = signal.SIGTERM if self.asked == "stop" else 0
+            if child and child.alive() and not send(child.pid, number):
+                reason = f"{reason}; {NOT_OURS}"
+            self.save(state="stopping", reason=reason)
             self.clerks.sync()
-            if self.asked == "stop" and child and child.alive():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGTERM)
         running = child is not None and child.alive()
         if running and self.asked == "stop" and boottime() - self.asked_at > self.grace:
             self.asked = "force"
@@ -249,18 +269,19 @@ class Supervisor:
                 if self.group:
                     cgroup.kill(self.group)
                 kill_all(child.pid, signal.SIGKILL)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)
+                send(child.pid, signal.SIGKILL)
 
     def _kill_orphans(self) -> None:
-        """End what a killed keeper has left behind."""
+        """End what a killed keeper has left behind, or what it was not allowed to end."""
         if self.group:
             cgroup.kill(self.group)
         while orphans := set(descendants(os.getpid())) - self.clerks.family():
-            for pid in orphans:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            self.left = sorted(pid for pid in orphans if not send(pid, signal.SIGKILL))
+            if len(self.left) == len(orphans):
+                break
             self._wait(0.05)
+        else:
+            self.left = []
         self._reap()
         if self.group:
             cgroup.remove(self.group)
@@ -278,27 +299,13 @@ class Supervisor:
         asked = self.asked if not self.asked or ended >= self.asked_at else ""
         verdict = judge(status, asked=asked, waited=waited, oom=self.oom.evidence())
         if verdict.exit_code == OVER_BUDGET and (self.folder / PLAN_FILE).exists():
-            return Verdict("over_budget", self._last_words(), OVER_BUDGET)
+            return Verdict("over_budget", last_words(self.folder), OVER_BUDGET)
         if verdict.state == "failed":
-            why = self._last_words()
+            why = last_words(self.folder)
             return Verdict(
                 "failed", f"{verdict.reason}: {why}" if why else verdict.reason, status >> 8
             )
         return verdict
-
-    def _last_words(self) -> str:
-        """Why the run says it failed: its last error event, or the last line it printed."""
-        from traindeck.core.text import plain
-
-        said = events.last(self.folder / "events.jsonl", "error")
-        if said:
-            return plain(said["text"])
-        with contextlib.suppress(OSError), (self.folder / "output.log").open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
-            for printed in reversed(log.read().split(b"\n")):
-                if printed.strip():
-                    return plain(printed)
-        return ""
 
     def _finish(self, verdict: Verdict) -> None:
         for descriptor in self.held:  # the device is free from now on
@@ -306,12 +313,16 @@ class Supervisor:
         self.held = ()
         end = read_json(self.folder / "exit.json") or {}
         if verdict.state == "lost":
-            end.setdefault("ended", self._last_sign())
+            end.setdefault("ended", last_sign(self.folder) or self.spec["created"])
             end.setdefault("seconds", None)
         started = self.spec.get("started_boottime")
         end.setdefault("ended", time.time())
         end.setdefault("seconds", boottime() - started if started else None)
-        end.update(state=verdict.state, reason=verdict.reason, exit_code=verdict.exit_code)
+        reason = verdict.reason
+        if self.left:
+            pids = ", ".join(map(str, self.left))
+            reason = f"{reason}; left behind: {pids} ({NOT_OURS})".removeprefix("; ")
+        end.update(state=verdict.state, reason=reason, exit_code=verdict.exit_code)
         deadline = boottime() + RETRY_SECONDS
         while boottime() < deadline:
             try:
@@ -322,7 +333,7 @@ class Supervisor:
                 self._wait(1.0)
         self.save(
             state=verdict.state,
-            reason=verdict.reason,
+            reason=reason,
             exit_code=verdict.exit_code,
             ended=end["ended"],
             queue=None,
@@ -343,12 +354,6 @@ class Supervisor:
         except (OSError, TraindeckError):
             traceback.print_exc()  # it stays reserved; whoever looks at the ledger tries again
 
-    def _last_sign(self) -> float:
-        """When a lost run was last known to go on: the newest of what it wrote."""
-        names = ("run.json", "device.bin", "points.bin", "output.log")
-        paths = [self.folder / name for name in names if (self.folder / name).exists()]
-        return max((path.stat().st_mtime for path in paths), default=self.spec["created"])
-
     def _ask(self, what: str) -> None:
         if not self.asked or what == "kill":
             self.asked = what
@@ -364,6 +369,13 @@ class Supervisor:
                 elif number == signal.SIGUSR1:
                     self._ask("kill")
         self._reap()
+        if self.unsaved:
+            self.save()
+
+    def _private(self) -> tuple[int, ...]:
+        """Descriptors that no clerk may keep: our lock, our place and the run's device."""
+        entry = self.place.entry if self.place else None
+        return (self.lock, *self.held, *(() if entry is None else (entry,)))
 
     def _reap(self) -> None:
         child = identity(self.spec, "child")

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import until
+from tests.conftest import process_of, until
 from traindeck.core import control
 from traindeck.core.catalogue import Catalogue, CatalogueError
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.library import AmbiguousRun, Library, RunNotFound
+from traindeck.core.run import RunFolder
 from traindeck.core.state import ENDED
 
 START = """
@@ -156,3 +157,20 @@ def test_a_lost_catalogue_comes_back(home: Home) -> None:
     library.runs()
     library.tend()
     assert len(Catalogue(home).all()) == 1
+
+
+def test_a_run_that_nobody_has_settled_is_settled_even_if_it_was_looked_at_first(
+    home: Home,
+) -> None:
+    run = RunFolder(Path(launch(home, LaunchRequest(command=["sleep", "60"]))["path"]))
+    child = process_of(run, "child")
+    os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
+    os.kill(child.pid, signal.SIGKILL)
+    until(lambda: run.state()[0] == "killed")
+    Catalogue(home).sync(run.path)
+    assert Catalogue(home).reindex() == 0
+    library = Library(home)
+    assert [doc["state"] for doc in library.runs()] == ["killed"]
+    library.tend()
+    until(lambda: "state" in (run.exit() or {}), "the verdict")
+    until(lambda: ended(home, 1))

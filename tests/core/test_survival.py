@@ -16,11 +16,18 @@ import pytest
 from tests.conftest import COMMAND, process_of, until, wait_for_state
 from traindeck.core import boot, control, launch
 from traindeck.core.catalogue import Catalogue
+from traindeck.core.devices.proctree import descendants
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.library import Library
+from traindeck.core.points import summarize
+from traindeck.core.procident import Identity
 from traindeck.core.run import RunFolder
+from traindeck.core.scheduler import holders
+from traindeck.core.supervisor import keeper, oom
+from traindeck.core.supervisor.clerk import Clerks
+from traindeck.core.supervisor.supervisor import Supervisor
 
 GRACE = 1.0
 MINE = f"9{os.getpid()}"  # how long sleeps of this very test run last
@@ -402,7 +409,10 @@ def test_what_was_printed_while_nobody_watched_is_not_lost(
 
 
 def test_what_a_run_writes_into_its_events_harms_nobody(start: Callable[..., RunFolder]) -> None:
-    bad = '{"v":1,"type":"error"}\\n{"v":1,"type":"artifact"}\\n[]\\n{"v":1,"type":3}\\n'
+    bad = (
+        "[" * 99_999
+        + '\\n{"v":1,"type":"error"}\\n{"v":1,"type":"artifact"}\\n[]\\n{"v":1,"type":3}\\n'
+    )
     run = start(
         python=f"import os; open(os.environ['TRAINDECK_RUN_FOLDER'] + '/events.jsonl', 'a')"
         f".write('{bad}'); raise SystemExit(3)"
@@ -427,3 +437,127 @@ def test_provenance_of_a_run_that_ends_at_once(
         assert kept is not None
         assert kept["git"]["dirty"] is False
         assert len(kept["git"]["commit"]) == 40
+
+
+def test_a_run_that_became_another_users_is_told_and_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with subprocess.Popen(["sleep", "60"]) as process:
+        monkeypatch.setattr(os, "kill", refuse)
+        keeper._sweep(grace=0.0)  # comes back, though something is left
+        supervisor = Supervisor(tmp_path)
+        child = Identity.of(process.pid)
+        assert child is not None
+        supervisor.spec = {"state": "running", "child": child.to_json()}
+        supervisor.clerks = Clerks(Home(tmp_path), tmp_path, tuple)
+        monkeypatch.setattr(supervisor.clerks, "sync", lambda: None)
+        supervisor.grace = 0.0
+        supervisor._ask("stop")
+        for _ in range(3):
+            supervisor._enforce(None, child)
+        assert supervisor.spec["state"] == "stopping"
+        assert "another user's" in supervisor.spec["reason"]
+        supervisor._kill_orphans()
+        assert process.pid in supervisor.left
+        monkeypatch.undo()
+        process.kill()
+
+
+def test_only_a_kill_of_the_last_seconds_is_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, kills = 0.0, 3
+    monkeypatch.setattr(oom, "_kills", lambda: kills)
+    monkeypatch.setattr(oom.time, "monotonic", lambda: now)
+    watch = oom.OomWatch(None)
+    kills = 4
+    assert "1 out-of-memory kill" in watch.evidence()
+    for _ in range(oom.LAST_SECONDS):
+        now += 1.0
+        watch.tick()
+    assert watch.evidence() == ""
+
+
+def test_out_of_memory_while_nobody_watched(
+    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = "from traindeck.core.supervisor import oom\noom._kills = lambda: "
+    with monkeypatch.context() as context:
+        _supervisor_that(context, f"{count}7")
+        run = start(shell=f"sleep {MINE}9")
+    child = process_of(run, "child")
+    os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
+    os.kill(child.pid, signal.SIGKILL)
+    until(lambda: run.state()[0] == "killed")
+    _supervisor_that(monkeypatch, f"{count}8")
+    library = Library(home)
+    library.runs()
+    library.tend()
+    until(lambda: "state" in (run.exit() or {}), "the verdict")
+    assert run.state()[0] == "out_of_memory"
+
+
+def test_a_supervisor_that_cannot_say_who_it_is_starts_nothing(
+    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "def full(path, value): raise OSError(28, 'No space left on device', str(path))\n"
+        "s.write_json = full",
+    )
+    with pytest.raises(launch.LaunchError, match="No space left on device"):
+        start(shell="sleep 0.1")
+    assert list(home.runs.iterdir()) == []
+
+
+def test_what_could_not_be_written_is_written_once_there_is_room(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "writes, write = [], s.write_json\n"
+        "def full(path, value):\n"
+        "    writes.append(value['state'])\n"
+        "    if value['state'] == 'running' and writes.count('running') < 3:\n"
+        "        raise OSError(28, 'No space left on device')\n"
+        "    write(path, value)\n"
+        "s.write_json = full",
+    )
+    run = start(shell="sleep 60")
+    until(lambda: (read_json(run.path / "run.json") or {})["state"] == "running")
+
+
+def test_a_clerk_holds_no_device(
+    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "import time\ns.Clerks.provenance = lambda self: self._fork(lambda: time.sleep(30))",
+    )
+    core = min(os.sched_getaffinity(0))
+    request = LaunchRequest(command=["true"], on=f"cpu:{core}")
+    run = RunFolder(Path(launch.launch(home, request)["path"]))
+    wait_for_state(run)
+    until(lambda: not holders(home), "the device's being free")
+    supervisor = process_of(run, "supervisor")
+    assert supervisor.alive()
+    for pid in (supervisor.pid, *descendants(supervisor.pid)):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_what_is_printed_faster_than_one_tick_reads_is_read_on_at_once(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "from traindeck.core.supervisor import intake\n"
+        "intake.READ_BYTES, s.TICK_SECONDS = 4096, 3.0",
+    )
+    lines = 50 * 4096 // 40
+    pad = "x" * 16
+    run = start(
+        python=f'print(\'\\n\'.join(\'{{"step": %d, "pad": "{pad}", "a": 1}}\' % n'
+        f" for n in range({lines})), flush=True); import time; time.sleep({MINE})"
+    )
+    until(lambda: summarize(run.path).get("a", {}).get("count", 0) == lines, "all points")

@@ -1,0 +1,38 @@
+"""What a run left behind that tells how and when it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from traindeck.core import events
+
+
+def last_words(folder: Path) -> str:
+    """Why the run says it failed: its last error event, or the last line it printed, else ""."""
+    try:
+        return _last_words(folder)
+    except Exception:  # whatever a run wrote, it changes no verdict
+        return ""
+
+
+def _last_words(folder: Path) -> str:
+    from traindeck.core.text import plain
+
+    said = events.last(folder / "events.jsonl", "error")
+    if said:
+        return plain(said["text"])
+    with contextlib.suppress(OSError), (folder / "output.log").open("rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
+        for printed in reversed(log.read().split(b"\n")):
+            if printed.strip():
+                return plain(printed)
+    return ""
+
+
+def last_sign(folder: Path) -> float | None:
+    """When a lost run was last known to go on: the newest of what it wrote, in unix seconds."""
+    names = ("run.json", "device.bin", "points.bin", "output.log")
+    paths = [folder / name for name in names if (folder / name).exists()]
+    return max((path.stat().st_mtime for path in paths), default=None)
