@@ -23,6 +23,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
+from traindeck.core.state import boottime
 from traindeck.core.tfrecords import Framing, Records, first_damaged
 from traindeck.core.tfscalars import MAX_SERIES, Malformed, Point, Scalars, printable
 
@@ -159,8 +160,9 @@ class _Listing(NamedTuple):
 class EventTree:
     """The event files at any depth below a folder, as one set of series.
 
-    Files last written before ``since`` (unix seconds) are of earlier runs and left alone, and so
-    is a file for as long as ``accept`` says no (several runs may share a folder: `writer_pid`).
+    Files last written before ``since`` (unix seconds) are of earlier runs and left alone until
+    they change, and so is a file for as long as ``accept`` says no (several runs may share a
+    folder: `writer_pid`). When the clock is set back, ``since`` goes with it.
 
     A series is named by its tag. Which folder's series have no prefix is settled by the first
     folder found to hold a file: that folder; or the one above it if it is named like a part of a
@@ -185,6 +187,8 @@ class EventTree:
         """Whether the last read left something for the next one to read at once."""
         self._folder = os.path.abspath(folder)
         self._since = since
+        self._clock_ahead = time.time() - boottime()
+        self._old: dict[str, tuple[int, int, int]] = {}
         self._accept = accept
         self._files: dict[str, EventFile] = {}
         self._real: set[str] = set()
@@ -279,7 +283,7 @@ class EventTree:
             info = os.stat(path)
         except OSError:
             return
-        if not stat.S_ISREG(info.st_mode) or info.st_mtime < self._since:
+        if not stat.S_ISREG(info.st_mode) or self._is_old(path, info):
             return
         real = os.path.realpath(path)  # a link such as `latest` leads to files we have
         if real in self._real or not self._accept(Path(path)):
@@ -291,6 +295,16 @@ class EventTree:
             return
         self._real.add(real)
         self._files[path] = EventFile(Path(path), self._prefix(folder))
+
+    def _is_old(self, path: str, info: os.stat_result) -> bool:
+        seen = (info.st_ino, info.st_mtime_ns, info.st_size)
+        if path in self._old:
+            return self._old[path] == seen
+        set_back = max(0.0, self._clock_ahead - (time.time() - boottime()))
+        if info.st_mtime >= self._since - set_back:
+            return False
+        self._old[path] = seen
+        return True
 
     def _prefix(self, folder: str) -> str:
         """What the series of a folder's files start with; settled once."""

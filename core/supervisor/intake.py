@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 from traindeck.core import events
 from traindeck.core.devices.proctree import descendants
 from traindeck.core.follow import Tail
+from traindeck.core.ids import is_id
 from traindeck.core.points import PROGRESS, PointWriter, summarize
 from traindeck.core.procident import start_ticks
+from traindeck.core.run import RunFolder
+from traindeck.core.state import ENDED, boottime
 
 READ_BYTES = 1 << 20
+LOOK_SECONDS = 0.5
+NEWEST = 1000  # runs: of older ones none is asked whether it shares our folder
 MAX_SERIES = 20_000  # names made anew at each step would fill disk and memory
 
 
@@ -23,7 +31,7 @@ class Intake:
     that each series had reached are then left out.
     """
 
-    def __init__(self, folder: Path, spec: dict[str, Any], root: int) -> None:
+    def __init__(self, folder: Path, spec: dict[str, Any], root: int, child: int) -> None:
         self._writer: PointWriter | None = None
         if not spec["follow"]:
             return
@@ -39,12 +47,22 @@ class Intake:
         self._root = root
         self._printed = StdoutMetrics()
         self._log = Tail(folder / "output.log")
-        self._tree = EventTree(Path(spec["cwd"]), since=spec["started"], accept=self._is_ours)
+        self._cwd = Path(spec["cwd"])
+        self._started = float(spec.get("started") or spec["created"])
+        self._ours = {child}
+        self._foreign: set[Path] = set()
+        self._shared = False
+        self._look_at = 0.0
+        since = self._started
+        if "started_boottime" in spec:  # by today's clock, if it was set back while nobody watched
+            since = min(since, time.time() - (boottime() - spec["started_boottime"]))
+        self._tree = EventTree(self._cwd, since=since, accept=self._is_ours)
 
     def take(self) -> bool:
         """One round of reading within a budget; True when there is more at once."""
         if self._writer is None:
             return False
+        self._look_around()
         data, _ = self._log.read(READ_BYTES)
         for step, name, value in self._printed.feed(data):
             self._add(step, name, value)
@@ -92,9 +110,53 @@ class Intake:
         with contextlib.suppress(OSError):
             events.append(self._folder / "events.jsonl", "note", text=text)
 
+    def _look_around(self) -> None:
+        """Remember which processes are ours, for when a file of theirs is found."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            ours = descendants(os.getpid())
+            if self._root not in ours:  # taken over, or its keeper was killed
+                ours += [self._root, *descendants(self._root)]
+            self._ours.update(ours)
+
     def _is_ours(self, path: Path) -> bool:
-        """Whether an event file was not written by another run in the same folder."""
+        """Whether an event file was not written by another run in the same folder.
+
+        Its name tells its writer's pid. Ours are the processes that were seen below the run; one
+        that lives and is none of them is somebody else's, and so is its file for good. A writer
+        that ended unseen may have been ours, if no other run worked in the folder meanwhile.
+        """
         from traindeck.core.tfevents import writer_pid
 
+        if path in self._foreign:
+            return False
         pid = writer_pid(path)
-        return pid is None or start_ticks(pid) is None or pid in descendants(self._root)
+        if pid is None or pid in self._ours:
+            return True
+        self._look_at = 0.0
+        self._look_around()
+        if pid in self._ours or (start_ticks(pid) is None and not self._is_shared()):
+            return True
+        self._foreign.add(path)
+        return False
+
+    def _is_shared(self) -> bool:
+        """Whether another of the home's newest runs has worked in our folder since we began."""
+        if not self._shared:
+            runs = self._folder.parent
+            newest = sorted((name for name in os.listdir(runs) if is_id(name)), reverse=True)
+            others = (
+                RunFolder(runs / name) for name in newest[:NEWEST] if name != self._folder.name
+            )
+            self._shared = any(self._meets(run) for run in others)
+        return self._shared
+
+    def _meets(self, other: RunFolder) -> bool:
+        spec = other.spec()
+        if spec is None:
+            return False
+        ended = spec.get("ended", 0.0) if spec["state"] in ENDED else math.inf
+        theirs, ours = Path(spec["cwd"]), self._cwd
+        same = theirs.is_relative_to(ours) or ours.is_relative_to(theirs)
+        return same and ended >= self._started

@@ -85,6 +85,13 @@ def fork_keeper(start: Start) -> tuple[Identity, int]:
         os._exit(code)
 
 
+def hear(report: int) -> dict[str, Any]:
+    """What the keeper sends once it has started the run, or could not; {} if it was killed."""
+    with open(report, "rb") as pipe:
+        message: dict[str, Any] = json.loads(pipe.readline() or b"{}")
+    return message
+
+
 def send(pid: int, number: int) -> bool:
     """Send a signal to a process that may have gone; False when we may not.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import select
 import signal
@@ -37,6 +36,7 @@ from traindeck.core.supervisor.keeper import (
     Start,
     become_subreaper,
     fork_keeper,
+    hear,
     kill_all,
     send,
 )
@@ -154,7 +154,7 @@ class Supervisor:
             grace=self.grace,
         )
         keeper, report = fork_keeper(start)
-        message = json.loads(_read_line(report) or b"{}")
+        message = hear(report)
         if message.get("child"):
             self.save(
                 state="running",
@@ -229,7 +229,8 @@ class Supervisor:
         child = identity(self.spec, "child")
         intake, sampler = None, None
         if child:
-            intake = Intake(self.folder, self.spec, keeper.pid if keeper else child.pid)
+            root = keeper.pid if keeper else child.pid
+            intake = Intake(self.folder, self.spec, root, child.pid)
             sampler = Sampler(self.folder, keeper, child, gpus)
         pause = TICK_SECONDS
         while (keeper and keeper.alive()) or (child and child.alive()):
@@ -387,14 +388,3 @@ class Supervisor:
                 if child and pid == child.pid:
                     self.child_status = status
                 self.clerks.reaped(pid)
-
-
-def _read_line(pipe: int) -> bytes:
-    data = b""
-    while not data.endswith(b"\n"):
-        block = os.read(pipe, 4096)
-        if not block:
-            break
-        data += block
-    os.close(pipe)
-    return data

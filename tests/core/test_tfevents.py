@@ -490,6 +490,26 @@ def test_files_of_earlier_runs_are_left_alone(tmp_path: Path) -> None:
     assert len(read_all(tree)) == 1
 
 
+def test_files_written_after_the_clock_was_set_back_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.time()
+    grow(tmp_path / "old" / NAME, 0)
+    os.utime(tmp_path / "old" / NAME, (began - 1800, began - 1800))
+    grow(tmp_path / "goes-on" / NAME, 1)
+    os.utime(tmp_path / "goes-on" / NAME, (began - 1800, began - 1800))
+    tree = EventTree(tmp_path, since=began)
+    assert read_all(tree) == []
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 3600)
+    grow(tmp_path / "new" / NAME, 2)
+    grow(tmp_path / "goes-on" / NAME, 3)
+    for folder in ("new", "goes-on"):
+        os.utime(tmp_path / folder / NAME, (began - 3500, began - 3500))
+    tree.look()
+    assert sorted(step for _, step, _, _ in read_all(tree)) == [1, 2, 3]
+
+
 def test_files_of_other_processes_can_be_left_alone(tmp_path: Path) -> None:
     grow(tmp_path / NAME, 0)
     grow(tmp_path / NAME.replace("4711", "4712"), 1)
