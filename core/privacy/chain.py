@@ -1,0 +1,362 @@
+"""An append-only file whose lines hold on to each other: what was changed or taken away is noticed.
+
+    <name>.jsonl      one JSON object a line
+    <name>.head.json  one such line: how many there are, how long they are, the hash of the last
+    <name>.lock       held by whoever reads or writes, one at a time (flock)
+
+A line ends with `prev`, the hash of the line before it, and `hash`, the SHA-256 of all of the line
+that comes before `hash`, closed with `}`. A change anywhere breaks the chain from there on; lines
+taken off the end are missed by the head. Nothing here is secret: whoever may write all three files
+can make a false ledger, and this guards against accidents, not against them.
+
+A write is acknowledged, by returning, when the lines and then the head that counts them are on the
+disk. So what lies beyond the head was never acknowledged: whole lines there count (a crash between
+the two), a torn one is cut off by the next writer. Everything else that does not fit is damage.
+
+The head also keeps the file's size, time and inode and a summary of what the lines mean: while
+these still fit, nobody but us has touched the file, and a writer need not read all of it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from traindeck.core.files import locked, write_atomic
+
+VERSION = 1
+FIRST = "0" * 64
+"""What the first line gives as the hash of the line before it."""
+ENVELOPE = frozenset({"v", "n", "t", "type", "prev", "hash"})
+"""The fields of every entry; `n` counts from 0, `t` is unix seconds."""
+
+Entry = dict[str, Any]
+
+_HASH_FIELD = b',"hash":"'
+_SEAL = len(_HASH_FIELD) + 64 + len(b'"}')
+_decode = json.JSONDecoder().raw_decode  # half the time of json.loads
+_TAIL = len(b',"prev":"') + 64 + len(b'"') + _SEAL
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the file that should not be so.
+
+    line      where, counted from 1; 0 is the file as a whole
+    mendable  nothing acknowledged is concerned: the next writer mends it and says so in the file
+    """
+
+    line: int
+    what: str
+    mendable: bool = False
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.what}" if self.line else self.what
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A whole file, verified.
+
+    size  bytes of its good lines; torn: bytes after them, of a write that was cut short
+    last  the hash of the last good line
+    """
+
+    entries: list[Entry]
+    size: int
+    last: str
+    torn: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def damage(self) -> Problem | None:
+        """The first problem that cannot be mended."""
+        return next((one for one in self.problems if not one.mendable), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    count: int
+    size: int
+    last: str
+    stamp: list[int]
+    summary: dict[str, Any]
+
+
+class Chain:
+    """One such file. Only what is in it matters here, not what it means."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.jsonl"
+        self.head = folder / f"{name}.head.json"
+        self._lock = folder / f"{name}.lock"
+
+    @property
+    def exists(self) -> bool:
+        """A head without its file counts: the file has been taken away."""
+        return self.path.exists() or self.head.exists()
+
+    def create(self, entries: Sequence[Entry], summary: dict[str, Any]) -> None:
+        """Make the file with its first entries. Raises FileExistsError and other OSErrors."""
+        with locked(self._lock):
+            if self.exists:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.path))
+            lines, last = _chained(entries, 0, FIRST)
+            write_atomic(self.path, lines)
+            try:
+                _sync(self.path.parent)
+                self._write_head(len(entries), last, self.path.stat(), summary)
+            except BaseException:
+                if not self.head.exists():
+                    self.path.unlink()
+                raise
+
+    def scan(self) -> Scan:
+        """Read and verify all of it. Raises OSError."""
+        with locked(self._lock):
+            head = self._read_head()
+            try:
+                data = self.path.read_bytes()
+            except FileNotFoundError:
+                data = None
+        return _scan(data, head)
+
+    def summary(self) -> dict[str, Any] | None:
+        """What the last writer found the lines to mean; None when somebody touched them since."""
+        head = self._read_head()
+        try:
+            fits = head is not None and head.stamp == _stamp(self.path.stat())
+        except OSError:
+            return None
+        return head.summary if head and fits else None
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """Be the only one who writes (or reads). Raises OSError."""
+        with locked(self._lock):
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                yield Writer(self, descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _read_head(self) -> _Head | None:
+        """None when there is none or it is not whole."""
+        try:
+            line = self.head.read_bytes().removesuffix(b"\n")
+        except OSError:
+            return None
+        head = None if _unlike(line) else _json(line)
+        if head is None or head.get("v") != VERSION:
+            return None
+        return _Head(*(head[name] for name in ("count", "size", "last", "stamp", "summary")))
+
+    def _write_head(
+        self, count: int, last: str, status: os.stat_result, summary: dict[str, Any]
+    ) -> None:
+        head = {
+            "v": VERSION,
+            "count": count,
+            "size": status.st_size,
+            "last": last,
+            "stamp": _stamp(status),
+            "summary": summary,
+        }
+        write_atomic(self.head, _sealed(head)[0])
+        _sync(self.head.parent)
+
+
+class Writer:
+    """Appends to a chain while it is locked.
+
+    summary  what the last writer left; None when the file must be read first (`scan`)
+    """
+
+    def __init__(self, chain: Chain, descriptor: int) -> None:
+        self._chain = chain
+        self._descriptor = descriptor
+        self._head = chain._read_head()
+        self._base: tuple[int, int, str] | None = None
+        self.summary: dict[str, Any] | None = None
+        if self._head and self._head.stamp == _stamp(os.fstat(descriptor)):
+            self._base = (self._head.count, self._head.size, self._head.last)
+            self.summary = self._head.summary
+
+    def scan(self) -> Scan:
+        """Read and verify all of the file. Raises OSError."""
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            file.seek(0)
+            data = file.read()
+        found = _scan(data, self._head)
+        self._base = None if found.damage else (len(found.entries), found.size, found.last)
+        return found
+
+    def append(self, entries: Sequence[Entry], summary: dict[str, Any]) -> None:
+        """Add entries, in one write; when this returns they are on the disk.
+
+        entries  each with `t`, `type` and the type's own fields
+        summary  what all lines, these included, mean
+
+        A torn end is cut off before. Raises OSError: nothing was added then, or, if not even that
+        could be undone, more than was acknowledged.
+        """
+        if self._base is None:
+            raise RuntimeError("a file is read, and found whole, before anything is appended")
+        count, size, last = self._base
+        descriptor = self._descriptor
+        lines, last = _chained(entries, count, last)
+        if os.fstat(descriptor).st_size > size:
+            os.ftruncate(descriptor, size)
+        try:
+            if os.write(descriptor, lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._chain.path))
+            os.fsync(descriptor)
+            count += len(entries)
+            self._chain._write_head(count, last, os.fstat(descriptor), summary)
+        except BaseException:
+            head = self._chain._read_head()
+            if head is None or head.size <= size:  # else it counts them: they are there to stay
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                    os.fsync(descriptor)
+            raise
+        self._base = (count, size + len(lines), last)
+        self.summary = summary
+
+
+def _chained(entries: Iterable[Entry], count: int, last: str) -> tuple[bytes, str]:
+    """The lines of entries that follow so many others, the last of that hash; and their last."""
+    lines = []
+    for number, entry in enumerate(entries, count):
+        line, last = _sealed({"v": VERSION, "n": number, **entry, "prev": last})
+        lines.append(line)
+    return b"".join(lines), last
+
+
+def _sealed(fields: dict[str, Any]) -> tuple[bytes, str]:
+    """A line, and its hash."""
+    body = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
+    digest = sha256(body).hexdigest()
+    return body[:-1] + _HASH_FIELD + digest.encode() + b'"}\n', digest
+
+
+def _scan(data: bytes | None, head: _Head | None) -> Scan:
+    if data is None:
+        knows = f": its head counts {head.count} entries" if head else ""
+        return Scan([], 0, FIRST, problems=[Problem(0, f"the file is gone{knows}")])
+    lines = data.split(b"\n")
+    entries = _held(lines[:-1])
+    count, last = len(entries), entries[-1]["hash"] if entries else FIRST
+    size = sum(map(len, lines[:count])) + count
+    torn, problems = 0, []
+    if size < len(data):
+        unfinished = count == len(lines) - 1
+        if size >= head.size if head else unfinished:
+            torn = len(data) - size
+            what = f"{torn} bytes of a write that was cut short and never acknowledged"
+            problems.append(Problem(count + 1, what, mendable=True))
+        else:
+            problems.append(Problem(count + 1, _why(lines[count], count, last)))
+            problems.extend(_broken(lines[count + 1 :], count + 2))
+    if head and all(one.mendable for one in problems):
+        if count < head.count:
+            what = f"{head.count - count} of {head.count} entries are missing at the end"
+            problems.append(Problem(count + 1, what))
+        elif head.count and entries[head.count - 1]["hash"] != head.last:
+            problems.append(Problem(head.count, "it is not the line that the head knows"))
+    if head is None and count > 1:
+        what = "the head is missing or damaged: lines taken off the end would not be missed"
+        problems.append(Problem(0, what, mendable=True))
+    return Scan(entries, size, last, torn, problems)
+
+
+def _held(lines: Sequence[bytes]) -> list[Entry]:
+    """The entries of the lines, up to the first that is not as it was written, or not in place."""
+    entries: list[Entry] = []
+    last = FIRST
+    for number, line in enumerate(lines):
+        digest = sha256(line[:-_SEAL] + b"}").hexdigest()
+        if line[-_TAIL:] != b',"prev":"%b","hash":"%b"}' % (last.encode(), digest.encode()):
+            break
+        entry = _json(line)
+        if entry is None or _misplaced(entry, number):
+            break
+        entries.append(entry)
+        last = digest
+    return entries
+
+
+def _json(line: bytes) -> Entry | None:
+    """The object that a line is; None when it is something else."""
+    try:
+        text = line.decode()
+        entry, end = _decode(text)
+    except ValueError:
+        return None
+    return entry if type(entry) is dict and end == len(text) else None
+
+
+def _misplaced(entry: Entry, number: int) -> str:
+    """Why a line, whole and as it was written, cannot be that entry; else nothing."""
+    n, t = entry.get("n"), entry.get("t")
+    if entry.get("v") != VERSION:
+        return f"version {entry.get('v')!r} is not one that can be read"
+    if type(n) is not int or n < number:
+        return f"it is entry {n!r} and stands where entry {number} belongs"
+    if n > number:
+        return f"{n - number} of the entries before it are missing"
+    if not isinstance(t, float) or not 0 <= t < math.inf:
+        return f"t {t!r} is not a time"
+    return ""
+
+
+def _why(line: bytes, number: int, last: str) -> str:
+    """What is wrong with a line that should be that entry and follow the one of that hash."""
+    if wrong := _unlike(line):
+        return wrong
+    entry = _json(line)
+    if entry is None:
+        return "it is not one JSON object"
+    if wrong := _misplaced(entry, number):
+        return wrong
+    if entry.get("prev") != last:
+        return "the line before it is not the one that it was written after"
+    return "its end is missing"
+
+
+def _unlike(line: bytes) -> str:
+    """How a line differs from how it was written, by its own hash; else nothing."""
+    hash_at = len(line) - _SEAL
+    digest = sha256(line[:hash_at] + b"}").hexdigest().encode()
+    if hash_at < 0 or line[hash_at:] != b'%b%b"}' % (_HASH_FIELD, digest):
+        whole = line[hash_at:].startswith(_HASH_FIELD) and line.endswith(b'"}')
+        return "it was changed" if whole else "it is not a whole line"
+    return ""
+
+
+def _broken(lines: Sequence[bytes], number: int) -> Iterator[Problem]:
+    """Further lines, after a first damaged one, that are themselves not as they were written."""
+    for line_number, line in enumerate(lines, number):
+        if line and (wrong := _unlike(line)):
+            yield Problem(line_number, wrong)
+
+
+def _stamp(status: os.stat_result) -> list[int]:
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _sync(folder: Path) -> None:
+    """Make the names of a folder's files last. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
