@@ -37,6 +37,7 @@ from traindeck.core.flags import parser
 from traindeck.core.header import HeaderError
 from traindeck.core.home import Home
 from traindeck.core.points import PROGRESS, PointWriter
+from traindeck.core.procident import Identity
 from traindeck.core.recipe import Recipe, read_recipe
 from traindeck.core.variables import DEVICE, RUN_FOLDER
 
@@ -347,7 +348,8 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
                 abort(f"{run.folder} has no usable privacy.json", 1)
         else:
             run_id, plan = f"hand-{os.getpid()}-{time.time_ns():x}", make(recipe, vars(run.params))
-            gate.admit(ledger, run_id, recipe.name, plan, accept_no_privacy=accept)
+            me = Identity.of(os.getpid())
+            gate.admit(ledger, run_id, recipe.name, plan, accept_no_privacy=accept, who=me)
             if plan is not None and run.folder is not None:
                 write_json(run.folder / "privacy.json", plan.to_json())
     except (PlanError, BudgetRefused) as error:

@@ -60,7 +60,7 @@ def run(
     from traindeck.core.launch import launch
 
     home = Home.default()
-    given = _params(param or [])
+    given = params(param or [])
     command: list[str] | None = context.obj
     if sum(x is not None for x in (recipe, command, again)) != 1:
         raise UsageError("say one of: a recipe, `-- COMMAND …` or `--again ID`")
@@ -89,7 +89,8 @@ def run(
     _wait(home, doc["id"], as_json)
 
 
-def _params(pairs: list[str]) -> dict[str, Value]:
+def params(pairs: list[str]) -> dict[str, Value]:
+    """What -p says. Raises UsageError for what is not KEY=VALUE."""
     given: dict[str, Value] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

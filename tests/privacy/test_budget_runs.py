@@ -1,0 +1,308 @@
+"""A privacy budget in use: real commands, real runs, and what is charged whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import process_of, until, wait_for_state
+from traindeck.core.home import Home
+from traindeck.core.privacy.ledger import Ledger
+from traindeck.core.run import RunFolder
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+RECIPE = """# /// script
+# dependencies = []
+# [tool.traindeck]
+# name = "private"
+# dataset = "toy"
+# privacy = "dp-sgd"
+# [tool.traindeck.accounting]
+# records = 10000
+# [tool.traindeck.params.epsilon]
+# type = "float"
+# default = 1.0
+# [tool.traindeck.params.batch_size]
+# type = "int"
+# default = 500
+# [tool.traindeck.params.steps]
+# type = "int"
+# default = 100
+# [tool.traindeck.params.seconds]
+# type = "float"
+# default = 0.0
+# [tool.traindeck.params.noise_seed]
+# type = "int"
+# default = -1
+# [tool.traindeck.params.resumed]
+# type = "int"
+# default = 0
+# [tool.traindeck.params.fingerprint]
+# type = "str"
+# default = ""
+# ///
+import time
+from traindeck.core import track
+
+with track.start() as run:
+    if run.params.fingerprint:
+        run.use(run.params.fingerprint)
+    run.resumed(run.params.resumed)
+    for step in range(run.params.resumed, run.plan.mechanism.steps + (run.params.seconds < 0)):
+        if not run.spend():
+            print("checkpoint saved")
+            run.over_budget()
+        time.sleep(max(0, run.params.seconds))
+        run.log(step, {"private/loss": 1.0})
+        if run.should_stop():
+            break
+"""
+PLAIN = """# /// script
+# [tool.traindeck]
+# name = "plain"
+# dataset = "toy"
+# ///
+from traindeck.core import track
+with track.start() as run:
+    run.log(0, {"loss": 1.0})
+"""
+
+
+@pytest.fixture(autouse=True)
+def recipes(home: Home) -> Path:
+    (home.recipes / "private.py").write_text(RECIPE)
+    (home.recipes / "plain.py").write_text(PLAIN)
+    return home.recipes
+
+
+@pytest.fixture
+def budget(traindeck: Command, home: Home) -> Ledger:
+    traindeck("budget", "create", "toy", "--epsilon", "3", "--delta", "1e-5")
+    return Ledger(home.ledger, "toy")
+
+
+def run(traindeck: Command, *words: str, code: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        traindeck("run", *words, "--wait", "--json", code=code).stdout
+    )
+    return found
+
+
+def shown(traindeck: Command, name: str = "toy") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(traindeck("budget", "show", name, "--json").stdout)
+    return found
+
+
+def test_a_run_tells_what_it_spent_and_how_it_was_accounted_for(
+    traindeck: Command, budget: Ledger
+) -> None:
+    privacy = run(traindeck, "private")["privacy"]
+    assert 0.98 < privacy["epsilon"] <= 1.0
+    assert (privacy["delta"], privacy["unit"], privacy["steps"]) == (1e-5, "example", 100)
+    assert (privacy["relation"], privacy["sampler"]) == ("add-or-remove-one", "poisson")
+    assert privacy["sampling_rate"] == 0.05 and privacy["noise_multiplier"] > 1
+    assert privacy["accountant"].startswith("dp-accounting 0.")
+    assert privacy["events"][0]["steps"] == 100 and privacy["audit"] is None
+    assert (privacy["label"], privacy["ledger"]) == ("", "toy")
+
+
+def test_six_runs_of_epsilon_one_fit_into_three_and_the_seventh_is_refused(
+    traindeck: Command, budget: Ledger, home: Home
+) -> None:
+    told = json.loads(traindeck("budget", "forecast", "private", "--json").stdout)
+    assert told["budget"]["more_such_runs"] == 6 and told["budget"]["fits"]
+    for _ in range(6):
+        traindeck("run", "private", "--wait")
+    refused = traindeck("run", "private", code=5).stderr
+    assert "100 steps of private cost" in refused and "steps fit" in refused
+    traindeck("run", "private", "-p", "steps=1", "-p", "epsilon=0.1", "--wait")
+    found = shown(traindeck)
+    assert [one["state"] for one in found["runs"]] == ["finished"] * 7
+    assert len(list(home.runs.iterdir())) == 7  # nothing is left of the refused one
+    assert found["filter"]["rho_reserved"] == 0.0
+    assert found["filter"]["rho_spent"] <= found["filter"]["rho_budget"]
+    assert 2 < found["epsilon_spent_pld"] < 3 < found["epsilon_naive_sum"]
+    assert found["verified"] and found["epsilon_budget"] == 3.0
+
+
+def test_what_is_reserved_and_not_used_is_given_back(traindeck: Command, budget: Ledger) -> None:
+    started = json.loads(traindeck("run", "private", "-p", "seconds=0.3", "--json").stdout)
+    running = RunFolder(Path(started["path"]))
+    until(lambda: budget.account().runs[0].committed >= 2, "steps")
+    assert budget.account().rho_reserved > 0
+    traindeck("stop", running.id)
+    assert wait_for_state(running)["state"] == "stopped"
+    until(lambda: not budget.account().runs[0].open, "the settlement")
+    [charge] = budget.account().runs
+    assert charge.settled is not None and 2 <= charge.settled < 100
+    assert budget.account().rho_reserved == 0.0
+    doc = running.doc()
+    assert doc is not None and doc["privacy"] is not None
+    assert doc["privacy"]["steps"] == charge.settled
+
+
+@pytest.mark.parametrize("who", ["child", "supervisor and child"])
+def test_killed_runs_stay_charged_for_what_they_committed(
+    traindeck: Command, budget: Ledger, who: str
+) -> None:
+    started = json.loads(traindeck("run", "private", "-p", "seconds=0.2", "--json").stdout)
+    running = RunFolder(Path(started["path"]))
+    until(lambda: budget.account().runs[0].committed >= 2, "steps")
+    processes = [process_of(running, one) for one in who.split(" and ")]
+    for process in processes:
+        os.kill(process.pid, signal.SIGKILL)
+    until(lambda: running.state()[0] in ("killed", "lost"), "the end")
+    until(lambda: shown(traindeck)["runs"][0]["settled"] is not None, "the settlement")
+    charge = shown(traindeck)["runs"][0]
+    assert charge["settled"] == charge["committed"] >= 2
+    assert charge["state"] in ("killed", "lost")
+
+
+def test_a_run_is_stopped_before_the_step_that_would_overspend(
+    traindeck: Command, budget: Ledger
+) -> None:
+    """One that asks for one step more than its plan has saves its checkpoint and is ended."""
+    doc = run(traindeck, "private", "-p", "seconds=-1", code=5)
+    assert (doc["state"], doc["exit_code"]) == ("over_budget", 5)
+    assert "all 100 steps of the plan are spent" in doc["reason"]
+    assert (Path(doc["path"]) / "output.log").read_text().startswith("checkpoint saved")
+    assert doc["privacy"]["steps"] == 100
+
+
+def test_a_run_whose_reservation_was_settled_by_others_stops(
+    traindeck: Command, budget: Ledger
+) -> None:
+    started = json.loads(traindeck("run", "private", "-p", "seconds=0.2", "--json").stdout)
+    running = RunFolder(Path(started["path"]))
+    until(lambda: budget.account().runs[0].committed >= 1, "a step")
+    budget.settle(running.id, "lost")
+    assert wait_for_state(running)["state"] == "over_budget"
+
+
+def test_without_privacy_a_budgeted_data_set_is_only_trained_on_by_name(
+    traindeck: Command, budget: Ledger
+) -> None:
+    for words in (["plain"], ["private", "-p", "epsilon=inf"], ["private", "-p", "noise_seed=1"]):
+        refused = traindeck("run", *words, code=5).stderr
+        assert "toy has a privacy budget" in refused and "--accept-no-privacy" in refused
+    assert shown(traindeck)["epsilon_spent_pld"] == 0.0
+    doc = run(traindeck, "private", "-p", "noise_seed=1", "--accept-no-privacy")
+    assert doc["privacy"]["label"] == "seeded noise: not private"
+    traindeck("run", "plain", "--accept-no-privacy", "--wait")
+    found = shown(traindeck)
+    assert found["epsilon_spent_pld"] is None  # infinite
+    assert [one["reason"] for one in found["exposures"]] == [
+        "seeded noise: not private",
+        "no privacy",
+    ]
+
+
+def test_without_a_budget_nothing_is_asked(traindeck: Command) -> None:
+    traindeck("run", "plain", "--wait")
+    doc = run(traindeck, "private", "-p", "epsilon=inf")
+    assert doc["privacy"]["epsilon"] is None and "no noise" in doc["privacy"]["label"]
+    traindeck("budget", "show", "toy", code=3)
+
+
+def test_a_resumed_run_pays_for_its_own_steps_and_tells_of_all(
+    traindeck: Command, budget: Ledger
+) -> None:
+    doc = run(traindeck, "private", "-p", "resumed=90")
+    assert doc["privacy"]["steps"] == 100 and doc["privacy"]["epsilon"] > 0.98
+    [charge] = budget.account().runs
+    assert charge.settled == 10
+
+
+def test_the_data_is_pinned_at_its_first_use_and_other_data_is_refused(
+    traindeck: Command, budget: Ledger
+) -> None:
+    traindeck("run", "private", "-p", f"fingerprint={'a' * 64}", "--wait")
+    assert shown(traindeck)["fingerprint"] == "a" * 64
+    doc = run(traindeck, "private", "-p", f"fingerprint={'b' * 64}", code=5)
+    assert doc["state"] == "over_budget" and "a" * 64 in doc["reason"]
+
+
+def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
+    traindeck("budget", "derive", "toy", "toy-small", "--kind", "subset")
+    assert shown(traindeck, "toy-small")["name"] == "toy"
+    traindeck("budget", "create", "toy-small", "--epsilon", "9", "--delta", "1e-5", code=5)
+
+
+class TestByHand:
+    """A recipe that nobody manages pays just the same."""
+
+    def test_it_reserves_and_settles(self, budget: Ledger, home: Home) -> None:
+        script = str(home.recipes / "private.py")
+        subprocess.run([sys.executable, script], check=True, capture_output=True)
+        [charge] = budget.account().runs
+        assert charge.id.startswith("hand-")
+        assert (charge.state, charge.settled) == ("finished", 100)
+
+    def test_it_is_refused(self, traindeck: Command, budget: Ledger, home: Home) -> None:
+        traindeck("budget", "set", "toy", "--epsilon", "1.5")
+        for name, told in (("plain", "--accept-no-privacy"), ("private", "steps fit")):
+            script = str(home.recipes / f"{name}.py")
+            done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+            assert done.returncode == 5 and told in done.stderr, done.stderr
+
+    def test_killed_it_stays_charged(self, traindeck: Command, budget: Ledger, home: Home) -> None:
+        script = str(home.recipes / "private.py")
+        process = subprocess.Popen(
+            [sys.executable, script, "--seconds=0.2"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until(lambda: any(run.committed for run in budget.account().runs), "a step")
+        process.kill()
+        process.wait()
+        charge = shown(traindeck)["runs"][0]
+        assert charge["state"] == "lost" and charge["settled"] == charge["committed"] >= 1
+
+
+def test_damage_is_named_and_nothing_is_spent_on_it(traindeck: Command, budget: Ledger) -> None:
+    traindeck("run", "private", "--wait")
+    traindeck("budget", "verify", "toy")
+    text = budget.path.read_text()
+    budget.path.write_text(text.replace('"steps":1', '"steps":2', 1))
+    wrong = traindeck("budget", "verify", code=1).stderr
+    assert "toy" in wrong
+    assert "Nothing is spent on this budget" in traindeck("run", "private", code=1).stderr
+    told = json.loads(traindeck("budget", "verify", "--json", code=1).stdout)
+    assert not told[0]["verified"] and told[0]["problems"]
+
+
+def test_history_and_export_let_anyone_account_again(traindeck: Command, budget: Ledger) -> None:
+    traindeck("run", "private", "--wait")
+    entries = json.loads(traindeck("budget", "history", "toy", "--json").stdout)
+    kinds = [entry["type"] for entry in entries]
+    assert kinds[:2] == ["create", "reserve"] and kinds[-1] == "settle"
+    exported = json.loads(traindeck("budget", "export", "toy").stdout)
+    assert exported["history"] == entries
+    assert exported["runs"][0]["mechanism"]["mechanism"] == "gaussian"
+    assert "private/loss" not in json.dumps(exported)
+
+
+def test_sweeps_are_priced_whole(traindeck: Command) -> None:
+    words = ("budget", "forecast", "private", "--runs", "10", "--json")
+    told = json.loads(traindeck(*words).stdout)
+    assert told["epsilon"] < told["epsilon_best_of_random_repeats"] < told["epsilon_all"] < 10
+
+
+def test_paying_costs_under_a_hundredth_of_training(budget: Ledger, home: Home) -> None:
+    """Not a timing: the number of times that the ledger is written is what is bounded."""
+    script = str(home.recipes / "private.py")
+    begun = time.monotonic()
+    subprocess.run([sys.executable, script, "--seconds=0.02"], check=True, capture_output=True)
+    seconds = time.monotonic() - begun
+    commits = [entry for entry in budget.history() if entry["type"] == "commit"]
+    assert len(commits) <= 4 + seconds
