@@ -16,7 +16,8 @@ from traindeck.core.errors import UsageError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.params import Value
-from traindeck.core.privacy.ledger import Account, Charge, Ledger, find
+from traindeck.core.privacy.account import Account, Charge
+from traindeck.core.privacy.ledger import Ledger, find
 from traindeck.core.privacy.mechanism import RELATION, Mechanism
 from traindeck.core.privacy.plan import make
 from traindeck.core.procident import Identity
