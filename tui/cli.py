@@ -15,11 +15,12 @@ import typer
 from traindeck.core.errors import INTERRUPTED, USAGE, TraindeckError
 
 _APP_COLLECTS = gc.get_threshold()
-_MODULES = ("recipes", "run", "runs", "control", "budget", "upkeep")
+_MODULES = ("recipes", "run", "runs", "control", "budget", "audit", "upkeep")
 _MODULE_OF = {
     "recipes": "recipes",
     "run": "run",
     "budget": "budget",
+    "audit": "audit",
     **dict.fromkeys(("ls", "show", "metrics", "logs", "watch"), "runs"),
     **dict.fromkeys(("stop", "kill", "rm", "restore", "edit"), "control"),
     **dict.fromkeys(("devices", "reindex", "doctor"), "upkeep"),

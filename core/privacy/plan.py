@@ -38,6 +38,7 @@ class Plan:
     batch_size  how many of them a batch holds in expectation: the sum of gradients is divided by it
     epsilon     what the whole plan costs at delta; infinite for a twin without privacy
     curve       epsilon after so many steps, at CURVE_POINTS places up to the last
+    risk        what the whole plan lets an attacker find out, see `risk.Risk.to_json`
     seeded      sampler and noise come from a seed that is written down: not private
     """
 
@@ -52,6 +53,7 @@ class Plan:
     epsilon: float
     curve: tuple[tuple[int, float], ...]
     accountant: str
+    risk: dict[str, Any]
     seeded: bool
 
     @property
@@ -99,6 +101,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     if declared is None:
         return None
     from traindeck.core.privacy import accountant
+    from traindeck.core.privacy.risk import risk
 
     delta = _number(params, "delta", DEFAULT_DELTA)
     _check_delta(recipe.name, delta, declared.records)
@@ -127,6 +130,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         epsilon=curve[-1][1],
         curve=curve,
         accountant=accountant.name(),
+        risk=risk([mechanism]).to_json(),
         seeded=_number(params, "noise_seed", -1) >= 0,
     )
 

@@ -22,6 +22,7 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
     planned   what the whole run is to spend
     label     why the epsilon must not be relied upon; empty when nothing speaks against it
     audit     the measured lower bound, when the run was audited
+    risk      in words and figures, of the whole plan
     """
     plan = Plan.read(folder)
     if plan is None:
@@ -51,6 +52,7 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
         "accountant": plan.accountant,
         "events": [released.to_json()] if released.steps else [],
         "audit": audit.get("result") if audit else None,
+        "risk": plan.risk,
         "planned": {
             "steps": mechanism.steps,
             "epsilon": plan.epsilon if math.isfinite(plan.epsilon) else None,
