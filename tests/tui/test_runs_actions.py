@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList, TextArea
 
 from tests.tui.homes import make_run, state_of
 from tests.tui.pilots import shown, told, until, until_shown
+from traindeck.core import control
 from traindeck.core.control import trashed
 from traindeck.core.files import read_json
 from traindeck.core.home import Home
@@ -222,6 +224,28 @@ async def test_what_cannot_be_written_is_told(app: TraindeckApp, home: Home) -> 
         await pilot.press("x", "enter")
         await until(pilot, lambda: "Not renamed" in told(pilot))
         assert run_id in told(pilot)
+
+
+async def test_a_disk_that_fails_for_one_run_keeps_none_of_the_others(
+    app: TraindeckApp, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [make_run(home, number) for number in range(3)]
+    trash = control.trash
+
+    def failing(home: Home, run_id: str) -> None:
+        if run_id == ids[1]:
+            raise OSError("Input/output error")
+        trash(home, run_id)
+
+    monkeypatch.setattr(control, "trash", failing)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "mnist-2")
+        await pilot.press("ctrl+a", "d")
+        await until_dialog(pilot, ConfirmDialog)
+        await pilot.press("y")
+        await until(pilot, lambda: "Not deleted Input/output error" in told(pilot))
+        await until(pilot, lambda: "moved to the trash: mnist-2 and mnist-0" in told(pilot))
+        assert trashed(home) == [ids[0], ids[2]]
 
 
 async def test_copying_offers_a_file(app: TraindeckApp, home: Home) -> None:

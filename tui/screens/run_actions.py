@@ -268,21 +268,19 @@ class RunActions(Screen[None], inherit_bindings=False):
         done: str = "",
     ) -> None:
         """Does something to each run on a thread; tells what could not be done."""
-        from traindeck.core.control import ControlError
-
         if not docs:
             return
 
-        def work() -> list[tuple[RunDoc, ControlError]]:
-            failed = []
+        def work() -> list[tuple[RunDoc, Exception]]:
+            failed: list[tuple[RunDoc, Exception]] = []
             for doc in docs:
                 try:
                     action(doc)
-                except ControlError as error:
+                except Exception as error:  # told below; the others are still to be done
                     failed.append((doc, error))
             return failed
 
-        def told(failed: list[tuple[RunDoc, ControlError]]) -> None:
+        def told(failed: list[tuple[RunDoc, Exception]]) -> None:
             for _, error in failed[:_NAMES_SHOWN]:
                 self.app.tell_error(trouble, error)
             lost = {doc["id"] for doc, _ in failed}

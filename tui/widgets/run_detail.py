@@ -65,7 +65,12 @@ def reason(doc: RunDoc) -> str:
 def _strip(doc: RunDoc) -> Content:
     why = plain(reason(doc))
     first = Content.assemble(
-        _state(doc), "  ", (plain(doc["name"]), "bold"), f"  {why}" if why else ""
+        _state(doc),
+        "  ",
+        (doc["id"], "dim"),
+        "  ",
+        (plain(doc["name"]), "bold"),
+        f"  {why}" if why else "",
     )
     params = "  ".join(f"{plain(name)}={plain(str(value))}" for name, value in _params(doc))
     tags = " ".join(f"#{plain(tag)}" for tag in doc["tags"])
