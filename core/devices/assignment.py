@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.errors import MissingError
@@ -29,29 +28,6 @@ class Assignment:
     cores: tuple[int, ...] | None
     gpus: tuple[str, ...]
     slots: tuple[str, ...]
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "label": self.label,
-            "kind": self.kind,
-            "cores": None if self.cores is None else list(self.cores),
-            "gpus": list(self.gpus),
-            "slots": list(self.slots),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, object]) -> Assignment:
-        """The inverse of `to_json`. Raises ValueError when a part is missing or of another type."""
-        label, kind, cores = data.get("label"), data.get("kind"), data.get("cores")
-        if not isinstance(label, str) or kind not in ("cpu", "gpu", "tpu"):
-            raise ValueError(f"not an assignment: {dict(data)!r}")
-        return cls(
-            label=label,
-            kind=kind,
-            cores=None if cores is None else _items(cores, int),
-            gpus=_items(data.get("gpus"), str),
-            slots=_items(data.get("slots"), str),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +100,3 @@ def what_gpus(inventory: Inventory) -> str:
 def looked_for(inventory: Inventory, *makers: str) -> str:
     notes = [note for note in inventory.notes if note.startswith(makers)]
     return f" ({'; '.join(notes)})" if notes else ""
-
-
-def _items(value: object, kind: type) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)) or any(type(item) is not kind for item in value):
-        raise ValueError(f"not a list of {kind.__name__}: {value!r}")
-    return tuple(value)
