@@ -82,7 +82,10 @@ class RunDevicesPanel(VerticalScroll, inherit_bindings=False):
             for line in found:
                 lines.append(_drawn(line, label, value, note, min(room, 120)))
         layout, self._height = len(lines) != self._height, len(lines)
-        self.query_one(Static).update(Content("\n").join(lines), layout=layout)
+        text = self.query_one(Static)
+        text.update(Content("\n").join(lines), layout=layout)
+        if layout:  # asked for while the screen is being laid out, it would be lost
+            self.call_after_refresh(text.refresh, layout=True)
 
     def _origin(self, width: int) -> Content:
         device = f"{plain(self._device)} · " if self._device else ""
