@@ -61,6 +61,15 @@ class Clipped(NamedTuple):
     losses: Tensor
     faulty: int
 
+    def telemetry(self, clipping_norm: float) -> dict[str, float]:
+        """What helps to see how the training goes. No epsilon covers it: it stays with the run."""
+        told = {"private/batch_size": float(len(self.norms)), "private/faulty": float(self.faulty)}
+        if len(self.norms):
+            told["private/loss"] = self.losses.mean().item()
+            told["private/gradient_norm_median"] = self.norms.median().item()
+            told["private/clip_fraction"] = (self.norms > clipping_norm).float().mean().item()
+        return told
+
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Logits (n, classes) and labels (n,) to losses (n,)."""
