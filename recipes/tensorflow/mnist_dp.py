@@ -1,0 +1,187 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["tensorflow>=2.19", "numpy>=2.0", "traindeck"]
+# [tool.traindeck]
+# name = "tf-mnist-dp"
+# title = "MNIST CNN with DP-SGD (TensorFlow)"
+# description = "Reads handwritten digits, 98 % of them right, and tells little of any one image."
+# framework = "tensorflow"
+# task = "image classification"
+# dataset = "mnist"
+# privacy = "dp-sgd"
+# devices = ["cpu", "gpu"]
+# tags = ["cnn", "private"]
+# headline = "test/accuracy"
+# [tool.traindeck.accounting]
+# records = 60000
+# unit = "example"
+# sampler = "poisson"
+# [tool.traindeck.params]
+# epsilon = {type = "float", default = 2.93, min = 0.0, help = "the whole run's; inf: no privacy"}
+# noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
+# delta = {type = "float", default = 1e-5, min = 0.0, max = 1.0, help = "chance outside epsilon"}
+# clipping_norm = {type = "float", default = 0.1, min = 1e-9, help = "most that an image adds"}
+# batch_size = {type = "int", default = 1024, min = 1, max = 60000, help = "images a step, mean"}
+# epochs = {type = "float", default = 30.0, min = 0.001, max = 10000.0, help = "may be a fraction"}
+# lr = {type = "float", default = 2.0, min = 1e-6, max = 1000.0, help = "learning rate"}
+# seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
+# noise_seed = {type = "int", default = -1, min = -1, help = "-1: true noise; else not private"}
+# self_test = {type = "bool", default = true, help = "check gradients, noise and sampling first"}
+# audit = {type = "bool", default = false, help = "add canaries, for `traindeck audit`"}
+# data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in tf-mnist"}
+# resume = {type = "path", help = "checkpoint file, or run folder to take the newest of"}
+# ///
+"""Train a small convolutional network on MNIST with differential privacy, in TensorFlow.
+
+DP-SGD (M. Abadi et al., CCS 2016) with the tanh network of N. Papernot et al.: Tempered sigmoid
+activations for deep learning with differential privacy, AAAI 2021. The weights that are tested
+and kept as a result are a running average of the trained ones, which costs no privacy.
+"""
+
+import hashlib
+import os
+import time
+from typing import Any
+
+from traindeck.core import track
+from traindeck.recipes.shared import canaries, checkpoints, mnist, needs
+from traindeck.recipes.shared.randomness import Randomness
+
+MOMENTUM = 0.9
+AVERAGING = 0.99
+LOG_EVERY = 10
+CHECKPOINTS = 10  # in the whole run
+
+
+def main(run: track.Run) -> None:
+    p, plan = run.params, run.plan
+    resume = checkpoints.find(p.resume, ".npz") if p.resume else None
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if run.device == "gpu" else "3")
+    data = needs.data(mnist.load, p.data_dir)
+    records = len(data.train_x)
+    if records > plan.records:
+        track.abort(f"{records} training images: epsilon is for {plan.records} at most", 2)
+    with needs.framework("tensorflow"):
+        import tensorflow as tf
+        from tensorflow.keras import layers
+
+        from traindeck.recipes.shared import dp_tf
+        from traindeck.recipes.shared.dp_tf_state import Training
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if run.device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    elif not gpus:
+        track.abort("TensorFlow finds no GPU that it can use: check its driver and CUDA libraries")
+    else:
+        tf.config.experimental.set_memory_growth(gpus[0], True)  # else it takes all the memory
+    run.use(hashlib.sha256(data.train_x.tobytes() + data.train_y.tobytes()).hexdigest())
+
+    train_x, train_y = tf.constant(data.train_x), tf.constant(data.train_y, tf.int32)
+    test_x, test_y = tf.constant(data.test_x), tf.constant(data.test_y, tf.int32)
+
+    def pixels(images: Any) -> Any:
+        """Bytes (n, 28, 28) to floats (n, 28, 28, 1), scaled by constants that are public."""
+        return (tf.cast(images[..., tf.newaxis], tf.float32) / 255 - 0.1307) / 0.3081
+
+    def examples(chosen: Any) -> tuple[Any, Any]:
+        """Training images and labels by their indices."""
+        indices = tf.constant(chosen, tf.int32)
+        return pixels(tf.gather(train_x, indices)), tf.gather(train_y, indices)
+
+    tf.keras.utils.set_random_seed(p.seed)
+    model = tf.keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.ZeroPadding2D(3),
+            layers.Conv2D(16, 8, strides=2, activation="tanh"),  # 28×28 → 14×14
+            layers.MaxPool2D(2, strides=1),  # 14×14 → 13×13
+            layers.Conv2D(32, 4, strides=2, activation="tanh"),  # 13×13 → 5×5
+            layers.MaxPool2D(2, strides=1),  # 5×5 → 4×4
+            layers.Flatten(),
+            layers.Dense(32, activation="tanh"),
+            layers.Dense(10),
+        ]
+    )
+    training = Training(run, model, p.lr, MOMENTUM, AVERAGING)
+    if resume:
+        training.resume(resume)
+
+    def test_step(x: Any, y: Any) -> tuple[Any, Any]:
+        """Summed loss and number of hits of a batch."""
+        logits = training.average(pixels(x), training=False)
+        hits = tf.equal(tf.argmax(logits, 1, tf.int32), y)
+        return tf.reduce_sum(dp_tf.cross_entropy(y, logits)), tf.reduce_sum(tf.cast(hits, tf.int32))
+
+    test_step = tf.function(test_step, jit_compile=False, reduce_retracing=True)
+
+    def evaluate() -> tuple[float, float]:
+        """Mean loss and accuracy over the test images."""
+        loss = hits = 0.0
+        for at in range(0, len(test_x), 1000):
+            batch_loss, batch_hits = test_step(test_x[at : at + 1000], test_y[at : at + 1000])
+            loss += float(batch_loss)
+            hits += float(batch_hits)
+        return loss / len(test_x), hits / len(test_x)
+
+    randomness = Randomness(p.noise_seed, stream=training.step)
+    micro_batch = 4096 if run.device == "gpu" else dp_tf.MICRO_BATCH
+    clipped = dp_tf.ClippedGradients(model, plan.clipping_norm, micro_batch=micro_batch)
+    if p.self_test:
+        dp_tf.self_test(run, clipped, randomness, records, examples)
+    count = canaries.COUNT if p.audit else 0
+    planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
+    mechanism = plan.mechanism
+    noise = mechanism.noise_multiplier * plan.clipping_norm  # standard deviation, in the sum
+    print(
+        f"training on {run.device}: {mechanism.steps} steps of about {plan.batch_size} images,"
+        f" noise multiplier {mechanism.noise_multiplier:.4g}, epsilon {plan.epsilon:.4g} at delta"
+        f" {plan.delta:g}; {randomness.name}",
+        flush=True,
+    )
+    part_steps = -(-mechanism.steps // CHECKPOINTS)
+    logged = training.step
+    window_began = part_began = time.perf_counter()
+    while training.step < mechanism.steps:
+        if not run.spend():  # paid for before its noise is released
+            training.save()
+            run.over_budget()
+        batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
+        result = clipped(*examples(planted.among(batch)))
+        # Divided by the expected size, whatever the batch holds, and be it nothing.
+        sums = [*result.sums, planted.sum(clipped.weights)]
+        gradients = dp_tf.noisy_mean(sums, noise, plan.batch_size, randomness)
+        planted.step(gradients.pop())
+        training.update(gradients)
+
+        done = training.step
+        run.progress(done, mechanism.steps)
+        stopping = run.should_stop()
+        part_over = stopping or done % part_steps == 0 or done == mechanism.steps
+        if part_over or done % LOG_EVERY == 0:
+            seconds = (time.perf_counter() - window_began) / (done - logged)
+            run.log(done, result.telemetry(plan.clipping_norm))
+            run.log(done, {"step_seconds": seconds})
+            run.log(done, {"examples_per_second": plan.batch_size / seconds})
+            logged, window_began = done, time.perf_counter()
+
+        if part_over:
+            training.save()
+            test_loss, test_accuracy = evaluate()
+            run.log(done, {"test/loss": test_loss, "test/accuracy": test_accuracy})
+            now = time.perf_counter()
+            print(
+                f"step {done}/{mechanism.steps}  test loss {test_loss:.4f}"
+                f"  test accuracy {test_accuracy:.4f}  {now - part_began:.1f} s",
+                flush=True,
+            )
+            if stopping:
+                print(f"stopped on request after step {done} of {mechanism.steps}", flush=True)
+                break
+            window_began = part_began = now
+    planted.save(run)
+
+
+if __name__ == "__main__":
+    with track.start() as run:
+        main(run)
