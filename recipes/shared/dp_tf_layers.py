@@ -153,38 +153,25 @@ def _patches(layer: Any, a: Any, places: Sequence[int]) -> Any:
 
 def chain(model: Any) -> list[Any]:
     """The model's layers in order. Raises UnsupportedLayer for the first that cannot be used."""
-    layers: list[Any] = []
-    owners: dict[int, str] = {}
-    seen = getattr(model, "inputs", None)
-    if not seen or len(seen) != 1 or not hasattr(model, "outputs"):
+    ends = getattr(model, "inputs", None) or [], getattr(model, "outputs", None) or []
+    if [len(end) for end in ends] != [1, 1]:
         raise UnsupportedLayer(
-            f"{model.name} ({type(model).__name__}) is not a chain of layers that begins with one"
-            " Input: use Sequential"
+            f"{model.name} ({type(model).__name__}) is not a chain of layers from one Input to one"
+            " output: use Sequential"
         )
-    for layer in model.layers:
-        if type(layer).__name__ == "InputLayer":
-            continue
+    found = getattr(model, "operations", model.layers)
+    layers = [layer for layer in found if type(layer).__name__ != "InputLayer"]
+    for layer in layers:
         called = f"{layer.name} ({type(layer).__name__})"
         problem = _problem(layer)
         if problem:
             raise UnsupportedLayer(f"{called} {problem}")
-        for variable in layer.weights:
-            if id(variable) in owners:
-                raise UnsupportedLayer(
-                    f"{called} shares weights with {owners[id(variable)]}: give each its own"
-                )
-            owners[id(variable)] = called
-        try:
-            inputs, outputs = layer.input, layer.output
-        except AttributeError:
-            raise UnsupportedLayer(f"{called} is used twice: give each place a layer") from None
-        if inputs is not seen[0]:
-            raise UnsupportedLayer(f"{called} is on a branch: put the layers into one chain")
-        if None in inputs.shape[1:]:
+        if None in layer.input.shape[1:]:
             raise UnsupportedLayer(f"{called} has inputs of any size: give Input its whole shape")
-        layers, seen = [*layers, layer], [outputs]
-    if seen[0] is not model.outputs[0]:
-        raise UnsupportedLayer(f"{model.name} has several outputs: put the layers into one chain")
+    # Layers with one input each, one output and none used twice: that is a chain.
+    for entry in model.get_config()["layers"]:
+        if len(entry.get("inbound_nodes", [])) > 1:
+            raise UnsupportedLayer(f"{entry['name']} is used twice: give each place its own layer")
     return layers
 
 
@@ -192,7 +179,7 @@ def _problem(layer: Any) -> str:
     """Why a layer cannot be used, and what can be instead; empty for one that can."""
     kind = type(layer).__name__
     known = (kind in _WITHOUT_WEIGHTS and not layer.weights) or kind in ("Dense", "Conv2D")
-    if not known or not type(layer).__module__.startswith("keras."):
+    if not known or not type(layer).__module__.startswith("keras.src.layers."):
         advice = [told for word, told in _INSTEAD.items() if word in kind]
         told = advice[0] if advice else "use Dense, Conv2D and layers without weights"
         return f"has no per-example gradients here: {told}"
