@@ -133,10 +133,11 @@ def main(run: track.Run) -> None:
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
     noise = mechanism.noise_multiplier * plan.clipping_norm  # standard deviation, in the sum
+    source = randomness.name if noise else "no noise: not private"
     print(
         f"training on {run.device}: {mechanism.steps} steps of about {plan.batch_size} images,"
         f" noise multiplier {mechanism.noise_multiplier:.4g}, epsilon {plan.epsilon:.4g} at delta"
-        f" {plan.delta:g}; {randomness.name}",
+        f" {plan.delta:g}; {source}",
         flush=True,
     )
     part_steps = -(-mechanism.steps // CHECKPOINTS)
