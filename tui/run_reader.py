@@ -8,6 +8,7 @@ taken.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traindeck.core import events
+from traindeck.core.errors import TraindeckError
 from traindeck.core.follow import LineTail, PointTail
+from traindeck.core.privacy.plan import Plan
 from traindeck.core.run import RunDoc, RunFolder
 from traindeck.core.state import LIVE
 from traindeck.tui.device_history import DeviceCollector, DeviceHistory
@@ -81,13 +84,19 @@ class EventsState:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All that a screen shows. Details are those of a single run; several have only `runs`."""
+    """All that a screen shows. Details are those of a single run; several have only `runs`.
+
+    plan    what a private run set out to do
+    budget  epsilon of the data set that it trains on, when there is one
+    """
 
     runs: tuple[RunState, ...] = ()
     devices: DeviceHistory = field(default_factory=DeviceHistory)
     events: EventsState = field(default_factory=EventsState)
     log: LogState = field(default_factory=LogState)
     provenance: Provenance = field(default_factory=Provenance)
+    plan: Plan | None = None
+    budget: float | None = None
     problem: str = ""
 
 
@@ -307,16 +316,23 @@ class _Detail:
         self._events = EventsState()
         self._provenance = Provenance()
         self._provenance_due = 0.0
+        self._plan: Plan | None = None
+        self._budget = _Budget(folder)
         self._log = LogState()
         self._shown: tuple[object, ...] = ()
 
     def picture(self, runs: tuple[RunState, ...]) -> Picture:
+        doc = runs[0].doc
+        if doc is not None and doc["privacy"] is not None:
+            self._budget.look(doc["privacy"].get("ledger"))
         return Picture(
             runs,
             self._devices.history(),
             self._events,
             self._log,
             self._provenance,
+            self._plan,
+            self._budget.epsilon,
             self.log.error or "",
         )
 
@@ -338,7 +354,9 @@ class _Detail:
             found_now = read_provenance(self._folder)
             if found_now != self._provenance:
                 self._provenance, changed = found_now, True
-        return changed, busy
+            if self._plan is None and (plan := Plan.read(self._folder)) is not None:
+                self._plan, changed = plan, True
+        return changed | self._budget.news(), busy
 
     def _read_log(self) -> tuple[bool, bool]:
         deadline = time.monotonic() + ROUND_SECONDS
@@ -373,3 +391,33 @@ class _Detail:
             searched=not (more or searching),
         )
         return True, more or searching
+
+
+class _Budget:
+    """The budget of a run's data set: read once, on a thread of its own, for a long ledger takes
+    seconds and curves must not wait for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.epsilon: float | None = None
+        self._told: float | None = None
+        self._folder = folder.parent.parent / "ledger"
+        self._asked = False
+
+    def look(self, ledger: str | None) -> None:
+        if ledger and not self._asked:
+            self._asked = True
+            threading.Thread(
+                target=self._read, args=(ledger,), name="budget look", daemon=True
+            ).start()
+
+    def news(self) -> bool:
+        """Whether it has become known since this was last asked."""
+        before, self._told = self._told, self.epsilon
+        return self._told != before
+
+    def _read(self, name: str) -> None:
+        from traindeck.core.privacy.ledger import Ledger
+
+        # Without it a line is missing in a chart; what is wrong the privacy screen says.
+        with contextlib.suppress(OSError, TraindeckError):
+            self.epsilon = Ledger(self._folder, name).account().epsilon

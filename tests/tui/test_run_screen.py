@@ -242,26 +242,6 @@ class TestSlowFiles:
 
 
 class TestPanels:
-    async def test_privacy_shows_what_is_reported_key_by_key(
-        self, app: TraindeckApp, home: Home
-    ) -> None:
-        run_id = make_run(home, 1, epsilon=2.934, index=False)
-        events.append(
-            home.runs / run_id / "events.jsonl",
-            "spend",
-            epsilon=3.127,
-            delta=1e-5,
-            unit="[red]example",
-            accountant="PLD",
-            future_key=True,
-        )
-        async with app.run_test(size=(80, 24)) as pilot:
-            await open_run(pilot, run_id)
-            await pilot.press("6")
-            await until_shown(pilot, "3.127")
-            for text in ("1e-05", "[red]example", "PLD", "future key"):
-                assert text in shown(pilot)
-
     async def test_parameters_can_be_copied(self, app: TraindeckApp, home: Home) -> None:
         run_id = finished(home)
         async with app.run_test(size=(80, 24)) as pilot:

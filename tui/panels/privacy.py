@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,80 +13,114 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from traindeck.core.text import plain
-from traindeck.tui.figures import Row, rows
+from traindeck.core.privacy.plan import Plan
 from traindeck.tui.keys import SCROLL_KEYS
+from traindeck.tui.panels.privacy_lines import assumptions, at_most, head
+from traindeck.tui.plot.marks import Mark, points
+from traindeck.tui.plot.palette import TEXT
+from traindeck.tui.plot.raster import ALERT, LABEL, LINE
+from traindeck.tui.plot.scale import Axes
+from traindeck.tui.plot.strips import Words
+from traindeck.tui.widgets.sketch import Sketch
 
-LABELS = {
-    "epsilon": "ε",
-    "delta": "δ",
-    "unit": "unit",
-    "relation": "neighbours",
-    "sampler": "sampler",
-    "sampling_rate": "sampling rate",
-    "noise_multiplier": "noise multiplier",
-    "clipping_norm": "clipping norm",
-    "steps": "steps",
-    "accountant": "accountant",
-}
 NOTHING = (
     "No privacy accounting: this run has reported no mechanism events; nothing is known about what "
     "the model reveals about its training data."
 )
+_SPENT, _PLANNED, _BUDGET = 2, 7, 5
+"""Numbers of the curves' colors: greenish, grey, red."""
 
 
 class PrivacyPanel(VerticalScroll, inherit_bindings=False):
-    """The newest privacy figures of a run, key by key."""
+    """The epsilon spent, what it depends on, and what it means."""
 
     BORDER_TITLE = "privacy"
     DEFAULT_CSS = """
     PrivacyPanel { height: auto; }
     PrivacyPanel > Static { height: auto; }
+    PrivacyPanel > Sketch { height: 10; max-width: 110; margin: 1 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._known: tuple[object, ...] | None = None
         self._privacy: Mapping[str, Any] | None = None
-        self._known = False
+        self._plan: Plan | None = None
+        self._budget: float | None = None
+        self._live = False
 
     def compose(self) -> ComposeResult:
-        yield Static()
+        yield Static(id="privacy-head")
+        yield Sketch("ε against step", id="privacy-curve")
+        yield Static(id="privacy-assumptions")
 
-    def show(self, privacy: Mapping[str, Any] | None) -> None:
-        """Take a run's privacy figures, or None when it has reported none."""
-        if privacy != self._privacy or not self._known:
-            self._privacy, self._known = privacy, True
-            self._draw()
+    def on_mount(self) -> None:
+        self.query_one(Sketch).display = False
+
+    def show(
+        self,
+        privacy: Mapping[str, Any] | None,
+        *,
+        plan: Plan | None = None,
+        budget: float | None = None,
+        live: bool = False,
+    ) -> None:
+        """Take a run's privacy (`core.privacy.report`), or None when it accounts for none.
+
+        plan    what it set out to do, when that has been read: gives the curve
+        budget  of its data set, as an epsilon, when there is one
+        live    more may still be spent
+        """
+        given = (privacy, plan, budget, live)
+        if given == self._known:
+            return
+        self._known = given
+        self._privacy, self._plan, self._budget, self._live = given
+        self._draw()
+        self._draw_curve()
 
     def on_resize(self, _: Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
-        if not self._known:
+        if self._known is None:
             return
+        above = self.query_one("#privacy-head", Static)
+        below = self.query_one("#privacy-assumptions", Static)
         if self._privacy is None:
-            content = Content.styled(NOTHING, "dim")
-        else:
-            content = rows(_rows(self._privacy), self.scrollable_content_region.width)
-        self.query_one(Static).update(content)
+            above.update(Content.styled(NOTHING, "dim"))
+            below.update("")
+            return
+        width = self.scrollable_content_region.width
+        above.update(head(self._privacy, self._live, width))
+        below.update(assumptions(self._privacy, width))
 
-
-def _rows(privacy: Mapping[str, Any]) -> list[Row]:
-    keys = [key for key in LABELS if key in privacy]
-    keys += [key for key in privacy if key not in LABELS]
-    return [
-        (LABELS.get(key, plain(key).replace("_", " ")), _value(key, privacy[key])) for key in keys
-    ]
-
-
-def _value(key: str, value: object) -> Content:
-    if isinstance(value, bool) or value is None:
-        text = {True: "yes", False: "no", None: "not reported"}[value]
-    elif isinstance(value, int):
-        text = f"{value:,}"
-    elif isinstance(value, float):
-        text = f"{value:.4g}"
-    else:
-        text = plain(str(value))
-    return Content.styled(text, "bold" if key == "epsilon" else "")
+    def _draw_curve(self) -> None:
+        sketch, plan, privacy = self.query_one(Sketch), self._plan, self._privacy
+        drawable = plan is not None and privacy is not None and math.isfinite(plan.epsilon)
+        sketch.display = drawable and len(plan.curve) > 0 if plan else False
+        if plan is None or privacy is None or not sketch.display:
+            return
+        done = privacy.get("steps")
+        done = done if isinstance(done, int) else 0
+        steps = [0, *(step for step, _ in plan.curve)]
+        values = [0.0, *(value for _, value in plan.curve)]
+        now = privacy.get("epsilon")
+        curves = [points(steps, values, _PLANNED)]
+        marks: list[Mark] = []
+        legend: Words = [(f" planned ε {at_most(plan.epsilon)}", LABEL)]
+        if done and isinstance(now, int | float) and math.isfinite(now):
+            past = [n for n in steps if n < done]
+            curves.insert(0, points([*past, done], [*values[: len(past)], float(now)], _SPENT))
+            marks.append(Mark(done, float(now), "●", at_most(now), LINE + _SPENT))
+            legend = [(" ━ spent", LINE + _SPENT), *legend]
+        top = plan.epsilon
+        budget = self._budget
+        if budget is not None:
+            top = max(top, budget)
+            curves.append(points([0, steps[-1]], [budget, budget], _BUDGET))
+            over = plan.epsilon > budget
+            legend.append((f"  ━ budget {budget:g}", ALERT if over else LINE + _BUDGET))
+        axes = Axes(0, max(steps[-1], done, 1), 0.0, 1.06 * top)
+        sketch.show(curves, axes, marks, [*legend, (" ", TEXT)])

@@ -1,0 +1,281 @@
+"""What a run's privacy comes to, as text: epsilon, its bounds on one axis, and what they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.renderables.digits import DIGITS, DIGITS3X3
+
+from traindeck.core.text import plain
+from traindeck.tui.figures import Row, rows
+
+LARGE_WIDTH = 50
+"""Cells that a panel must have for an epsilon in large digits."""
+_AXIS_WIDEST = 72
+_SAMPLERS = {
+    "poisson": "Poisson: each record in each batch by itself",
+    "shuffle": "shuffled passes: not amplified",
+    "none": "every record in every batch",
+}
+
+
+def at_most(value: float | None, digits: int = 3) -> str:
+    """An upper bound, rounded up; None is an infinite one."""
+    return _rounded(value, digits, math.ceil)
+
+
+def at_least(value: float | None, digits: int = 3) -> str:
+    """A lower bound, rounded down."""
+    return _rounded(value, digits, math.floor)
+
+
+def _rounded(value: float | None, digits: int, toward: Any) -> str:
+    if value is None or not math.isfinite(value):
+        return "∞"
+    if value <= 0:
+        return "0"
+    unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
+    # A hair less, so that what is exact stays as it is.
+    nudge = -1e-9 if toward is math.ceil else 1e-9
+    return f"{toward(value / unit + nudge) * unit:.{digits}g}"
+
+
+def head(privacy: Mapping[str, Any], live: bool, width: int) -> Content:
+    """All but the curve and the assumptions: what most need to see, the most needed first."""
+    parts = [
+        _reliance(privacy, width),
+        _epsilon(privacy, live, width),
+        _risk(privacy, width),
+        _steps(privacy, live, width),
+        _interval(privacy, width),
+    ]
+    return Content("\n").join([part for part in parts if part.plain])
+
+
+def assumptions(privacy: Mapping[str, Any], width: int) -> Content:
+    """Everything that the epsilon was computed from, and so depends on."""
+    number = {key: privacy.get(key) for key in ("sampling_rate", "noise_multiplier")}
+    sampler = str(privacy.get("sampler", ""))
+    pairs: list[Row] = [
+        ("unit", f"one {plain(str(privacy.get('unit', '?')))}"),
+        ("neighbours", plain(str(privacy.get("relation", "?")))),
+        ("sampler", _SAMPLERS.get(sampler, plain(sampler) or "?")),
+        ("rate q", _figure(number["sampling_rate"], 6)),
+        ("noise σ", f"{_figure(number['noise_multiplier'], 5)} × clipping norm (Gaussian, float)"),
+        ("clipping norm", _figure(privacy.get("clipping_norm"))),
+        ("batch size", f"{_figure(privacy.get('batch_size'))} in expectation, public"),
+        ("records", f"{_figure(privacy.get('records'))} at most, public"),
+        ("data set", plain(str(privacy.get("dataset") or "?"))),
+        ("accountant", plain(str(privacy.get("accountant", "?")))),
+    ]
+    ledger = privacy.get("ledger")
+    pairs.append(("budget", f"of {plain(str(ledger))}" if ledger else "none: nothing is charged"))
+    return Content.styled("assumptions", "bold") + "\n" + rows(pairs, width)
+
+
+def infinite(privacy: Mapping[str, Any]) -> bool:
+    """Whether there is no bound at all: epsilon is null although it is known."""
+    return privacy.get("epsilon") is None
+
+
+def audit_of(privacy: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    found = privacy.get("audit")
+    return found if isinstance(found, Mapping) else None
+
+
+def violated(privacy: Mapping[str, Any]) -> bool:
+    audit = audit_of(privacy)
+    return audit is not None and audit.get("verdict") == "violated"
+
+
+def _reliance(privacy: Mapping[str, Any], width: int) -> Content:
+    """Why this epsilon must not be relied upon."""
+    lines = []
+    if label := plain(str(privacy.get("label") or "")):
+        lines.append(Content.styled(f"✗ {label}", "bold $text-error"))
+    if violated(privacy):
+        audit = audit_of(privacy) or {}
+        said = (
+            f"✗ audit violated: ε is at least {at_least(audit.get('lower'))},"
+            f" {at_most(audit.get('claimed'))} is claimed: quarantined"
+        )
+        lines += _wrapped(Content.styled(said, "bold $text-error"), width)
+    return Content("\n").join(lines)
+
+
+def _epsilon(privacy: Mapping[str, Any], live: bool, width: int) -> Content:
+    bad = bool(privacy.get("label")) or violated(privacy) or infinite(privacy)
+    style = "bold $text-error" if bad else "bold $text-success"
+    figure = at_most(privacy.get("epsilon"))
+    unit = plain(str(privacy.get("unit", "?")))
+    at_delta = f" at δ {_figure(privacy.get('delta'))}"
+    beside = [
+        Content.assemble(("ε at most ", "dim"), (figure, style), at_delta),
+        Content(f"for one {unit}, {'spent so far' if live else 'spent'}"),
+    ]
+    planned = privacy.get("planned") or {}
+    if live or planned.get("steps") != privacy.get("steps"):
+        end = at_most(planned.get("epsilon"))
+        beside.append(Content.assemble(("planned end: ε ", "dim"), end))
+    if width < LARGE_WIDTH or figure == "∞":
+        words = Content.assemble(("ε ", "dim"), (figure, style), f"{at_delta} for one {unit}")
+        return Content("\n").join(_wrapped(words, width))
+    large = digits(figure)
+    indent = max(map(cell_len, large)) + 3
+    lines = []
+    for place, row in enumerate(large):
+        aside = beside[place] if place < len(beside) else Content("")
+        lines.append(Content.styled(row.ljust(indent), style) + aside)
+    return Content("\n").join(lines)
+
+
+def digits(figure: str) -> list[str]:
+    """A number in three rows of large digits."""
+    lines = ["", "", ""]
+    for char in figure:
+        glyph = ("", "", ".") if char == "." else None
+        if glyph is None:
+            at = 3 * DIGITS.index(char) if char in DIGITS else 0
+            glyph = tuple(DIGITS3X3[at : at + 3])  # type: ignore[assignment]
+        size = 1 if char == "." else 3
+        for row, part in enumerate(glyph or ()):
+            lines[row] += part.ljust(size)
+    return lines
+
+
+def _risk(privacy: Mapping[str, Any], width: int) -> Content:
+    risk = privacy.get("risk")
+    if not isinstance(risk, Mapping) or privacy.get("label") or violated(privacy):
+        return Content("")
+    sentence = plain(str(risk.get("sentence", "")))
+    return Content("\n").join(_wrapped(Content.styled(sentence, "italic"), width))
+
+
+def _steps(privacy: Mapping[str, Any], live: bool, width: int) -> Content:
+    planned = privacy.get("planned") or {}
+    total, done = planned.get("steps"), privacy.get("steps")
+    if not isinstance(total, int) or not isinstance(done, int) or total < 1:
+        return Content("")
+    if width < LARGE_WIDTH:
+        words = f"{done:,}/{total:,}"
+        words += f" → ε {at_most(planned.get('epsilon'))}" if live else ""
+    else:
+        words = f"{done:,} of {total:,} steps spent"
+        words += f", {total - done:,} left" if live else ""
+    return labelled("steps", gauge([(done / total, "$text-primary")], _bar(width)), words, width)
+
+
+def _bar(width: int) -> int:
+    return min(40, max(8, width // 4))
+
+
+def labelled(name: str, bar: Content, words: str, width: int) -> Content:
+    """A bar between its name and what it says, which goes below it where there is no room."""
+    first = Content.styled(f"{name:<9}", "dim") + bar
+    if first.cell_length + 2 + cell_len(words) <= width:
+        return first + f"  {words}"
+    below = [Content(" " * 9) + line for line in _wrapped(Content(words), max(8, width - 9))]
+    return Content("\n").join([first, *below])
+
+
+def gauge(shares: list[tuple[float, str]], width: int) -> Content:
+    """Shares of a whole beside each other, each in its style; the rest is faint.
+
+    Every share that is not nothing has at least half a cell, and only what is full looks full.
+    """
+    parts: list[Content] = []
+    used, total = 0, 0.0
+    for share, style in shares:
+        total += max(0.0, share)
+        end = min(2 * width, math.ceil(2 * width * total - 1e-9))
+        if total < 1:
+            end = min(end, 2 * width - 1)
+        size = end - used
+        if used % 2 and size:  # the half cell that the share before has left
+            size -= 1
+            used += 1
+        glyphs = "━" * (size // 2) + ("╸" if size % 2 else "")
+        if glyphs:
+            parts.append(Content.styled(glyphs, style))
+        used += size
+    rest = width - (used + 1) // 2
+    parts.append(Content.styled("─" * rest, "dim"))
+    return Content("").join(parts)
+
+
+def _interval(privacy: Mapping[str, Any], width: int) -> Content:
+    """[audited, claimed] on one axis of epsilon, with what the audit says."""
+    audit = audit_of(privacy)
+    if audit is None:
+        if infinite(privacy):
+            return Content("")
+        words = "[?, " + at_most(privacy.get("epsilon")) + "] not audited: -p audit=true measures"
+        return Content.styled("bounds   ", "dim") + Content("\n" + " " * 9).join(
+            _wrapped(Content(words), max(8, width - 9))
+        )
+    lower, claimed = _number(audit.get("lower")), _number(audit.get("claimed"))
+    bad = violated(privacy)
+    told = f"[{at_least(lower)}, {at_most(claimed)}] {'violated' if bad else 'consistent'}"
+    confidence = _number(audit.get("confidence"))
+    if width >= LARGE_WIDTH:
+        told += "" if bad else ", which is no proof"
+        told += f" ({confidence:.0%} confidence)" if math.isfinite(confidence) else ""
+    style = "bold $text-error" if bad else ""
+    lines = [Content.styled("bounds   ", "dim") + Content.styled(told, style)]
+    if cell_len(told) + 9 > width:
+        broken = _wrapped(Content.styled(told, style), max(8, width - 9))
+        lines = [Content.styled("bounds   ", "dim") + broken[0]]
+        lines += [Content(" " * 9) + line for line in broken[1:]]
+    lines += axis(lower, claimed, min(width, _AXIS_WIDEST), bad)
+    return Content("\n").join(lines)
+
+
+def axis(lower: float, claimed: float, width: int, bad: bool) -> list[Content]:
+    """Both bounds on an axis from 0, with their names below it: two lines of so many cells.
+
+    In between is what neither the proof nor the measurement excludes; when the measurement is
+    above the claim, what contradicts itself.
+    """
+    ends = [value for value in (lower, claimed) if math.isfinite(value)]
+    end = max([*ends, 1e-3]) * 1.08
+    room = max(8, width - 4)
+
+    def place(value: float) -> int:
+        return round(min(value, end) / end * (room - 1)) if math.isfinite(value) else room - 1
+
+    left, right = sorted((place(lower), place(claimed)))
+    tail = "├" if math.isfinite(claimed) else "▷"
+    style = "$text-error" if bad else "$text-primary"
+    line = Content.assemble(
+        ("0 ", "dim"),
+        ("─" * left, "dim"),
+        ("●" + "━" * max(0, right - left - 1) + ("●" if right > left else ""), style),
+        ("─" * (room - 1 - right) + tail.replace("├", "┤"), "dim"),
+    )
+    names = sorted([(place(lower), "measured"), (place(claimed), "claimed")])
+    below = " " * (width + 12)
+    used = -1
+    for at, name in names:
+        start = max(used + 1, min(at + 2 - len(name) // 2, width - len(name)))
+        start = max(0, start)
+        below = below[:start] + name + below[start + len(name) :]
+        used = start + len(name)
+    return [line, Content.styled(below.rstrip()[:width], "dim")]
+
+
+def _wrapped(content: Content, width: int) -> list[Content]:
+    return list(content.wrap(max(8, width)))
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.inf
+
+
+def _figure(value: object, digits: int = 4) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "?"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
