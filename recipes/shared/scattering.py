@@ -108,7 +108,8 @@ def _cached(images: NDArray[np.uint8], cache: Path, kind: str) -> NDArray[np.flo
     made = _computed(images, kind)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed((cache, *cache.parents)):
+            folder.mkdir(mode=0o700, exist_ok=True)
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             np.save(file, made)
         part.replace(path)
