@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters, on
@@ -23,6 +22,7 @@ from traindeck.core.recipe import BrokenRecipe, Recipe
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.last_values import Draft, read_drafts, remember
+from traindeck.tui.screens.recipe_devices import DeviceOffers
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.launch_bar import LaunchBar
 from traindeck.tui.widgets.recipe_about import BrokenAbout
@@ -32,7 +32,6 @@ from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from traindeck.core.run import RunDoc
-    from traindeck.tui.launching import Devices
 
 _SETTLE = 0.12
 """Seconds the cursor must rest on a recipe before its form is built: held down, it builds none."""
@@ -117,10 +116,9 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         self._settle: Timer | None = None
         self._save_timer: Timer | None = None
         self._look_timer: Timer | None = None
-        self._devices: Devices | None = None
+        self._offers = DeviceOffers(self.app, lambda: self.form)
         self._read_once = False
         self._reading = False
-        self._looking = False
 
     def compose(self) -> ComposeResult:
         yield TopBar("recipes")
@@ -132,7 +130,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
     # Reading recipes and devices
 
     def on_mount(self) -> None:
-        self._look_timer = self.set_interval(_LOOK_EVERY, self._look_at_devices, pause=True)
+        self._look_timer = self.set_interval(_LOOK_EVERY, self._offers.look, pause=True)
         self.watch(self.app, "app_focus", self._terminal_focused, init=False)
         self.app.in_background(
             "What was typed last time cannot be read",
@@ -160,8 +158,8 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         self.action_refresh()
 
     def action_refresh(self) -> None:
-        self._devices = None
-        self._look_at_devices()
+        self._offers.forget()
+        self._offers.look()
         if not self._reading:
             self._reading = True
             self.app.in_background("The recipes cannot be read", self._read, self._recipes_read)
@@ -181,39 +179,6 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
             self.recipe_list.load(recipes, broken)
         if (form := self.form) is not None:
             self._look_for_missing(form)
-
-    def _look_at_devices(self) -> None:
-        """Who holds what; the hardware itself is looked at once, and when asked to reread."""
-        if self._looking:
-            return
-        self._looking = True
-        home, known = self.app.home, self._devices
-
-        def look() -> Devices:
-            from traindeck.tui.launching import Devices  # drivers: not before the first paint
-
-            try:
-                return Devices.look(home, known)
-            finally:
-                self._looking = False
-
-        self.app.in_background("The devices cannot be read", look, self._devices_read)
-
-    def _devices_read(self, devices: Devices) -> None:
-        self._devices = devices
-        if (form := self.form) is not None:
-            self._show_devices(form)
-
-    def _show_devices(self, form: RecipeForm) -> None:
-        if self._devices is None:
-            return
-        known = self.app.snapshot.by_id if self.app.snapshot else {}
-        names = {key: known[key]["name"] for key in self._devices.taken.values() if key in known}
-        kinds = form.recipe.devices
-        with suppress(NoMatches):  # a form that is being taken down
-            form.device.show_offers(
-                self._devices.offers(kinds, names), partial(self._devices.explain, kinds=kinds)
-            )
 
     def _look_for_missing(self, form: RecipeForm) -> None:
         recipe = form.recipe
@@ -271,7 +236,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
             if isinstance(wanted, Recipe):
                 draft = self._drafts.get(wanted.name, Draft())
                 form = RecipeForm(wanted, draft)
-                self._show_devices(form)
+                self._offers.show(form)
                 await pane.mount(form)
                 self.form = form
                 if before is not None and before.recipe.name == wanted.name:

@@ -16,7 +16,6 @@ from textual.screen import ModalScreen
 
 from traindeck.core.run import RunDoc
 from traindeck.core.state import LIVE
-from traindeck.core.text import plain
 from traindeck.tui.panels.comparison import ComparisonPanel
 from traindeck.tui.panels.curves import CurvesPanel
 from traindeck.tui.panels.events import EventsPanel
@@ -25,9 +24,10 @@ from traindeck.tui.panels.privacy import PrivacyPanel
 from traindeck.tui.panels.provenance import ProvenancePanel
 from traindeck.tui.panels.run_devices import RunDevicesPanel
 from traindeck.tui.panels.summary import SummaryPanel
-from traindeck.tui.run_reader import Picture, RunReader, RunState
+from traindeck.tui.run_reader import Picture, RunReader
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
 from traindeck.tui.screens.run_layout import TABS, WORDS, Arrangement, arrange
+from traindeck.tui.screens.run_picture import labels, show_details
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.log_view import LogView
 from traindeck.tui.widgets.tab_bar import Tab, TabBar
@@ -205,7 +205,7 @@ class RunScreen(RunActions):
                 if "runs" in visible:
                     self.query_one(ComparisonPanel).show(picture.runs)
             else:
-                self._show_details(picture.runs[0], visible)
+                show_details(self, picture, visible)
 
     def _show_curves(self, visible: frozenset[str]) -> None:
         runs = self._picture.runs
@@ -217,31 +217,6 @@ class RunScreen(RunActions):
         self.curves.live = any(run.live for run in runs)
         if "curves" in visible:
             self.curves.refresh_data()
-
-    def _show_details(self, run: RunState, visible: frozenset[str]) -> None:
-        picture, doc = self._picture, run.doc
-        self.query_one(SummaryPanel).show(
-            doc,
-            headline=_headline(run),
-            elapsed=doc["seconds"] if doc else None,
-            deleted=run.deleted,
-            problem=run.problem or picture.problem,
-        )
-        if "log" in visible:
-            self.query_one(LogPanel).show(picture.log, run_state=doc["state"] if doc else "")
-        if "devices" in visible:
-            self.query_one(RunDevicesPanel).show(
-                picture.devices,
-                device=doc["device"] if doc else "",
-                live=run.live,
-                now=self.app.clock(),
-            )
-        if "events" in visible:
-            self.query_one(EventsPanel).show(picture.events, self.app.home.runs / run.id)
-        if doc is not None and "privacy" in visible:
-            self.query_one(PrivacyPanel).show(doc["privacy"])
-        if doc is not None and "parameters" in visible:
-            self.query_one(ProvenancePanel).show(doc, picture.provenance)
 
     # Arranging
 
@@ -381,19 +356,3 @@ class RunScreen(RunActions):
     @on(ComparisonPanel.Opened)
     def _open_one(self, event: ComparisonPanel.Opened) -> None:
         self.app.open_runs([event.run_id])
-
-
-def labels(runs: Sequence[RunState]) -> list[str]:
-    """What a legend calls each run: its name, with the id where names do not tell them apart."""
-    names = [plain(run.doc["name"]) if run.doc else run.id for run in runs]
-    if len(set(names)) == len(names):
-        return names
-    return [f"{name} {run.id}" for name, run in zip(names, runs, strict=True)]
-
-
-def _headline(run: RunState) -> tuple[str, float] | None:
-    """The series that speaks for a run and its last value."""
-    name = run.doc["headline"] if run.doc else None
-    if name is None:
-        name = next(iter(run.last), None)
-    return (name, run.last[name]) if name is not None and name in run.last else None
