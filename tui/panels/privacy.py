@@ -88,9 +88,9 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
             return
         above = self.query_one("#privacy-head", Static)
         below = self.query_one("#privacy-assumptions", Static)
+        below.display = self._privacy is not None
         if self._privacy is None:
             above.update(Content.styled(NOTHING, "dim"))
-            below.update("")
             return
         width = self.scrollable_content_region.width
         above.update(head(self._privacy, self._live, width))
