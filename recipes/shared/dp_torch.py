@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -97,7 +97,7 @@ class ClippedGradients:
     ) -> None:
         self.model = model
         self.loss = loss
-        self._clipping_norm = clipping_norm
+        self._bound = clipping_norm * (1 - _ROUNDING)
         self._micro_batch = micro_batch
         self._layers = _supported(model)
 
@@ -115,6 +115,10 @@ class ClippedGradients:
         faulty = len(all_norms) - int(all_norms.isfinite().sum())
         return Clipped(list(sums.values()), all_norms, torch.cat(losses), faulty)
 
+    def weights(self, norms: ArrayLike) -> Tensor:
+        """What gradients of these norms (n,) are multiplied by, (n,), so that none is too long."""
+        return self._bound / torch.as_tensor(norms).clamp(min=self._bound)
+
     def _add(self, x: Tensor, y: Tensor, sums: dict[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Add the clipped gradients of these examples; returns their norms and losses."""
         losses, used = self._backward(x, y)
@@ -123,8 +127,7 @@ class ClippedGradients:
             norms = torch.linalg.vector_norm(torch.stack([norm for _, (norm, _) in shares]), dim=0)
             finite = norms.isfinite()
             if finite.all():
-                bound = self._clipping_norm * (1 - _ROUNDING)
-                weights = bound / norms.clamp(min=bound)
+                weights = self.weights(norms)
                 for layer, (_, weighted_sum) in shares:
                     for parameter, total in zip(
                         layer.parameters(), weighted_sum(weights), strict=True

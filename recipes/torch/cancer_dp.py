@@ -27,6 +27,7 @@
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
 # noise_seed = {type = "int", default = -1, min = -1, help = "-1: true noise; else not private"}
 # self_test = {type = "bool", default = true, help = "check gradients, noise and sampling first"}
+# audit = {type = "bool", default = false, help = "add canaries, for `traindeck audit`"}
 # resume = {type = "path", help = "checkpoint file, or run folder to take the newest of"}
 # ///
 """Tell malignant from benign tumours by logistic regression with differential privacy, in PyTorch.
@@ -38,12 +39,11 @@ beside its accuracy, and only several runs show the noise. The test patients' pr
 covered: what is told of the test is told of them.
 """
 
-import hashlib
 import time
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import cancer, checkpoints, needs
+from traindeck.recipes.shared import canaries, cancer, checkpoints, datasets, needs
 from traindeck.recipes.shared.randomness import Randomness
 
 MOMENTUM = 0.9
@@ -56,10 +56,9 @@ def main(run: track.Run) -> None:
     p, plan = run.params, run.plan
     resume = checkpoints.find(p.resume, ".pt") if p.resume else None
     data = needs.data(cancer.load)
-    if len(data.train_x) > plan.records:
-        track.abort(
-            f"{len(data.train_x)} training patients: epsilon is for {plan.records} at most", 2
-        )
+    records = len(data.train_x)
+    if records > plan.records:
+        track.abort(f"{records} training patients: epsilon is for {plan.records} at most", 2)
     with needs.framework("torch"):
         import torch
         from torch import nn
@@ -71,7 +70,7 @@ def main(run: track.Run) -> None:
     if run.device == "gpu" and not torch.cuda.is_available():
         track.abort("torch finds no GPU that it can use: check its driver, or use --device cpu")
     device = torch.device("cuda" if run.device == "gpu" else "cpu")
-    run.use(hashlib.sha256(data.train_x.tobytes() + data.train_y.tobytes()).hexdigest())
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     train_x = torch.from_numpy(data.train_x).to(device)
     train_y = torch.from_numpy(data.train_y).to(device).float()
@@ -104,7 +103,9 @@ def main(run: track.Run) -> None:
     randomness = Randomness(p.noise_seed, stream=training.step)
     clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, losses)
     if p.self_test:
-        dp_torch.self_test(run, clipped, randomness, len(train_x), examples)
+        dp_torch.self_test(run, clipped, randomness, records, examples)
+    count = canaries.COUNT if p.audit else 0
+    planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
     noise = mechanism.noise_multiplier * plan.clipping_norm  # standard deviation, in the sum
     source = randomness.name if noise else "no noise: not private"
@@ -121,10 +122,13 @@ def main(run: track.Run) -> None:
         if not run.spend():  # paid for before its noise is released
             training.save()
             run.over_budget()
-        batch = randomness.poisson_batch(len(train_x), mechanism.sampling_rate)
-        result = clipped(*examples(batch))
+        batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
+        result = clipped(*examples(planted.among(batch)))
         # Divided by the expected size, whatever the batch holds, and be it nothing.
-        training.update(dp_torch.noisy_mean(result.sums, noise, plan.batch_size, randomness))
+        sums = [*result.sums, torch.from_numpy(planted.sum(clipped.weights)).to(device)]
+        gradients = dp_torch.noisy_mean(sums, noise, plan.batch_size, randomness)
+        planted.step(gradients.pop().cpu())
+        training.update(gradients)
 
         done = training.step
         run.progress(done, mechanism.steps)
@@ -155,6 +159,7 @@ def main(run: track.Run) -> None:
                 print(f"stopped on request after step {done} of {mechanism.steps}", flush=True)
                 break
             window_began = part_began = now
+    planted.save(run)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@
 # noise_seed = {type = "int", default = -1, min = -1, help = "-1: true noise; else not private"}
 # self_test = {type = "bool", default = true, help = "check gradients, noise and sampling first"}
 # data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in torch-mnist"}
+# audit = {type = "bool", default = false, help = "add canaries, for `traindeck audit`"}
 # resume = {type = "path", help = "checkpoint file, or run folder to take the newest of"}
 # ///
 """Train a small convolutional network on MNIST with differential privacy, in PyTorch.
@@ -37,13 +38,12 @@ activations for deep learning with differential privacy, AAAI 2021. The weights 
 and kept as a result are a running average of the trained ones, which costs no privacy.
 """
 
-import hashlib
 import os
 import time
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import checkpoints, mnist, needs
+from traindeck.recipes.shared import canaries, checkpoints, datasets, mnist, needs
 from traindeck.recipes.shared.randomness import Randomness
 
 MOMENTUM = 0.9
@@ -56,10 +56,9 @@ def main(run: track.Run) -> None:
     p, plan = run.params, run.plan
     resume = checkpoints.find(p.resume, ".pt") if p.resume else None
     data = needs.data(mnist.load, p.data_dir)
-    if len(data.train_x) > plan.records:
-        track.abort(
-            f"{len(data.train_x)} training images: epsilon is for {plan.records} at most", 2
-        )
+    records = len(data.train_x)
+    if records > plan.records:
+        track.abort(f"{records} training images: epsilon is for {plan.records} at most", 2)
     # Threads that wait sleep: spinning, two runs that share cores slow each other down threefold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with needs.framework("torch"):
@@ -73,7 +72,7 @@ def main(run: track.Run) -> None:
     if run.device == "gpu" and not torch.cuda.is_available():
         track.abort("torch finds no GPU that it can use: check its driver, or use --device cpu")
     device = torch.device("cuda" if run.device == "gpu" else "cpu")
-    run.use(hashlib.sha256(data.train_x.tobytes() + data.train_y.tobytes()).hexdigest())
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     train_x = torch.from_numpy(data.train_x).to(device)
     train_y = torch.from_numpy(data.train_y).to(device).long()
@@ -122,7 +121,9 @@ def main(run: track.Run) -> None:
     micro_batch = 4096 if device.type == "cuda" else dp_torch.MICRO_BATCH
     clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, micro_batch=micro_batch)
     if p.self_test:
-        dp_torch.self_test(run, clipped, randomness, len(train_x), examples)
+        dp_torch.self_test(run, clipped, randomness, records, examples)
+    count = canaries.COUNT if p.audit else 0
+    planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
     noise = mechanism.noise_multiplier * plan.clipping_norm  # standard deviation, in the sum
     source = randomness.name if noise else "no noise: not private"
@@ -139,10 +140,13 @@ def main(run: track.Run) -> None:
         if not run.spend():  # paid for before its noise is released
             training.save()
             run.over_budget()
-        batch = randomness.poisson_batch(len(train_x), mechanism.sampling_rate)
-        result = clipped(*examples(batch))
+        batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
+        result = clipped(*examples(planted.among(batch)))
         # Divided by the expected size, whatever the batch holds, and be it nothing.
-        training.update(dp_torch.noisy_mean(result.sums, noise, plan.batch_size, randomness))
+        sums = [*result.sums, torch.from_numpy(planted.sum(clipped.weights)).to(device)]
+        gradients = dp_torch.noisy_mean(sums, noise, plan.batch_size, randomness)
+        planted.step(gradients.pop().cpu())
+        training.update(gradients)
 
         done = training.step
         run.progress(done, mechanism.steps)
@@ -169,6 +173,7 @@ def main(run: track.Run) -> None:
                 print(f"stopped on request after step {done} of {mechanism.steps}", flush=True)
                 break
             window_began = part_began = now
+    planted.save(run)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@
 # noise_seed = {type = "int", default = -1, min = -1, help = "-1: true noise; else not private"}
 # self_test = {type = "bool", default = true, help = "check gradients, noise and sampling first"}
 # data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in torch-mnist"}
+# audit = {type = "bool", default = false, help = "add canaries, for `traindeck audit`"}
 # resume = {type = "path", help = "checkpoint file, or run folder to take the newest of"}
 # ///
 """Train a linear model on scattering features of MNIST with differential privacy, in PyTorch.
@@ -36,12 +37,11 @@ F. Tramèr, D. Boneh: Differentially private learning needs better features (or 
 ICLR 2021: noise hurts the less the fewer weights there are, and wavelets need no training.
 """
 
-import hashlib
 import time
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import checkpoints, mnist, needs, scattering
+from traindeck.recipes.shared import canaries, checkpoints, datasets, mnist, needs, scattering
 from traindeck.recipes.shared.randomness import Randomness
 
 MOMENTUM = 0.9
@@ -54,10 +54,9 @@ def main(run: track.Run) -> None:
     p, plan = run.params, run.plan
     resume = checkpoints.find(p.resume, ".pt") if p.resume else None
     data = needs.data(mnist.load, p.data_dir)
-    if len(data.train_x) > plan.records:
-        track.abort(
-            f"{len(data.train_x)} training images: epsilon is for {plan.records} at most", 2
-        )
+    records = len(data.train_x)
+    if records > plan.records:
+        track.abort(f"{records} training images: epsilon is for {plan.records} at most", 2)
     with needs.framework("torch"):
         import torch
         from torch import nn
@@ -69,7 +68,7 @@ def main(run: track.Run) -> None:
     if run.device == "gpu" and not torch.cuda.is_available():
         track.abort("torch finds no GPU that it can use: check its driver, or use --device cpu")
     device = torch.device("cuda" if run.device == "gpu" else "cpu")
-    run.use(hashlib.sha256(data.train_x.tobytes() + data.train_y.tobytes()).hexdigest())
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     # What is derived from an image shares its budget: its features are no other data set.
     features = scattering.features(data.train_x, data.test_x, scattering.cache_folder())
@@ -99,7 +98,9 @@ def main(run: track.Run) -> None:
     randomness = Randomness(p.noise_seed, stream=training.step)
     clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, micro_batch=1024)
     if p.self_test:
-        dp_torch.self_test(run, clipped, randomness, len(train_x), examples)
+        dp_torch.self_test(run, clipped, randomness, records, examples)
+    count = canaries.COUNT if p.audit else 0
+    planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
     noise = mechanism.noise_multiplier * plan.clipping_norm  # standard deviation, in the sum
     source = randomness.name if noise else "no noise: not private"
@@ -116,10 +117,13 @@ def main(run: track.Run) -> None:
         if not run.spend():  # paid for before its noise is released
             training.save()
             run.over_budget()
-        batch = randomness.poisson_batch(len(train_x), mechanism.sampling_rate)
-        result = clipped(*examples(batch))
+        batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
+        result = clipped(*examples(planted.among(batch)))
         # Divided by the expected size, whatever the batch holds, and be it nothing.
-        training.update(dp_torch.noisy_mean(result.sums, noise, plan.batch_size, randomness))
+        sums = [*result.sums, torch.from_numpy(planted.sum(clipped.weights)).to(device)]
+        gradients = dp_torch.noisy_mean(sums, noise, plan.batch_size, randomness)
+        planted.step(gradients.pop().cpu())
+        training.update(gradients)
 
         done = training.step
         run.progress(done, mechanism.steps)
@@ -146,6 +150,7 @@ def main(run: track.Run) -> None:
                 print(f"stopped on request after step {done} of {mechanism.steps}", flush=True)
                 break
             window_began = part_began = now
+    planted.save(run)
 
 
 if __name__ == "__main__":
