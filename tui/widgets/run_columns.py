@@ -11,9 +11,7 @@ from typing import Any
 from traindeck.core.run import RunDoc
 from traindeck.core.state import LIVE
 from traindeck.core.text import plain
-
-TONES = ("dim", "faint", "live", "good", "warn", "bad")
-"""What a text can be painted in, beside the row's own color: the names of component classes."""
+from traindeck.tui.widgets.columns import Part, fitting
 
 STATES = {
     "queued": ("◌", "dim"),
@@ -36,9 +34,6 @@ STATE_SHORT = {"out_of_memory": "memory", "over_budget": "budget", "unreachable"
 """Words for a narrow column, where the state's own name is too long."""
 
 NONE = "—"
-
-Part = tuple[str, str]
-"""Text and its tone; an empty tone is the row's own color."""
 
 Key = float | str | None
 """What a column sorts by; None comes last, whichever way round."""
@@ -264,26 +259,9 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
-def fit(width: int, columns: Sequence[Column] = COLUMNS) -> list[tuple[Column, int]]:
-    """The columns that fit into so many cells, with the cells each one gets.
-
-    One cell stands between two columns. What is left over goes to those that can use it.
-    """
-    shown = list(columns)
-    while len(shown) > 1 and sum(each.width + 1 for each in shown) - 1 > width:
-        shown.remove(max(shown, key=lambda each: (each.rank, each.width)))
-    widths = {each.id: each.width for each in shown}
-    spare = width - sum(widths.values()) - len(shown) + 1
-    while spare > 0:
-        growing = [each for each in shown if each.grow and widths[each.id] < each.most]
-        if not growing:
-            break
-        share = max(1, spare // sum(each.grow for each in growing))
-        for each in growing:
-            more = min(share * each.grow, each.most - widths[each.id], spare)
-            widths[each.id] += more
-            spare -= more
-    return [(each, max(1, min(widths[each.id], width))) for each in shown]
+def fit(width: int) -> list[tuple[Column, int]]:
+    """The columns that fit into so many cells, with the cells each one gets."""
+    return fitting(width, COLUMNS)
 
 
 def ordered(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -21,7 +20,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from traindeck.core.run import RunDoc
-from traindeck.tui.widgets.run_columns import TONES, Column, Part, age, fit
+from traindeck.tui.widgets.columns import TONES, cropped, fitted
+from traindeck.tui.widgets.run_columns import Column, age, fit
 
 MARK, NO_MARK = "▌ ", "  "
 _KEPT_LINES = 1000
@@ -230,7 +230,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
             title = column.title
             if self.sorted_by is not None and self.sorted_by[0] is column:
                 title = f"{title[: max(1, width - 1)]}{'▼' if self.sorted_by[1] else '▲'}"
-            text = _fitted(title, width, column.right)
+            text = fitted(title, width, column.right)
             segments.append(Segment(text + " ", base))
         return Strip(segments).extend_cell_length(self._width, base)
 
@@ -242,7 +242,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         segments = [Segment(MARK if marked else NO_MARK, base if cursor else self._style("marked"))]
         for column, width in self.columns:
             parts = column.parts(doc, now, width)
-            for text, name in _cropped(parts, width, column.right):
+            for text, name in cropped(parts, width, column.right):
                 # On the cursor's line one color is readable; colored text on it is not.
                 style = base if not name or (cursor and focused) else base + self._ink(name)
                 segments.append(Segment(text, style))
@@ -322,28 +322,3 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
                 return column
             left += width + 1
         return None
-
-
-def _fitted(text: str, width: int, right: bool = False) -> str:
-    """The text in exactly so many cells; an ellipsis says that some is missing."""
-    size = cell_len(text)
-    if size > width:
-        return set_cell_size(text, width - 1) + "…" if width > 1 else set_cell_size(text, width)
-    return " " * (width - size) + text if right else text + " " * (width - size)
-
-
-def _cropped(parts: Sequence[Part], width: int, right: bool) -> list[Part]:
-    """The parts in exactly so many cells."""
-    if len(parts) == 1:
-        return [(_fitted(parts[0][0], width, right), parts[0][1])]
-    fitted: list[Part] = []
-    for text, name in parts:
-        size = cell_len(text)
-        if size > width:
-            text, size = _fitted(text, width), width
-        if size:
-            fitted.append((text, name))
-        width -= size
-    if width:
-        fitted.append((" " * width, ""))
-    return fitted

@@ -1,0 +1,234 @@
+"""Reads the ledgers of a home off the event loop, and again when one has changed.
+
+What a ledger comes to takes a replay of all of it, a lock that a writer may hold, and sometimes the
+accountant, whose import alone takes most of a second: nothing of that is for a screen to wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from traindeck.core.errors import TraindeckError
+from traindeck.core.home import Home
+from traindeck.core.privacy.ledger import Ledger, LedgerDamaged, ledgers
+
+LOOK_EVERY = 2.0
+PACE = 8
+"""A look that takes long is taken seldom: it pauses so many times as long as it took."""
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How many more runs like the last one fit into what is left."""
+
+    recipe: str
+    epsilon: float
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A data set's budget as it was last read.
+
+    found     what `budget.describe` says; None when the ledger cannot be trusted or read
+    entries   how many lines the ledger has
+    problems  what is wrong with it; with `found` they are mended by the next writer
+    history   its entries, the oldest first; empty unless they were asked for
+    """
+
+    name: str
+    found: Mapping[str, Any] | None = None
+    entries: int = 0
+    problems: tuple[str, ...] = ()
+    forecast: Forecast | None = None
+    history: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+    @property
+    def damaged(self) -> bool:
+        return self.found is None
+
+    @property
+    def exposed(self) -> bool:
+        return bool(self.found and self.found["exposures"])
+
+    @property
+    def filter_epsilon(self) -> float | None:
+        """What the filter's divergence spent so far covers, at its order; None when infinite.
+
+        The budget's own conversion, so that all of the divergence is all of the budget.
+        """
+        if self.found is None or self.exposed:
+            return None
+        gate = self.found["filter"]
+        if not gate["rho_spent"]:
+            return 0.0
+        return float(self.found["epsilon_budget"] - (gate["rho_budget"] - gate["rho_spent"]))
+
+
+class BudgetWatch:
+    """A thread that looks at the ledgers every so often, until it is stopped.
+
+    ready   called on the thread with all budgets, when something about them is new
+    failed  called on the thread when a look failed, once for each different failure in a row
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        ready: Callable[[tuple[Budget, ...]], object],
+        failed: Callable[[Exception], object],
+        interval: float = LOOK_EVERY,
+    ) -> None:
+        self._home = home
+        self._ready, self._failed, self._interval = ready, failed, interval
+        self._known: dict[str, tuple[Stamp, Budget]] = {}
+        self._told: tuple[Budget, ...] | None = None
+        self._wanted = ""
+        self._parked = False
+        self._anew = False
+        self._stopped = False
+        self._wake = threading.Event()
+        self.looking_since: float | None = None
+        """When the look now under way began (`time.monotonic()`); None between two looks."""
+        # A daemon: a ledger on a mount that hangs must not keep the program from ending.
+        self._thread = threading.Thread(target=self._watch, name="budget watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; returns at once."""
+        self._stopped = True
+        self._wake.set()
+
+    def park(self, parked: bool) -> None:
+        """Look no more while nobody sees it, or go on."""
+        self._parked = parked
+        self._wake.set()
+
+    def look_now(self, *, anew: bool = False) -> None:
+        """Look at once; anew, also at ledgers that seem unchanged."""
+        self._anew |= anew
+        self._wake.set()
+
+    def want_history(self, name: str) -> None:
+        """Read the history of this data set's ledger too, from now on."""
+        if name != self._wanted:
+            self._wanted = name
+            self._wake.set()
+
+    # The thread
+
+    def _watch(self) -> None:
+        failure = ""
+        while not self._stopped:
+            if self._parked:
+                self._wake.wait()
+                self._wake.clear()
+                continue
+            self.looking_since = begun = time.monotonic()
+            try:
+                found = self._look()
+                failure = ""
+            except Exception as error:  # whatever a file can do must reach the screen, not end us
+                if failure != (failure := repr(error)) and not self._stopped:
+                    self._failed(error)
+            else:
+                if found != self._told and not self._stopped:
+                    self._told = found
+                    self._ready(found)
+            self.looking_since = None
+            took = time.monotonic() - begun
+            self._wake.wait(max(self._interval, PACE * took))
+            self._wake.clear()
+
+    def _look(self) -> tuple[Budget, ...]:
+        anew, self._anew = self._anew, False
+        found: dict[str, tuple[Stamp, Budget]] = {}
+        for ledger in ledgers(self._home.ledger):
+            before = None if anew else self._known.get(ledger.name)
+            if before is not None and not before[1].damaged and _has_open(before[1]):
+                self._tend(ledger)
+            stamp = _stamp(ledger)
+            if before is None or before[0] != stamp:
+                budget = _read(self._home, ledger)
+                stamp = _stamp(ledger)  # reading has settled what had ended
+            else:
+                budget = replace(before[1], history=())
+            found[ledger.name] = stamp, budget
+            if ledger.name == self._wanted and not budget.damaged:
+                kept = before[1].history if before is not None and before[0] == stamp else ()
+                budget = replace(budget, history=kept or _history(ledger))
+                found[ledger.name] = stamp, budget
+        self._known = found
+        return tuple(budget for _, budget in found.values())
+
+    def _tend(self, ledger: Ledger) -> None:
+        from traindeck.core.privacy.budget import tend
+
+        # What is wrong with it the reading that follows says.
+        with contextlib.suppress(OSError, TraindeckError):
+            tend(self._home, ledger)
+
+
+def _read(home: Home, ledger: Ledger) -> Budget:
+    from traindeck.core.privacy import budget
+
+    name = ledger.name
+    try:
+        with contextlib.suppress(OSError):  # one that cannot be written can still be read
+            tend(ledger)
+        found = budget.describe(home, ledger)
+        account = ledger.account()
+        problems = ledger.verify()
+    except LedgerDamaged as error:
+        every = [str(problem) for problem in ledger.verify()] or [str(error.problem)]
+        return Budget(name, problems=(*every, str(error)))
+    except (OSError, TraindeckError) as error:
+        return Budget(name, problems=(f"it cannot be read: {error}",))
+    forecast = None
+    if account.runs:
+        last = account.runs[-1]
+        cost = last.rho * last.reserved
+        fits = 0 < cost <= account.rho_left and not account.exposed
+        more = int(account.rho_left / cost) if fits else 0
+        forecast = Forecast(last.recipe, last.epsilon, more)
+    told = tuple(str(problem) for problem in problems)
+    return Budget(name, found, account.entries, told, forecast)
+
+
+def _history(ledger: Ledger) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return tuple(ledger.history())
+    except (OSError, TraindeckError):
+        return ()  # damaged since: the next look says so
+
+
+def _has_open(budget: Budget) -> bool:
+    return budget.found is not None and any(
+        run["settled"] is None for run in budget.found["runs"]
+    )
+
+
+def _stamp(ledger: Ledger) -> Stamp:
+    """Changes whenever the ledger does."""
+    return tuple(
+        _file_stamp(path) for path in (ledger.path, ledger.path.with_suffix(".head.json"))
+    )
+
+
+def _file_stamp(path: os.PathLike[str]) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
