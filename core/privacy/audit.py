@@ -67,7 +67,7 @@ class Scores:
         import numpy as np
 
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 included, excluded = (
                     np.asarray(file[name], np.float64) for name in ("included", "excluded")
                 )

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core import events
+from traindeck.core.catalogue import Catalogue
 from traindeck.core.errors import NotFoundError
 from traindeck.core.privacy.audit import FILE, AuditError, AuditResult, Scores, audit
 from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.state import ENDED
 
 if TYPE_CHECKING:
     from traindeck.core.home import Home
@@ -42,8 +44,11 @@ def record(home: Home, doc: RunDoc, result: AuditResult) -> None:
 
     Raises OSError, or a TraindeckError of the ledger's, when that cannot be written.
     """
+    folder = Path(doc["path"])
     if (doc["privacy"] or {}).get("audit") != result.to_json():
-        events.append(Path(doc["path"]) / "events.jsonl", "audit", result=result.to_json())
+        events.append(folder / "events.jsonl", "audit", result=result.to_json())
+        if doc["state"] in ENDED:
+            Catalogue(home).sync(folder)
     if result.violated:
         _quarantine(home, doc, result)
 

@@ -49,20 +49,23 @@ def audit(
     doc = Library(home).find(ref, metrics=False)
     result = audit_run(doc)
     privacy: dict[str, Any] = doc["privacy"] or {}
-    found = risk([Mechanism.from_json(one) for one in privacy["events"]])
+    found = None  # what a claim says of the risk holds only as long as the claim does
+    if not (result.violated or privacy["label"]):
+        found = risk([Mechanism.from_json(one) for one in privacy["events"]])
     try:
         record(home, doc, result)
     except (OSError, TraindeckError) as error:
         say(f"warning: the verdict could not be recorded: {error}")
     if as_json:
-        print_json({"run": doc["id"], "audit": result.to_json(), "risk": found.to_json()})
+        told = found.to_json() if found else None
+        print_json({"run": doc["id"], "audit": result.to_json(), "risk": told})
     else:
         _print(doc, privacy, result, found)
     if result.violated:
         raise typer.Exit(FAILED)
 
 
-def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Risk) -> None:
+def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Risk | None) -> None:
     from traindeck.core.text import plain
 
     print(f"{doc['id']}  {plain(doc['name'])}")
@@ -84,7 +87,7 @@ def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Ris
         f" {result.method_general}",
         "steps": f"the canaries saw {result.steps} of {steps}" if result.steps != steps else "",
         "label": privacy["label"],
-        "risk": "" if privacy["label"] else found.sentence,
+        "risk": found.sentence if found else "",
         "verdict": _SAYS[result.verdict],
     }
     for key, value in facts.items():
