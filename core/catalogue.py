@@ -18,7 +18,7 @@ from tinydb.storages import Storage
 from tinydb.table import Table
 
 from traindeck.core.errors import TraindeckError
-from traindeck.core.files import locked, write_atomic
+from traindeck.core.files import locked, sweep, write_atomic
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
 from traindeck.core.points import summarize
@@ -48,7 +48,7 @@ class AtomicStorage(Storage):
         except orjson.JSONDecodeError as error:
             raise self._damaged(str(error)) from None
         runs = tables.get("runs", {}) if isinstance(tables, dict) else None
-        if not isinstance(runs, dict) or not all(isinstance(doc, dict) for doc in runs.values()):
+        if not isinstance(runs, dict) or not all(map(_is_doc, runs.items())):
             raise self._damaged("it holds something else than runs")
         return cast("dict[str, dict[str, Any]]", tables)
 
@@ -57,6 +57,24 @@ class AtomicStorage(Storage):
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
         write_atomic(self._path, orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS))
+
+
+_KEYS = frozenset(RunDoc.__annotations__)
+
+
+def _is_doc(item: tuple[str, Any]) -> bool:
+    """Whether a document is whole; ten thousand are looked at before every list."""
+    run_id, doc = item
+    return (
+        type(doc) is dict
+        and doc.keys() >= _KEYS
+        and doc["id"] == run_id
+        and type(doc["name"]) is type(doc["state"]) is type(doc["reason"]) is str
+        and type(doc["on"]) is type(doc["device"]) is type(doc["notes"]) is str
+        and type(doc["params"]) is type(doc["metrics"]) is dict
+        and type(doc["tags"]) is type(doc["command"]) is list
+        and type(doc["created"]) in (float, int)
+    )
 
 
 class _RunTable(Table):
@@ -108,6 +126,8 @@ class Catalogue:
     def reindex(self) -> int:
         """Make the catalogue anew from the run folders; returns how many runs there are."""
         folders = [path for path in sorted(self._home.runs.iterdir()) if is_id(path.name)]
+        for folder in (self._home.root, *folders):
+            sweep(folder)
         metrics = {folder: summarize(folder) for folder in folders}
         with self._writing():
             found = {}

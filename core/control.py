@@ -14,8 +14,9 @@ from traindeck.core.catalogue import Catalogue
 from traindeck.core.errors import TraindeckError
 from traindeck.core.files import locked, read_json, write_json
 from traindeck.core.home import Home
+from traindeck.core.library import trashed as trashed
 from traindeck.core.procident import Identity
-from traindeck.core.run import RunFolder
+from traindeck.core.run import RunFolder, clean_tags
 from traindeck.core.state import ENDED, LIVE, UNREACHABLE, identity
 
 ADOPT_SECONDS = 5.0
@@ -45,7 +46,7 @@ def rename(home: Home, run_id: str, name: str) -> None:
 
 def tag(home: Home, run_id: str, tags: Sequence[str]) -> None:
     """Set a run's tags. Raises ControlError."""
-    _change(home, run_id, tags=sorted({word.strip() for word in tags if word.strip()}))
+    _change(home, run_id, tags=clean_tags(tags))
 
 
 def note(home: Home, run_id: str, text: str) -> None:
@@ -76,14 +77,6 @@ def restore(home: Home, run_id: str) -> None:
     except OSError as error:
         raise ControlError(f"run {run_id} cannot be restored: {error.strerror}") from None
     Catalogue(home).sync(folder)
-
-
-def trashed(home: Home) -> list[str]:
-    """Ids of the runs in the trash, oldest first."""
-    try:
-        return sorted(os.listdir(home.trash))
-    except OSError:
-        return []
 
 
 def _change(home: Home, run_id: str, **changes: Any) -> None:

@@ -6,10 +6,15 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+TEMPORARY_SECONDS = 3600.0  # older ones are nobody's any more
+_TEMPORARY = re.compile(r"\..+\.\d+-\d+")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -29,6 +34,26 @@ def write_atomic(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    with contextlib.suppress(OSError):  # not every file system syncs folders
+        _sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporaries of writers that were killed."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if _TEMPORARY.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > TEMPORARY_SECONDS:
+                        path.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -40,7 +65,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file; None when there is no such file or it is not (yet) one."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -9,11 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from traindeck.core.boot import Boot
-from traindeck.core.errors import BudgetRefused, TraindeckError
-from traindeck.core.files import read_json, write_json
+from traindeck.core.errors import NOT_FOUND, USAGE, TraindeckError
+from traindeck.core.files import write_json
 from traindeck.core.home import Home
 from traindeck.core.ids import new_folder
 from traindeck.core.params import Value
@@ -23,13 +24,28 @@ from traindeck.core.privacy.plan import FILE as PLAN_FILE
 from traindeck.core.privacy.plan import make as make_plan
 from traindeck.core.procident import Identity
 from traindeck.core.recipe import Recipe, read_recipe
-from traindeck.core.run import RunDoc, RunFolder, new_spec
+from traindeck.core.run import DAMAGED, RunDoc, RunFolder, clean_tags, new_spec
+
+if TYPE_CHECKING:
+    from traindeck.core.privacy.ledger import Ledger
 
 GRACE_SECONDS = 10.0
 
 
 class LaunchError(TraindeckError):
     """A run could not be started; the message says why and what to do."""
+
+
+class CommandError(LaunchError):
+    """What was typed is no command."""
+
+    exit_code = USAGE
+
+
+class InterpreterMissing(LaunchError):
+    """There is no such Python."""
+
+    exit_code = NOT_FOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,47 +77,48 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
     ledger = ledger_of(home.ledger, recipe.dataset if recipe else "")
     devices = recipe.devices if recipe else ()
     wanted = claim(request.on, devices)
-    python = request.python or sys.executable
+    cwd = request.cwd or _here()
+    python = _interpreter(request.python) if request.python else sys.executable
     if recipe:
         argv = [python, str(recipe.path), *recipe.argv(params)]
         name = request.name or recipe.name
     else:
         argv = list(request.command)
-        if not argv:
-            raise LaunchError("there is no command to run")
+        if not argv or not argv[0]:
+            raise CommandError("there is no command to run")
         name = request.name or _command_name(argv)
     try:
         home.make()
         folder = new_folder(home.runs, home.trash)
     except OSError as error:
         raise LaunchError(_cannot_write(home, error)) from None
-    me = Identity.of(os.getpid())
-    spec = new_spec(
-        id=folder.name,
-        name=name,
-        recipe=recipe.name if recipe else None,
-        script=str(recipe.path) if recipe else None,
-        origin=recipe.origin if recipe else "",
-        framework=recipe.framework if recipe else "other",
-        headline=recipe.headline if recipe else None,
-        privacy=recipe.privacy if recipe else "none",
-        dataset=recipe.dataset if recipe else "",
-        ledger=ledger.name if ledger else None,
-        params=params,
-        argv=argv,
-        command=typed_command(request, params),
-        cwd=request.cwd or str(Path.cwd()),
-        python=python,
-        follow=recipe is None or not recipe.params,
-        again_of=request.again_of,
-        on=request.on,
-        claim=wanted.to_json(),
-        grace=GRACE_SECONDS,
-        launcher=me.to_json() if me else None,
-        state="starting",
-        reason="",
-    )
     try:
+        me = Identity.of(os.getpid())
+        spec = new_spec(
+            id=folder.name,
+            name=name,
+            recipe=recipe.name if recipe else None,
+            script=str(recipe.path) if recipe else None,
+            origin=recipe.origin if recipe else "",
+            framework=recipe.framework if recipe else "other",
+            headline=recipe.headline if recipe else None,
+            privacy=recipe.privacy if recipe else "none",
+            dataset=recipe.dataset if recipe else "",
+            ledger=ledger.name if ledger else None,
+            params=params,
+            argv=argv,
+            command=typed_command(request, params),
+            cwd=cwd,
+            python=python,
+            follow=recipe is None or not recipe.params,
+            again_of=request.again_of,
+            on=request.on,
+            claim=wanted.to_json(),
+            grace=GRACE_SECONDS,
+            launcher=me.to_json() if me else None,
+            state="starting",
+            reason="",
+        )
         (folder / "artifacts").mkdir()
         (folder / "source").mkdir()
         write_json(folder / "params.json", params)
@@ -110,24 +127,33 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
         if recipe:
             shutil.copyfile(recipe.path, folder / "source" / recipe.path.name)
         if request.tags:
-            write_json(folder / "user.json", {"tags": sorted(set(request.tags))})
+            write_json(folder / "user.json", {"tags": clean_tags(request.tags)})
         write_json(folder / "run.json", spec)
         if recipe:
             accept = request.accept_no_privacy
             admit(ledger, folder.name, recipe.name, plan, accept_no_privacy=accept)
-        (boot or Boot()).supervise(folder, "start")
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if ledger:
-            ledger.settle(folder.name, "failed", 0)
-        raise LaunchError(_cannot_write(home, error)) from None
-    except BudgetRefused:
-        shutil.rmtree(folder, ignore_errors=True)
+        supervisor = boot or Boot()
+    except BaseException as error:
+        _undo(folder, ledger)
+        if isinstance(error, OSError):
+            raise LaunchError(_cannot_write(home, error)) from None
         raise
+    try:
+        supervisor.supervise(folder, "start")
+    except OSError as error:  # nothing else: once it was told, it may have started the run
+        _undo(folder, ledger)
+        raise LaunchError(_cannot_write(home, error)) from None
     doc = RunFolder(folder).doc()
     if doc is None:
         raise LaunchError(f"the folder of the run has gone: {folder}")
     return doc
+
+
+def _undo(folder: Path, ledger: Ledger | None) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if ledger:
+        with contextlib.suppress(OSError, TraindeckError):
+            ledger.settle(folder.name, "failed", 0)
 
 
 def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) -> LaunchRequest:
@@ -135,11 +161,11 @@ def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) 
 
     The recipe is read anew from where it was. Raises LaunchError when it has gone.
     """
-    spec = read_json(home.runs / run_id / "run.json")
-    if spec is None:
-        raise LaunchError(f"run {run_id} has no readable run.json")
+    spec = RunFolder(home.runs / run_id).spec()
+    if spec is None or "python" not in spec:
+        raise LaunchError(f"run {run_id} cannot be repeated: {DAMAGED}")
     recipe = None
-    if spec["script"]:
+    if spec.get("script"):
         path = Path(spec["script"])
         recipe = read_recipe(path, spec.get("origin", ""), bare=True) if path.exists() else None
         if recipe is None:
@@ -178,6 +204,22 @@ def typed_command(request: LaunchRequest, params: Mapping[str, Value]) -> list[s
     if request.python:
         command += ["--python", request.python]
     return command if request.recipe else [*command, "--", *request.command]
+
+
+def _here() -> str:
+    """The working folder. Raises LaunchError when it was deleted."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        why = f"the folder that you are in cannot be used: {error.strerror}; cd to another"
+        raise LaunchError(why) from None
+
+
+def _interpreter(python: str) -> str:
+    """What `--python` names, as it can be started from anywhere. Raises InterpreterMissing."""
+    if shutil.which(python) is None:
+        raise InterpreterMissing(f"--python {python}: there is no such program")
+    return os.path.abspath(python) if os.sep in python else python
 
 
 def _absolute(recipe: Recipe | None, name: str, value: Value) -> Value:

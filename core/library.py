@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from traindeck.core.catalogue import Catalogue
@@ -10,8 +11,9 @@ from traindeck.core.errors import NotFoundError, UsageError
 from traindeck.core.home import Home
 from traindeck.core.ids import is_id
 from traindeck.core.points import Summarizer
+from traindeck.core.procident import Identity
 from traindeck.core.run import RunDoc, RunFolder, with_metrics
-from traindeck.core.state import LIVE, UNREACHABLE
+from traindeck.core.state import LIVE, UNREACHABLE, identity
 
 LAST = "@last"
 
@@ -34,6 +36,7 @@ class Library:
         self._docs: dict[str, RunDoc] = {}
         self._unsettled: set[str] = set()  # not, or not as they are, in the catalogue
         self._live: dict[str, tuple[object, RunDoc]] = {}
+        self._supervisors: dict[str, Identity] = {}
         self._summaries: dict[str, Summarizer] = {}
 
     def version(self) -> object:
@@ -41,7 +44,11 @@ class Library:
         return (
             self._catalogue.version(),
             _stamp(self.home.runs),
-            tuple(self._marks(run_id) for run_id, doc in self._docs.items() if _goes_on(doc)),
+            tuple(
+                (*self._marks(run_id), self._is_supervised(run_id))
+                for run_id, doc in self._docs.items()
+                if _goes_on(doc)
+            ),
         )
 
     def runs(self) -> list[RunDoc]:
@@ -65,17 +72,24 @@ class Library:
                     "there are no runs yet; `traindeck recipes` lists what can be run"
                 )
             return self._read(max(ids, key=self._is_readable_first), metrics)
-        matching = [run_id for run_id in ids if ref and run_id.startswith(ref.lower())]
-        if len(matching) == 1 or ref in matching:
-            return self._read(ref if ref in matching else matching[0], metrics)
-        if not matching:
-            matching = [doc["id"] for doc in self.runs() if doc["name"] == ref]
-            if len(matching) == 1:
-                return self._read(matching[0], metrics)
-        if not matching:
+        found = _resolve(ref, ids, self.runs)
+        if found is None:
             raise RunNotFound(f"no run {ref!r} in {self.home.runs}; `traindeck ls` lists them")
-        some = ", ".join(sorted(matching)[-5:])
-        raise AmbiguousRun(f"{ref!r} is the start or name of {len(matching)} runs, such as {some}")
+        return self._read(found, metrics)
+
+    def find_trashed(self, ref: str) -> str:
+        """The id of the run in the trash that `find` would find, were it not in the trash.
+
+        `@last` is the newest there. Raises RunNotFound or AmbiguousRun, with what to do.
+        """
+        ids = trashed(self.home)
+        if ref == LAST and ids:
+            return ids[-1]
+        folders = [RunFolder(self.home.trash / run_id) for run_id in ids]
+        found = _resolve(ref, ids, lambda: filter(None, (f.doc(metrics=False) for f in folders)))
+        if found is None:
+            raise RunNotFound(f"no run {ref!r} in the trash; `traindeck restore` lists it")
+        return found
 
     def tend(self) -> None:
         """Mend what killed processes left: adopt runs without a supervisor, record ends.
@@ -114,12 +128,18 @@ class Library:
     def _refresh(self, run_id: str) -> None:
         marks = self._marks(run_id)
         known = self._live.get(run_id)
-        if known and known[0] == marks and known[1]["state"] in ("queued", "starting"):
+        waits = known and known[0] == marks and known[1]["state"] in ("queued", "starting")
+        if known and waits and self._is_supervised(run_id):
             self._docs[run_id] = known[1]
             return
-        doc = RunFolder(self.home.runs / run_id).doc(metrics=False)
+        run = RunFolder(self.home.runs / run_id)
+        doc = run.doc(metrics=False)
         if doc is None:
             return
+        if not known or known[0] != marks:
+            supervisor = identity(run.spec() or {}, "supervisor")
+            if supervisor:
+                self._supervisors[run_id] = supervisor
         if known and known[0] == marks:
             with_metrics(doc, known[1]["metrics"])
         else:
@@ -133,6 +153,11 @@ class Library:
     def _forget(self, run_id: str) -> None:
         self._live.pop(run_id, None)
         self._summaries.pop(run_id, None)
+        self._supervisors.pop(run_id, None)
+
+    def _is_supervised(self, run_id: str) -> bool:
+        supervisor = self._supervisors.get(run_id)
+        return supervisor is not None and supervisor.alive()
 
     def _read(self, run_id: str, metrics: bool) -> RunDoc:
         doc = RunFolder(self.home.runs / run_id).doc(metrics=metrics)
@@ -152,6 +177,27 @@ class Library:
     def _marks(self, run_id: str) -> tuple[object, ...]:
         folder = self.home.runs / run_id
         return tuple(_stamp(folder / name) for name in ("run.json", "points.bin", "user.json"))
+
+
+def trashed(home: Home) -> list[str]:
+    """Ids of the runs in the trash, oldest first."""
+    try:
+        return sorted(name for name in os.listdir(home.trash) if is_id(name))
+    except OSError:
+        return []
+
+
+def _resolve(ref: str, ids: list[str], docs: Callable[[], Iterable[RunDoc]]) -> str | None:
+    """The run of this id, unique start of an id, or name. Raises AmbiguousRun."""
+    matching = [run_id for run_id in ids if ref and run_id.startswith(ref.lower())]
+    if ref in matching:
+        return ref
+    if not matching:
+        matching = [doc["id"] for doc in docs() if doc["name"] == ref]
+    if len(matching) < 2:
+        return matching[0] if matching else None
+    some = ", ".join(sorted(matching)[-5:])
+    raise AmbiguousRun(f"{ref!r} is the start or name of {len(matching)} runs, such as {some}")
 
 
 def _goes_on(doc: RunDoc) -> bool:

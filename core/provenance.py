@@ -8,6 +8,8 @@ import platform
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from traindeck.core.files import read_json, write_atomic, write_json
 from traindeck.core.installed import installed
 
 MAX_DIFF = 4 << 20
+MAX_ANSWER = 1 << 20
+READ_BYTES = 1 << 16
 WAIT_SECONDS = 20
 # Only variables that decide how training behaves; never one that looks like a secret.
 _TELLING = re.compile(
@@ -24,6 +28,7 @@ _TELLING = re.compile(
 _SECRET = re.compile(
     r"(?i)key|token|secret|passw|passphrase|credential|auth|cookie|private|session"
 )
+_DIFF = ("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color")
 _ASK = "import json, sys; print(json.dumps([sys.version, sys.path]))"
 
 
@@ -76,22 +81,49 @@ def _git(where: Path, diff_path: Path) -> dict[str, Any] | None:
         return None
     branch = _run_git(where, "rev-parse", "--abbrev-ref", "HEAD") or b""
     status = _run_git(where, "status", "--porcelain", "--untracked-files=no")
-    diff = _run_git(where, "diff", "HEAD", "--no-ext-diff", "--no-color")
+    diff, diff_bytes = _run(where, _DIFF, MAX_DIFF) or (b"", None)
     if diff:
-        write_atomic(diff_path, diff[:MAX_DIFF])
+        write_atomic(diff_path, diff)
     return {
         "commit": commit.decode().strip(),
         "branch": branch.decode("utf-8", "replace").strip(),
         "dirty": None if status is None else bool(status.strip()),
-        "diff_bytes": None if diff is None else len(diff),
-        "diff_cut": diff is not None and len(diff) > MAX_DIFF,
+        "diff_bytes": diff_bytes,
+        "diff_cut": (diff_bytes or 0) > MAX_DIFF,
     }
 
 
 def _run_git(where: Path, *words: str) -> bytes | None:
+    done = _run(where, words, MAX_ANSWER)
+    return done[0] if done else None
+
+
+def _run(where: Path, words: Sequence[str], most: int) -> tuple[bytes, int] | None:
+    """The first `most` bytes that git printed and how many there were; None when it failed.
+
+    What our environment says of another repository (GIT_DIR, as in a hook) is not for this one.
+    """
     command = ["git", "-C", str(where), "--no-optional-locks", *words]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
-        done = subprocess.run(command, capture_output=True, timeout=WAIT_SECONDS)
-    except (OSError, subprocess.SubprocessError):
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
         return None
-    return done.stdout if done.returncode == 0 else None
+    with process:
+        assert process.stdout is not None
+        deadline = threading.Timer(WAIT_SECONDS, process.kill)
+        deadline.start()
+        kept = bytearray()
+        size = 0
+        while block := process.stdout.read(READ_BYTES):
+            size += len(block)
+            kept += block[: max(0, most - len(kept))]
+        code = process.wait()
+        deadline.cancel()
+    return (bytes(kept), size) if code == 0 else None

@@ -18,13 +18,15 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from traindeck.core import points
+from traindeck.core import points, schema
 from traindeck.core.files import read_json
 from traindeck.core.procident import boot_id
 from traindeck.core.state import (
+    ENDED,
     LAUNCH_SECONDS,
     LIVE,
     Verdict,
@@ -37,33 +39,56 @@ from traindeck.core.state import (
 VERSION = 1
 EXIT_ROOM = 2048
 DAMAGED = "run.json is missing or damaged"
-_NUMBER = (int, float)
-_SPEC: dict[str, Any] = {
-    "name": str,
-    "framework": str,
-    "state": str,
-    "on": str,
-    "params": dict,
-    "command": list,
-    "argv": list,
-    "cwd": str,
-    "boot_id": str,
-    "host": str,
-    "created": _NUMBER,
-    "created_boottime": _NUMBER,
-    "grace": _NUMBER,
-    "claim": dict,
+_STATE = schema.one_of(*LIVE, *ENDED)
+_SPEC: schema.Schema = {
+    "name": schema.text,
+    "framework": schema.text,
+    "state": _STATE,
+    "on": schema.text,
+    "params": schema.record,
+    "command": schema.texts,
+    "argv": schema.texts,
+    "cwd": schema.text,
+    "boot_id": schema.text,
+    "host": schema.text,
+    "created": schema.moment,
+    "created_boottime": schema.moment,
+    "grace": schema.moment,
+    "claim": schema.record,
 }
-_EXIT: dict[str, Any] = {
-    "state": str,
-    "reason": str,
-    "error": str,
-    "status": int,
-    "seconds": (int, float, type(None)),
-    "ended": _NUMBER,
-    "ended_boottime": _NUMBER,
+_SPEC_OPTIONAL: schema.Schema = {
+    "reason": schema.text,
+    "recipe": schema.maybe(schema.text),
+    "script": schema.maybe(schema.text),
+    "origin": schema.text,
+    "headline": schema.maybe(schema.text),
+    "privacy": schema.text,
+    "dataset": schema.text,
+    "ledger": schema.maybe(schema.text),
+    "python": schema.text,
+    "follow": schema.truth,
+    "again_of": schema.maybe(schema.text),
+    "device": schema.text,
+    "gpus": schema.texts,
+    "group": schema.maybe(schema.text),
+    "oom_kills": schema.whole,
+    "queue": schema.maybe(schema.queue),
+    "started": schema.moment,
+    "started_boottime": schema.moment,
+    "ended": schema.moment,
+    "exit_code": schema.maybe(schema.whole),
 }
-_USER: dict[str, Any] = {"name": str, "tags": list, "notes": str}
+_EXIT: schema.Schema = {
+    "state": schema.one_of(*ENDED),
+    "reason": schema.text,
+    "error": schema.text,
+    "status": schema.wait_status,
+    "exit_code": schema.maybe(schema.whole),
+    "seconds": schema.maybe(schema.moment),
+    "ended": schema.moment,
+    "ended_boottime": schema.moment,
+}
+_USER: schema.Schema = {"name": schema.text, "tags": schema.texts, "notes": schema.text}
 
 
 class Progress(TypedDict):
@@ -115,7 +140,7 @@ class RunFolder:
     def spec(self) -> dict[str, Any] | None:
         """run.json, or None when there is none (yet) or it is damaged."""
         spec = read_json(self.path / "run.json")
-        if spec is None or any(not isinstance(spec.get(k), t) for k, t in _SPEC.items()):
+        if spec is None or not schema.fits(spec, _SPEC, _SPEC_OPTIONAL):
             return None
         if spec["state"] in LIVE and "child" not in spec:
             self._add_started(spec)
@@ -124,11 +149,9 @@ class RunFolder:
     def exit(self) -> dict[str, Any] | None:
         """exit.json, or None while the run has not ended."""
         end = read_json(self.path / "exit.json")
-        if end is None or any(not isinstance(end[k], t) for k, t in _EXIT.items() if k in end):
+        if end is None or not schema.fits(end, {}, _EXIT):
             return None
-        return (
-            end if "status" in end or "error" in end or {"state", "reason"} <= end.keys() else None
-        )
+        return end if not end.keys().isdisjoint(("status", "error", "state")) else None
 
     def state(self) -> tuple[str, str]:
         """The state and its reason."""
@@ -200,7 +223,7 @@ class RunFolder:
 
     def _user(self) -> dict[str, Any]:
         user = read_json(self.path / "user.json") or {}
-        return {key: user[key] for key, kind in _USER.items() if isinstance(user.get(key), kind)}
+        return {key: user[key] for key, check in _USER.items() if check(user.get(key))}
 
     def _damaged_doc(self) -> RunDoc | None:
         """A folder that holds no usable run.json; None while it may just be being made."""
@@ -280,6 +303,11 @@ def encode_exit(record: dict[str, Any]) -> bytes:
         if len(data) <= EXIT_ROOM:
             break
     return data.ljust(EXIT_ROOM)
+
+
+def clean_tags(tags: Iterable[str]) -> list[str]:
+    """Tags as they are kept: without space around them, none twice, sorted."""
+    return sorted({word.strip() for word in tags} - {""})
 
 
 def new_spec(**fields: Any) -> dict[str, Any]:

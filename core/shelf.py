@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -17,13 +18,10 @@ _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 def shelf(home: Home) -> tuple[list[Recipe], list[BrokenRecipe]]:
     """All recipes by name, and the scripts whose headers cannot be used."""
-    return discover(
-        [
-            (Path(traindeck.__file__).parent / "recipes", "built-in", False),
-            (Path.cwd() / "recipes", "./recipes", True),
-            (home.recipes, str(home.recipes), True),
-        ]
-    )
+    places = [(Path(traindeck.__file__).parent / "recipes", "built-in", False)]
+    with contextlib.suppress(OSError):  # the working folder may be gone
+        places.append((Path.cwd() / "recipes", "./recipes", True))
+    return discover([*places, (home.recipes, str(home.recipes), True)])
 
 
 def find_recipe(home: Home, name: str) -> Recipe:

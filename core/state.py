@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from traindeck.core.errors import FAILED, OVER_BUDGET
 from traindeck.core.procident import Identity, boot_id
 
 LIVE = ("queued", "starting", "running", "stopping")
@@ -57,6 +58,11 @@ def judge(status: int, *, asked: str = "", waited: float = 0.0, oom: str = "") -
     return Verdict("finished", "", 0)
 
 
+def exit_code(state: str) -> int:
+    """What a command that waited for a run ends with: 0, 5 for a refused budget, else 1."""
+    return {"finished": 0, "over_budget": OVER_BUDGET}.get(state, FAILED)
+
+
 def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -77,7 +83,7 @@ def true_state(spec: dict[str, Any], end: dict[str, Any] | None) -> Verdict:
     state, reason = spec["state"], spec.get("reason", "")
     end = end or {}
     if "state" in end:
-        return Verdict(end["state"], end["reason"], end.get("exit_code"))
+        return Verdict(end["state"], end.get("reason", ""), end.get("exit_code"))
     if state not in LIVE:
         return Verdict(state, reason, spec.get("exit_code"))
     supervisor = identity(spec, "supervisor")
