@@ -1,5 +1,5 @@
-"""The app: three places to be (runs, recipes, devices), run screens on top of them, and what all
-of them share: the feed of runs, keys, themes, copying and telling about errors.
+"""The app: four places to be (runs, recipes, devices, privacy), run screens on top of them, and
+what all of them share: the feed of runs, keys, themes, copying and telling about errors.
 
 Screens are imported when first shown; numpy and all that draws only with the first run screen.
 """

@@ -173,15 +173,16 @@ class BudgetWatch:
         return tuple(budget for _, budget in found.values())
 
     def _tend(self, ledger: Ledger) -> None:
-        from traindeck.core.privacy.budget import tend
+        from traindeck.core.privacy.gate import tend
 
         # What is wrong with it the reading that follows says.
         with contextlib.suppress(OSError, TraindeckError):
-            tend(self._home, ledger)
+            tend(ledger)
 
 
 def _read(home: Home, ledger: Ledger) -> Budget:
     from traindeck.core.privacy import budget
+    from traindeck.core.privacy.gate import tend
 
     name = ledger.name
     try:

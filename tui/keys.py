@@ -35,6 +35,7 @@ EVERYWHERE: list[BindingType] = [
     command("app.runs", "1", "place('runs')", "Runs", "Go to the runs", show=False),
     command("app.recipes", "2", "place('recipes')", "Recipes", "Go to the recipes", show=False),
     command("app.devices", "3", "place('devices')", "Devices", "Go to the devices", show=False),
+    command("app.privacy", "p", "place('privacy')", "Privacy", "Go to the budgets", show=False),
     command("app.back", "escape", "step_out", "Back", "Step out of what is on top", show=False),
     command(
         "app.theme",
@@ -118,7 +119,7 @@ LIST_KEYS: list[BindingType] = [
 
 _MOVING = ("screen.", "scroll.", "list.")
 
-SCREENS = ("runs", "recipes", "devices", "run", "help", "dialogs")
+SCREENS = ("runs", "recipes", "devices", "privacy", "run", "help", "dialogs")
 """Modules of `traindeck.tui.screens`: between them they load every class that has bindings."""
 
 

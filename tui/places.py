@@ -12,7 +12,12 @@ from traindeck.core.home import Home
 if TYPE_CHECKING:
     from traindeck.tui.screens.run import RunScreen
 
-PLACES = (("runs", "Runs"), ("recipes", "Recipes"), ("devices", "Devices"))
+PLACES = (
+    ("runs", "Runs"),
+    ("recipes", "Recipes"),
+    ("devices", "Devices"),
+    ("privacy", "Privacy"),
+)
 """Where one can be at any time, with the word for it; runs are opened on top of these."""
 
 
@@ -35,6 +40,10 @@ def screen_type(place: str) -> type[Screen[None]]:
         from traindeck.tui.screens.devices import DevicesScreen
 
         return DevicesScreen
+    if place == "privacy":
+        from traindeck.tui.screens.privacy import PrivacyScreen
+
+        return PrivacyScreen
     from traindeck.tui.screens.runs import RunsScreen
 
     return RunsScreen

@@ -101,7 +101,11 @@ def make_run(
             writer.add(int(epochs), {"progress": 10.0})
         writer.close()
     if epsilon is not None:
-        append(folder / "events.jsonl", "spend", epsilon=epsilon, delta=1e-5)
+        from tests.tui.private_runs import MECHANISM, write_plan
+
+        write_plan(folder)
+        event = MECHANISM.to_json()
+        append(folder / "events.jsonl", "spend", event=event, epsilon=epsilon, delta=1e-5)
     if index:
         Catalogue(home).sync(folder)
     return run_id

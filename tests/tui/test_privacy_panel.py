@@ -28,7 +28,7 @@ SIZES = [(80, 24), (120, 30), (200, 50)]
 async def test_sizes(
     app: TraindeckApp, home: Home, size: tuple[int, int], snapshot: SnapshotAssertion
 ) -> None:
-    make_ledger(home)
+    make_ledger(home, epsilon=3.0)
     run_id = private_run(home, ledger="mnist", audit=AUDIT, steps=400, epsilon=2.4123)
     async with app.run_test(size=size) as pilot:
         await open_run(pilot, run_id)

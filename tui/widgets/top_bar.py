@@ -11,7 +11,7 @@ from traindeck.tui.places import PLACES
 
 
 class TopBar(Widget):
-    """`traindeck  1 Runs  2 Recipes  3 Devices        3 running · 1 queued · 128 runs  ? help`.
+    """`traindeck  1 Runs  2 Recipes  3 Devices  p Privacy      3 running · 128 runs  ? help`.
 
     A click on a place goes there. The keys shown are those in force, remapped or not.
     """

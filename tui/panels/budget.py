@@ -1,0 +1,45 @@
+"""What one data set's budget comes to."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.events import Resize
+from textual.widgets import Static
+
+from traindeck.tui.budget_reader import Budget
+from traindeck.tui.keys import SCROLL_KEYS
+from traindeck.tui.panels.budget_lines import facts
+
+
+class BudgetPanel(VerticalScroll, inherit_bindings=False):
+    """The budget by three ways of adding up, what else fits, and whether the ledger is sound."""
+
+    DEFAULT_CSS = """
+    BudgetPanel { height: auto; scrollbar-size-vertical: 1; }
+    BudgetPanel > Static { height: auto; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._budget: Budget | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static()
+
+    def show(self, budget: Budget) -> None:
+        if budget is not self._budget:
+            self._budget = budget
+            self._draw()
+
+    def on_resize(self, _: Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.scrollable_content_region.width
+        if self._budget is not None and width:
+            self.query_one(Static).update(facts(self._budget, width))
