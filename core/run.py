@@ -75,7 +75,7 @@ _SPEC_OPTIONAL: schema.Schema = {
     "queue": schema.maybe(schema.queue),
     "started": schema.moment,
     "started_boottime": schema.moment,
-    "ended": schema.moment,
+    "ended": schema.maybe(schema.moment),
     "exit_code": schema.maybe(schema.whole),
 }
 _EXIT: schema.Schema = {
