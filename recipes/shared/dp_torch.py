@@ -100,6 +100,9 @@ class ClippedGradients:
         self._bound = clipping_norm * (1 - _ROUNDING)
         self._micro_batch = micro_batch
         self._layers = _supported(model)
+        # TF32 keeps 10 bits: a GPU's sum of clipped gradients could be longer than their bound.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
     def __call__(self, x: Tensor, y: Tensor) -> Clipped:
         """Examples x (n, …) and y (n, …); without any (n = 0) the sums are zeros."""
