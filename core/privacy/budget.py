@@ -16,14 +16,11 @@ from traindeck.core.errors import UsageError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.params import Value
-from traindeck.core.privacy.account import Account, Charge
+from traindeck.core.privacy.account import Account
 from traindeck.core.privacy.ledger import Ledger, find
 from traindeck.core.privacy.mechanism import RELATION, Mechanism
 from traindeck.core.privacy.plan import make
-from traindeck.core.procident import Identity
 from traindeck.core.recipe import Recipe
-from traindeck.core.run import RunFolder
-from traindeck.core.state import ENDED
 
 
 def create(
@@ -63,16 +60,6 @@ def change(ledger: Ledger, epsilon: float) -> None:
     if not (math.isfinite(epsilon) and budget > 0):
         raise UsageError(f"epsilon: {epsilon:g} admits nothing at this ledger's order")
     ledger.set_budget(epsilon, budget)
-
-
-def tend(home: Home, ledger: Ledger) -> None:
-    """Settle the runs that ended without doing so themselves: their processes were killed.
-
-    Raises LedgerDamaged, and OSError when the ledger cannot be written.
-    """
-    for run in ledger.account().runs:
-        if run.open and (state := _ended(home, run)):
-            ledger.settle(run.id, state)
 
 
 def describe(home: Home, ledger: Ledger) -> dict[str, Any]:
@@ -197,17 +184,6 @@ def _naive_sum(spent: list[Mechanism], delta: float) -> float:
     for one in spent:
         counts[one] = counts.get(one, 0) + 1
     return sum(count * accountant.epsilon([one], share) for one, count in counts.items())
-
-
-def _ended(home: Home, run: Charge) -> str:
-    """How an open run has ended; empty while it goes on."""
-    if run.who is not None:
-        return "" if Identity.from_json(run.who).alive() else "lost"
-    folder = next((f for f in (home.runs / run.id, home.trash / run.id) if f.is_dir()), None)
-    if folder is None:
-        return "lost"
-    state = RunFolder(folder).state()[0]
-    return state if state in ENDED else ""
 
 
 def _finite(value: float) -> float | None:

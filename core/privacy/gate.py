@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core.errors import BudgetRefused
+from traindeck.core.home import Home
 from traindeck.core.privacy.plan import SEEDED, Plan
 from traindeck.core.procident import Identity
+from traindeck.core.run import RunFolder
+from traindeck.core.state import ENDED
 
 if TYPE_CHECKING:
+    from traindeck.core.privacy.account import Charge
     from traindeck.core.privacy.ledger import Ledger
 
 
@@ -42,6 +46,7 @@ def admit(
     """
     if ledger is None:
         return
+    tend(ledger)
     if plan is not None and plan.private:
         from traindeck.core.privacy import accountant
 
@@ -61,6 +66,28 @@ def admit(
             " private recipe, or --accept-no-privacy, which is recorded for good"
         )
     ledger.expose(run, recipe, why)
+
+
+def tend(ledger: Ledger) -> None:
+    """Settle the runs that ended without doing so themselves: their processes were killed.
+
+    Raises LedgerDamaged, and OSError when the ledger cannot be written.
+    """
+    home = Home(ledger.folder.parent)
+    for run in ledger.account().runs:
+        if run.open and (state := _ended(home, run)):
+            ledger.settle(run.id, state)
+
+
+def _ended(home: Home, run: Charge) -> str:
+    """How an open run has ended; empty while it goes on."""
+    if run.who is not None:
+        return "" if Identity.from_json(run.who).alive() else "lost"
+    folder = next((f for f in (home.runs / run.id, home.trash / run.id) if f.is_dir()), None)
+    if folder is None:
+        return "lost"
+    state = RunFolder(folder).state()[0]
+    return state if state in ENDED else ""
 
 
 def _check_fit(plan: Plan, unit: str, relation: str, name: str) -> None:

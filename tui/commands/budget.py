@@ -82,10 +82,11 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Show a budget: spent, reserved and left, by three ways of adding up, and every run."""
     from traindeck.core.home import Home
     from traindeck.core.privacy import budget
+    from traindeck.core.privacy.gate import tend
 
     home = Home.default()
     ledger = _ledger(name)
-    budget.tend(home, ledger)
+    tend(ledger)
     found = budget.describe(home, ledger)
     if as_json:
         print_json(found)
