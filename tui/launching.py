@@ -117,11 +117,18 @@ def start(
     on: str,
     name: str,
     tags: Sequence[str],
+    accept_no_privacy: bool = False,
 ) -> RunDoc:
     """Launch what the form says. Raises TraindeckError or ParamError."""
-    return launch(
-        home, LaunchRequest(recipe=recipe, params=params, on=on, name=name or None, tags=tags)
+    request = LaunchRequest(
+        recipe=recipe,
+        params=params,
+        on=on,
+        name=name or None,
+        tags=tags,
+        accept_no_privacy=accept_no_privacy,
     )
+    return launch(home, request)
 
 
 def _steps(cores: int) -> list[int]:

@@ -23,6 +23,7 @@ from traindeck.tui.app import TraindeckApp
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.last_values import Draft, read_drafts, remember
 from traindeck.tui.screens.recipe_devices import DeviceOffers
+from traindeck.tui.screens.recipe_prices import Prices
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.launch_bar import LaunchBar
 from traindeck.tui.widgets.recipe_about import BrokenAbout
@@ -117,6 +118,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         self._save_timer: Timer | None = None
         self._look_timer: Timer | None = None
         self._offers = DeviceOffers(self.app, lambda: self.form)
+        self._prices = Prices(self.app, lambda: self.form)
         self._read_once = False
         self._reading = False
 
@@ -179,6 +181,10 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
             self.recipe_list.load(recipes, broken)
         if (form := self.form) is not None:
             self._look_for_missing(form)
+            self._prices.ask(form)
+
+    def on_unmount(self) -> None:
+        self._prices.stop()
 
     def _look_for_missing(self, form: RecipeForm) -> None:
         recipe = form.recipe
@@ -244,6 +250,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
                 elif inside:
                     form.focus_first()
                 self._look_for_missing(form)
+                self._prices.ask(form)
             elif wanted is not None:
                 await pane.mount(BrokenAbout(wanted))
             else:
@@ -278,6 +285,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
     @on(RecipeForm.Changed)
     def _edited(self, event: RecipeForm.Changed) -> None:
         self._keep(event.form)
+        self._prices.ask(event.form)
 
     def _keep(self, form: RecipeForm) -> None:
         name, draft = form.recipe.name, form.draft()
@@ -332,13 +340,21 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
 
     def _start(self, form: RecipeForm) -> None:
         home, recipe, values = self.app.home, form.recipe, form.values()
-        draft, tags = form.draft(), form.tags
+        draft, tags, accepted = form.draft(), form.tags, form.bar.accepted
 
         def act() -> RunDoc | Exception:
             from traindeck.tui.launching import start
 
             try:
-                return start(home, recipe, values, on=draft.on, name=draft.name, tags=tags)
+                return start(
+                    home,
+                    recipe,
+                    values,
+                    on=draft.on,
+                    name=draft.name,
+                    tags=tags,
+                    accept_no_privacy=accepted,
+                )
             except Exception as error:  # handed to the form that asked
                 return error
 
@@ -359,7 +375,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
 
     def _launched(self, form: RecipeForm, run: RunDoc) -> None:
         if form.is_attached:
-            form.forget_name()
+            form.forget_run()
         self._turn_to(form=False)
         self.set_focus(self.recipe_list.options)  # on the way back, no key is typed into a field
         if self.is_current:

@@ -1,4 +1,4 @@
-"""The exact command a launch form stands for, and the button that does the same."""
+"""The exact command a launch form stands for, what it costs, and the button that does the same."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Button, Static
+from textual.widgets import Button, Static, Switch
 
 from traindeck.core.text import clean
+from traindeck.tui.pricing import Price
 
 
 def command_line(
@@ -22,6 +23,7 @@ def command_line(
     on: str = "cpu",
     name: str = "",
     tags: Sequence[str] = (),
+    accept_no_privacy: bool = False,
 ) -> str:
     """The `traindeck run` command that launches the same, quoted for a shell.
 
@@ -36,17 +38,26 @@ def command_line(
         words += ["--name", name]
     for tag in tags:
         words += ["--tag", tag]
+    if accept_no_privacy:
+        words.append("--accept-no-privacy")
     return shlex.join(words)
 
 
 class LaunchBar(Vertical):
-    """The command, live, with Copy and Launch; below it what stands in the way."""
+    """The command, live, with Copy and Launch; below it its price and what stands in the way."""
 
     DEFAULT_CSS = """
     LaunchBar { height: auto; dock: bottom; background: $panel; padding: 0 1; }
     LaunchBar > Horizontal { height: auto; }
     LaunchBar #command { width: 1fr; height: auto; max-height: 4; overflow-y: auto; }
     LaunchBar Button { margin: 0 0 0 1; min-width: 10; }
+    LaunchBar > #price { display: none; height: auto; max-height: 4; color: $text-muted; }
+    LaunchBar > #accept { display: none; height: 1; }
+    LaunchBar #accept-switch {
+        height: 1; width: 6; border: none !important; padding: 0 1; margin: 0 1 0 0;
+    }
+    LaunchBar #accept-switch:focus { background-tint: $foreground 12%; }
+    LaunchBar #accept-words { width: 1fr; height: 1; color: $text-warning; }
     LaunchBar > #obstacle { color: $text-error; display: none; height: auto; max-height: 4; }
     """
 
@@ -56,10 +67,18 @@ class LaunchBar(Vertical):
     class Copy(Message):
         pass
 
+    class Accepted(Message):
+        """That the run has no privacy was accepted, or no longer is."""
+
     def __init__(self) -> None:
         super().__init__()
         self._command = Static(id="command")
         self._launch = Button("Launch", id="launch", variant="success", compact=True)
+        self._price = Static(id="price")
+        self._switch = Switch(id="accept-switch")
+        self._accept = Horizontal(
+            self._switch, Static("accept, on record for good", id="accept-words"), id="accept"
+        )
         self._obstacle = Static(id="obstacle")
 
     def compose(self) -> ComposeResult:
@@ -67,10 +86,39 @@ class LaunchBar(Vertical):
             yield self._command
             yield Button("Copy", id="copy", compact=True)
             yield self._launch
+        yield self._price
+        yield self._accept
         yield self._obstacle
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a run without privacy was accepted where that is asked."""
+        return bool(self._accept.display) and self._switch.value
 
     def show_command(self, command: str) -> None:
         self._command.update(Content.assemble(("$ ", "dim"), clean(command)))
+
+    def show_price(self, price: Price | None) -> None:
+        """Say what the launch costs in privacy; None while that is being worked out."""
+        if price is None:
+            content = Content.styled("ε …", "dim")
+        else:
+            content = Content(clean(price.told))
+            if price.accept:
+                content = content.stylize("$text-warning")
+            if price.refused:
+                why = Content.styled(f"✗ {clean(price.refused)}", "$text-error")
+                content = Content("\n").join([content, why]) if price.told else why
+            asked = price.accept
+            if self._accept.display != asked:
+                self._accept.display = asked
+                self._switch.value = False
+        self._price.update(content)
+        self._price.display = bool(content.plain)
+
+    def take_back(self) -> None:
+        """Accept nothing more."""
+        self._switch.value = False
 
     def show_obstacle(self, reason: str) -> None:
         """Say why nothing was launched; an empty reason takes it back."""
@@ -80,6 +128,11 @@ class LaunchBar(Vertical):
     def set_busy(self, busy: bool) -> None:
         self._launch.disabled = busy
         self._launch.label = "Launching…" if busy else "Launch"
+
+    @on(Switch.Changed)
+    def _switched(self, event: Switch.Changed) -> None:
+        event.stop()
+        self.post_message(self.Accepted())
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import on
@@ -15,6 +16,7 @@ from textual.widgets import Input, Static
 from traindeck.core.params import Value
 from traindeck.core.recipe import Recipe
 from traindeck.tui.last_values import Draft
+from traindeck.tui.pricing import Price
 from traindeck.tui.widgets.device_select import DeviceSelect
 from traindeck.tui.widgets.field_row import CONTROL_WIDTH, FieldRow
 from traindeck.tui.widgets.launch_bar import LaunchBar, command_line
@@ -140,7 +142,12 @@ class RecipeForm(Vertical):
         """The command that launches what the form says, wrong values included."""
         draft = self.draft()
         return command_line(
-            self.recipe.name, draft.params, on=draft.on, name=draft.name, tags=self.tags
+            self.recipe.name,
+            draft.params,
+            on=draft.on,
+            name=draft.name,
+            tags=self.tags,
+            accept_no_privacy=self.bar.accepted,
         )
 
     def show_missing(self, requirements: list[str]) -> None:
@@ -160,6 +167,16 @@ class RecipeForm(Vertical):
             if row.param.name == name:
                 self.screen.set_focus(row.control)
 
+    def priced(self) -> Mapping[str, Value] | None:
+        """The values to work a price out from; None while one of them is wrong."""
+        if self.params is not None and self.params.errors():
+            return None
+        return self.values()
+
+    def show_price(self, price: Price | None) -> None:
+        self.bar.show_price(price)
+        self._show_command()
+
     def check(self) -> str:
         """What stands in the way of a launch, with the focus put there; empty when nothing does."""
         errors = self.params.errors() if self.params else {}
@@ -171,9 +188,10 @@ class RecipeForm(Vertical):
             return f"not launched: {self.device.error}"
         return ""
 
-    def forget_name(self) -> None:
-        """A name is for one run: the next one gets another."""
+    def forget_run(self) -> None:
+        """A name is for one run, and so is that it has no privacy: the next one gets another."""
         self._run_name.value = ""
+        self.bar.take_back()
 
     def reset(self, *, all_fields: bool) -> bool:
         """Put the focused parameter, or all of them, back to default; False when nothing was."""
@@ -199,6 +217,12 @@ class RecipeForm(Vertical):
         self.bar.show_obstacle("")
         self._show_command()
         self.post_message(self.Changed(self))
+
+    @on(LaunchBar.Accepted)
+    def _accepted(self, event: LaunchBar.Accepted) -> None:
+        event.stop()
+        self.bar.show_obstacle("")
+        self._show_command()
 
     def _show_command(self) -> None:
         self.bar.show_command(self.command())

@@ -1,0 +1,174 @@
+"""The launch form tells what a run costs in privacy before it is launched, and what it leaves."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from textual.widgets import Switch
+
+from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.private_runs import make_ledger
+from tests.tui.recipe_files import form_of, open_form, row, screen, write_recipes
+from traindeck.core.home import Home
+from traindeck.core.library import Library
+from traindeck.core.privacy import budget
+from traindeck.core.recipe import discover
+from traindeck.core.state import ENDED
+from traindeck.tui import pricing
+from traindeck.tui.app import TraindeckApp
+from traindeck.tui.pricing import Price, Pricing
+from traindeck.tui.screens.run import RunScreen
+
+PRIVATE = """\
+# /// script
+# [tool.traindeck]
+# name = "private"
+# dataset = "mnist"
+# privacy = "dp-sgd"
+# [tool.traindeck.accounting]
+# records = 60000
+# [tool.traindeck.params.epsilon]
+# type = "float"
+# default = inf
+# [tool.traindeck.params.noise_multiplier]
+# type = "float"
+# default = 2.505
+# [tool.traindeck.params.batch_size]
+# type = "int"
+# default = 4096
+# [tool.traindeck.params.steps]
+# type = "int"
+# default = 585
+# [tool.traindeck.params.noise_seed]
+# type = "int"
+# default = -1
+# ///
+from traindeck.core import track
+
+with track.start() as run:
+    run.spend()
+"""
+PLAIN = """\
+# /// script
+# [tool.traindeck]
+# name = "plain"
+# dataset = "mnist"
+# ///
+from traindeck.core import track
+
+with track.start() as run:
+    run.log(0, {"loss": 1.0})
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(home: Home) -> Path:
+    folder = write_recipes(home.recipes)
+    (folder / "private.py").write_text(PRIVATE)
+    (folder / "plain.py").write_text(PLAIN)
+    return folder
+
+
+async def test_the_price_is_live(app: TraindeckApp, home: Home) -> None:
+    make_ledger(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        form = await open_form(pilot, "private")
+        await until_shown(pilot, "ε 2.93 at δ 1e-05 · noise 2.505 · 585 steps · leaves 2.8 of 4.62")
+        assert "(1 more such run)" in " ".join(text_of_price(pilot).split())
+        row(pilot, "noise_multiplier").set_text("1.2")
+        await until_shown(pilot, "does not fit: costs")
+        assert "4.62 of 4.62 is left" in " ".join(text_of_price(pilot).split())
+        row(pilot, "noise_multiplier").set_text("x")
+        await until(pilot, lambda: not form.bar.query_one("#price").display)
+        row(pilot, "noise_multiplier").set_text("2.505")
+        row(pilot, "batch_size").set_text("99999")
+        await until_shown(pilot, "batch_size: 99999 is not from 1 to the 60000 records")
+
+
+def text_of_price(pilot: object) -> str:
+    return str(form_of(pilot).bar.query_one("#price").render())  # type: ignore[arg-type]
+
+
+async def test_without_a_budget_nothing_is_charged(app: TraindeckApp, home: Home) -> None:
+    async with app.run_test(size=(160, 40)) as pilot:
+        await open_form(pilot, "private")
+        await until_shown(pilot, "mnist has no budget: nothing is charged")
+        await pilot.press("escape")
+        form = await open_form(pilot, "plain")
+        await pilot.pause(0.5)
+        assert not form.bar.query_one("#price").display
+
+
+async def test_no_privacy_must_be_accepted_each_time(home: Home) -> None:
+    ledger = make_ledger(home)
+    app = TraindeckApp(home)
+    async with app.run_test(size=(120, 30)) as pilot:
+        form = await open_form(pilot, "plain")
+        await until_shown(pilot, "mnist has a privacy budget: this run has no privacy")
+        assert "--accept-no-privacy" not in form.command()
+        await pilot.press("ctrl+l")
+        await until_shown(pilot, "not launched: mnist has a privacy budget")
+        assert not ledger.account().exposed
+        screen(pilot).set_focus(form.bar.query_one("#accept-switch", Switch))
+        await pilot.press("space")
+        await until_shown(pilot, "--accept-no-privacy")
+        assert "not launched" not in shown(pilot)
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        assert ledger.account().exposures[0]["recipe"] == "plain"
+        await pilot.press("escape")
+        await until(pilot, lambda: "--accept" not in form.command())
+        await until(pilot, lambda: Library(home).find("@last")["state"] in ENDED)
+
+
+async def test_seeded_noise_has_no_privacy_either(app: TraindeckApp, home: Home) -> None:
+    make_ledger(home)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await open_form(pilot, "private")
+        row(pilot, "noise_seed").set_text("1")
+        await until_shown(pilot, "this run has seeded noise: not private")
+        await until_shown(pilot, "accept, on record")
+        row(pilot, "noise_seed").set_text("-1")
+        await until_shown(pilot, "ε 2.93 at")
+        assert "accept, on record" not in shown(pilot)
+
+
+async def test_a_budget_that_is_damaged_or_never_answers_stops_nothing(
+    app: TraindeckApp, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ledger(home).path.write_text("nonsense\n")
+    never = threading.Event()
+    try:
+        async with app.run_test(size=(140, 40)) as pilot:
+            await open_form(pilot, "private")
+            await until_shown(pilot, "the budget cannot be read")
+            monkeypatch.setattr(pricing, "price", lambda *question: never.wait(60) and Price())
+            row(pilot, "steps").set_text("10")
+            await until_shown(pilot, "ε …")
+            await pilot.press("escape", "1")
+            assert told(pilot) == ""
+    finally:
+        never.set()
+
+
+def test_only_the_newest_question_is_answered(
+    home: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes, _ = discover([(folder, "./recipes", False)])
+    private = next(recipe for recipe in recipes if recipe.name == "private")
+    asked: list[object] = []
+
+    def forecast(home: Home, recipe: object, values: dict[str, object], runs: int) -> None:
+        asked.append(values["steps"])
+
+    monkeypatch.setattr(budget, "forecast", forecast)
+    answers: list[int] = []
+    done = threading.Event()
+    made = Pricing(home, lambda number, price: (answers.append(number), done.set()))
+    for steps in range(1, 50):
+        number = made.ask(private, {"steps": steps})
+    assert done.wait(20)
+    made.stop()
+    assert asked == [49] and answers == [number] == [49]
