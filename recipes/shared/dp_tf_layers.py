@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-_NARROW = 8  # channels: fewer are copied faster by a convolution than by a gather
+_NARROW = 8  # channels: fewer are not copied one pixel at a time
 _WITHOUT_WEIGHTS = (  # layers that treat each example by itself
     "Activation",
     "AveragePooling2D",
@@ -137,18 +137,26 @@ def _patches(layer: Any, a: Any, places: Sequence[int]) -> Any:
 
     tf.image.extract_patches does the same and takes two to four times as long on CPUs.
     """
-    (rows, columns), channels = layer.kernel_size, a.shape[-1]
-    inputs = rows * columns * channels
-    if channels < _NARROW:
-        copying = tf.reshape(tf.eye(inputs), [rows, columns, channels, inputs])
-        found = tf.nn.conv2d(a, copying, layer.strides, "VALID", dilations=layer.dilation_rate)
+    (height, width), (down, right), (row_gap, column_gap) = (
+        layer.kernel_size,
+        layer.strides,
+        layer.dilation_rate,
+    )
+    rows, columns, channels = a.shape[1:]
+    i, j, row, column = np.indices((*places, height, width))
+    from_row, from_column = i * down + row * row_gap, j * right + column * column_gap
+    if channels < _NARROW:  # copy not pixel by pixel, but as many as lie beside each other
+        copying = np.zeros((columns, places[1], width), np.float32)
+        copying[from_column[0, :, 0], j[0, :, 0], column[0, :, 0]] = 1
+        copying = np.kron(copying.reshape(columns, -1), np.eye(channels, dtype=np.float32))
+        a = tf.matmul(tf.reshape(a, [-1, columns * channels]), copying)
+        index = (from_row * places[1] + j)[..., 0]
+        pixels = tf.reshape(a, [-1, rows * places[1], width * channels])
     else:
-        (down, right), (row_gap, column_gap) = layer.strides, layer.dilation_rate
-        i, j, row, column = np.indices((*places, rows, columns))
-        index = (i * down + row * row_gap) * a.shape[2] + j * right + column * column_gap
-        pixels = tf.reshape(a, [-1, a.shape[1] * a.shape[2], channels])
-        found = tf.gather(pixels, index.ravel().astype(np.int32), axis=1)
-    return tf.reshape(found, [-1, math.prod(places), inputs])
+        index = from_row * columns + from_column
+        pixels = tf.reshape(a, [-1, rows * columns, channels])
+    found = tf.gather(pixels, index.ravel().astype(np.int32), axis=1)
+    return tf.reshape(found, [-1, math.prod(places), height * width * channels])
 
 
 def chain(model: Any) -> list[Any]:
