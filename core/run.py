@@ -73,8 +73,8 @@ _SPEC_OPTIONAL: schema.Schema = {
     "group": schema.maybe(schema.text),
     "oom_kills": schema.whole,
     "queue": schema.maybe(schema.queue),
-    "started": schema.moment,
-    "started_boottime": schema.moment,
+    "started": schema.maybe(schema.moment),
+    "started_boottime": schema.maybe(schema.moment),
     "ended": schema.maybe(schema.moment),
     "exit_code": schema.maybe(schema.whole),
 }

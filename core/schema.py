@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+EARLIEST = -1e9  # a run may have begun before the moment that is counted from
 LATEST = 253_402_214_400.0  # unix seconds: the end of the year 9999, where calendars end
 
 Check = Callable[[Any], bool]
@@ -40,7 +41,7 @@ def truth(value: Any) -> bool:
 
 def moment(value: Any) -> bool:
     """Seconds since some beginning: no NaN, and none that no calendar knows."""
-    return type(value) in (int, float) and 0 <= value <= LATEST
+    return type(value) in (int, float) and EARLIEST <= value <= LATEST
 
 
 def whole(value: Any) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from traindeck.core.devices.proctree import descendants
 from traindeck.core.home import Home
+from traindeck.core.privacy.audit import FILE as AUDIT_FILE
 
 WAIT_SECONDS = 60.0
 
@@ -49,6 +50,20 @@ class Clerks:
             record(self.folder)
 
         self._fork(work)
+
+    def audit(self) -> None:
+        """Measure what an ended run gave away, if it trained with canaries."""
+
+        def work() -> None:
+            from traindeck.core.privacy.audit_run import audit_run, record
+            from traindeck.core.run import RunFolder
+
+            doc = RunFolder(self.folder).doc(metrics=False)
+            if doc is not None:
+                record(self.home, doc, audit_run(doc))
+
+        if (self.folder / "artifacts" / AUDIT_FILE).exists():
+            self._fork(work)
 
     def reaped(self, pid: int) -> None:
         """Hear that a child has ended; it may have been a clerk."""

@@ -324,6 +324,8 @@ class Supervisor:
             pids = ", ".join(map(str, self.left))
             reason = f"{reason}; left behind: {pids} ({NOT_OURS})".removeprefix("; ")
         end.update(state=verdict.state, reason=reason, exit_code=verdict.exit_code)
+        self.clerks.audit()
+        self.clerks.wait()
         deadline = boottime() + RETRY_SECONDS
         while boottime() < deadline:
             try:

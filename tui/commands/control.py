@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from traindeck.core.errors import NotFoundError, TraindeckError, UsageError
+from traindeck.core.errors import TraindeckError, UsageError
 from traindeck.tui.commands.output import AS_JSON, print_json, say, say_error
 
 REFS = typer.Argument(help="Ids, their unique starts, names, or @last.", metavar="ID…")
@@ -58,26 +58,27 @@ def rm(refs: Refs) -> None:
 
 def restore(
     refs: Annotated[
-        list[str] | None, typer.Argument(help="Ids in the trash; none lists them.", metavar="ID…")
+        list[str] | None,
+        typer.Argument(help="Ids or names in the trash, or @last; none lists it.", metavar="ID…"),
     ] = None,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Bring runs back from the trash, or list what is in it."""
     from traindeck.core import control
     from traindeck.core.home import Home
+    from traindeck.core.library import Library
 
     home = Home.default()
+    library = Library(home)
     there = control.trashed(home)
     told = {run_id: _in_short(home.trash / run_id) for run_id in there} if as_json else {}
     back = []
 
     def bring_back(ref: str) -> None:
-        matching = [run_id for run_id in there if run_id.startswith(ref)]
-        if len(matching) != 1:
-            raise NotFoundError(f"{len(matching)} runs in the trash begin with {ref!r}")
-        control.restore(home, matching[0])
-        back.append(matching[0])
-        say(f"run {matching[0]} is back")
+        run_id = library.find_trashed(ref)
+        control.restore(home, run_id)
+        back.append(run_id)
+        say(f"run {run_id} is back")
 
     codes = [_attempt(bring_back, ref) for ref in dict.fromkeys(refs or ())]
     if as_json:

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from traindeck.core.errors import FAILED, OVER_BUDGET, TraindeckError
+from traindeck.core.errors import FAILED, TraindeckError
 
 AS_JSON = typer.Option("--json", help="Print JSON.")
 AS_JSON_LINES = typer.Option("--json", help="Print JSON, one object a line.")
@@ -58,8 +58,10 @@ def _sound(value: Any) -> Any:
 
 def exit_if_not_finished(state: str) -> None:
     """End the command with what became of the run it waited for, unless that is well."""
-    if state != "finished":
-        raise typer.Exit(OVER_BUDGET if state == "over_budget" else FAILED)
+    from traindeck.core.state import exit_code
+
+    if code := exit_code(state):
+        raise typer.Exit(code)
 
 
 def say(text: str) -> None:

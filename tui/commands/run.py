@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from traindeck.core.errors import INTERRUPTED, MissingError, UsageError
+from traindeck.core.errors import INTERRUPTED, MissingError, NotFoundError, UsageError
 from traindeck.tui.commands.output import AS_JSON, exit_if_not_finished, print_json, say
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ def _command(
 
     if not command:
         raise UsageError("after -- comes the command to run")
+    if command[0] and shutil.which(command[0]) is None:
+        raise NotFoundError(f"there is no command {command[0]!r} that could be run")
     return LaunchRequest(command=command, on=on or "cpu", name=name, tags=tags or ())
 
 

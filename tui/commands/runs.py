@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from traindeck.core.library import Library
     from traindeck.core.run import RunDoc
 
+PRIVATE = typer.Option(
+    "--private", help="Series of private training data too, which no epsilon covers."
+)
+Private = Annotated[bool, PRIVATE]
 RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
 Ref = Annotated[str, RUN]
 
@@ -44,6 +48,7 @@ def ls(
         typer.Option(help="Such as 'state:running recipe:torch* accuracy>0.98 lr<=0.1 tag:dp'."),
     ] = None,
     as_json: Annotated[bool, AS_JSON] = False,
+    private: Private = False,
 ) -> None:
     """List the runs, newest first."""
     library = _library()
@@ -56,6 +61,7 @@ def ls(
         wanted = parse(query)
         docs = [doc for doc in docs if wanted.matches(doc)]
     if as_json:
+        _leave_out_private(docs, private)
         print_json(docs)
         return
     if not docs:
@@ -68,11 +74,12 @@ def ls(
     )
 
 
-def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False) -> None:
+def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private = False) -> None:
     """Show all that is known of one run."""
     from traindeck.core.text import plain
 
     doc = _library().find(ref)
+    _leave_out_private([doc], private)
     if as_json:
         print_json(doc)
         return
@@ -112,6 +119,7 @@ def metrics(
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print every point as CSV.")] = False,
     as_json: Annotated[bool, AS_JSON] = False,
+    private: Private = False,
 ) -> None:
     """Show a run's metrics in short, or every point with --csv or --json."""
     doc = _library().find(ref)
@@ -119,7 +127,10 @@ def metrics(
     if unknown:
         known = ", ".join(doc["metrics"]) or "none"
         raise NotFoundError(f"run {doc['id']} has no series {unknown.pop()!r}; it has {known}")
-    wanted = series or list(doc["metrics"])
+    if series:
+        doc["metrics"] = {name: doc["metrics"][name] for name in series}
+    _leave_out_private([doc], private)
+    wanted = list(doc["metrics"])
     if csv or as_json:
         from traindeck.core.points import read_points
 
@@ -129,8 +140,7 @@ def metrics(
             return
         _print_csv(points)
         return
-    doc["metrics"] = {name: doc["metrics"][name] for name in wanted}
-    if doc["metrics"]:
+    if wanted:
         _print_summaries(doc)
     else:
         say(f"run {doc['id']} has no metrics")
@@ -201,6 +211,25 @@ def watch(ref: Ref, as_json: Annotated[bool, AS_JSON_LINES] = False) -> None:
         say(f"\nrun {doc['id']} goes on")
         raise typer.Exit(INTERRUPTED) from None
     exit_if_not_finished(state)
+
+
+def _leave_out_private(docs: Iterable[RunDoc], private: bool) -> None:
+    """Take series of private training data out, unless they were asked for, and say so."""
+    from traindeck.core.privacy.telemetry import public
+
+    if private:
+        return
+    left_out = 0
+    for doc in docs:
+        kept = public(doc["metrics"])
+        left_out += len(doc["metrics"]) - len(kept)
+        if len(kept) < len(doc["metrics"]):
+            doc["metrics"] = {name: doc["metrics"][name] for name in kept}
+    if left_out:
+        say(
+            f"{left_out} private series left out: they were computed from private data and no"
+            " epsilon covers them; --private gives them too"
+        )
 
 
 def _library() -> Library:
