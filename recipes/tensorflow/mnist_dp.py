@@ -27,8 +27,8 @@
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
 # noise_seed = {type = "int", default = -1, min = -1, help = "-1: true noise; else not private"}
 # self_test = {type = "bool", default = true, help = "check gradients, noise and sampling first"}
-# audit = {type = "bool", default = false, help = "add canaries, for `traindeck audit`"}
 # data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in tf-mnist"}
+# audit = {type = "bool", default = false, help = "add canaries, for `traindeck audit`"}
 # resume = {type = "path", help = "checkpoint file, or run folder to take the newest of"}
 # ///
 """Train a small convolutional network on MNIST with differential privacy, in TensorFlow.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +15,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import traindeck.recipes
+from tests.recipes.idxfiles import write
+from traindeck.core.follow import PointTail
+from traindeck.core.recipe import read_recipe
 from traindeck.recipes.shared.randomness import Randomness
 
 pytestmark = pytest.mark.framework
@@ -18,6 +26,8 @@ pytestmark = pytest.mark.framework
 Floats = NDArray[np.float64]
 COUNT = 5
 CLASSES = 3
+FOLDER = Path(traindeck.recipes.__file__).parent / "tensorflow"
+PATIENCE = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -440,3 +450,140 @@ class TestTraining:
             self.training(tf, Recorder(tmp_path)).resume(tmp_path / "notes.npz")
         assert refused.value.code == 4
         assert "not a checkpoint of this recipe" in capsys.readouterr().err
+
+
+class Ran:
+    """A recipe run by hand to its end, in a folder of its own."""
+
+    def __init__(self, home: Path, recipe: str, *flags: object) -> None:
+        self.folder = home.parent / f"run-{len(list(home.parent.iterdir()))}"
+        outside = {k: v for k, v in os.environ.items() if not k.startswith("TRAINDECK_")}
+        done = subprocess.run(
+            [sys.executable, str(FOLDER / recipe), f"--run-folder={self.folder}", *map(str, flags)],
+            env=outside | {"TRAINDECK_HOME": str(home), "TF_NUM_INTRAOP_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        self.out = done.stdout
+        self.checkpoints = sorted((self.folder / "artifacts").glob("checkpoint-*.npz"))
+
+    def spent(self) -> dict[str, Any]:
+        """The last event in which the run said what it has released."""
+        lines = (self.folder / "events.jsonl").read_text().splitlines()
+        last: dict[str, Any] = [e for e in map(json.loads, lines) if e["type"] == "spend"][-1]
+        return last
+
+    def points(self, series: str) -> list[float]:
+        tail = PointTail(self.folder)
+        record = np.dtype([("t", "<f8"), ("step", "<i8"), ("series", "<u4"), ("value", "<f8")])
+        points = np.frombuffer(tail.read().data, record)
+        found: list[float] = points[points["series"] == tail.names.index(series)]["value"].tolist()
+        return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("private")
+
+
+@pytest.fixture(scope="module")
+def images(folder: Path) -> Path:
+    """A folder of 40 training images."""
+    return write(folder / "data")
+
+
+@pytest.fixture(scope="module")
+def seeded(folder: Path) -> Ran:
+    return Ran(folder / "home", "cancer_dp.py", "--steps=20", "--noise-seed=5", "--audit")
+
+
+class TestRecipes:
+    @pytest.mark.parametrize("name", ["mnist_dp.py", "mnist_scatter_dp.py", "cancer_dp.py"])
+    def test_are_planned_and_asked_as_those_of_pytorch(self, name: str) -> None:
+        ours, theirs = (
+            read_recipe(FOLDER.parent / kind / name) for kind in ("tensorflow", "torch")
+        )
+        assert ours and theirs
+        assert ours.accounting == theirs.accounting
+        assert ours.defaults() == theirs.defaults()
+        assert list(ours.params) == list(theirs.params)
+
+    def test_a_run_says_what_it_is_and_keeps_what_is_private_apart(self, seeded: Ran) -> None:
+        assert "self-test passed: gradients, clipping, noise, sampling" in seeded.out
+        assert "at delta 1e-05; seeded noise: not private" in seeded.out
+        assert len(seeded.checkpoints) == 10
+        names = (seeded.folder / "points.names").read_text().split()
+        assert {name for name in names if name.startswith(("private/", "train/"))} == {
+            "private/loss",
+            "private/gradient_norm_median",
+            "private/clip_fraction",
+            "private/batch_size",
+            "private/faulty",
+        }
+        assert seeded.points("test/accuracy_low") < seeded.points("test/accuracy")
+
+    def test_canaries_leave_their_scores(self, seeded: Ran) -> None:
+        with np.load(seeded.folder / "artifacts" / "audit.npz") as scores:
+            assert len(scores["included"]) + len(scores["excluded"]) == 5000
+            assert scores["included"].mean() > scores["excluded"].mean()
+
+    def test_a_resumed_run_ends_at_the_same_step_and_epsilon(
+        self, folder: Path, seeded: Ran
+    ) -> None:
+        half = seeded.checkpoints[4]
+        rest = Ran(
+            folder / "home", "cancer_dp.py", "--steps=20", "--noise-seed=5", f"--resume={half}"
+        )
+        assert "resuming after step 10 of 20" in rest.out
+        assert len(rest.checkpoints) == 5
+        for run in (seeded, rest):
+            assert run.spent()["event"]["steps"] == 20
+            assert run.spent()["event"]["sampling_rate"] == 128 / 569
+            assert run.spent()["epsilon"] == pytest.approx(3.0, abs=0.01)
+
+    def test_empty_batches_add_noise_and_count(self, folder: Path, images: Path) -> None:
+        """With 40 images of the 60,000 that the plan is for, almost every batch is empty."""
+        ran = Ran(
+            folder / "home",
+            "mnist_dp.py",
+            f"--data-dir={images}",
+            "--batch-size=64",
+            f"--epochs={3.5 * 64 / 60000}",
+            "--noise-multiplier=1",
+            "--no-self-test",
+        )
+        assert sum(ran.points("private/batch_size")) < 5
+        assert ran.spent()["event"]["steps"] == 3
+        with np.load(ran.checkpoints[-1]) as state:
+            assert state["step"] == 3
+            velocity = flat([state[name] for name in state if name.startswith("velocity/")])
+        # Noise of three steps with momentum, over the public batch size: not that of the batch.
+        expected = 0.1 / 64 * (1 + 0.9**2 + 0.9**4) ** 0.5
+        off = np.sqrt(np.mean(velocity**2)) / expected - 1
+        assert abs(off) < 5 / (2 * len(velocity)) ** 0.5 + 1e-3
+
+    def test_scattering_trains(self, folder: Path, images: Path) -> None:
+        ran = Ran(
+            folder / "home",
+            "mnist_scatter_dp.py",
+            f"--data-dir={images}",
+            f"--epochs={2.5 * 4096 / 60000}",
+        )
+        assert "self-test passed" in ran.out
+        with np.load(ran.checkpoints[-1]) as state:
+            assert state["average/0"].shape == (3969, 10)
+
+    @pytest.mark.parametrize("name", ["mnist_dp.py", "mnist_scatter_dp.py", "cancer_dp.py"])
+    def test_help_imports_neither_a_framework_nor_numpy(self, name: str) -> None:
+        script = (
+            "import runpy, sys; sys.argv = sys.argv[1:]\n"
+            "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+            "except SystemExit: print(sorted({'tensorflow', 'scipy', 'numpy'} & set(sys.modules)))"
+        )
+        words = [sys.executable, "-c", script, str(FOLDER / name), "--help"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
+        assert "--epsilon FLOAT" in done.stdout
+        assert done.stdout.splitlines()[-1] == "[]"
