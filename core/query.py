@@ -13,7 +13,7 @@ spaces or colons in it. Letter case does not matter, except in the names of metr
                        a parameter (= and != also with a pattern: mode=graph),
                        a metric by what follows its last slash, as accuracy for test/accuracy: the
                        run's headline if that fits, else any that does,
-                       progress (0 to 1), epsilon, exit_code.
+                       progress (0 to 1), epsilon (inf: no bound), exit_code.
                      loss=nan finds runs whose last value is not finite. A run that has no such
                      value fits no comparison, not even !=.
     age<2h           with 90s, 30m, 2h, 3d, 2w, 1h30m.
@@ -275,7 +275,7 @@ def _value_of(name: str) -> Callable[[Doc], list[Any]]:
     if name == "exit_code":
         return lambda doc: _known(doc.get("exit_code"))
     if name == "epsilon":
-        return lambda doc: _known((doc.get("privacy") or {}).get("epsilon"))
+        return _epsilon
     if name == "progress":
         return _progress
     ending = f"/{name}"
@@ -293,6 +293,13 @@ def _value_of(name: str) -> Callable[[Doc], list[Any]]:
         return [_last(metrics[series]) for series in metrics if series.endswith(ending)]
 
     return values
+
+
+def _epsilon(doc: Doc) -> list[Any]:
+    """Infinite where a run says that there is no bound; nothing for one without accounting."""
+    privacy = doc.get("privacy") or {}
+    value = privacy.get("epsilon")
+    return [math.inf] if value is None and privacy.get("label") else _known(value)
 
 
 def _known(value: Any) -> list[Any]:

@@ -71,6 +71,9 @@ class TraindeckApp(App[None], inherit_bindings=False):
     snapshot: var[Snapshot | None] = var(None, init=False)
     """The newest state of all runs; None until they were read. Screens `watch` it."""
 
+    hides_private = False
+    """Whether curves of private training data are hidden, on every run's screen."""
+
     class SnapshotReady(Message):
         """The feed has something new."""
 

@@ -15,7 +15,7 @@ from tests.tui.plotdata import NAMES, START, records, store_of, training
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.follow import PointTail
 from traindeck.core.points import PointWriter
-from traindeck.tui.panels import curves
+from traindeck.tui.panels import curves_words
 from traindeck.tui.panels.curves import CurvesPanel
 from traindeck.tui.plot.status import StatusLine, ago
 from traindeck.tui.plot.store import SeriesStore
@@ -41,7 +41,7 @@ class Deck(App[None]):
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curves, "now", lambda: START + 39.9 + 3.2)
+    monkeypatch.setattr(curves_words, "now", lambda: START + 39.9 + 3.2)
 
 
 def said(pilot: Pilot[None]) -> str:

@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from syrupy.assertion import SnapshotAssertion
+from typer.testing import CliRunner
 
 from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, until, until_shown
 from tests.tui.private_runs import AUDIT, MECHANISM, SENTENCE, make_ledger, private_run
 from tests.tui.run_screens import open_run
 from tests.tui.snapshot import Svg, screenshot
+from traindeck.core.catalogue import Catalogue
 from traindeck.core.events import append
 from traindeck.core.home import Home
+from traindeck.core.points import PointWriter
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.tui.app import TraindeckApp
+from traindeck.tui.commands import runs
 from traindeck.tui.panels.privacy_lines import at_least, at_most, axis, digits, gauge
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
@@ -183,3 +188,56 @@ class TestFigures:
     def test_large_digits(self) -> None:
         lines = digits("2.93")
         assert len(lines) == 3 and lines[2][3] == "."
+
+
+class TestPrivateTelemetry:
+    """Series of private training data, which no epsilon covers."""
+
+    @staticmethod
+    def run_with_telemetry(home: Home) -> str:
+        run_id = private_run(home)
+        writer = PointWriter(home.runs / run_id)
+        for step in range(5):
+            writer.add(step, {"test/accuracy": 0.9, "private/loss": 1.0, "private/norm": 2.0})
+        writer.close()
+        Catalogue(home).sync(home.runs / run_id)
+        return run_id
+
+    async def test_it_is_marked_and_one_key_hides_it_everywhere(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = self.run_with_telemetry(home)
+        async with app.run_test(size=(120, 30)) as pilot:
+            await open_run(pilot, run_id)
+            await until_shown(pilot, "loss (not in ε)")
+            await pilot.press("v")
+            await until_shown(pilot, "2 private hidden")
+            assert "not in ε" not in shown(pilot)
+            await pilot.press("escape")
+            await open_run(pilot, run_id)
+            await until_shown(pilot, "2 private hidden")
+            await pilot.press("slash", *"private", "enter", "v")
+            await until_shown(pilot, "private/norm (not in ε)")
+            await pilot.press("enter")
+            await pilot.press("v")
+            await until_shown(pilot, "2 private hidden")
+
+    def test_it_is_not_passed_on_unless_it_is_asked_for(self, home: Home) -> None:
+        run_id = self.run_with_telemetry(home)
+        deck, cli = typer.Typer(), CliRunner()
+        runs.register(deck)
+        for words in (
+            ["metrics", run_id],
+            ["metrics", run_id, "--csv"],
+            ["metrics", run_id, "--json"],
+            ["metrics", run_id, "--series", "private/loss"],
+            ["show", run_id],
+            ["show", run_id, "--json"],
+            ["ls", "--json"],
+        ):
+            told = cli.invoke(deck, words)
+            assert told.exit_code == 0, told.output
+            assert "private/" not in told.stdout, words
+            assert "private series left out" in told.stderr
+            told = cli.invoke(deck, [*words, "--private"])
+            assert "private/loss" in told.stdout and "left out" not in told.stderr

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass, replace
-from time import time as now
 from typing import ClassVar
 
 from textual import on
@@ -21,15 +20,15 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from traindeck.core.privacy.telemetry import is_private, public
+from traindeck.tui.panels.curves_words import drawn, looked_at, newest, told
 from traindeck.tui.plot import navigate
 from traindeck.tui.plot.chart import Charts, Group
 from traindeck.tui.plot.layout import group_names
-from traindeck.tui.plot.palette import COLORS, TEXT
-from traindeck.tui.plot.raster import ALERT, HINT, LABEL
+from traindeck.tui.plot.palette import COLORS
 from traindeck.tui.plot.smooth import WEIGHTS
-from traindeck.tui.plot.status import StatusLine, ago
+from traindeck.tui.plot.status import StatusLine
 from traindeck.tui.plot.store import SeriesStore
-from traindeck.tui.plot.strips import Words
 from traindeck.tui.plot.view import Line, Plot, View
 
 __all__ = ["CurvesPanel", "SeriesStore"]
@@ -75,6 +74,7 @@ class CurvesPanel(Widget, can_focus=True):
         _key("full_stop", "cursor_right", "Cursor right", "Cursor to the next point, in any view"),
         _key("home", "cursor_home", "First point", "Cursor to the first point in sight"),
         _key("end", "cursor_end", "Last point", "Cursor to the last point in sight"),
+        _key("v", "private", "Private", "Show or hide series of private data, which no ε covers"),
         _key("c", "cursor_off", "No cursor", "Take the cursor away: show the last values"),
     ]
 
@@ -166,6 +166,8 @@ class CurvesPanel(Widget, can_focus=True):
         for name in self._names:
             self._colors.setdefault(name, len(self._colors))
         shown = [name for name in self._names if self._matches(name)]
+        if self._hides_private:
+            self._open = tuple(public(self._open))
         opened = tuple(name for name in self._open if name in self._names)
         groups: list[Group]
         if opened:
@@ -175,8 +177,8 @@ class CurvesPanel(Widget, can_focus=True):
                 (group, [self._plot((name,)) for name in names])
                 for group, names in group_names(shown)
             ]
-        order = [plot.title for _, plots in groups for plot in plots]
-        marked = frozenset(n for n, title in enumerate(order) if title in self._marked)
+        order = [plot.lines[0].series for _, plots in groups for plot in plots]
+        marked = frozenset(n for n, series in enumerate(order) if series in self._marked)
         self.charts.show(groups, frozenset() if opened else marked)
         self.call_after_refresh(self._say)
 
@@ -197,15 +199,22 @@ class CurvesPanel(Widget, can_focus=True):
             elif len(names) > 1:
                 for color, line in enumerate(lines):
                     line.color = color
-            plot = self._plots[names] = Plot(" + ".join(names), lines)
+            plot = self._plots[names] = Plot(" + ".join(map(told, names)), lines)
         return plot
 
     def _label(self, name: str, source: Source, series: int) -> str:
         if len(self._sources) == 1:
-            return name
-        return source.label if series == 1 else f"{source.label} {name}"
+            return told(name)
+        return source.label if series == 1 else f"{source.label} {told(name)}"
+
+    @property
+    def _hides_private(self) -> bool:
+        """For as long as the app runs, the same on every run's screen."""
+        return bool(getattr(self.app, "hides_private", False))
 
     def _matches(self, name: str) -> bool:
+        if self._hides_private and is_private(name):
+            return False
         low = name.lower()
         return all(fnmatch.fnmatchcase(low, f"*{term}*") for term in self._terms)
 
@@ -226,34 +235,16 @@ class CurvesPanel(Widget, can_focus=True):
         if empty:
             self.query_one("#nothing", Static).update(NOTHING_YET if self.live else NOTHING)
         self.set_class(empty, "-empty")
-        view, cells = self.view, self.charts.cells_in_sight()
-        seen = [cell.plot.points(view) for cell in cells]
-        points, most = sum(count for count, _ in seen), max((each for _, each in seen), default=1)
-        left: Words = []
         last = max((s.store.last_time or 0.0 for s in self._sources), default=0.0)
-        if not self.live and self._sources:
-            left.append(("ended; ", LABEL))
-        elif last:
-            left.append((f"last data {ago(now() - last)} · ", LABEL))
-        if not (empty and self.live):
-            left.append((f"drawn from {points:,} points", LABEL))
-        if most > 1:
-            left.append((f", up to {most:,} to a bucket", LABEL))
-        if self.charts.reading_detail:
-            left.append((" · reading more", HINT))
-        if any(cell.frame is not None and cell.frame.left_out for cell in cells):
-            left.append((" · values ≤ 0 left out", ALERT))
-        right: Words = []
-        if self._terms:
-            right.append((f"/{' '.join(self._terms)}  ", TEXT))
-        if view.window is not None:
-            right.append(("zoomed  " if view.window.follow else "zoomed, not following  ", TEXT))
-        if view.weight:
-            right.append((f"smooth {view.weight:g}  ", TEXT))
-        if view.log:
-            right.append(("log  ", TEXT))
-        right.append(("time" if view.elapsed else "steps", LABEL))
-        self.query_one(StatusLine).say(left, right)
+        left = drawn(
+            self.charts.cells_in_sight(),
+            self.view,
+            since=newest(self.live, bool(self._sources), last),
+            nothing_yet=empty and self.live,
+            reading=self.charts.reading_detail,
+        )
+        hidden = len(self._names) - len(public(self._names)) if self._hides_private else 0
+        self.query_one(StatusLine).say(left, looked_at(self.view, self._terms, hidden))
 
     # Actions
 
@@ -262,6 +253,8 @@ class CurvesPanel(Widget, can_focus=True):
             return bool(self._open or self._filtering or self._terms)
         if action in ("open", "mark"):
             return not self._open
+        if action == "private":
+            return len(public(self._names)) < len(self._names)
         return True
 
     @property
@@ -302,6 +295,11 @@ class CurvesPanel(Widget, can_focus=True):
             self._show(())
         self.add_class("-filtering")
         self.query_one(Input).focus()
+
+    def action_private(self) -> None:
+        self.app.hides_private = not self._hides_private  # type: ignore[attr-defined]
+        self._rebuild()
+        self.refresh_bindings()
 
     def action_log(self) -> None:
         self.view = replace(self.view, log=not self.view.log)

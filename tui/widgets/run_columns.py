@@ -114,7 +114,11 @@ def headline(doc: RunDoc) -> tuple[str, float | None] | None:
 
 
 def epsilon(doc: RunDoc) -> float | None:
-    value = (doc["privacy"] or {}).get("epsilon")
+    """What a run has spent; infinite where there is no bound, None without accounting."""
+    privacy = doc["privacy"] or {}
+    value = privacy.get("epsilon")
+    if value is None and privacy.get("label"):
+        return math.inf
     return float(value) if isinstance(value, int | float) else None
 
 
@@ -166,7 +170,13 @@ def _metric(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
 
 def _epsilon(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
     value = epsilon(doc)
-    return [(NONE, "dim")] if value is None else [(number(value), "")]
+    if value is None:
+        return [(NONE, "dim")]
+    privacy = doc["privacy"] or {}
+    audit = privacy.get("audit") or {}
+    # Not to be relied upon: infinite, of seeded noise, or refuted by an audit.
+    bad = privacy.get("label") or audit.get("verdict") == "violated"
+    return [(number(value), "bad" if bad else "")]
 
 
 def _text(value: str) -> Sequence[Part]:
