@@ -25,6 +25,8 @@ from traindeck.tui.widgets.top_bar import TopBar
 
 SLOW_SECONDS = 5.0
 """After so long without an answer it is said that the ledgers give none."""
+MOST_COMPARED = 12
+"""So many runs of a data set are laid over each other, the newest ones."""
 
 
 class PrivacyScreen(Screen[None], inherit_bindings=False):
@@ -51,6 +53,13 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
             "History",
             id="privacy.history",
             tooltip="Every entry of the ledger instead of the runs, and back",
+        ),
+        Binding(
+            "c",
+            "compare",
+            "Compare",
+            id="privacy.compare",
+            tooltip="Lay the data set's newest runs over each other: accuracy against epsilon",
         ),
         Binding(
             "y",
@@ -211,7 +220,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
     # Going to runs and history
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("open", "history", "copy"):
+        if action in ("open", "history", "compare", "copy"):
             return self.current is not None
         return True
 
@@ -245,6 +254,15 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
         self.set_class(self._history_first, "-history")
         self.app.stylesheet.update(self)
         (self.history if self._history_first else self.runs).focus()
+
+    def action_compare(self) -> None:
+        snapshot = self.app.snapshot
+        known = snapshot.by_id if snapshot is not None else {}
+        ids = [run["id"] for run in self.runs.items if run["id"] in known][:MOST_COMPARED]
+        if len(ids) < 2:
+            self.app.notify("There are no two runs to compare.")
+        else:
+            self.app.open_runs(ids)
 
     def action_copy(self) -> None:
         if self.current is not None:

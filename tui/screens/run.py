@@ -24,6 +24,7 @@ from traindeck.tui.panels.privacy import PrivacyPanel
 from traindeck.tui.panels.provenance import ProvenancePanel
 from traindeck.tui.panels.run_devices import RunDevicesPanel
 from traindeck.tui.panels.summary import SummaryPanel
+from traindeck.tui.panels.tradeoff import TradeoffPanel, enough
 from traindeck.tui.run_reader import Picture, RunReader
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
 from traindeck.tui.screens.run_layout import TABS, WORDS, Arrangement, arrange
@@ -104,6 +105,7 @@ class RunScreen(RunActions):
         self._arrangement: Arrangement | None = None
         self._reader: RunReader | None = None
         self._sourced = False
+        self._tradeoff = False
         self._cost = 0.0
 
     @property
@@ -115,6 +117,7 @@ class RunScreen(RunActions):
         if self.several:
             yield TabBar(id="tabs")
             yield CurvesPanel(id="curves")
+            yield TradeoffPanel(id="privacy")
             yield ComparisonPanel(id="runs")
         else:
             yield SummaryPanel(id="summary")
@@ -174,6 +177,9 @@ class RunScreen(RunActions):
         self._keep_pace(time.thread_time() - begun)
         if before != [run.live for run in picture.runs]:
             self.refresh_bindings()
+        if self.several and self._tradeoff != enough(picture.runs):
+            self._tradeoff = not self._tradeoff
+            self._rearrange()
 
     def _keep_pace(self, seconds: float) -> None:
         """Ask for fewer pictures when showing one costs much: keys must never wait for curves.
@@ -204,6 +210,8 @@ class RunScreen(RunActions):
             if self.several:
                 if "runs" in visible:
                     self.query_one(ComparisonPanel).show(picture.runs)
+                if "privacy" in visible:
+                    self.query_one(TradeoffPanel).show(picture.runs, labels(picture.runs))
             else:
                 show_details(self, picture, visible)
 
@@ -225,7 +233,9 @@ class RunScreen(RunActions):
 
     def _rearrange(self) -> None:
         width, height = self.app.size
-        arrangement = arrange(width, height, self._recent, several=self.several)
+        arrangement = arrange(
+            width, height, self._recent, several=self.several, tradeoff=self._tradeoff
+        )
         self._mark_tabs(arrangement)
         before, self._arrangement = self._arrangement, arrangement
         if arrangement == before:
@@ -267,7 +277,7 @@ class RunScreen(RunActions):
 
     def action_tab(self, tab: str) -> None:
         """Show a panel and put the focus on it."""
-        if self.several and tab != "curves":
+        if self.several and tab != "curves" and not (tab == "privacy" and self._tradeoff):
             tab = "runs"
         self._recent = [tab, *(other for other in self._recent if other != tab)]
         self._rearrange()

@@ -20,19 +20,25 @@ class Arrangement:
     visible: frozenset[str]
 
 
-def arrange(width: int, height: int, recent: Sequence[str], *, several: bool) -> Arrangement:
+def arrange(
+    width: int, height: int, recent: Sequence[str], *, several: bool, tradeoff: bool = False
+) -> Arrangement:
     """Fit the panels to a screen of so many cells.
 
-    `recent` are the panels asked for, the newest first: where only some fit, those stay.
+    `recent` are the panels asked for, the newest first: where only some fit, those stay. Of several
+    runs the privacy panel is their `tradeoff`, when there is one to show.
     """
 
     def newest(*panels: str) -> str:
         return next((panel for panel in recent if panel in panels), panels[0])
 
     if several:
+        drawn = ("curves", "privacy") if tradeoff else ("curves",)
         if height >= 30:
-            return Arrangement("several", (), frozenset({"curves", "runs"}))
-        return Arrangement("narrow", ("curves", "runs"), frozenset({newest("curves", "runs")}))
+            tabs = drawn if tradeoff else ()
+            return Arrangement("several", tabs, frozenset({newest(*drawn), "runs"}))
+        tabs = ("curves", "runs", *drawn[1:])
+        return Arrangement("narrow", tabs, frozenset({newest(*tabs)}))
     chosen = newest(*TABS)
     # A side panel asked for by its tab has the whole width: else its key would change nothing.
     if width < MEDIUM_WIDTH or chosen in SIDE:
