@@ -187,7 +187,9 @@ def _problem(layer: Any) -> str:
     """Why a layer cannot be used, and what can be instead; empty for one that can."""
     kind = type(layer).__name__
     known = (kind in _WITHOUT_WEIGHTS and not layer.weights) or kind in ("Dense", "Conv2D")
-    if not known or not type(layer).__module__.startswith("keras.src.layers."):
+    if known and not type(layer).__module__.startswith("keras.src.layers."):
+        return f"is no {kind} of Keras 3 itself: use that one"
+    if not known:
         advice = [told for word, told in _INSTEAD.items() if word in kind]
         told = advice[0] if advice else "use Dense, Conv2D and layers without weights"
         return f"has no per-example gradients here: {told}"

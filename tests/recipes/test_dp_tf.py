@@ -333,7 +333,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "branches": (branches, r"sum \(Add\) .*use Dense"),
     "branches without a layer": (residual, r"add \(Add\) "),
     "model in a model": (inner_model, r"\(Sequential\) .*put its layers into the model"),
-    "own layer of a known name": (own_layer, r"mine \(Dense\)"),
+    "own layer of a known name": (own_layer, r"mine \(Dense\) is no Dense of Keras 3 itself"),
     "any size": (
         lambda tf: build(tf, (None, None, 1), lambda k: k.Conv2D(2, 3, name="free"), head=False),
         r"free \(Conv2D\) has inputs of any size",
