@@ -16,8 +16,10 @@ import pytest
 
 from tests.conftest import process_of, until, wait_for_state
 from traindeck.core.home import Home
+from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.core.run import RunFolder
+from traindeck.core.shelf import find_recipe
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -121,11 +123,14 @@ def test_six_runs_of_epsilon_one_fit_into_three_and_the_seventh_is_refused(
 ) -> None:
     told = json.loads(traindeck("budget", "forecast", "private", "--json").stdout)
     assert told["budget"]["more_such_runs"] == 6 and told["budget"]["fits"]
-    for _ in range(6):
-        traindeck("run", "private", "--wait")
+    recipe = find_recipe(home, "private")
+    runs = [launch(home, LaunchRequest(recipe=recipe)) for _ in range(6)]
     refused = traindeck("run", "private", code=5).stderr
     assert "100 steps of private cost" in refused and "steps fit" in refused
     traindeck("run", "private", "-p", "steps=1", "-p", "epsilon=0.1", "--wait")
+    for one in runs:
+        assert wait_for_state(RunFolder(Path(one["path"])))["state"] == "finished"
+    until(lambda: not any(run.open for run in budget.account().runs), "the settlements")
     found = shown(traindeck)
     assert [one["state"] for one in found["runs"]] == ["finished"] * 7
     assert len(list(home.runs.iterdir())) == 7  # nothing is left of the refused one
