@@ -59,25 +59,26 @@ class TopBar(Widget):
             self._spots.append((start, left.cell_length, f"app.place('{place}')"))
         help_key = self._key("app.help")
         hint = f"{help_key} help" if help_key else ""
-        counts = self._counted()
         room = width - left.cell_length - 2
-        right = f"{counts}   {hint}" if len(counts) + len(hint) + 3 <= room else hint
+        told = [f"{counts}   {hint}" for counts in self._counted()]
+        right = next((each for each in told if len(each) <= room), hint)
         if len(right) > room:
             return left
         start = width - len(right)
         self._spots.append((width - len(hint), width, "app.help"))
         return Content.assemble(left, " " * (start - left.cell_length), (right, "dim"))
 
-    def _counted(self) -> str:
+    def _counted(self) -> list[str]:
+        """What is going on, the longest telling first."""
         if self._snapshot is None:
-            return ""
+            return []
         if not self._snapshot.whole:
-            return "reading…"
+            return ["reading…"]
         runs, live, queued = _counts(self._snapshot)
         parts = [f"{live - queued} live"] if live - queued else []
         parts += [f"{queued} queued"] if queued else []
-        parts.append(f"{runs:,} run{'' if runs == 1 else 's'}")
-        return " · ".join(parts)
+        whole = " · ".join([*parts, f"{runs:,} run{'' if runs == 1 else 's'}"])
+        return [whole, " · ".join(parts)] if parts else [whole]
 
     def _key(self, binding_id: str) -> str:
         from textual.binding import Binding
