@@ -100,10 +100,10 @@ def main(run: track.Run) -> None:
         right = (outputs.squeeze(1) > 0) == (test_y > 0.5)
         return losses(outputs, test_y).mean().item(), int(right.sum())
 
-    randomness = Randomness(p.noise_seed, stream=training.step)
     clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, losses)
     if p.self_test:
-        dp_torch.self_test(run, clipped, randomness, records, examples)
+        dp_torch.self_test(run, clipped, Randomness(p.noise_seed), records, examples)
+    randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
@@ -121,6 +121,7 @@ def main(run: track.Run) -> None:
     while training.step < mechanism.steps:
         if not run.spend():  # paid for before its noise is released
             training.save()
+            planted.save(run)
             run.over_budget()
         batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
         result = clipped(*examples(planted.among(batch)))

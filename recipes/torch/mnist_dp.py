@@ -117,11 +117,11 @@ def main(run: track.Run) -> None:
             hits += (logits.argmax(1) == y).sum().item()
         return loss / len(test_x), hits / len(test_x)
 
-    randomness = Randomness(p.noise_seed, stream=training.step)
     micro_batch = 4096 if device.type == "cuda" else dp_torch.MICRO_BATCH
     clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, micro_batch=micro_batch)
     if p.self_test:
-        dp_torch.self_test(run, clipped, randomness, records, examples)
+        dp_torch.self_test(run, clipped, Randomness(p.noise_seed), records, examples)
+    randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
@@ -139,6 +139,7 @@ def main(run: track.Run) -> None:
     while training.step < mechanism.steps:
         if not run.spend():  # paid for before its noise is released
             training.save()
+            planted.save(run)
             run.over_budget()
         batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
         result = clipped(*examples(planted.among(batch)))

@@ -95,10 +95,10 @@ def main(run: track.Run) -> None:
         hits = (logits.argmax(1) == test_y).float()
         return cross_entropy(logits, test_y).item(), hits.mean().item()
 
-    randomness = Randomness(p.noise_seed, stream=training.step)
     clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, micro_batch=1024)
     if p.self_test:
-        dp_torch.self_test(run, clipped, randomness, records, examples)
+        dp_torch.self_test(run, clipped, Randomness(p.noise_seed), records, examples)
+    randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
@@ -116,6 +116,7 @@ def main(run: track.Run) -> None:
     while training.step < mechanism.steps:
         if not run.spend():  # paid for before its noise is released
             training.save()
+            planted.save(run)
             run.over_budget()
         batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
         result = clipped(*examples(planted.among(batch)))
