@@ -2,7 +2,7 @@
 
     <name>.jsonl      one JSON object a line
     <name>.head.json  one such line: how many there are, how long they are, the hash of the last
-    <name>.lock       held by whoever reads or writes, one at a time (flock)
+    <name>.lock       held by whoever writes, one at a time (flock)
 
 A line ends with `prev`, the hash of the line before it, and `hash`, the SHA-256 of all of the line
 that comes before `hash`, closed with `}`. A change anywhere breaks the chain from there on; lines
@@ -119,13 +119,19 @@ class Chain:
                 raise
 
     def scan(self) -> Scan:
-        """Read and verify all of it. Raises OSError."""
-        with locked(self._lock):
-            head = self._read_head()
-            try:
-                data = self.path.read_bytes()
-            except FileNotFoundError:
-                data = None
+        """Read and verify all of it, without waiting for who writes. Raises OSError."""
+        found = self._scanned()
+        if found.problems:  # perhaps only a write that goes on
+            with locked(self._lock):
+                found = self._scanned()
+        return found
+
+    def _scanned(self) -> Scan:
+        head = self._read_head()  # first: what is added meanwhile counts as not yet acknowledged
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            data = None
         return _scan(data, head)
 
     def summary(self) -> dict[str, Any] | None:
@@ -139,7 +145,7 @@ class Chain:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Writer]:
-        """Be the only one who writes (or reads). Raises OSError."""
+        """Be the only one who writes. Raises OSError."""
         with locked(self._lock):
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             try:

@@ -36,9 +36,12 @@ def charged(ledger: Ledger) -> tuple[float, float]:
 
 
 def flip(path: Path, place: int, bit: int = 0) -> None:
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1 << bit
-    path.write_bytes(data)
+    """In place: a file that is cut and written again is flushed when it is closed."""
+    with path.open("r+b", buffering=0) as file:
+        file.seek(place)
+        [byte] = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte ^ 1 << bit]))
     touch(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -24,7 +25,6 @@ from tests.privacy.ledgers import (
     made,
     reserve,
     sealed,
-    touch,
 )
 from traindeck.core.errors import BudgetRefused
 from traindeck.core.privacy.ledger import Account, Ledger, LedgerDamaged, Problem, ledgers
@@ -76,13 +76,13 @@ class TestDamage:
     def test_every_flipped_bit_is_found(self, ledger: Ledger) -> None:
         whole = ledger.path.read_bytes()
         for place in range(len(whole)):
-            damaged = bytearray(whole)
-            damaged[place] ^= 1 << place % 8
-            ledger.path.write_bytes(damaged)
+            flip(ledger.path, place, place % 8)
             problems = ledger.verify()
             line = whole.count(b"\n", 0, place) + 1
             assert problems and problems[0].line == line, place
             assert not problems[0].mendable, place
+            flip(ledger.path, place, place % 8)
+        assert ledger.verify() == []
 
     def test_a_flipped_bit_is_named_and_nothing_is_spent(self, ledger: Ledger) -> None:
         where = ledger.path.read_bytes().index(b'"run":"open","steps":5') + 21
@@ -98,13 +98,12 @@ class TestDamage:
 
     def test_every_truncation_is_found(self, ledger: Ledger) -> None:
         whole = ledger.path.read_bytes()
-        for size in range(len(whole)):
-            ledger.path.write_bytes(whole[:size])
+        for size in reversed(range(len(whole))):
+            os.truncate(ledger.path, size)
             [problem] = ledger.verify()
             assert not problem.mendable
             assert problem.line == whole.count(b"\n", 0, size) + 1
-        touch(ledger.path)
-        self.refused(ledger, "line 10: its end is missing")
+        self.refused(ledger, "line 1: 10 of 10 entries are missing")
 
     def test_every_missing_repeated_or_moved_line_is_found(self, ledger: Ledger) -> None:
         lines = ledger.path.read_bytes().splitlines(keepends=True)
@@ -214,9 +213,9 @@ class TestDamage:
         whole, head = ledger.path.read_bytes(), ledger._chain.head.read_bytes()
         ledger.commit("open", 6)
         line = ledger.path.read_bytes()[len(whole) :]
-        for size in range(1, len(line)):
-            ledger.path.write_bytes(whole + line[:size])
-            ledger._chain.head.write_bytes(head)
+        ledger._chain.head.write_bytes(head)
+        for size in reversed(range(1, len(line))):
+            os.truncate(ledger.path, len(whole) + size)
             [problem] = ledger.verify()
             assert problem.mendable
             assert (problem.line, problem.what.split()[0]) == (11, str(size))
@@ -224,7 +223,7 @@ class TestDamage:
         ledger.commit("open", 7)
         assert ledger.verify() == []
         mend, commit = ledger.history()[-2:]
-        assert (mend["type"], mend["dropped"]) == ("mend", len(line) - 1)
+        assert (mend["type"], mend["dropped"]) == ("mend", 1)
         assert (commit["type"], commit["steps"]) == ("commit", 7)
 
     @pytest.mark.parametrize("garbage", [b"\0" * 4096, b"\n\n\n", b"{}\n{}\n", b"\xff"])
@@ -253,11 +252,10 @@ class TestDamage:
         head = ledger._chain.head
         whole, before = head.read_bytes(), ledger.account()
         for place in range(len(whole) - 1):
-            damaged = bytearray(whole)
-            damaged[place] ^= 1 << place % 8
-            head.write_bytes(damaged)
+            flip(head, place, place % 8)
             assert [problem.mendable for problem in ledger.verify()] == [True], place
             assert ledger.account() == before
+            flip(head, place, place % 8)
         head.unlink()
         assert "would not be missed" in ledger.verify()[0].what
         ledger.commit("open", 6)
@@ -357,12 +355,8 @@ def do(ledger: Ledger, kind: str, run: int, steps: int) -> bool:
     return True
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(ops())
-def test_whatever_is_done_and_lost_in_between_the_account_is_right(
-    tmp_path_factory: pytest.TempPathFactory, done: list[Op]
-) -> None:
-    folder = tmp_path_factory.mktemp("ledger")
+def live(folder: Path, done: list[Op]) -> None:
+    """Do all that on a ledger and on the model; they agree at every moment."""
     ledger, model = made(folder, rho_budget=60 * RHO), Model(60)
     old = ledger._chain.head.read_bytes()
     for kind, run, steps in done:
@@ -379,3 +373,13 @@ def test_whatever_is_done_and_lost_in_between_the_account_is_right(
                 old = ledger._chain.head.read_bytes()
         model.agrees(ledger.account())
         assert all(problem.mendable for problem in ledger.verify())
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(ops())
+def test_whatever_is_done_and_lost_in_between_the_account_is_right(
+    tmp_path_factory: pytest.TempPathFactory, done: list[Op]
+) -> None:
+    with pytest.MonkeyPatch.context() as hasty:
+        hasty.setattr(os, "fsync", lambda descriptor: None)
+        live(tmp_path_factory.mktemp("ledger"), done)

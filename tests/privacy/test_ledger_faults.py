@@ -26,7 +26,7 @@ from traindeck.core.privacy.ledger import Account, Ledger, OverBudget
 from traindeck.core.procident import Identity
 
 FORK = multiprocessing.get_context("fork")
-WORKERS, KILLS, SCARCE = 8, 40, 1000
+WORKERS, KILLS, SCARCE = 8, 50, 1000
 CALLS = ("write", "fsync", "replace", "ftruncate")
 
 
@@ -260,8 +260,7 @@ def work(folder: Path, name: str, seed: int) -> None:
     out = os.open(folder / f"{name}.told", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def tell(*words: object) -> None:
-        os.write(out, json.dumps(words).encode() + b"\n")
-        os.fsync(out)
+        os.write(out, json.dumps(words).encode() + b"\n")  # a kill takes none of it back
 
     def do(kind: str, run: str, steps: int, act: Callable[[], None]) -> bool:
         tell("try", kind, run, steps)
@@ -348,7 +347,7 @@ def test_8_processes_killed_at_random_never_lose_or_double_a_step(tmp_path: Path
     try:
         workers = [start() for _ in range(WORKERS)]
         for _ in range(KILLS):
-            enough = said() + chance.randint(0, 1500)
+            enough = said() + chance.randint(0, 1200)
             until(lambda enough=enough: said() >= enough, "more that was told")  # type: ignore[misc]
             victim = workers.pop(chance.randrange(len(workers)))
             time.sleep(chance.uniform(0.0, 0.005))
