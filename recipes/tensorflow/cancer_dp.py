@@ -101,10 +101,10 @@ def main(run: track.Run) -> None:
         right = tf.equal(tf.squeeze(outputs, 1) > 0, test_y > 0.5)
         return float(tf.reduce_mean(losses(test_y, outputs))), int(tf.math.count_nonzero(right))
 
-    randomness = Randomness(p.noise_seed, stream=training.step)
     clipped = dp_tf.ClippedGradients(model, plan.clipping_norm, losses)
     if p.self_test:
-        dp_tf.self_test(run, clipped, randomness, records, examples)
+        dp_tf.self_test(run, clipped, Randomness(p.noise_seed), records, examples)
+    randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
@@ -122,6 +122,7 @@ def main(run: track.Run) -> None:
     while training.step < mechanism.steps:
         if not run.spend():  # paid for before its noise is released
             training.save()
+            planted.save(run)
             run.over_budget()
         batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
         result = clipped(*examples(planted.among(batch)))

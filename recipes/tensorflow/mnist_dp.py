@@ -124,11 +124,11 @@ def main(run: track.Run) -> None:
             hits += float(batch_hits)
         return loss / len(test_x), hits / len(test_x)
 
-    randomness = Randomness(p.noise_seed, stream=training.step)
     micro_batch = 4096 if run.device == "gpu" else dp_tf.MICRO_BATCH
     clipped = dp_tf.ClippedGradients(model, plan.clipping_norm, micro_batch=micro_batch)
     if p.self_test:
-        dp_tf.self_test(run, clipped, randomness, records, examples)
+        dp_tf.self_test(run, clipped, Randomness(p.noise_seed), records, examples)
+    randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
@@ -146,6 +146,7 @@ def main(run: track.Run) -> None:
     while training.step < mechanism.steps:
         if not run.spend():  # paid for before its noise is released
             training.save()
+            planted.save(run)
             run.over_budget()
         batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
         result = clipped(*examples(planted.among(batch)))

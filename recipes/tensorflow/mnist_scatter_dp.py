@@ -99,10 +99,10 @@ def main(run: track.Run) -> None:
         hits = tf.equal(tf.argmax(logits, 1, tf.int32), test_y)
         return float(tf.reduce_mean(losses)), float(tf.reduce_mean(tf.cast(hits, tf.float32)))
 
-    randomness = Randomness(p.noise_seed, stream=training.step)
     clipped = dp_tf.ClippedGradients(model, plan.clipping_norm, micro_batch=1024)
     if p.self_test:
-        dp_tf.self_test(run, clipped, randomness, records, examples)
+        dp_tf.self_test(run, clipped, Randomness(p.noise_seed), records, examples)
+    randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     mechanism = plan.mechanism
@@ -120,6 +120,7 @@ def main(run: track.Run) -> None:
     while training.step < mechanism.steps:
         if not run.spend():  # paid for before its noise is released
             training.save()
+            planted.save(run)
             run.over_budget()
         batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
         result = clipped(*examples(planted.among(batch)))
