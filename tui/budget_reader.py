@@ -215,16 +215,12 @@ def _history(ledger: Ledger) -> tuple[Mapping[str, Any], ...]:
 
 
 def _has_open(budget: Budget) -> bool:
-    return budget.found is not None and any(
-        run["settled"] is None for run in budget.found["runs"]
-    )
+    return budget.found is not None and any(run["settled"] is None for run in budget.found["runs"])
 
 
 def _stamp(ledger: Ledger) -> Stamp:
     """Changes whenever the ledger does."""
-    return tuple(
-        _file_stamp(path) for path in (ledger.path, ledger.path.with_suffix(".head.json"))
-    )
+    return tuple(_file_stamp(path) for path in (ledger.path, ledger.path.with_suffix(".head.json")))
 
 
 def _file_stamp(path: os.PathLike[str]) -> tuple[int, int, int] | None:

@@ -123,6 +123,22 @@ async def test_no_privacy_must_be_accepted_each_time(home: Home) -> None:
         await until(pilot, lambda: Library(home).find("@last")["state"] in ENDED)
 
 
+async def test_a_run_that_does_not_fit_is_refused_in_the_form(
+    app: TraindeckApp, home: Home
+) -> None:
+    make_ledger(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_form(pilot, "private")
+        row(pilot, "noise_multiplier").set_text("1.2")
+        await pilot.press("ctrl+l")
+        await until_shown(pilot, "not launched: mnist: 585 steps of private cost")
+        assert not list(home.runs.iterdir())
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: screen(pilot).recipe_list.options.has_focus)
+        await pilot.press("p")
+        await until_shown(pilot, "had this schedule been fixed in advance")
+
+
 async def test_seeded_noise_has_no_privacy_either(app: TraindeckApp, home: Home) -> None:
     make_ledger(home)
     async with app.run_test(size=(140, 40)) as pilot:
