@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from traindeck.core.errors import TraindeckError
@@ -178,6 +179,37 @@ class BudgetWatch:
         # What is wrong with it the reading that follows says.
         with contextlib.suppress(OSError, TraindeckError):
             tend(ledger)
+
+
+class BudgetLook:
+    """The epsilon of one budget, for whoever reads a run of its data set: None until it is known.
+
+    It is read once, on a thread of its own: a long ledger takes a while, and curves must not wait.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.epsilon: float | None = None
+        self._told: float | None = None
+        self._folder = Home(root).ledger
+        self._asked = False
+
+    def look(self, ledger: str | None) -> None:
+        """Have this ledger read, if none was so far."""
+        if ledger and not self._asked:
+            self._asked = True
+            threading.Thread(
+                target=self._read, args=(ledger,), name="budget look", daemon=True
+            ).start()
+
+    def news(self) -> bool:
+        """Whether it has become known since this was last asked."""
+        before, self._told = self._told, self.epsilon
+        return self._told != before
+
+    def _read(self, name: str) -> None:
+        # Without it a line is missing in a chart; what is wrong the privacy screen says.
+        with contextlib.suppress(OSError, TraindeckError):
+            self.epsilon = Ledger(self._folder, name).account().epsilon
 
 
 def _read(home: Home, ledger: Ledger) -> Budget:

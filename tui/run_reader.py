@@ -8,7 +8,6 @@ taken.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traindeck.core import events
-from traindeck.core.errors import TraindeckError
 from traindeck.core.follow import LineTail, PointTail
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.run import RunDoc, RunFolder
 from traindeck.core.state import LIVE
+from traindeck.tui.budget_reader import BudgetLook
 from traindeck.tui.device_history import DeviceCollector, DeviceHistory
 from traindeck.tui.log_file import LogFile, LogLine, LogSearch
 from traindeck.tui.panels.provenance import Provenance, read_provenance
@@ -317,7 +316,7 @@ class _Detail:
         self._provenance = Provenance()
         self._provenance_due = 0.0
         self._plan: Plan | None = None
-        self._budget = _Budget(folder)
+        self._budget = BudgetLook(folder.parent.parent)
         self._log = LogState()
         self._shown: tuple[object, ...] = ()
 
@@ -391,33 +390,3 @@ class _Detail:
             searched=not (more or searching),
         )
         return True, more or searching
-
-
-class _Budget:
-    """The budget of a run's data set: read once, on a thread of its own, for a long ledger takes
-    seconds and curves must not wait for it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.epsilon: float | None = None
-        self._told: float | None = None
-        self._folder = folder.parent.parent / "ledger"
-        self._asked = False
-
-    def look(self, ledger: str | None) -> None:
-        if ledger and not self._asked:
-            self._asked = True
-            threading.Thread(
-                target=self._read, args=(ledger,), name="budget look", daemon=True
-            ).start()
-
-    def news(self) -> bool:
-        """Whether it has become known since this was last asked."""
-        before, self._told = self._told, self.epsilon
-        return self._told != before
-
-    def _read(self, name: str) -> None:
-        from traindeck.core.privacy.ledger import Ledger
-
-        # Without it a line is missing in a chart; what is wrong the privacy screen says.
-        with contextlib.suppress(OSError, TraindeckError):
-            self.epsilon = Ledger(self._folder, name).account().epsilon
