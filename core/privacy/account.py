@@ -1,22 +1,13 @@
-"""The state of a data set's privacy budget: what a ledger's entries come to.
-
-Costs are Rényi divergences at the ledger's order, and their sums are exact: a double is a whole
-multiple of 2^-1074, and these multiples are added as integers. No rounding admits what does not
-fit, and the order in which runs come and go changes nothing.
-"""
+"""The state of a data set's privacy budget: what a ledger's entries come to."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TypedDict
 
+from traindeck.core.privacy.filter import cost_of, exact, inexact
 from traindeck.core.privacy.mechanism import Mechanism
-
-_BITS = 1074
-_ONE = 1 << _BITS
 
 
 @dataclass(slots=True)
@@ -69,20 +60,8 @@ class Charge:
         return self.committed if self.settled is None else self.settled
 
     def cost(self, steps: int) -> int:
-        """What so many of its steps cost, exactly.
-
-        It is the share of the plan's cost that their releases are of the plan's: for a sampler
-        that sees every record once in each pass, part of a pass costs as much as the whole of it.
-        """
-        plan = self.mechanism
-        if plan.releases == plan.steps:
-            return steps * exact(self.rho)
-        releases = plan.with_steps(steps).releases
-        return -(-plan.steps * exact(self.rho) * releases // plan.releases)
-
-    def fitting(self, left: int) -> int:
-        """The most steps, not above its plan's, that cost at most this."""
-        return bisect_right(range(1, self.reserved + 1), left, key=self.cost)
+        """What so many of its steps cost, exactly (`filter.exact`)."""
+        return cost_of(self.mechanism, self.rho, steps)
 
 
 class Exposure(TypedDict):
@@ -146,17 +125,3 @@ class Account:
     def fits(self, rho: float) -> int:
         """How many further steps of this cost the budget admits."""
         return max(0, self.exact_left // exact(rho)) if math.isfinite(rho) else 0
-
-
-@lru_cache(maxsize=1024)
-def exact(value: float) -> int:
-    """A number as a multiple of 2^-1074."""
-    numerator, denominator = value.as_integer_ratio()
-    return numerator << (_BITS - denominator.bit_length() + 1)
-
-
-def inexact(units: int) -> float:
-    try:
-        return units / _ONE
-    except OverflowError:
-        return math.inf

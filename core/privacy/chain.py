@@ -66,8 +66,9 @@ class Problem:
 class Scan:
     """A whole file, verified.
 
-    size  bytes of its good lines; torn: bytes after them, of a write that was cut short
-    last  the hash of the last good line
+    size     bytes of its good lines; torn: bytes after them, of a write that was cut short
+    last     the hash of the last good line
+    summary  what the last writer found all these lines to mean; None when it did not get so far
     """
 
     entries: list[Entry]
@@ -75,6 +76,7 @@ class Scan:
     last: str
     torn: int = 0
     problems: list[Problem] = field(default_factory=list)
+    summary: dict[str, Any] | None = None
 
     @property
     def damage(self) -> Problem | None:
@@ -179,29 +181,43 @@ class Chain:
 
 
 class Writer:
-    """Appends to a chain while it is locked.
-
-    summary  what the last writer left; None when the file must be read first (`scan`)
-    """
+    """Appends to a chain while it is locked, once it knows what is there (`summary` or `scan`)."""
 
     def __init__(self, chain: Chain, descriptor: int) -> None:
         self._chain = chain
         self._descriptor = descriptor
         self._head = chain._read_head()
         self._base: tuple[int, int, str] | None = None
-        self.summary: dict[str, Any] | None = None
-        if self._head and self._head.stamp == _stamp(os.fstat(descriptor)):
-            self._base = (self._head.count, self._head.size, self._head.last)
-            self.summary = self._head.summary
+
+    def summary(self, *, verified: bool) -> dict[str, Any] | None:
+        """What the last writer found the lines to mean; None when they must be read anew.
+
+        verified  check each line; else it is enough that nobody has touched the file since
+        """
+        head = self._head
+        if head is None:
+            return None
+        if verified:
+            data = self._read()
+            known = (head.count, head.last)
+            fits = len(data) == head.size and _linked(data.split(b"\n")[:-1]) == known
+        else:
+            fits = head.stamp == _stamp(os.fstat(self._descriptor))
+        if not fits:
+            return None
+        self._base = (head.count, head.size, head.last)
+        return head.summary
 
     def scan(self) -> Scan:
         """Read and verify all of the file. Raises OSError."""
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            file.seek(0)
-            data = file.read()
-        found = _scan(data, self._head)
+        found = _scan(self._read(), self._head)
         self._base = None if found.damage else (len(found.entries), found.size, found.last)
         return found
+
+    def _read(self) -> bytes:
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            file.seek(0)
+            return file.read()
 
     def append(self, entries: Sequence[Entry], summary: dict[str, Any]) -> None:
         """Add entries, in one write; when this returns they are on the disk.
@@ -233,7 +249,6 @@ class Writer:
                     os.fsync(descriptor)
             raise
         self._base = (count, size + len(lines), last)
-        self.summary = summary
 
 
 def _chained(entries: Iterable[Entry], count: int, last: str) -> tuple[bytes, str]:
@@ -280,23 +295,32 @@ def _scan(data: bytes | None, head: _Head | None) -> Scan:
     if head is None and count > 1:
         what = "the head is missing or damaged: lines taken off the end would not be missed"
         problems.append(Problem(0, what, mendable=True))
-    return Scan(entries, size, last, torn, problems)
+    current = head is not None and head.count == count
+    return Scan(entries, size, last, torn, problems, head.summary if head and current else None)
 
 
-def _held(lines: Sequence[bytes]) -> list[Entry]:
-    """The entries of the lines, up to the first that is not as it was written, or not in place."""
-    last = FIRST.encode()
-    count = 0
+def _linked(lines: Sequence[bytes]) -> tuple[int, str]:
+    """How many lines, from the first on, are as they were written and each after the one before.
+
+    And the hash of the last of them.
+    """
+    last, count = FIRST.encode(), 0
     for line in lines:
         digest = sha256(line[:-_SEAL] + b"}").hexdigest().encode()
         if line[-_TAIL:] != b',"prev":"%b","hash":"%b"}' % (last, digest):
             break
         last = digest
         count += 1
+    return count, last.decode()
+
+
+def _held(lines: Sequence[bytes]) -> list[Entry]:
+    """The entries of the lines, up to the first that is not as it was written, or not in place."""
+    linked = lines[: _linked(lines)[0]]
     try:
-        entries: list[Entry] = json.loads(b"[%b]" % b",".join(lines[:count]))
+        entries: list[Entry] = json.loads(b"[%b]" % b",".join(linked))
     except ValueError:  # a line that was made by somebody else, and is no JSON
-        known = itertools.takewhile(lambda entry: entry is not None, map(_json, lines[:count]))
+        known = itertools.takewhile(lambda entry: entry is not None, map(_json, linked))
         entries = [entry for entry in known if entry]
     for number, entry in enumerate(entries):
         if type(entry) is not dict or _misplaced(entry, number):

@@ -135,9 +135,9 @@ class TestSpending:
             ledger.commit("one", 101)
         assert refused.value.steps == 2
         ledger.commit("one", 100)
-        with pytest.raises(ValueError, match="cannot go back"):
+        with pytest.raises(ValueError, match="cannot follow"):
             ledger.commit("one", 99)
-        with pytest.raises(ValueError, match="cannot have taken"):
+        with pytest.raises(ValueError, match="reserved 100 steps, not 101"):
             ledger.settle("one", "finished", 101)
         assert charged(ledger) == (100, 0)
 
@@ -145,7 +145,7 @@ class TestSpending:
         reserve(ledger, "frozen", 100)
         ledger.commit("frozen", 10)
         ledger.settle("frozen", "lost")
-        with pytest.raises(NotOpen, match="settled as lost"):
+        with pytest.raises(NotOpen, match="was settled"):
             ledger.commit("frozen", 20)
         with pytest.raises(NotOpen, match="no reservation"):
             ledger.commit("unknown", 1)
