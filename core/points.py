@@ -236,8 +236,11 @@ def read_points(folder: Path, wanted: Collection[str]) -> dict[str, list[tuple[f
     return {names[number]: found for number, found in points.items()}
 
 
-def last_progress(folder: Path) -> tuple[float, float] | None:
-    """The last (done, total) that the run reported, from the end of its points; None if none."""
+def last_progress(folder: Path) -> tuple[float, int, float] | None:
+    """The last (unix time, done, total) that the run reported; None if none.
+
+    Looked for from the end of its points.
+    """
     try:
         number = read_names(folder).index(PROGRESS)
         with (folder / "points.bin").open("rb") as file:
@@ -247,10 +250,24 @@ def last_progress(folder: Path) -> tuple[float, float] | None:
                 file.seek(start)
                 block = file.read(size - start)
                 for at in range(len(block) - RECORD.size, -1, -RECORD.size):
-                    _, step, series, value = RECORD.unpack_from(block, at)
+                    when, step, series, value = RECORD.unpack_from(block, at)
                     if series == number:
-                        return step, value
+                        return when, step, value
                 size = start
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def first_progress(folder: Path) -> tuple[float, int] | None:
+    """The first (unix time, done) that the run reported; None if none."""
+    try:
+        number = read_names(folder).index(PROGRESS)
+        with (folder / "points.bin").open("rb") as file:
+            for block in _blocks(file, 1 << 62):
+                for when, step, series, _ in RECORD.iter_unpack(block):
+                    if series == number:
+                        return when, step
     except (OSError, ValueError):
         pass
     return None

@@ -16,6 +16,7 @@ Standard library only: the supervisor imports this.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -37,6 +38,7 @@ from traindeck.core.state import (
 )
 
 VERSION = 1
+ETA_SHARE = 0.01
 EXIT_ROOM = 2048
 DAMAGED = "run.json is missing or damaged"
 _STATE = schema.one_of(*LIVE, *ENDED)
@@ -209,7 +211,7 @@ class RunFolder:
             started=spec.get("started"),
             ended=None if live else end.get("ended", spec.get("ended")),
             seconds=seconds,
-            progress=self._progress(seconds if live else None),
+            progress=self._progress(live),
             metrics={},
             headline=spec.get("headline"),
             privacy=self._privacy(spec),
@@ -220,6 +222,10 @@ class RunFolder:
         )
         sound = cast("RunDoc", _sound(doc))
         return with_metrics(sound, points.summarize(self.path)) if metrics else sound
+
+    def tags(self) -> list[str]:
+        """The tags that people gave it."""
+        return list(self._user().get("tags", []))
 
     def _user(self) -> dict[str, Any]:
         user = read_json(self.path / "user.json") or {}
@@ -259,15 +265,29 @@ class RunFolder:
             path=str(self.path),
         )
 
-    def _progress(self, seconds: float | None) -> Progress | None:
+    def _progress(self, live: bool) -> Progress | None:
         found = points.last_progress(self.path)
         if found is None:
             return None
-        done, total = found
-        eta = None
-        if seconds is not None and 0 < done <= total:
-            eta = seconds * (total - done) / done
-        return Progress(done=done, total=total, eta_seconds=eta)
+        when, done, total = found
+        whole = int(total) if math.isfinite(total) and total.is_integer() else None
+        eta = self._eta(when, done, total) if live else None
+        if whole is None:
+            return Progress(done=float(done), total=total, eta_seconds=eta)
+        return Progress(done=done, total=whole, eta_seconds=eta)
+
+    def _eta(self, when: float, done: int, total: float) -> float | None:
+        """Seconds that are left, at the pace since the first report: loading is no measure of it.
+
+        None before a hundredth is done.
+        """
+        first = points.first_progress(self.path)
+        if first is None or not ETA_SHARE * total <= done <= total:
+            return None
+        since, begun = first
+        if done <= begun or when <= since:
+            return None
+        return (when - since) * (total - done) / (done - begun)
 
     def _privacy(self, spec: dict[str, Any]) -> dict[str, Any] | None:
         if spec.get("privacy", "none") == "none":

@@ -44,11 +44,11 @@ def judge(status: int, *, asked: str = "", waited: float = 0.0, oom: str = "") -
     code = os.waitstatus_to_exitcode(status)
     how = f"exit code {code}" if code >= 0 else signal_name(-code)
     if asked == "kill":
-        return Verdict("killed", f"killed on request ({how})", code)
+        return Verdict("killed", f"killed on request; {how}", code)
     if asked == "force":
         return Verdict("killed", f"still there {waited:.0f} s after the stop; {how} sent", code)
     if asked == "stop":
-        return Verdict("stopped", f"ended on request after {waited:.1f} s ({how})", code)
+        return Verdict("stopped", f"ended on request after {waited:.1f} s; {how}", code)
     if oom and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Verdict("out_of_memory", oom, code)
     if code < 0:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from traindeck.core import events
 from traindeck.core.errors import OVER_BUDGET, BudgetRefused, TraindeckError
+from traindeck.core.figures import figure
 from traindeck.core.files import write_json
 from traindeck.core.flags import parser
 from traindeck.core.header import HeaderError
@@ -124,6 +125,8 @@ class Run:
             by_hand = Path("artifacts") / f"{self._name}-{stamp}"
             self._artifacts = self.folder / "artifacts" if self.folder else by_hand
             self._guard(lambda: self.artifacts.mkdir(parents=True, exist_ok=True))
+            if not self._managed:
+                print(f"checkpoints go to {self._artifacts}", flush=True)
         return self._artifacts
 
     def log(self, step: int, values: Mapping[str, float] | None = None, **more: float) -> None:
@@ -318,7 +321,7 @@ class Run:
             return
         self._printed_at = now
         try:
-            shown = "  ".join(f"{name} {float(value):.4g}" for name, value in values.items())
+            shown = "  ".join(f"{name} {figure(float(value))}" for name, value in values.items())
             print(f"step {step}  {shown}", flush=True)
         except Exception as error:
             self._warn(error)

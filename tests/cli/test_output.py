@@ -95,6 +95,10 @@ class TestJson:
         assert by_type["metrics"]["progress"] == 0.4
         assert by_type["metrics"]["metrics"]["test/accuracy"] == {"step": 2, "value": 0.5}
 
+    def test_a_parameter_that_is_not_set(self, traindeck: Command, home: Home) -> None:
+        make_run(home, 1, params={"data_dir": None})
+        assert "data_dir   not set" in traindeck("show", "@last").stdout
+
     def test_the_trash_as_a_list(self, traindeck: Command, home: Home) -> None:
         assert of(traindeck("restore", "--json")) == []
         ids = [make_run(home, number, name=f"n{number}") for number in (1, 2)]

@@ -18,6 +18,7 @@ from traindeck.core.points import (
     RECORD,
     PointWriter,
     Summarizer,
+    first_progress,
     last_progress,
     read_points,
     summarize,
@@ -142,7 +143,11 @@ def test_progress_is_found_from_the_end(tmp_path: Path) -> None:
     for step in range(10000):
         writer.add(step, {"loss": 1.0})
     writer.close()
-    assert last_progress(tmp_path) == (3, 10.0)
+    writer = PointWriter(tmp_path)
+    writer.add(4, {"progress": 10.0}, when=7.0)
+    writer.close()
+    assert last_progress(tmp_path) == (7.0, 4, 10.0)
+    assert (first_progress(tmp_path) or (0, 0))[1] == 3
     assert "progress" not in summarize(tmp_path)
 
 

@@ -75,7 +75,9 @@ def test_by_hand_it_prints(tmp_path: Path) -> None:
     done = run(tmp_path, "--epochs", "1", "--mode=graph", "--no-shuffle", "--device", "gpu")
     assert "namespace(epochs=1, mode='graph', shuffle=False) gpu None" in done.stdout
     assert "step 0  loss 1  accuracy 0.5" in done.stdout
-    assert list(tmp_path.glob("artifacts/toy-*/model"))
+    [made] = tmp_path.glob("artifacts/toy-*")
+    assert (made / "model").exists()
+    assert done.stdout.count(f"checkpoints go to artifacts/{made.name}\n") == 1
 
 
 def test_wrong_values_are_usage_errors(tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ def make_run(
             writer.add(1, {"test/accuracy": metric - 0.1, "train/loss": 1.5})
             writer.add(2, {"test/accuracy": metric, "train/loss": 0.75})
         if epochs is not None:
-            writer.add(int(epochs), {"progress": 10.0})
+            writer.add(0, {"progress": 10.0}, when=now - seconds)
+            writer.add(int(epochs), {"progress": 10.0}, when=now)
         writer.close()
     if epsilon is not None:
         from tests.tui.private_runs import MECHANISM, write_plan

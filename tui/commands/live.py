@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from traindeck.core import events
+from traindeck.core.figures import percent
 from traindeck.core.follow import LineTail, PointTail
 from traindeck.core.points import PROGRESS, RECORD
 from traindeck.core.run import RunFolder
@@ -48,14 +49,15 @@ class _Follower:
         shown: tuple[str, str] | None = None
         while True:
             state, reason = self._run.state()
-            self._read()
             over = state in ENDED
-            if over or time.monotonic() - self._printed > LINE_SECONDS:
-                self._print_metrics()
-            if (state, reason) != shown:
+            if not over and (state, reason) != shown:
                 self._print_state(state, reason)
                 shown = (state, reason)
-            if over:
+            self._read()
+            if over or time.monotonic() - self._printed > LINE_SECONDS:
+                self._print_metrics()
+            if over:  # told last: all that it left has been read
+                self._print_state(state, reason)
                 return state
             time.sleep(POLL_SECONDS)
 
@@ -99,7 +101,7 @@ class _Follower:
             print_json_line({"type": "metrics", "step": step, "progress": share, "metrics": latest})
             return
         values = "  ".join(f"{plain(name)} {figure(v)}" for name, (_, v) in self._latest.items())
-        done = "" if share is None else f"{share:.0%}  "
+        done = "" if share is None else f"{percent(share, 1)}%  "
         self._say(f"{duration(time.monotonic() - self._begun):>6}  {done}step {step}  {values}")
 
     def _say(self, text: str) -> None:

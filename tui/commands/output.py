@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from traindeck.core import figures
 from traindeck.core.errors import FAILED, TraindeckError
 
 AS_JSON = typer.Option("--json", help="Print JSON.")
@@ -92,8 +93,8 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def figure(value: float | None) -> str:
-    """A number in at most about eight characters."""
-    return "–" if value is None else f"{value:.4g}"
+    """A number in at most nine characters, in ASCII: a terminal may have no more."""
+    return "–" if value is None else figures.figure(value).replace("∞", "inf")
 
 
 def duration(seconds: float | None) -> str:

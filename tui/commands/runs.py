@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from traindeck.core.errors import INTERRUPTED, NotFoundError
+from traindeck.core.figures import percent
 from traindeck.tui.commands.output import (
     AS_JSON,
     AS_JSON_LINES,
@@ -106,7 +107,10 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
             print(f"  {key:<10} {plain(value)}")
     if doc["params"]:
         print()
-        print_table(("PARAMETER", "VALUE"), ((k, plain(str(v))) for k, v in doc["params"].items()))
+        print_table(
+            ("PARAMETER", "VALUE"),
+            ((k, "not set" if v is None else plain(str(v))) for k, v in doc["params"].items()),
+        )
     if doc["metrics"]:
         print()
         _print_summaries(doc)
@@ -261,9 +265,9 @@ def _rows(docs: Iterable[RunDoc], now: float) -> Iterator[tuple[str, ...]]:
 
 def _progress(doc: RunDoc) -> str:
     progress = doc["progress"]
-    if not progress or not progress["total"]:
+    if not progress or not progress["total"] > 0:
         return "–"
-    done = f"{min(progress['done'] / progress['total'], 1):.0%}"
+    done = f"{percent(progress['done'], progress['total'])}%"
     eta = progress["eta_seconds"]
     return f"{done}, {duration(eta)} left" if eta else done
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.content import Content
 from textual.widget import Widget
 
+from traindeck.core.figures import percent
 from traindeck.core.run import RunDoc
 from traindeck.core.state import LIVE
 from traindeck.core.text import plain
@@ -49,7 +50,6 @@ class SummaryPanel(Widget):
         self._doc: RunDoc | None = None
         self._headline: tuple[str, float] | None = None
         self._elapsed: float | None = None
-        self._progress_from: float | None = None
         self._deleted = False
         self._problem = ""
 
@@ -71,8 +71,6 @@ class SummaryPanel(Widget):
             deleted: its folder has gone.
             problem: what could not be read, for people.
         """
-        if self._progress_from is None and doc is not None and doc["progress"] is not None:
-            self._progress_from = elapsed
         told = (doc, headline, elapsed and int(elapsed), deleted, plain(problem))
         before = (
             self._doc,
@@ -156,19 +154,14 @@ class SummaryPanel(Widget):
             return ""
         return f"{progress['done']:g} of {progress['total']:g}"
 
-    def _eta_tells(self, part: float) -> bool:
-        """Whether an ETA means something: 2 % are done, or 10 s went by since progress was seen."""
-        since = (self._elapsed or 0.0) - (self._progress_from or 0.0)
-        return part >= 0.02 or since >= 10.0
-
     def _bar(self, width: int) -> Content:
         assert self._doc is not None
         part, progress = fraction(self._doc), self._doc["progress"]
         if part is None or progress is None:
             return Content.styled("no progress reported", "dim")
-        told = f" {math.floor(part * 100):3} % · {self._done()}"
+        told = f" {percent(progress['done'], progress['total']):3} % · {self._done()}"
         eta = progress["eta_seconds"]
-        if eta is not None and self._eta_tells(part):
+        if eta is not None:
             told += f" · ETA {duration(eta)}"
         cells = max(4, width - len(told) - 1)
         halves = math.floor(part * cells * 2)
