@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from traindeck.core.privacy.ledger import Ledger
 
 GRACE_SECONDS = 10.0
+RESUME = "resume"
+"""The parameter by which recipes take up a checkpoint."""
 
 
 class LaunchError(TraindeckError):
@@ -70,14 +72,17 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
     A private run's whole plan is reserved in its data set's ledger before its process starts.
     Raises LaunchError, ParamError for a parameter, RequestError or HardwareMissing for the device,
     PlanError for a private run's plan and BudgetRefused when its data set's budget is too small.
+
+    Where a path called `resume` is nothing that exists, it may be a run's id, unique start, name or
+    `@last`: that run's folder is meant. Raises AmbiguousRun when several runs go by it.
     """
     recipe = request.recipe
-    params = recipe.validate(request.params) if recipe else {}
+    cwd = request.cwd or _here()
+    params = recipe.validate(_resumed(home, request, cwd)) if recipe else {}
     plan = make_plan(recipe, params) if recipe else None
     ledger = ledger_of(home.ledger, recipe.dataset if recipe else "")
     devices = recipe.devices if recipe else ()
     wanted = claim(request.on, devices)
-    cwd = request.cwd or _here()
     python = _interpreter(request.python) if request.python else sys.executable
     if recipe:
         argv = [python, str(recipe.path), *recipe.argv(params)]
@@ -156,12 +161,39 @@ def _undo(folder: Path, ledger: Ledger | None) -> None:
             ledger.settle(folder.name, "failed", 0)
 
 
+def resumed_run(home: Home, doc: RunDoc, given: Mapping[str, Value]) -> str:
+    """The run whose checkpoint a launch takes up by the run's id or name; empty when none is."""
+    folder = doc["params"].get(RESUME)
+    if not isinstance(folder, str) or given.get(RESUME) in (None, folder):
+        return ""
+    return Path(folder).name if Path(folder).parent == home.runs.absolute() else ""
+
+
+def _resumed(home: Home, request: LaunchRequest, cwd: str) -> Mapping[str, Value]:
+    """The parameters, a run that is named for a checkpoint's path replaced by its folder."""
+    from traindeck.core.library import Library, RunNotFound
+
+    params, recipe = request.params, request.recipe
+    ref, param = params.get(RESUME), recipe.params.get(RESUME) if recipe else None
+    if param is None or param.type != "path" or not isinstance(ref, str) or not ref:
+        return params
+    try:
+        if Path(cwd, ref).expanduser().exists() or Path(ref).expanduser().exists():
+            return params
+        run = Library(home).find(ref, metrics=False)
+    except (RunNotFound, OSError, ValueError, RuntimeError):  # no run and no path: as it was typed
+        return params
+    return {**params, RESUME: str(home.runs.absolute() / run["id"])}
+
+
 def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) -> LaunchRequest:
     """The request that repeats a run, with other values for some of its parameters.
 
-    The recipe is read anew from where it was. Raises LaunchError when it has gone.
+    Its tags are kept; its name is the one that it was launched with. The recipe is read anew from
+    where it was. Raises LaunchError when it has gone.
     """
-    spec = RunFolder(home.runs / run_id).spec()
+    folder = RunFolder(home.runs / run_id)
+    spec = folder.spec()
     if spec is None or "python" not in spec:
         raise LaunchError(f"run {run_id} cannot be repeated: {DAMAGED}")
     recipe = None
@@ -181,6 +213,7 @@ def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) 
         "params": {**own, **typed},
         "on": spec["on"],
         "name": spec["name"],
+        "tags": folder.tags(),
         "python": spec["python"] if _is_other(spec["python"]) else None,
         "cwd": spec["cwd"],
         "again_of": run_id,
@@ -226,6 +259,8 @@ def _absolute(recipe: Recipe | None, name: str, value: Value) -> Value:
     """A path that was typed here means the same where the run was launched."""
     param = recipe.params.get(name) if recipe else None
     if param and param.type == "path" and isinstance(value, str) and value:
+        if name == RESUME and not os.path.lexists(value):  # it may be a run's id
+            return value
         return str(Path(value).absolute())
     return value
 

@@ -106,6 +106,16 @@ def test_run_says_id_and_state_at_once(traindeck: Command, home: Home, toy: Path
     assert wait_for_state(RunFolder(home.runs / begun["id"]))["state"] in ("stopped", "killed")
 
 
+def test_what_is_printed_live_begins_and_ends_with_the_state(
+    traindeck: Command, home: Home, toy: Path
+) -> None:
+    lines = traindeck("run", "toy", "-p", "steps=30", "--wait").stdout.splitlines()
+    states = [line.split()[1] for line in lines if line.startswith(lines[0].split()[0])]
+    assert states[0] in ("starting", "running")
+    assert states[-1] == lines[-1].split()[1] == "finished"
+    assert any("loss" in line for line in lines)
+
+
 def test_again_repeats_with_changes(traindeck: Command, home: Home, toy: Path) -> None:
     first = of(traindeck("run", "toy", "-p", "steps=3", "--wait", "--json"))
     again = of(traindeck("run", "--again", first["id"], "-p", "lr=2", "--wait", "--json"))
@@ -113,6 +123,18 @@ def test_again_repeats_with_changes(traindeck: Command, home: Home, toy: Path) -
     assert again["id"] != first["id"]
     toy.unlink()
     assert "has gone" in traindeck("run", "--again", "@last", code=1).stderr
+
+
+def test_a_run_is_named_to_be_resumed(traindeck: Command, home: Home, toy: Path) -> None:
+    toy.write_text(
+        TOY.replace(
+            "# ///\nimport", '# [tool.traindeck.params.resume]\n# type = "path"\n# ///\nimport'
+        )
+    )
+    first = of(traindeck("run", "toy", "--wait", "--json"))
+    done = traindeck("run", "toy", "-p", "resume=@last", "--wait", "--json")
+    assert f"resume: the newest checkpoint of run {first['id']}" in done.stderr
+    assert of(done)["params"]["resume"] == first["path"]
 
 
 def test_a_command_without_a_header(traindeck: Command, home: Home, tmp_path: Path) -> None:

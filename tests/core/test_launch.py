@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import until, wait_for_state
-from traindeck.core import launch
+from traindeck.core import control, launch
 from traindeck.core.errors import TraindeckError
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest
+from traindeck.core.points import PROGRESS, PointWriter
+from traindeck.core.recipe import Recipe, read_recipe
 from traindeck.core.run import RunFolder
 from traindeck.core.state import exit_code
 
@@ -76,6 +78,71 @@ def test_a_run_whose_record_lacks_what_it_takes_is_not_repeated(home: Home) -> N
     (run.path / "run.json").write_text('{"argv": ["true"]}')
     with pytest.raises(launch.LaunchError, match="damaged"):
         launch.again(home, run.id, {})
+
+
+def resumable(folder: Path) -> Recipe:
+    path = folder / "resumable.py"
+    path.write_text(
+        '# /// script\n# [tool.traindeck]\n# name = "resumable"\n# title = "R"\n'
+        '# [tool.traindeck.params.resume]\n# type = "path"\n# ///\n'
+    )
+    recipe = read_recipe(path)
+    assert recipe is not None
+    return recipe
+
+
+def test_a_run_can_be_named_where_a_checkpoint_is_meant(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = resumable(tmp_path)
+    first = launch.launch(home, LaunchRequest(recipe=recipe, name="first one"))
+    (tmp_path / "there").write_text("a file")
+
+    def resume(given: str) -> object:
+        request = LaunchRequest(recipe=recipe, params={"resume": given})
+        return launch.launch(home, request)["params"]["resume"]
+
+    assert resume("first one") == first["path"]
+    assert resume(first["id"]) == first["path"]
+    assert resume("there") == "there"
+    assert resume("nothing-by-this-name") == "nothing-by-this-name"
+    wait_for_state(RunFolder(Path(first["path"])))
+    repeated = launch.again(home, first["id"], {"resume": "first one"})
+    assert launch.launch(home, repeated)["params"]["resume"] == first["path"]
+
+
+def test_a_repeated_run_keeps_its_tags(home: Home) -> None:
+    first = launch.launch(home, LaunchRequest(command=["true"], tags=["a"]))
+    control.tag(home, first["id"], ["b", "c"])
+    assert launch.launch(home, launch.again(home, first["id"], {}))["tags"] == ["b", "c"]
+    other = launch.again(home, first["id"], {}, tags=["d"])
+    assert launch.launch(home, other)["tags"] == ["d"]
+
+
+def test_what_is_left_is_told_by_the_pace_since_the_first_report(home: Home) -> None:
+    """A run that loaded for a long time before it began is not taken for a slow one."""
+    run = launch.launch(home, LaunchRequest(command=["sleep", "60"]))
+    folder = Path(run["path"])
+    wait_for_state(RunFolder(folder), "running")
+
+    def progress() -> dict[str, object]:
+        doc = RunFolder(folder).doc(metrics=False)
+        assert doc is not None
+        return dict(doc["progress"] or {})
+
+    def report(done: int, when: float) -> None:
+        writer = PointWriter(folder)
+        writer.add(done, {PROGRESS: 200.0}, when=when)
+        writer.close()
+
+    report(1, 1000.0)
+    assert progress() == {"done": 1, "total": 200, "eta_seconds": None}
+    assert "." not in str(progress())
+    report(101, 1010.0)
+    assert progress()["eta_seconds"] == pytest.approx(9.9)
+    control.kill(folder)
+    wait_for_state(RunFolder(folder))
 
 
 def test_what_a_command_that_waited_ends_with() -> None:

@@ -58,7 +58,7 @@ def run(
 
     boot = Boot()  # it starts while we find out what to run
     from traindeck.core.home import Home
-    from traindeck.core.launch import launch
+    from traindeck.core.launch import launch, resumed_run
 
     home = Home.default()
     given = params(param or [])
@@ -78,6 +78,8 @@ def run(
         request = replace(request, accept_no_privacy=True)
     _check_dependencies(request)
     doc = launch(home, request, boot)
+    if resumed := resumed_run(home, doc, given):
+        say(f"resume: the newest checkpoint of run {resumed}")
     if not wait:
         if as_json:
             print_json({"id": doc["id"], "state": doc["state"], "path": doc["path"]})
