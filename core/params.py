@@ -58,6 +58,8 @@ class Param:
         if text == "" and self.default is None:
             return None
         raw: Value = text
+        if self.type in ("int", "float") and not text.strip():
+            raise ParamError(f"{self.name}: a number is needed")
         if self.type == "int":
             try:
                 raw = int(text.strip().replace("_", ""))
@@ -73,10 +75,13 @@ class Param:
             if lowered not in _TRUE + _FALSE:
                 raise ParamError(f"{self.name}: {text!r} is neither true nor false")
             raw = lowered in _TRUE
-        return self.check(raw)
+        return self.check(raw, text.strip())
 
-    def check(self, value: Value) -> Value:
-        """Return the value in this parameter's type; raises ParamError when it is not allowed."""
+    def check(self, value: Value, typed: str = "") -> Value:
+        """Return the value in this parameter's type; raises ParamError when it is not allowed.
+
+        `typed` is the text that the value was made from, for the message.
+        """
         if value is None:
             if self.default is None:
                 return None
@@ -93,9 +98,9 @@ class Param:
             if self.type == "choice" and value not in self.choices:
                 raise ParamError(f"{self.name}: {value!r} is not one of {', '.join(self.choices)}")
             return value
-        return self._check_number(value)
+        return self._check_number(value, typed or str(value))
 
-    def _check_number(self, value: Value) -> int | float:
+    def _check_number(self, value: Value, told: str) -> int | float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ParamError(f"{self.name}: {value!r} is not a number")
         number: int | float
@@ -113,7 +118,7 @@ class Param:
             if math.isnan(number):
                 raise ParamError(f"{self.name}: not-a-number is not a value")
         if self.min is not None and number < self.min:
-            raise ParamError(f"{self.name}: {number} is below the least allowed, {self.min:g}")
+            raise ParamError(f"{self.name}: {told} is below the least allowed, {self.min:g}")
         if self.max is not None and number > self.max:
-            raise ParamError(f"{self.name}: {number} is above the most allowed, {self.max:g}")
+            raise ParamError(f"{self.name}: {told} is above the most allowed, {self.max:g}")
         return number
