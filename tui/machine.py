@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from traindeck.core.devices.cpu import MEASURED_SECONDS
 from traindeck.core.devices.inventory import DeviceSampler, Inventory
 from traindeck.core.devices.inventory import Snapshot as DeviceSnapshot
 from traindeck.core.follow import PointTail
@@ -19,7 +20,7 @@ from traindeck.tui.device_history import DeviceCollector, DeviceHistory
 HISTORY = 60
 """Samples kept for the small curves: a minute's worth."""
 
-_FIRST_LOOK = 0.25
+_FIRST_LOOK = 1.2 * MEASURED_SECONDS
 """Seconds to measure a load over before anything is shown."""
 
 
@@ -126,7 +127,7 @@ class MachineWatch:
         except Exception as error:  # whatever a driver does must reach the screen, not end us
             self._failed(error)
             return
-        pause = min(self._interval, _FIRST_LOOK)
+        pause = _FIRST_LOOK
         while not self._stopped.wait(pause):
             pause = self._interval
             try:

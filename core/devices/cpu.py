@@ -11,6 +11,8 @@ from pathlib import Path
 from traindeck.core.devices.apple import sysctl
 from traindeck.core.devices.ranges import parse_ranges
 
+MEASURED_SECONDS = 0.25
+
 _CORES = Path("/sys/devices/system/cpu")
 
 
@@ -68,25 +70,31 @@ def describe() -> CpuInfo:
 
 
 class CpuSampler:
-    """Load since the sample before; zero on the first."""
+    """Load since the sample before; zero on the first.
+
+    A core's load is measured over at least `MEASURED_SECONDS`: of fewer clock ticks, one is a lot.
+    Until so many have passed it is what it was.
+    """
 
     def __init__(self) -> None:
         import psutil
 
         self._psutil = psutil
         self._before: dict[int, tuple[float, float]] = {}
+        self._spent: dict[int, tuple[float, float]] = {}
 
     def sample(self) -> CpuUse:
-        now = {
-            core: (busy, total)
-            for core, (busy, total) in zip(_online_cores(), self._core_seconds(), strict=False)
-        }
-        spent = {
-            core: (busy - self._before[core][0], total - self._before[core][1])
-            for core, (busy, total) in now.items()
-            if core in self._before
-        }
-        self._before = now
+        now = dict(zip(_online_cores(), self._core_seconds(), strict=False))
+        spent: dict[int, tuple[float, float]] = {}
+        for core, (busy, total) in now.items():
+            busy_before, total_before = self._before.setdefault(core, (busy, total))
+            if total - total_before >= MEASURED_SECONDS:
+                spent[core] = busy - busy_before, total - total_before
+                self._before[core] = busy, total
+            elif core in self._spent:
+                spent[core] = self._spent[core]
+        self._before = {core: self._before[core] for core in now}
+        self._spent = spent
         memory = self._psutil.virtual_memory()
         return CpuUse(
             percent=_percent(sum(b for b, _ in spent.values()), sum(t for _, t in spent.values())),
