@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.privacy.ledgers import (
     sealed,
 )
 from traindeck.core.errors import BudgetRefused
+from traindeck.core.files import locked
 from traindeck.core.privacy.ledger import Ledger, LedgerDamaged, Problem, ledgers
 from traindeck.core.privacy.mechanism import Mechanism
 
@@ -239,6 +241,21 @@ class TestDamage:
         mend, commit = ledger.history()[-2:]
         assert (mend["type"], mend["dropped"]) == ("mend", 1)
         assert (commit["type"], commit["steps"]) == ("commit", 7)
+
+    def test_a_write_that_goes_on_is_not_taken_for_a_torn_end(self, ledger: Ledger) -> None:
+        before = len(ledger.path.read_bytes()), ledger._chain.head.read_bytes()
+        ledger.commit("open", 6)
+        line, head = ledger.path.read_bytes()[before[0] :], ledger._chain.head.read_bytes()
+        os.truncate(ledger.path, before[0] + 20)
+        ledger._chain.head.write_bytes(before[1])
+        with ThreadPoolExecutor() as others:
+            with locked(ledger.folder / "mnist.lock"):
+                found = others.submit(ledger.verify)
+                wait([found], timeout=0.2)
+                with ledger.path.open("ab") as file:
+                    file.write(line[20:])
+                ledger._chain.head.write_bytes(head)
+            assert found.result() == []
 
     @pytest.mark.parametrize("garbage", [b"\0" * 4096, b"\n\n\n", b"{}\n{}\n", b"\xff"])
     def test_whatever_a_crash_left_beyond_the_head_is_a_torn_end(
