@@ -338,11 +338,11 @@ class Run:
 def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
     """What a recipe may spend. By hand it is reserved here; managed, that was done at launch."""
     from traindeck.core.privacy import gate
-    from traindeck.core.privacy.plan import Plan, PlanError, make
+    from traindeck.core.privacy.plan import Plan, make
     from traindeck.core.privacy.spending import Spending
 
     home = run.folder.parent.parent if run._managed and run.folder else Home.default().root
-    ledger = gate.ledger_of(home / "ledger", recipe.dataset)
+    ledgers = home / "ledger"
     plan: Plan | None
     try:
         if run._managed and run.folder:
@@ -352,11 +352,12 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
         else:
             run_id, plan = f"hand-{os.getpid()}-{time.time_ns():x}", make(recipe, vars(run.params))
             me = Identity.of(os.getpid())
+            ledger = gate.ledger_of(ledgers, recipe.dataset)
             gate.admit(ledger, run_id, recipe.name, plan, accept_no_privacy=accept, who=me)
             if plan is not None and run.folder is not None:
                 write_json(run.folder / "privacy.json", plan.to_json())
-    except (PlanError, BudgetRefused) as error:
+        return Spending(plan, ledgers, run_id, run._spent) if plan is not None else None
+    except TraindeckError as error:
         abort(str(error), error.exit_code)
     except OSError as error:
         abort(f"the privacy ledger of {recipe.dataset} cannot be written: {error}", 1)
-    return Spending(plan, ledger, run_id, run._spent) if plan is not None else None

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from traindeck.core.privacy.ledger import Ledger
 
 
-def ledger_of(folder: Path, dataset: str) -> Ledger | None:
-    """The ledger whose budget this data set spends, its own or its parent's; None if none."""
+def ledger_of(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger | None:
+    """The ledger whose budget this data set spends, its own or its parent's; None if none.
+
+    With a fingerprint of its contents, also that of the same data under another name.
+    """
     if not dataset or not folder.is_dir():
         return None
     from traindeck.core.privacy.ledger import find
 
-    return find(folder, dataset)
+    return find(folder, dataset, fingerprint)
 
 
 def admit(

@@ -9,19 +9,19 @@ Standard library only until the run ends: recipes import this.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from traindeck.core.errors import BudgetRefused, TraindeckError
+from traindeck.core.privacy.gate import ledger_of
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan
 
-if TYPE_CHECKING:
-    from traindeck.core.privacy.ledger import Ledger
-
 BLOCK_SECONDS = 1.0
 LONGEST_BLOCK = 1000
+MOST_BLOCKS = 200  # of a whole plan: a ledger stays short, and a crash costs half a percent
 
 Tell = Callable[[Mechanism, float], None]
 """Is told what has been committed so far and an upper bound on its epsilon."""
@@ -30,15 +30,17 @@ Tell = Callable[[Mechanism, float], None]
 class Spending:
     """The steps of one private run.
 
-    plan    what the run may spend at most
-    ledger  the data set's, None when it has none: steps are then only told, not paid for
-    run     the run's id, by which the ledger knows its reservation
+    plan     what the run may spend at most
+    ledgers  the folder of all ledgers
+    run      the run's id, by which the data set's ledger knows its reservation; without a ledger
+             steps are only told, not paid for
     """
 
-    def __init__(self, plan: Plan, ledger: Ledger | None, run: str, tell: Tell) -> None:
+    def __init__(self, plan: Plan, ledgers: Path, run: str, tell: Tell) -> None:
         self.plan = plan
         self.problem = ""
-        self._ledger = ledger
+        self._ledgers = ledgers
+        self._ledger = ledger_of(ledgers, plan.dataset)
         self._run = run
         self._tell = tell
         self._earlier = 0
@@ -59,6 +61,13 @@ class Spending:
         """
         if self._ledger is not None:
             self._ledger.pin(fingerprint)
+            return
+        other = ledger_of(self._ledgers, self.plan.dataset, fingerprint)
+        if other is not None:
+            raise BudgetRefused(
+                f"this data is that of {other.name}, which has a privacy budget: it spends that"
+                f" one once `traindeck budget derive {other.name} {self.plan.dataset}` says so"
+            )
 
     def step(self) -> bool:
         """Pay for the next step; False, with `problem` set, when it must not be taken."""
@@ -111,7 +120,8 @@ class Spending:
         seconds = max(time.monotonic() - self._committed_at, 1e-6)
         wanted = int(self._last_block * BLOCK_SECONDS / seconds)
         self._last_block = max(1, min(wanted, 8 * self._last_block, LONGEST_BLOCK))
-        return self._last_block
+        least = math.ceil(self.plan.mechanism.steps / MOST_BLOCKS)
+        return max(least, self._last_block)
 
     def _released(self, steps: int) -> Mechanism:
         return self.plan.mechanism.with_steps(self._earlier + steps)

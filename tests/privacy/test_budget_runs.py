@@ -237,6 +237,16 @@ def test_the_data_is_pinned_at_its_first_use_and_other_data_is_refused(
     assert doc["state"] == "over_budget" and "a" * 64 in doc["reason"]
 
 
+def test_budgeted_data_under_another_name_is_known_by_its_contents(
+    traindeck: Command, budget: Ledger, home: Home
+) -> None:
+    budget.pin("a" * 64)
+    renamed = RECIPE.replace('dataset = "toy"', 'dataset = "renamed"').replace("private", "other")
+    (home.recipes / "other.py").write_text(renamed)
+    doc = run(traindeck, "other", "-p", f"fingerprint={'a' * 64}", code=5)
+    assert "traindeck budget derive toy renamed" in doc["reason"]
+
+
 def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
     traindeck("budget", "derive", "toy", "toy-small", "--kind", "subset")
     assert shown(traindeck, "toy-small")["name"] == "toy"
