@@ -68,7 +68,7 @@ async def test_all_that_an_epsilon_depends_on_stands_beside_it(
             assert each in text, text
         for each in ("0.0682667", "2.505", "0.1", "4,096", "60,000", "dp-accounting 0.6"):
             assert each in text, text
-        assert "add-or-remove-one" in text and "not audited" in text and "none: nothing" in text
+        assert "add-or-remove-one" in text and "no audit yet" in text and "none: nothing" in text
 
 
 @pytest.mark.parametrize(

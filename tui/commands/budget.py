@@ -110,7 +110,7 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
         if value:
             print(f"  {key:<10} {value}")
     for one in found["exposures"]:
-        say(f"exposed by {one['id']} ({one['recipe']}): {one['reason']}; epsilon is infinite")
+        say(f"exposed by {one['run']} ({one['recipe']}): {one['reason']}; epsilon is infinite")
     if found["runs"]:
         print()
         print_table(

@@ -153,6 +153,7 @@ class CurvesPanel(Widget, can_focus=True):
             return
         self._versions = versions
         names = list(dict.fromkeys(n for s in self._sources for n in s.store.names()))
+        names.sort(key=is_private)  # last
         if names != self._names or not self._plots:
             self._names = names
             self._rebuild()

@@ -213,7 +213,7 @@ def _interval(privacy: Mapping[str, Any], width: int) -> Content:
     if audit is None:
         if infinite(privacy):
             return Content("")
-        words = "[?, " + at_most(privacy.get("epsilon")) + "] not audited: -p audit=true measures"
+        words = f"[?, {at_most(privacy.get('epsilon'))}] no audit yet: -p audit=true makes one"
         return Content.styled("bounds   ", "dim") + Content("\n" + " " * 9).join(
             _wrapped(Content(words), max(8, width - 9))
         )
