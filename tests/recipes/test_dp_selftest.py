@@ -116,6 +116,16 @@ def test_no_clipping(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, Unclipped()).startswith("per-example gradients: ")
 
 
+def test_a_single_record_that_is_not_clipped(capsys: pytest.CaptureFixture[str]) -> None:
+    class Alone(Step):
+        def clipped_sum(self, indices: Sequence[int]) -> Floats:
+            if len(indices) == 1:
+                return self.plain_gradient(indices[0])
+            return super().clipped_sum(indices)
+
+    assert refused(capsys, Alone()).startswith("clipping: a single record adds ")
+
+
 def test_a_sum_that_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
     step = Step()
     step.w[0] = np.nan
