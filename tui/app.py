@@ -71,6 +71,9 @@ class TraindeckApp(App[None], inherit_bindings=False):
     snapshot: var[Snapshot | None] = var(None, init=False)
     """The newest state of all runs; None until they were read. Screens `watch` it."""
 
+    feed_problem: var[str] = var("", init=False)
+    """Why the runs cannot be read; empty as soon as they were."""
+
     hides_private = False
     """Whether curves of private training data are hidden, on every run's screen."""
 
@@ -84,6 +87,9 @@ class TraindeckApp(App[None], inherit_bindings=False):
             super().__init__()
             self.what = what
             self.error = error
+
+    class FeedFailed(Failed):
+        """The runs cannot be read."""
 
     class Done(Message):
         """Something on a thread is done; `then` goes on with it on the event loop."""
@@ -116,7 +122,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
             source or _library(home),
             interval=refresh,
             ready=lambda: self._from_thread(self.SnapshotReady()),
-            failed=lambda trouble, error: self._from_thread(self.Failed(trouble, error)),
+            failed=lambda trouble, error: self._from_thread(self.FeedFailed(trouble, error)),
             first=partial(newest, home) if source is None else list,
         )
 
@@ -196,7 +202,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
     # Places and screens
 
     async def action_place(self, place: str) -> None:
-        """Goes to a place, or to its base when already there."""
+        """Goes to a place: to its own screen, whatever was opened on top of it."""
         if place == self.current_mode:
             while len(self.screen_stack) > 1:
                 await self.pop_screen()
@@ -206,7 +212,15 @@ class TraindeckApp(App[None], inherit_bindings=False):
         except ImportError as error:
             self.tell_error(f"The {place} cannot be shown", error)
         else:
-            await self.switch_mode(place)
+            with self.batch_update():
+                await self.switch_mode(place)
+                while len(self.screen_stack) > 1:
+                    await self.pop_screen()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "step_out":
+            return len(self._screen_stacks.get(self._current_mode, ())) > 1
+        return True
 
     async def action_step_out(self) -> None:
         if len(self.screen_stack) > 1:
@@ -239,6 +253,8 @@ class TraindeckApp(App[None], inherit_bindings=False):
             return
         with self.batch_update():
             self.snapshot = snapshot
+            if snapshot.whole:
+                self.feed_problem = ""
         if not snapshot.whole:
             self.call_after_refresh(self.feed.shown)
 
@@ -276,6 +292,10 @@ class TraindeckApp(App[None], inherit_bindings=False):
     def on_traindeck_app_done(self, message: Done) -> None:
         self.feed.poke()
         message.then()
+
+    def on_traindeck_app_feed_failed(self, message: FeedFailed) -> None:
+        self.feed_problem = str(message.error) or type(message.error).__name__
+        self.tell_error(message.what, message.error)
 
     def on_traindeck_app_failed(self, message: Failed) -> None:
         self.tell_error(message.what, message.error)

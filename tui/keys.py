@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
+from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
@@ -36,7 +38,7 @@ EVERYWHERE: list[BindingType] = [
     command("app.recipes", "2", "place('recipes')", "Recipes", "Go to the recipes", show=False),
     command("app.devices", "3", "place('devices')", "Devices", "Go to the devices", show=False),
     command("app.privacy", "p", "place('privacy')", "Privacy", "Go to the budgets", show=False),
-    command("app.back", "escape", "step_out", "Back", "Step out of what is on top", show=False),
+    command("app.back", "escape", "step_out", "Back", "Step out of what is on top"),
     command(
         "app.theme",
         "ctrl+t",
@@ -157,6 +159,7 @@ def groups(screen: Screen[object], keymap: Mapping[str, str]) -> list[Group]:
     those that work anywhere.
 
     A part counts though it has no focus, for help and palette are to show all that can be done.
+    What a part names in `absent` does not: ids of commands for what is not on the screen.
     """
     parts: dict[type, DOMNode] = {}
     for node in (*screen.query("*"), screen.focused):
@@ -164,8 +167,22 @@ def groups(screen: Screen[object], keymap: Mapping[str, str]) -> list[Group]:
             parts[type(node)] = node
     found = [_group(screen, keymap)]
     found += [_group(node, keymap) for node in parts.values()]
-    found = [*_moving_apart(found), _group(screen.app, keymap, "Everywhere")]
+    found = [*_moving_apart(_joined(found)), _group(screen.app, keymap, "Everywhere")]
     return [group for group in found if group.commands]
+
+
+def key_of(app: App[Any], id: str, otherwise: str) -> str:
+    """The key of a command as people know it; `otherwise` is what it is unless remapped."""
+    key = app._keymap.get(id, otherwise).split(",")[0]
+    return app.get_key_display(Binding(key, ""))
+
+
+def _joined(found: Iterable[Group]) -> list[Group]:
+    """With parts of one name told together."""
+    by_title: dict[str, tuple[Command, ...]] = {}
+    for group in found:
+        by_title[group.title] = by_title.get(group.title, ()) + group.commands
+    return [Group(title, commands) for title, commands in by_title.items()]
 
 
 def _moving_apart(found: Iterable[Group]) -> list[Group]:
@@ -185,14 +202,17 @@ def _moving_apart(found: Iterable[Group]) -> list[Group]:
 
 def _group(node: DOMNode, keymap: Mapping[str, str], title: str = "") -> Group:
     by_id: dict[str, tuple[Binding, list[str]]] = {}
+    absent: Set[str] = getattr(node, "absent", frozenset())
     for key, binding in node._bindings:
-        if binding.id is not None:
+        if binding.id is not None and binding.id not in absent:
             by_id.setdefault(binding.id, (binding, []))[1].append(key)
     commands = []
     for binding_id, (binding, own_keys) in by_id.items():
         keys = keymap[binding_id].split(",") if binding_id in keymap else own_keys
         commands.append(Command(node, binding, tuple(keys)))
-    return Group(title or node.BINDING_GROUP_TITLE or type(node).__name__, tuple(commands))
+    # A part without a name is told with what it is a part of.
+    named = (each.BINDING_GROUP_TITLE for each in node.ancestors_with_self)
+    return Group(title or next(filter(None, named), "Screen"), tuple(commands))
 
 
 def clashes(found: Sequence[Group], remapped: Set[str]) -> list[tuple[str, list[str]]]:

@@ -14,6 +14,7 @@ from textual.widgets import Input
 from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
+from traindeck.core.catalogue import Catalogue
 from traindeck.core.home import Home
 from traindeck.core.run import RunDoc
 from traindeck.tui.app import SSH_REFRESH, TraindeckApp
@@ -308,10 +309,45 @@ async def test_enter_opens_the_run_and_escape_comes_back(app: TraindeckApp, home
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
-        await pilot.press("space", "space", "enter")
+        await pilot.press("space", "down", "space", "enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await pilot.press("1")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+
+async def test_a_place_is_gone_to_whatever_was_opened_on_top_of_it(
+    app: TraindeckApp, home: Home
+) -> None:
+    from traindeck.tui.screens.recipes import RecipesScreen
+    from traindeck.tui.screens.run import RunScreen
+
+    run_id = make_run(home, 1, metric=0.9, epochs=10)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "mnist-1")
+        await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.screen, RecipesScreen))
+        app.open_runs([run_id])
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await until_shown(pilot, "esc Back")
+        await pilot.press("1")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        assert "esc Back" not in shown(pilot).splitlines()[-1]
+        await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.screen, RecipesScreen))
+        assert len(app.screen_stack) == 1
+
+
+async def test_a_damaged_catalogue_says_so_until_it_is_mended(
+    app: TraindeckApp, home: Home
+) -> None:
+    make_run(home, 1)
+    home.catalogue.write_text("{")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "The runs cannot be read.")
+        assert "traindeck reindex" in " ".join(shown(pilot).split())
+        Catalogue(home).reindex()
+        await until_shown(pilot, "mnist-1")
+        assert "cannot be read" not in shown(pilot).split("mnist-1")[0]
 
 
 async def test_an_action_asked_for_is_done_though_the_app_is_left_at_once(

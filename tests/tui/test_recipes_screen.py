@@ -12,7 +12,7 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.tui.pilots import shown, until, until_shown
+from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.recipe_files import (
     MNIST,
     form_of,
@@ -125,8 +125,51 @@ async def test_broken_recipes_say_where_and_why_and_hide_nothing(app: TraindeckA
         await until_shown(pilot, "line 8 of ")
         assert "0.1 is above the most allowed, 0.01" in shown(pilot)
         await pilot.press("ctrl+l", "ctrl+y", "ctrl+r")  # nothing to launch, copy or reset
+        await until(pilot, lambda: "bad.py cannot be launched: line 8: " in told(pilot))
         await pilot.press("down")
         await until_shown(pilot, "the header is not closed")
+
+
+@pytest.mark.usefixtures("folder")
+async def test_the_list_ends_at_its_ends(app: TraindeckApp) -> None:
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "Broken  2")
+        options = screen(pilot).recipe_list.options
+        await pilot.press("end")
+        last = options.highlighted
+        await pilot.press("down")
+        assert options.highlighted == last == options.option_count - 1
+        await pilot.press("home")
+        first = options.highlighted
+        await pilot.press("up")
+        assert options.highlighted == first == 1
+
+
+@pytest.mark.usefixtures("folder")
+async def test_nothing_is_launched_from_values_that_cannot_be_seen(
+    app: TraindeckApp, home: Home
+) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "torch-mnist")
+        await until_shown(pilot, "^l Launch")
+        assert "⏎ To the form" in shown(pilot).splitlines()[-1]
+        await pilot.press("ctrl+l")
+        await until_shown(pilot, "Parameters")
+        assert "^l once more launches it" in told(pilot)
+        assert not list(home.runs.iterdir())
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: list(home.runs.iterdir()))
+
+
+@pytest.mark.usefixtures("folder")
+async def test_help_has_words_for_every_part(app: TraindeckApp) -> None:
+    async with app.run_test(size=(120, 80)) as pilot:
+        await until_shown(pilot, "Parameters")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "List of recipes")
+        assert "RecipeOptions" not in shown(pilot)
+        assert "FormScroll" not in shown(pilot)
+        assert shown(pilot).count("Launch form") == 1
 
 
 @pytest.mark.usefixtures("folder")

@@ -25,6 +25,7 @@ from traindeck.core.run import RunFolder
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.screens.run import RunScreen
 from traindeck.tui.screens.run_layout import arrange
+from traindeck.tui.screens.runs import RunsScreen
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
 
@@ -299,6 +300,23 @@ class TestSeveral:
             assert header == ["", "run", "state", "lr", "mode", "test/accuracy", "train/loss"]
             assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
+    async def test_keys_of_panels_that_are_not_there_do_nothing(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        ids = [finished(home, 1), finished(home, 2)]
+        async with app.run_test(size=(120, 30)) as pilot:
+            screen = await open_run(pilot, *ids)
+            await pilot.press("5", "6", "7", "8", "9")
+            assert screen.focused is screen.curves
+            assert {"run.tab_log", "run.tab_events", "run.search"} <= screen.absent
+            await pilot.press("question_mark")
+            await until_shown(pilot, "Show the curves")
+            assert "Show the events" not in shown(pilot)
+        async with TraindeckApp(home).run_test(size=(80, 24)) as pilot:
+            screen = await open_run(pilot, *ids)
+            await pilot.press("5")
+            assert screen.focused is screen.query_one(DataTable)
+
     async def test_one_of_them_is_opened_from_the_table(
         self, app: TraindeckApp, home: Home
     ) -> None:
@@ -338,7 +356,6 @@ class TestParking:
             await pilot.press("2")
             await until(pilot, lambda: pilot.app.current_mode == "recipes")
             await until(pilot, lambda: screen._reader is not None and screen._reader.parked)
-            with (folder / "output.log").open("ab") as log:
-                log.write(b"written meanwhile\n")
             await pilot.press("1")
-            await until_shown(pilot, "written meanwhile")
+            await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+            await until(pilot, lambda: screen._reader is None or not screen._reader.alive)

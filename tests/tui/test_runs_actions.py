@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
@@ -25,6 +26,7 @@ from traindeck.tui.screens.dialogs import (
     PromptDialog,
     TextDialog,
 )
+from traindeck.tui.screens.run_actions import TOGETHER_SECONDS
 from traindeck.tui.screens.runs import RunsScreen
 
 SLEEPER = [sys.executable, "-c", "import time\nfor _ in range(600): time.sleep(0.1)"]
@@ -102,6 +104,7 @@ async def test_again_repeats_a_run_and_goes_to_it(app: TraindeckApp, home: Home)
             pilot,
             lambda: screen.table.doc is not None and screen.table.doc["id"] == second["id"],
         )
+        assert f"quick ({first['id']}) launched again as {second['id']}" in told(pilot)
 
 
 async def test_rename_tag_and_note(app: TraindeckApp, home: Home) -> None:
@@ -119,6 +122,12 @@ async def test_rename_tag_and_note(app: TraindeckApp, home: Home) -> None:
         await pilot.press(*"cnn, best", "enter")
         await until(pilot, lambda: user(home, run_id).get("tags") == ["best", "cnn"])
         await until_shown(pilot, "#best #cnn")
+
+        await pilot.press("t")
+        await until_dialog(pilot, PromptDialog)
+        assert "Tags of after (these replace the old ones)" in shown(pilot)
+        await pilot.press(*" more", "enter")
+        await until(pilot, lambda: user(home, run_id).get("tags") == ["best", "cnn", "more"])
 
         await pilot.press("n")
         await until_dialog(pilot, TextDialog)
@@ -145,7 +154,7 @@ async def test_marked_runs_are_tagged_together(app: TraindeckApp, home: Home) ->
     ids = [make_run(home, number) for number in range(3)]
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "mnist-2")
-        await pilot.press("space", "space", "t")
+        await pilot.press("space", "down", "space", "t")
         await until_dialog(pilot, PromptDialog)
         await pilot.press(*"pair", "enter")
         await until(pilot, lambda: user(home, ids[1]).get("tags") == ["pair"])
@@ -185,12 +194,48 @@ async def test_delete_and_undelete(app: TraindeckApp, home: Home) -> None:
         await until(pilot, lambda: "2 runs" in shown(pilot))
 
         await pilot.press("u")
-        await until_dialog(pilot, ChoiceDialog)
-        assert "mnist-1" in shown(pilot)
-        assert app.screen.query_one(OptionList).option_count == 1
-        await pilot.press("enter")
         await until(pilot, lambda: not trashed(home))
+        await until(pilot, lambda: f"mnist-1 ({ids[1]}) is back" in told(pilot))
         await until(pilot, lambda: "3 runs" in shown(pilot))
+
+
+async def test_runs_deleted_together_come_back_together(app: TraindeckApp, home: Home) -> None:
+    ids = [make_run(home, number) for number in range(4)]
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "mnist-3")
+        await pilot.press("end", "d")
+        await until_dialog(pilot, ConfirmDialog)
+        assert "u on the list of runs brings it back" in " ".join(shown(pilot).split())
+        await pilot.press("y")
+        await until(pilot, lambda: trashed(home) == ids[:1])
+        await asyncio.sleep(1.1 * TOGETHER_SECONDS)
+        await pilot.press("ctrl+a", "d")
+        await until_dialog(pilot, ConfirmDialog)
+        await pilot.press("y")
+        await until(pilot, lambda: trashed(home) == ids)
+
+        await pilot.press("u")
+        await until_dialog(pilot, ChoiceDialog)
+        texts = [str(option.prompt) for option in app.screen.query_one(OptionList).options]
+        assert texts[0] == "3 runs deleted together: mnist-3, mnist-2 and mnist-1"
+        assert "mnist-0" in texts[1]
+        await pilot.press("enter")
+        await until(pilot, lambda: trashed(home) == ids[:1])
+        await until(pilot, lambda: "mnist-3, mnist-2 and mnist-1 are back" in told(pilot))
+
+
+async def test_a_dialog_shows_its_own_keys_only(app: TraindeckApp, home: Home) -> None:
+    make_run(home, 1)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "mnist-1")
+        for key, kind in (("d", ConfirmDialog), ("t", PromptDialog), ("n", TextDialog)):
+            await pilot.press(key)
+            await until_dialog(pilot, kind)
+            footer = shown(pilot).splitlines()[-1]
+            assert "esc Leave it" in footer
+            assert "Mark" not in footer
+            await pilot.press("escape")
+            await until_dialog(pilot, RunsScreen)
 
 
 async def test_a_live_run_is_not_deleted(app: TraindeckApp, home: Home) -> None:

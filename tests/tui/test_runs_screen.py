@@ -218,7 +218,7 @@ async def test_marks_survive_sorting_and_escape_clears_them(app: TraindeckApp, h
         make_run(home, number)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "mnist-3")
-        await pilot.press("space", "space")
+        await pilot.press("space", "down", "space")
         assert shown(pilot).count("▌") == 2
         await pilot.press("o", "o", "O")
         assert len(table(pilot).marked) == 2

@@ -19,6 +19,7 @@ from textual.widgets import Button, Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from traindeck.tui.keys import SCREEN_KEYS
+from traindeck.tui.widgets.key_bar import KeyBar
 
 _LEAVE = Binding("escape", "leave", "Leave it", id="dialog.leave")
 
@@ -55,6 +56,7 @@ class ConfirmDialog(ModalScreen[bool], inherit_bindings=False):
             with Horizontal(classes="buttons"):
                 yield Button(Content(self._yes), id="yes", variant="error", compact=True)
                 yield Button("Leave it", id="no", compact=True)
+        yield KeyBar()
 
     def action_leave(self) -> None:
         self.dismiss(False)
@@ -78,6 +80,7 @@ class PromptDialog(ModalScreen[str | None], inherit_bindings=False):
         value: what is there now.
         hint: what an empty field shows.
         check: gives a sentence for people when the text cannot be taken, else None.
+        replace: whether what is typed first replaces the value, or is added to its end.
     """
 
     CSS_PATH = "dialogs.tcss"
@@ -90,17 +93,26 @@ class PromptDialog(ModalScreen[str | None], inherit_bindings=False):
         value: str = "",
         hint: str = "",
         check: Callable[[str], str | None] | None = None,
+        *,
+        replace: bool = True,
     ) -> None:
         super().__init__()
         self._question, self._value, self._hint = question, value, hint
+        self._replace = replace
         self._check = check or (lambda text: None)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(Content(self._question), classes="question")
-            yield Input(self._value, placeholder=self._hint, compact=True)
+            yield Input(
+                self._value,
+                placeholder=self._hint,
+                compact=True,
+                select_on_focus=self._replace,
+            )
             yield Static("", classes="wrong")
             yield Static("enter takes it, escape leaves it", classes="detail")
+        yield KeyBar()
 
     def action_leave(self) -> None:
         self.dismiss(None)
@@ -136,6 +148,7 @@ class TextDialog(ModalScreen[str | None], inherit_bindings=False):
             yield Static(Content(self._question), classes="question")
             yield TextArea(self._value, compact=True, tab_behavior="focus")
             yield Static("", classes="detail", id="how")
+        yield KeyBar()
 
     def on_mount(self) -> None:
         keys = {
@@ -177,6 +190,7 @@ class ChoiceDialog(ModalScreen[str | None], inherit_bindings=False):
                 compact=True,
             )
             yield Static("enter takes it, escape leaves it", classes="detail")
+        yield KeyBar()
 
     def action_leave(self) -> None:
         self.dismiss(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,10 +18,11 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from traindeck.core.errors import TraindeckError
-from traindeck.core.params import ParamError
+from traindeck.core.params import ParamError, Value
 from traindeck.core.recipe import BrokenRecipe, Recipe
+from traindeck.core.text import plain
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.keys import SCREEN_KEYS
+from traindeck.tui.keys import SCREEN_KEYS, key_of
 from traindeck.tui.last_values import Draft, read_drafts, remember
 from traindeck.tui.screens.recipe_devices import DeviceOffers
 from traindeck.tui.screens.recipe_prices import Prices
@@ -278,6 +280,8 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         about_form = action in ("launch", "copy_command", "reset")
         ready = self.form is not None or self._building.locked()  # they wait for one being built
+        if action == "launch" and isinstance(self._pane_shows, BrokenRecipe):
+            return True  # it says why not
         return None if about_form and not ready else True
 
     # What was typed
@@ -328,7 +332,16 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
     async def action_launch(self) -> None:
         await self._follow_the_list()
         form = self.form
-        if form is None or form.busy:
+        if form is None:
+            self._tell_broken()
+            return
+        if form.busy:
+            return
+        if self.has_class("narrow") and not self.has_class("-form"):
+            self._turn_to(form=True)
+            form.focus_first()
+            key = key_of(self.app, "recipes.launch", "ctrl+l")
+            self.app.notify(f"This is what would be launched: {key} once more launches it.")
             return
         form.take_typed()
         self.add_class("-form")
@@ -337,6 +350,14 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
             return
         form.busy = True
         self._start(form)
+
+    def _tell_broken(self) -> None:
+        broken = self.recipe_list.current
+        if isinstance(broken, BrokenRecipe):
+            self.app.tell_problem(
+                f"{plain(broken.path.name)} cannot be launched: "
+                f"line {broken.line}: {plain(broken.reason)}"
+            )
 
     def _start(self, form: RecipeForm) -> None:
         home, recipe, values = self.app.home, form.recipe, form.values()
@@ -363,7 +384,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
             if isinstance(result, Exception):
                 self._refused(form, result)
             else:
-                self._launched(form, result)
+                self._launched(form, result, values)
 
         self.app.in_background("The run could not be launched", act, done)
 
@@ -373,11 +394,15 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         else:
             self.app.tell_error(f"{form.recipe.name} was not launched", error)
 
-    def _launched(self, form: RecipeForm, run: RunDoc) -> None:
+    def _launched(self, form: RecipeForm, run: RunDoc, values: Mapping[str, Value]) -> None:
+        from traindeck.core.launch import resumed_run
+
         if form.is_attached:
             form.forget_run()
         self._turn_to(form=False)
         self.set_focus(self.recipe_list.options)  # on the way back, no key is typed into a field
+        if resumed := resumed_run(self.app.home, run, values):
+            self.app.notify(f"resume: the newest checkpoint of run {resumed}", markup=False)
         if self.is_current:
             self.app.open_runs([run["id"]])
         else:

@@ -75,7 +75,7 @@ class RunScreen(RunActions):
                 WORDS[tab],
                 show=False,
                 id=f"run.tab_{tab}",
-                tooltip=f"Show the {WORDS[tab].lower()}",
+                tooltip=f"Show the {'log, or the table of several runs' if tab == 'log' else tab}",
             )
             for key, tab in enumerate(TABS, start=4)
         ),
@@ -112,6 +112,21 @@ class RunScreen(RunActions):
     def several(self) -> bool:
         """Whether runs are compared rather than one shown whole."""
         return len(self._ids) > 1
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Ids of the keys for panels that are not there."""
+        if not self.several:
+            return frozenset()
+        gone = {f"run.tab_{tab}" for tab in TABS if not self._has_tab(tab)}
+        return frozenset({"run.search", *gone})
+
+    def _has_tab(self, tab: str) -> bool:
+        """Whether a tab's key leads anywhere; of several runs the log's is that of their table."""
+        if not self.several or tab == "curves":
+            return True
+        tabs = self._arrangement.tabs if self._arrangement else ()
+        return ("runs" if tab == "log" else tab) in tabs
 
     def compose(self) -> ComposeResult:
         if self.several:
@@ -286,7 +301,8 @@ class RunScreen(RunActions):
     def action_step_tab(self, step: int) -> None:
         tabs = self._arrangement.tabs if self._arrangement else ()
         if tabs:
-            self.action_tab(tabs[(tabs.index(self._recent[0]) + step) % len(tabs)])
+            now = next((tab for tab in self._recent if tab in tabs), tabs[0])
+            self.action_tab(tabs[(tabs.index(now) + step) % len(tabs)])
 
     def on_descendant_focus(self, _: events.DescendantFocus) -> None:
         arrangement, focused = self._arrangement, self.focused
@@ -342,6 +358,8 @@ class RunScreen(RunActions):
             return any(doc["state"] not in LIVE for doc in self.targets())
         if action == "search":
             return not self.several
+        if action == "tab":
+            return self._has_tab(str(parameters[0]))
         if action in ("again", "rename", "tag", "note", "copy_id", "copy_command"):
             return bool(self.targets())
         return True
@@ -358,8 +376,8 @@ class RunScreen(RunActions):
     def _other_target(self) -> None:
         self.refresh_bindings()
 
-    def _launched(self, doc: RunDoc) -> None:
-        super()._launched(doc)
+    def _launched(self, doc: RunDoc, of: RunDoc) -> None:
+        super()._launched(doc, of)
         if self.is_current:
             self.app.open_runs([doc["id"]])
 

@@ -6,6 +6,7 @@ notification that says why.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,13 @@ from traindeck.core.run import RunDoc
 from traindeck.core.state import LIVE
 from traindeck.core.text import plain
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.keys import SCREEN_KEYS, command
+from traindeck.tui.keys import SCREEN_KEYS, command, key_of
 from traindeck.tui.widgets.run_columns import age
 from traindeck.tui.widgets.run_detail import command_line
 
 _NAMES_SHOWN = 4
-
+TOGETHER_SECONDS = 1.0
+"""Runs that followed each other into the trash no slower than this were deleted together."""
 
 RUN_BINDINGS: list[BindingType] = [
     command("runs.stop", "s", "stop", "Stop", "Ask the run to end in good order"),
@@ -48,7 +50,7 @@ RUN_BINDINGS: list[BindingType] = [
         "u",
         "restore",
         "Undelete",
-        "Bring a run back from the trash, the last deleted first",
+        "Bring back what was deleted, runs deleted together all at once",
         show=False,
     ),
     command("runs.copy-id", "c", "copy_id", "Copy id", "Copy the id", show=False),
@@ -82,7 +84,9 @@ class RunActions(Screen[None], inherit_bindings=False):
         from traindeck.core import control
 
         docs = self._living("stop")
-        self._each("Not stopped", docs, lambda doc: control.stop(Path(doc["path"])), "stop sent to")
+        self._each(
+            "Not stopped", docs, lambda doc: control.stop(Path(doc["path"])), "stop sent to {}"
+        )
 
     def action_kill(self) -> None:
         from traindeck.core import control
@@ -95,7 +99,7 @@ class RunActions(Screen[None], inherit_bindings=False):
         def answered(yes: bool | None) -> None:
             if yes:
                 self._each(
-                    "Not killed", docs, lambda doc: control.kill(Path(doc["path"])), "killed"
+                    "Not killed", docs, lambda doc: control.kill(Path(doc["path"])), "killed {}"
                 )
 
         detail = "It gets no chance to write a checkpoint. Stop asks it to end in good order."
@@ -113,12 +117,13 @@ class RunActions(Screen[None], inherit_bindings=False):
             self.app.in_background(
                 f"{plain(doc['name'])} was not launched again",
                 partial(launch_again, doc["id"]),
-                self._launched,
+                partial(self._launched, of=doc),
             )
 
-    def _launched(self, doc: RunDoc) -> None:
+    def _launched(self, doc: RunDoc, of: RunDoc) -> None:
         self.follow(doc["id"])
-        self.app.notify(f"{plain(doc['name'])} launched as {doc['id']}", markup=False)
+        again = f"{plain(of['name'])} ({of['id']}) launched again as {doc['id']}"
+        self.app.notify(again, markup=False)
 
     def action_rename(self) -> None:
         from traindeck.core import control
@@ -162,9 +167,12 @@ class RunActions(Screen[None], inherit_bindings=False):
                 ),
             )
 
-        what = f"Tags to add to {named(docs)}" if several else f"Tags of {named(docs)}"
+        what = f"Tags of {named(docs)} (these replace the old ones)"
+        if several:
+            what = f"Tags to add to {named(docs)}"
         value = "" if several else " ".join(plain(tag) for tag in docs[0]["tags"])
-        self.app.push_screen(PromptDialog(what, value, "words, such as: baseline cnn"), answered)
+        hint = "words, such as: baseline cnn"
+        self.app.push_screen(PromptDialog(what, value, hint, replace=False), answered)
 
     def action_note(self) -> None:
         from traindeck.core import control
@@ -201,10 +209,12 @@ class RunActions(Screen[None], inherit_bindings=False):
                     "Not deleted",
                     docs,
                     lambda doc: control.trash(self.app.home, doc["id"]),
-                    "moved to the trash:",
+                    "moved to the trash: {}",
                 )
 
-        detail = f"Moved to {self.app.home.trash}; Undelete brings it back."
+        key = key_of(self.app, "runs.restore", "u")
+        them = "it" if len(docs) == 1 else "them"
+        detail = f"Moved to {self.app.home.trash}; {key} on the list of runs brings {them} back."
         self.app.push_screen(ConfirmDialog(f"Delete {named(docs)}?", detail, "Delete"), answered)
 
     def action_restore(self) -> None:
@@ -212,24 +222,34 @@ class RunActions(Screen[None], inherit_bindings=False):
             "The trash cannot be read", lambda: _trash(self.app), self._choose_restored
         )
 
-    def _choose_restored(self, choices: list[tuple[str, str]]) -> None:
-        from traindeck.core import control
+    def _choose_restored(self, deleted: list[list[RunDoc]]) -> None:
         from traindeck.tui.screens.dialogs import ChoiceDialog
 
-        if not choices:
+        if not deleted:
             self.app.notify("The trash is empty")
             return
+        if len(deleted) == 1:
+            self._restore(deleted[0])
+            return
 
-        def answered(run_id: str | None) -> None:
-            if run_id is not None:
-                self.follow(run_id)
-                self.app.in_background(
-                    "Not restored",
-                    lambda: control.restore(self.app.home, run_id),
-                    lambda _: self.app.notify(f"{run_id} is back"),
-                )
+        def answered(place: str | None) -> None:
+            if place is not None:
+                self._restore(deleted[int(place)])
 
-        self.app.push_screen(ChoiceDialog("Which run is to come back?", choices), answered)
+        now = self.app.clock()
+        choices = [(str(place), _in_short(docs, now)) for place, docs in enumerate(deleted)]
+        self.app.push_screen(ChoiceDialog("What is to come back?", choices), answered)
+
+    def _restore(self, docs: Sequence[RunDoc]) -> None:
+        from traindeck.core import control
+
+        self.follow(docs[0]["id"])
+        self._each(
+            "Not restored",
+            docs,
+            lambda doc: control.restore(self.app.home, doc["id"]),
+            "{} are back" if len(docs) > 1 else f"{{}} ({docs[0]['id']}) is back",
+        )
 
     def action_copy_id(self) -> None:
         docs = self.targets()
@@ -267,7 +287,10 @@ class RunActions(Screen[None], inherit_bindings=False):
         action: Callable[[RunDoc], object],
         done: str = "",
     ) -> None:
-        """Does something to each run on a thread; tells what could not be done."""
+        """Does something to each run on a thread; tells what could not be done.
+
+        `done` is told of the others, by their names.
+        """
         if not docs:
             return
 
@@ -286,7 +309,7 @@ class RunActions(Screen[None], inherit_bindings=False):
             lost = {doc["id"] for doc, _ in failed}
             fine = [doc for doc in docs if doc["id"] not in lost]
             if done and fine:
-                self.app.notify(f"{done} {named(fine)}", markup=False)
+                self.app.notify(done.format(named(fine)), markup=False)
 
         self.app.in_background(trouble, work, told)
 
@@ -300,17 +323,33 @@ def named(docs: Sequence[RunDoc]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
-def _trash(app: TraindeckApp) -> list[tuple[str, str]]:
-    """What is in the trash, the last deleted first: id and a line about it."""
+def _trash(app: TraindeckApp) -> list[list[RunDoc]]:
+    """What is in the trash, the last deleted first; what was deleted together is together."""
     from traindeck.core import control
     from traindeck.core.run import RunFolder
 
-    found = []
+    found: list[tuple[float, RunDoc]] = []
     for run_id in control.trashed(app.home):
         folder = app.home.trash / run_id
         doc = RunFolder(folder).doc(metrics=False)
         if doc is not None:
-            made = age(app.clock() - doc["created"])
-            line = f"{run_id}  {plain(doc['name'])}  {doc['state']}, made {made} ago"
-            found.append((folder.stat().st_ctime, run_id, line))
-    return [(run_id, line) for _, run_id, line in sorted(found, reverse=True)]
+            found.append((folder.stat().st_ctime, doc))
+    found.sort(key=lambda each: (each[0], each[1]["id"]), reverse=True)
+    deleted: list[list[RunDoc]] = []
+    before = math.inf
+    for when, doc in found:
+        if before - when > TOGETHER_SECONDS:
+            deleted.append([])
+        deleted[-1].append(doc)
+        before = when
+    # In the order of the list of runs: in which of them it began is nobody's concern.
+    return [sorted(docs, key=lambda doc: doc["id"], reverse=True) for docs in deleted]
+
+
+def _in_short(docs: Sequence[RunDoc], now: float) -> str:
+    """A line about what was deleted together."""
+    if len(docs) > 1:
+        return f"{len(docs)} runs deleted together: {named(docs)}"
+    doc = docs[0]
+    made = age(now - doc["created"])
+    return f"{doc['id']}  {plain(doc['name'])}  {doc['state']}, made {made} ago"

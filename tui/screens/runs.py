@@ -17,6 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from traindeck.core.run import RunDoc
+from traindeck.core.text import clean
 from traindeck.tui.feed import Snapshot
 from traindeck.tui.keys import command
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
@@ -108,6 +109,7 @@ class RunsScreen(RunActions):
     def on_mount(self) -> None:
         self._show_emptiness()
         self.watch(self.app, "snapshot", self._take)
+        self.watch(self.app, "feed_problem", self._show_emptiness, init=False)
         self.set_interval(1.0, self._tick)
 
     # What is shown
@@ -193,14 +195,24 @@ class RunsScreen(RunActions):
         return action not in _NEED_RUNS or bool(self._snapshot and self._snapshot.runs)
 
     def _show_emptiness(self) -> None:
-        empty = self._snapshot is None or not self._snapshot.runs
+        snapshot, problem = self._snapshot, self.app.feed_problem
+        unread = bool(problem) and (snapshot is None or not snapshot.whole)
+        empty = snapshot is None or not snapshot.runs or unread
         body = self.query_one("#body")
         if body.display == empty:
             self.refresh_bindings()
         body.display = not empty
         text = self.query_one("#empty", Static)
         text.display = empty
-        if self._snapshot is None:
+        if unread:
+            text.update(
+                Content.assemble(
+                    ("The runs cannot be read.\n\n", "bold"),
+                    clean(problem),
+                    "\n\nThey are shown here as soon as that is mended.",
+                )
+            )
+        elif snapshot is None:
             text.update(Content("Reading the runs…"))
         elif empty:
             keys = {
@@ -252,7 +264,6 @@ class RunsScreen(RunActions):
         doc = self.table.doc
         if doc is not None:
             self.table.mark(self.table.marked ^ {doc["id"]})
-            self.table.action_move(1)
 
     def action_mark_all(self) -> None:
         shown = frozenset(doc["id"] for doc in self.table.docs)

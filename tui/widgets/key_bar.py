@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
-ALWAYS = "app.help"
-"""The hint that is never left out: it leads to all others."""
+ALWAYS = frozenset({"app.back", "app.help"})
+"""The hints that are never left out: the way out, and to all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class KeyBar(Widget):
         for _, binding, enabled, _ in screen.active_bindings.values():
             if binding.show and enabled and binding.action not in hints:
                 shown_key = self.app.get_key_display(binding)
-                always = binding.id == ALWAYS
+                always = binding.id in ALWAYS
                 hints[binding.action] = _Hint(binding.key, shown_key, binding.description, always)
         if list(hints.values()) != self._hints:
             self._hints = list(hints.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -94,13 +94,13 @@ class RecipeOptions(OptionList, inherit_bindings=False):
     focus by then: without this, those meant for the form would be lost on the list.
     """
 
+    BINDING_GROUP_TITLE = "List of recipes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "enter,tab,right",
             "screen.enter_form",
             "To the form",
             id="recipes.open",
-            show=False,
             tooltip="From the list to the form of the recipe under the cursor",
         ),
         *LIST_KEYS,
@@ -118,6 +118,17 @@ class RecipeOptions(OptionList, inherit_bindings=False):
             return
         active = self.screen.active_bindings.get(event.key)
         self._holding = active is not None and active.binding.action == "screen.enter_form"
+
+    def action_cursor_up(self) -> None:
+        if self.highlighted != next(self._usable(), None):  # Textual's goes on at the other end
+            super().action_cursor_up()
+
+    def action_cursor_down(self) -> None:
+        if self.highlighted != max(self._usable(), default=None):
+            super().action_cursor_down()
+
+    def _usable(self) -> Iterator[int]:
+        return (place for place, option in enumerate(self.options) if not option.disabled)
 
     async def release(self) -> None:
         """Type what was kept wherever the focus is now. For actions: the app takes no key then."""

@@ -122,7 +122,7 @@ def _block(title: str, facts: list[tuple[str, str]]) -> list[Content]:
     known = [(name, value) for name, value in facts if value]
     if not known:
         return []
-    width = min(18, max(len(name) for name, _ in known))
+    width = min(20, max(len(name) for name, _ in known))
     lines = [Content(""), Content.assemble((title, "bold dim"))]
     for name, value in known:
         lines.append(Content.assemble((f"{name:<{width}}", "dim"), f"  {value}"))
