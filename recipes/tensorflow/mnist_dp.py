@@ -89,18 +89,22 @@ def main(run: track.Run) -> None:
         indices = tf.constant(chosen, tf.int32)
         return pixels(tf.gather(train_x, indices)), tf.gather(train_y, indices)
 
+    def small() -> Any:
+        """First weights up to 1/√inputs: with Keras' own, results are 0.2 points lower."""
+        return tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
     tf.keras.utils.set_random_seed(p.seed)
     model = tf.keras.Sequential(
         [
             layers.Input((28, 28, 1)),
             layers.ZeroPadding2D(3),
-            layers.Conv2D(16, 8, strides=2, activation="tanh"),  # 28×28 → 14×14
-            layers.MaxPool2D(2, strides=1),  # 14×14 → 13×13
-            layers.Conv2D(32, 4, strides=2, activation="tanh"),  # 13×13 → 5×5
-            layers.MaxPool2D(2, strides=1),  # 5×5 → 4×4
+            layers.Conv2D(16, 8, strides=2, activation="tanh", kernel_initializer=small()),
+            layers.MaxPool2D(2, strides=1),  # 28×28 → 14×14 → 13×13
+            layers.Conv2D(32, 4, strides=2, activation="tanh", kernel_initializer=small()),
+            layers.MaxPool2D(2, strides=1),  # 13×13 → 5×5 → 4×4
             layers.Flatten(),
-            layers.Dense(32, activation="tanh"),
-            layers.Dense(10),
+            layers.Dense(32, activation="tanh", kernel_initializer=small()),
+            layers.Dense(10, kernel_initializer=small()),
         ]
     )
     training = Training(run, model, p.lr, MOMENTUM, AVERAGING)
