@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,19 +18,51 @@ from traindeck.recipes.shared.idx import DataError
 
 T = TypeVar("T")
 
+_CHATTER = "^(I[0-9]{4} |WARNING: All log messages before absl)"
+
 
 @contextmanager
 def framework(name: str) -> Iterator[None]:
     """Stand around the import of a framework, which takes seconds and may fail."""
     print(f"loading {name} ...", flush=True)
     try:
-        yield
+        with _without_chatter() if name == "tensorflow" else nullcontext():
+            yield
     except ModuleNotFoundError as error:
         if error.name != name:
             track.abort(f"{name} cannot be imported: {error}")
         track.abort(f"{name} is not installed: {sys.executable} -m pip install {name}")
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         track.abort(f"{name} cannot be imported: {' '.join(str(error).split())}")
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Leave out what TensorFlow says on every start, before its own log level counts.
+
+    A process of its own reads stderr meanwhile: what a crash says last is not lost with us.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        reader = subprocess.Popen(
+            ["grep", "--line-buffered", "-vE", _CHATTER], stdin=subprocess.PIPE, stdout=kept
+        )
+    except OSError:  # no grep: then with the chatter
+        os.close(kept)
+        yield
+        return
+    assert reader.stdin is not None
+    os.dup2(reader.stdin.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        reader.stdin.close()
+        # Whoever was started meanwhile may still write to it.
+        with suppress(subprocess.TimeoutExpired):
+            reader.wait(1)
 
 
 def data(load: Callable[..., T], *args: object) -> T:
