@@ -15,7 +15,7 @@ def figure(value: float) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+        return f"{value:.4g}" if abs(value) < 9999.5 else f"{value:.0f}"
     return f"{value:.2e}"
 
 

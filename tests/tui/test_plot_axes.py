@@ -135,16 +135,16 @@ def test_a_single_place_is_given_room() -> None:
         (0.98527, "0.9853"),
         (0.00034567, "0.000346"),
         (123.456, "123.5"),
-        (99_999.0, "100k"),
+        (99_999.0, "99999"),
         (9_999.0, "9999"),
-        (12_345_678.0, "12.3M"),
+        (12_345_678.0, "1.23e+07"),
         (1e-7, "1e-7"),
         (-1.234e-9, "-1.23e-9"),
-        (1e300, "1e300"),
+        (1e300, "1.00e+300"),
         (0.0, "0"),
         (math.nan, "nan"),
         (-math.inf, "-inf"),
-        (9999.99, "10.0k"),
+        (9999.99, "10000"),
         (0.99999, "1.000"),
     ],
 )
@@ -159,10 +159,7 @@ def test_short_values_are_short_and_close(value: float) -> None:
     assert len(text) <= 10
     if abs(value) > 1.79e308:
         return  # rounded to three digits it is no longer a float
-    number = float(
-        text.translate({ord(c): f"e{p}" for c, p in zip("kMGT", (3, 6, 9, 12), strict=True)})
-    )
-    assert number == pytest.approx(value, rel=6e-3, abs=1e-323)
+    assert float(text) == pytest.approx(value, rel=6e-3, abs=1e-323)
 
 
 @pytest.mark.parametrize(

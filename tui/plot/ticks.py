@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from traindeck.core.figures import figure
+
 _SI = ((0, ""), (3, "k"), (6, "M"), (9, "G"), (12, "T"))
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
@@ -109,7 +111,7 @@ def elapsed(seconds: int) -> str:
 
 
 def short(value: float) -> str:
-    """A value in about six characters: `0.9853`, `0.0342`, `1.25e-7`, `12.4k`, `nan`."""
+    """A value in about six characters: `0.9853`, `0.0342`, `1.25e-7`, `17430`, `1.78e+05`."""
     if math.isnan(value):
         return "nan"
     if math.isinf(value):
@@ -121,9 +123,8 @@ def short(value: float) -> str:
     if -5 < power < 4:
         return f"{value:.{3 - power if power >= 0 else 4 if power == -1 else 2 - power}f}"
     power = int(exponent)
-    if 3 <= power < 15:
-        size, suffix = _SI[power // 3]
-        return f"{value / 10**size:.{2 - power % 3}f}{suffix}"
+    if power >= 3:
+        return figure(value)  # as everywhere else: the same value must not look like another
     return f"{mantissa.rstrip('0').rstrip('.')}e{power}"
 
 
