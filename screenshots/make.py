@@ -2,7 +2,7 @@
 
     TRAINDECK_DATA=/where/mnist/is python screenshots/make.py
 
-Takes about two minutes. Each picture is what the app shows at that moment, as SVG and PNG.
+Takes about three minutes. Each picture is what the app shows at that moment, as SVG and PNG.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from textual.pilot import Pilot
 from traindeck.core import control
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
+from traindeck.core.params import Value
+from traindeck.core.privacy import budget
 from traindeck.core.run import RunDoc, RunFolder
 from traindeck.core.shelf import find_recipe
 from traindeck.core.state import ENDED, identity
 from traindeck.tui.app import TraindeckApp
 
 HERE = Path(__file__).parent
+PRIVATE = "torch-mnist-dp"
 SIZE = (120, 34)
 
 
-def start(home: Home, name: str, on: str = "cpu", label: str = "", **params: float) -> RunDoc:
+def start(home: Home, name: str, on: str = "cpu", label: str = "", **params: Value) -> RunDoc:
     recipe = find_recipe(home, name)
     return launch(home, LaunchRequest(recipe=recipe, params=params, on=on, name=label or None))
 
@@ -41,7 +44,11 @@ def wait(doc: RunDoc, *states: str) -> None:
 
 
 def prepare(home: Home) -> RunDoc:
-    """Real runs in every state that a day brings; returns the one that is still training."""
+    """Real runs in every state that a day brings; returns a private one that is still training."""
+    budget.create(home, "mnist", 8.0, 1e-5, "example", None)
+    for epsilon in (0.5, 1.0):
+        label = f"epsilon {epsilon:g}"
+        wait(start(home, PRIVATE, label=label, epsilon=epsilon, epochs=2, audit=True))
     for lr in (0.002, 0.01, 0.05):
         wait(start(home, "torch-digits", label=f"digits lr={lr:g}", lr=lr, epochs=30))
     wait(start(home, "tf-digits", epochs=20))
@@ -54,14 +61,15 @@ def prepare(home: Home) -> RunDoc:
     time.sleep(8)
     control.stop(Path(stopped["path"]))
     wait(stopped)
-    live = start(home, "torch-mnist", on="cpu:0", label="mnist cnn")
+    private = start(home, PRIVATE, on="cpu:1", label="epsilon 2.93", audit=True)
+    live = start(home, "torch-digits", on="cpu:0", label="digits for long", epochs=1000)
     wait(live, "running")
-    waiting = start(home, "tf-mnist", on="cpu:0")
+    waiting = launch(home, LaunchRequest(command=["sleep", "9"], on="cpu:0", name="waits its turn"))
     wait(waiting, "queued")
-    points = Path(live["path"]) / "points.bin"
-    while not points.exists() or points.stat().st_size < 28 * 600:
+    points = Path(private["path"]) / "points.bin"
+    while not points.exists() or points.stat().st_size < 28 * 1500:
         time.sleep(0.2)
-    return live
+    return private
 
 
 async def picture(pilot: Pilot[object], name: str) -> None:
@@ -74,18 +82,23 @@ async def picture(pilot: Pilot[object], name: str) -> None:
     print(f"{name}.svg {name}.png")
 
 
-async def take(home: Home) -> None:
+async def take(home: Home, private: RunDoc) -> None:
     app = TraindeckApp(home)
     async with app.run_test(size=SIZE) as pilot:
         await picture(pilot, "runs")
         await pilot.press("2")
+        await asyncio.sleep(1)
+        await pilot.press("slash", *PRIVATE, "enter")
+        await asyncio.sleep(6)  # what the launch would cost is worked out
         await picture(pilot, "recipes")
         await pilot.press("3")
         await asyncio.sleep(6)
         await picture(pilot, "devices")
+        await pilot.press("p")
+        await asyncio.sleep(4)
+        await picture(pilot, "privacy")
         await pilot.press("1")
-        await asyncio.sleep(1)
-        await pilot.press("down", "enter")
+        app.open_runs([private["id"]])
         await picture(pilot, "run")
 
 
@@ -94,8 +107,7 @@ def main() -> None:
         home = Home(Path(folder))
         home.make()
         os.environ["TRAINDECK_HOME"] = folder
-        prepare(home)
-        asyncio.run(take(home))
+        asyncio.run(take(home, prepare(home)))
         runs = [RunFolder(path) for path in home.runs.iterdir()]
         for run in runs:
             if run.state()[0] not in ENDED:

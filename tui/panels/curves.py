@@ -57,7 +57,7 @@ class CurvesPanel(Widget, can_focus=True):
         _key("g,escape", "grid", "Grid", "Back to the grid of all series", True),
         _key("space", "mark", "Mark", "Mark: Enter lays all marked series over each other"),
         _key("slash", "filter", "Filter", "Show only series whose name has these words", True),
-        _key("l", "log", "Log", "Logarithmic or linear y axis", True),
+        _key("l", "log", "Log scale", "Logarithmic or linear y axis", True),
         _key("x", "axis", "Steps/time", "x axis: steps or elapsed time", True),
         _key("s", "smooth_up", "Smooth", "Smooth more (TensorBoard's moving average)", True),
         _key("S,shift+s", "smooth_down", "Smooth less", "Smooth less; the raw curve stays behind"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from traindeck.core.figures import figure, percent
 from traindeck.core.run import RunDoc
 from traindeck.core.state import LIVE
 from traindeck.core.text import plain
@@ -88,13 +89,7 @@ def age(seconds: float) -> str:
 
 def number(value: float | None) -> str:
     """A metric's value in at most nine cells; None stands for one that is not finite."""
-    if value is None or math.isnan(value):
-        return "nan"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
-    return f"{value:.2e}"
+    return figure(math.nan if value is None else value)
 
 
 def fraction(doc: RunDoc) -> float | None:
@@ -140,17 +135,17 @@ def _progress(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
     part = fraction(doc)
     if part is None:
         return [(NONE, "dim")]
-    percent = f"{math.floor(part * 100):3}%"
-    cells = width - len(percent) - 1
+    done = f"{percent(part, 1):3}%"
+    cells = width - len(done) - 1
     if cells < 3:
-        return [(percent.strip(), "")]
+        return [(done.strip(), "")]
     full = math.floor(part * cells * 2)
     bar = "━" * (full // 2) + ("╸" if full % 2 else "")
     live = doc["state"] in LIVE
     return [
         (bar, "live" if live else "dim"),
         ("─" * (cells - len(bar)), "faint"),
-        (f" {percent}", "" if live else "dim"),
+        (f" {done}", "" if live else "dim"),
     ]
 
 
