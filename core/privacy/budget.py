@@ -102,7 +102,7 @@ def describe(home: Home, ledger: Ledger) -> dict[str, Any]:
             }
             for run in account.runs
         ],
-        "verified": True,
+        "verified": not ledger.verify(),
     }
 
 

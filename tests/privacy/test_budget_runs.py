@@ -288,6 +288,8 @@ def test_damage_is_named_and_nothing_is_spent_on_it(traindeck: Command, budget: 
     traindeck("run", "private", "--wait")
     traindeck("budget", "verify", "toy")
     text = budget.path.read_text()
+    budget.path.write_text(text + '{"v":1,"n":')  # a writer that died: harmless, but said
+    assert not shown(traindeck)["verified"]
     budget.path.write_text(text.replace('"steps":1', '"steps":2', 1))
     wrong = traindeck("budget", "verify", code=1).stderr
     assert "toy" in wrong

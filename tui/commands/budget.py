@@ -75,7 +75,7 @@ def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
     )
     for one in found:
         if not one["verified"]:
-            say(f"{one['name']}: {one['problem']}")
+            say(f"{one['name']}: {one.get('problem', 'see `traindeck budget verify`')}")
 
 
 def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
@@ -103,12 +103,14 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
         f" in advance ({found['accountant']})",
         "naive sum": f"epsilon {_epsilon(found['epsilon_naive_sum'])} spent by basic composition",
         "lineage": ", ".join(f"{one['name']} ({one['kind']})" for one in found["lineage"]),
-        "verified": "the chain is whole",
+        "verified": "the chain is whole" if found["verified"] else "",
     }
     print(found["name"])
     for key, value in facts.items():
         if value:
             print(f"  {key:<10} {value}")
+    for problem in ledger.verify():
+        say(f"{found['name']}: {problem}")
     for one in found["exposures"]:
         say(f"exposed by {one['run']} ({one['recipe']}): {one['reason']}; epsilon is infinite")
     if found["runs"]:
@@ -292,7 +294,7 @@ def _fingerprint(name: str) -> str | None:
 
 
 def _line(one: dict[str, Any]) -> tuple[str, ...]:
-    if not one["verified"]:
+    if "problem" in one:
         return (one["name"], "damaged", "", "", "", "", "")
     gate = one["filter"]
     used = (gate["rho_spent"] + gate["rho_reserved"]) / gate["rho_budget"]
