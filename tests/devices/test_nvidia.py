@@ -45,13 +45,14 @@ print(json.dumps(report))
 # Does a whole launch decision the way the scheduler does, in a fresh process.
 DECIDE = """
 import json, sys
+from dataclasses import asdict
 from traindeck.core.devices.assignment import environment
 from traindeck.core.devices.inventory import discover
 from traindeck.core.devices.request import assign, parse_request
 inventory = discover()
 request = parse_request(sys.argv[1])
 given = assign(request, request.candidates(inventory).slots, inventory)
-print(json.dumps([given.to_json(), environment(given, inventory)]))
+print(json.dumps([asdict(given), environment(given, inventory)]))
 """
 
 
