@@ -62,7 +62,7 @@ def prepare(home: Home) -> RunDoc:
     control.stop(Path(stopped["path"]))
     wait(stopped)
     private = start(home, PRIVATE, on="cpu:1", label="epsilon 2.93", audit=True)
-    live = start(home, "torch-digits", on="cpu:0", label="digits, small steps", epochs=1000, batch_size=2)
+    live = start(home, "torch-digits", "cpu:0", "small steps", epochs=1000, batch_size=2)
     wait(live, "running")
     waiting = launch(home, LaunchRequest(command=["sleep", "9"], on="cpu:0", name="waits its turn"))
     wait(waiting, "queued")
