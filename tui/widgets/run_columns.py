@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
@@ -264,9 +264,17 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
-def fit(width: int) -> list[tuple[Column, int]]:
-    """The columns that fit into so many cells, with the cells each one gets."""
-    return fitting(width, COLUMNS)
+_PRIVATE_COLUMNS = tuple(
+    replace(each, rank=2) if each.id == "epsilon" else each for each in COLUMNS
+)
+
+
+def fit(width: int, *, private: bool = False) -> list[tuple[Column, int]]:
+    """The columns that fit into so many cells, with the cells each one gets.
+
+    Where runs are `private`, what they spent is shown before what they run on.
+    """
+    return fitting(width, _PRIVATE_COLUMNS if private else COLUMNS)
 
 
 def ordered(

@@ -108,7 +108,8 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.sorted_by: tuple[Column, bool] | None = None
         self._clock = clock
         self.columns: list[tuple[Column, int]] = []
-        self._width = 0
+        self._private = False
+        self._shape = (0, False)
         self._lines: dict[tuple[str, bool, bool, bool], tuple[RunDoc, str, Strip]] = {}
         self._inks: dict[str, Style] = {}
         self._told: RunDoc | None = None
@@ -119,6 +120,10 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Takes other runs, or the same ones as they are now, and repaints what differs."""
         in_view = 0 <= self.cursor - self.scroll_offset.y < self.size.height - 1
         before, self.docs = self.docs, docs
+        private = any(doc["privacy"] for doc in docs)
+        if private != self._private:
+            self._private = private
+            self.refresh()
         self.set_reactive(RunTable.cursor, self._follow(before))
         height = len(docs) + 1
         if self.virtual_size.height != height:
@@ -191,10 +196,10 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         # Not in on_resize: a scroll bar comes and goes without one.
-        width = self.scrollable_content_region.width
-        if width != self._width:
-            self._width = width
-            self.columns = fit(max(1, width - len(MARK) - 1))
+        shape = self.scrollable_content_region.width, self._private
+        if shape != self._shape:
+            self._shape = shape
+            self.columns = fit(max(1, shape[0] - len(MARK) - 1), private=self._private)
             self._lines.clear()
         return super().render_lines(crop)
 
@@ -204,7 +209,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._inks.clear()
 
     def render_line(self, y: int) -> Strip:
-        width = self._width
+        width = self._shape[0]
         if y == 0:
             return self._header().adjust_cell_length(width)
         line = y - 1 + self.scroll_offset.y
@@ -232,7 +237,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
                 title = f"{title[: max(1, width - 1)]}{'▼' if self.sorted_by[1] else '▲'}"
             text = fitted(title, width, column.right)
             segments.append(Segment(text + " ", base))
-        return Strip(segments).extend_cell_length(self._width, base)
+        return Strip(segments).extend_cell_length(self._shape[0], base)
 
     def _run(self, doc: RunDoc, now: float, cursor: bool, marked: bool, focused: bool) -> Strip:
         base = self._plain()
@@ -247,7 +252,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
                 style = base if not name or (cursor and focused) else base + self._ink(name)
                 segments.append(Segment(text, style))
             segments.append(Segment(" ", base))
-        return Strip(segments).extend_cell_length(self._width, base)
+        return Strip(segments).extend_cell_length(self._shape[0], base)
 
     def _plain(self) -> Style:
         """The widget's own style, which Textual works out anew each time it is asked."""
