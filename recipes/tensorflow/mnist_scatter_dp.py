@@ -87,7 +87,9 @@ def main(run: track.Run) -> None:
         return tf.gather(train_x, indices), tf.gather(train_y, indices)
 
     tf.keras.utils.set_random_seed(p.seed)
-    model = tf.keras.Sequential([layers.Input(train_x.shape[1:]), layers.Dense(10)])
+    small = tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # to 1/√inputs
+    dense = layers.Dense(10, kernel_initializer=small)
+    model = tf.keras.Sequential([layers.Input(train_x.shape[1:]), dense])
     training = Training(run, model, p.lr, MOMENTUM, AVERAGING)
     if resume:
         training.resume(resume)
