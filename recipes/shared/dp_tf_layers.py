@@ -88,6 +88,7 @@ def _same(layer: Any, h: Any) -> list[list[int]]:
 
 
 def share(layer: Any, a: Any, g: Any) -> Share:
+    """From a layer's inputs as `apply` gives them and the gradient at its output: (n, …) each."""
     if type(layer).__name__ == "Conv2D":
         a = _patches(layer, a, g.shape[1:3])
     biased = layer.bias is not None
