@@ -1,6 +1,6 @@
 """Google TPUs, through the library inside the tpu-info package.
 
-https://pypi.org/project/tpu-info: `tpu_info.device` reads what chips there are, `tpu_info.metrics`
+The package tpu-info: `tpu_info.device` reads what chips there are, `tpu_info.metrics`
 asks the libtpu of the process that trains on them, which therefore answers only while one does.
 """
 
