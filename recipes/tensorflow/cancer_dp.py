@@ -39,13 +39,12 @@ beside its accuracy, and only several runs show the noise. The test patients' pr
 covered: what is told of the test is told of them.
 """
 
-import hashlib
 import os
 import time
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import canaries, cancer, checkpoints, needs
+from traindeck.recipes.shared import canaries, cancer, checkpoints, datasets, needs
 from traindeck.recipes.shared.randomness import Randomness
 
 MOMENTUM = 0.9
@@ -76,7 +75,7 @@ def main(run: track.Run) -> None:
         track.abort("TensorFlow finds no GPU that it can use: check its driver and CUDA libraries")
     else:
         tf.config.experimental.set_memory_growth(gpus[0], True)  # else it takes all the memory
-    run.use(hashlib.sha256(data.train_x.tobytes() + data.train_y.tobytes()).hexdigest())
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     train_x, train_y = tf.constant(data.train_x), tf.constant(data.train_y, tf.float32)
     test_x, test_y = tf.constant(data.test_x), tf.constant(data.test_y, tf.float32)

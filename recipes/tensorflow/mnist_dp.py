@@ -38,13 +38,12 @@ activations for deep learning with differential privacy, AAAI 2021. The weights 
 and kept as a result are a running average of the trained ones, which costs no privacy.
 """
 
-import hashlib
 import os
 import time
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import canaries, checkpoints, mnist, needs
+from traindeck.recipes.shared import canaries, checkpoints, datasets, mnist, needs
 from traindeck.recipes.shared.randomness import Randomness
 
 MOMENTUM = 0.9
@@ -75,7 +74,7 @@ def main(run: track.Run) -> None:
         track.abort("TensorFlow finds no GPU that it can use: check its driver and CUDA libraries")
     else:
         tf.config.experimental.set_memory_growth(gpus[0], True)  # else it takes all the memory
-    run.use(hashlib.sha256(data.train_x.tobytes() + data.train_y.tobytes()).hexdigest())
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     train_x, train_y = tf.constant(data.train_x), tf.constant(data.train_y, tf.int32)
     test_x, test_y = tf.constant(data.test_x), tf.constant(data.test_y, tf.int32)

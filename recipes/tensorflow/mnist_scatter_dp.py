@@ -37,13 +37,12 @@ F. Tramèr, D. Boneh: Differentially private learning needs better features (or 
 ICLR 2021: noise hurts the less the fewer weights there are, and wavelets need no training.
 """
 
-import hashlib
 import os
 import time
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import canaries, checkpoints, mnist, needs, scattering
+from traindeck.recipes.shared import canaries, checkpoints, datasets, mnist, needs, scattering
 from traindeck.recipes.shared.randomness import Randomness
 
 MOMENTUM = 0.9
@@ -74,7 +73,7 @@ def main(run: track.Run) -> None:
         track.abort("TensorFlow finds no GPU that it can use: check its driver and CUDA libraries")
     else:
         tf.config.experimental.set_memory_growth(gpus[0], True)  # else it takes all the memory
-    run.use(hashlib.sha256(data.train_x.tobytes() + data.train_y.tobytes()).hexdigest())
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     # What is derived from an image shares its budget: its features are no other data set.
     features = scattering.features(data.train_x, data.test_x, scattering.cache_folder())
