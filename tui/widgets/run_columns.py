@@ -171,7 +171,15 @@ def _epsilon(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
     audit = privacy.get("audit") or {}
     # Not to be relied upon: infinite, of seeded noise, or refuted by an audit.
     bad = privacy.get("label") or audit.get("verdict") == "violated"
-    return [(number(value), "bad" if bad else "")]
+    return [(_at_most(value), "bad" if bad else "")]
+
+
+def _at_most(value: float) -> str:
+    """An upper bound in five cells: three digits, rounded up."""
+    if not 0 < value < math.inf:
+        return number(value)
+    scale = 10.0 ** (2 - math.floor(math.log10(value)))
+    return f"{math.ceil(value * scale - 1e-9) / scale:.3g}"
 
 
 def _text(value: str) -> Sequence[Part]:
