@@ -1,0 +1,61 @@
+"""Frames between a job and its owner, over a socket pair: JSON facts and numbers as raw bytes.
+
+A frame is two little-endian u4 lengths, then so many bytes of JSON (an object) and of body.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any
+
+_LENGTHS = struct.Struct("<II")
+MOST_FACTS = 64 << 20
+MOST_BODY = 1 << 30
+
+
+class Closed(ConnectionError):
+    """The other side has gone."""
+
+
+class BadFrame(ValueError):
+    """What came is no frame."""
+
+
+def send(wire: socket.socket, facts: dict[str, Any], body: bytes = b"") -> None:
+    """Write one frame whole. Raises Closed when nobody reads any more."""
+    head = json.dumps(facts).encode()
+    try:
+        wire.sendall(_LENGTHS.pack(len(head), len(body)) + head + body)
+    except OSError as error:
+        raise Closed(str(error)) from None
+
+
+def receive(wire: socket.socket) -> tuple[dict[str, Any], bytes]:
+    """Read one frame. Raises Closed at the end, BadFrame for what is none, TimeoutError as set."""
+    head, body = _LENGTHS.unpack(_exactly(wire, _LENGTHS.size))
+    if head > MOST_FACTS or body > MOST_BODY:
+        raise BadFrame(f"a frame of {head + body} bytes is refused")
+    try:
+        facts = json.loads(_exactly(wire, head))
+    except (ValueError, RecursionError) as error:
+        raise BadFrame(str(error)) from None
+    if not isinstance(facts, dict):
+        raise BadFrame("a frame's facts are an object")
+    return facts, _exactly(wire, body)
+
+
+def _exactly(wire: socket.socket, size: int) -> bytes:
+    got = bytearray()
+    while len(got) < size:
+        try:
+            part = wire.recv(min(size - len(got), 1 << 20))
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise Closed(str(error)) from None
+        if not part:
+            raise Closed("the other side has gone")
+        got += part
+    return bytes(got)
