@@ -1,4 +1,4 @@
-"""What a script that was approved by a data owner uses: the owner's data in, one update a round out.
+"""What a script that a data owner has approved uses: the data in, one update a round out.
 
     with job.session() as here:
         data = here.data()
