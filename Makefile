@@ -15,7 +15,7 @@ venv: .venv/installed
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed (make PYTHON=…)"; exit 4; }
 	@echo "setting up .venv (PyTorch and TensorFlow: some minutes, 3.5 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) install --constraint constraints.txt --editable '.[torch,tensorflow,dev]'
+	@$(PIP) install --constraint constraints.txt --editable '.[torch,tensorflow,syft,dev]'
 	@touch $@
 
 test: venv
