@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 INTERVAL = 1e-3
 """Discretisation of privacy losses: rounded up, so that epsilon is at most some 0.001 too high."""
 LEAST_NOISE = 0.05
+"""Of less noise the privacy losses fill the memory; epsilon is in the thousands anyway."""
+LEAST_RHO = 1e-15
+"""Of a step: what rounding may take away, so that none is free."""
 ORDERS = tuple(x / 4 for x in range(5, 1025))
 
 
@@ -70,7 +73,7 @@ def rho(mechanism: Mechanism, order: float) -> float:
 
     accountant = RdpAccountant(orders=[order])
     accountant.compose(_event(mechanism.with_steps(1)))
-    one = float(accountant._rdp[0])
+    one = max(float(accountant._rdp[0]), LEAST_RHO)
     if mechanism.sampler == "shuffle" and mechanism.steps:
         return one * mechanism.releases / mechanism.steps
     return one

@@ -24,7 +24,9 @@ class Mechanism:
     sampling_rate      the share q of all records that a batch holds, in expectation
     sampler            `poisson`: each record in each batch with probability q by itself, which
                        amplifies the privacy; `shuffle`: every record once in each pass over the
-                       data; `none`: every record in every batch. The last two amplify nothing.
+                       data, which takes at least 1/q steps, however few records there really
+                       are: a last small batch is a step too, none is dropped; `none`: every
+                       record in every batch. The last two amplify nothing.
 
     Raises ValueError for what is no such mechanism.
     """

@@ -16,7 +16,7 @@ from typing import Any
 from traindeck.core.errors import UsageError
 from traindeck.core.files import read_json
 from traindeck.core.params import Value
-from traindeck.core.privacy.mechanism import RELATION, Mechanism
+from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION, Mechanism
 from traindeck.core.recipe import Recipe
 
 FILE = "privacy.json"
@@ -110,21 +110,34 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         raise PlanError(f"batch_size: {batch_size} is not from 1 to the {declared.records} records")
     rate = batch_size / declared.records
     steps = _steps(params, declared.records, batch_size)
+    clipping_norm = _number(params, "clipping_norm", 1.0)
+    if not 0 < clipping_norm < math.inf:
+        raise PlanError(f"clipping_norm: {clipping_norm:g} is not above 0 and finite")
     wanted = _number(params, "epsilon", math.inf)
-    noise = _number(params, "noise_multiplier", 0.0)
-    if noise == 0.0:
+    noise = given = _number(params, "noise_multiplier", 0.0)
+    if given == 0.0:
         if wanted <= 0:
             raise PlanError("epsilon: must be above 0 (inf: without privacy)")
         noise = accountant.noise_multiplier(wanted, delta, rate, steps, declared.sampler)
+    elif not accountant.LEAST_NOISE <= given < math.inf:
+        raise PlanError(
+            f"noise_multiplier: {given:g} is not from {accountant.LEAST_NOISE:g} on (0: found from"
+            " epsilon; a run without noise is one of epsilon inf)"
+        )
     mechanism = Mechanism(noise, rate, steps, declared.sampler)
     curve = accountant.curve(mechanism, delta, CURVE_POINTS)
+    if given and curve[-1][1] > wanted != recipe.defaults()["epsilon"]:
+        raise PlanError(
+            f"noise_multiplier: {given:g} costs an epsilon of {curve[-1][1]:.4g}, more than the"
+            f" {wanted:g} that is asked for: leave one of the two out"
+        )
     return Plan(
         dataset=recipe.dataset,
         unit=declared.unit,
         relation=RELATION,
         records=declared.records,
         batch_size=batch_size,
-        clipping_norm=_number(params, "clipping_norm", 1.0),
+        clipping_norm=clipping_norm,
         delta=delta,
         mechanism=mechanism,
         epsilon=curve[-1][1],
@@ -148,12 +161,12 @@ def _check_delta(name: str, delta: float, records: int) -> None:
 
 
 def _steps(params: Mapping[str, Value], records: int, batch_size: int) -> int:
-    steps = int(_number(params, "steps", 0)) or int(
-        _number(params, "epochs", 0) * records / batch_size
-    )
-    if steps < 1:
+    wanted = _number(params, "steps", 0) or _number(params, "epochs", 0) * records / batch_size
+    if wanted < 1:
         raise PlanError("steps or epochs: there is not one whole step to do")
-    return steps
+    if wanted > MAX_STEPS:
+        raise PlanError(f"steps or epochs: more than {MAX_STEPS} steps are too many")
+    return int(wanted)
 
 
 def _number(params: Mapping[str, Value], name: str, default: float) -> float:

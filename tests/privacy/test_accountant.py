@@ -81,6 +81,11 @@ def test_a_curve_rises_to_the_whole() -> None:
     assert accountant.curve(SCATTERING.with_steps(3), DELTA, 24)[-1][0] == 3
 
 
+@pytest.mark.parametrize("noise", [1e5, 1e7])
+def test_no_step_is_free_whatever_rounding_takes_away(noise: float) -> None:
+    assert accountant.rho(Mechanism(noise, 1e-4, 1), 8.0) >= accountant.LEAST_RHO
+
+
 class TestFilter:
     def test_the_order_is_the_one_that_admits_most(self) -> None:
         order = accountant.best_order(3.0, DELTA)

@@ -71,9 +71,13 @@ def test_noise_is_solved_for_from_epsilon(tmp_path: Path) -> None:
 
 
 def test_a_given_noise_decides_the_epsilon(tmp_path: Path) -> None:
-    found = plan(tmp_path, noise_multiplier=5.0, epsilon=1.0)
+    found = plan(tmp_path, noise_multiplier=5.0)
     assert found.mechanism.noise_multiplier == 5.0
     assert found.epsilon == pytest.approx(1.27, abs=0.03)
+
+
+def test_a_given_noise_may_do_more_than_what_is_asked_for(tmp_path: Path) -> None:
+    assert plan(tmp_path, noise_multiplier=5.0, epsilon=1.5).epsilon < 1.5
 
 
 def test_the_rate_is_that_of_the_declared_records(tmp_path: Path) -> None:
@@ -103,6 +107,15 @@ def test_seeded_noise_is_not_private(tmp_path: Path) -> None:
         ({"batch_size": 60001}, "from 1 to the 60000 records"),
         ({"epochs": 0.01}, "not one whole step"),
         ({"epsilon": 0.0}, "above 0"),
+        ({"epochs": math.inf}, "too many"),
+        ({"epochs": 1e9}, "too many"),
+        ({"clipping_norm": 0.0}, "clipping_norm: 0 is not above 0"),
+        ({"clipping_norm": -1.0}, "above 0"),
+        ({"clipping_norm": math.inf}, "finite"),
+        ({"noise_multiplier": 1e-3}, "noise_multiplier: 0.001 is not from 0.05"),
+        ({"noise_multiplier": -1.0}, "noise_multiplier: -1 is not from"),
+        ({"noise_multiplier": math.inf}, "noise_multiplier: inf is not from"),
+        ({"noise_multiplier": 5.0, "epsilon": 1.0}, "costs an epsilon of 1.291, more than the 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, params: dict[str, float], why: str) -> None:
