@@ -6,6 +6,7 @@ has no finite epsilon: it is refused, unless that is accepted by name, and then 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from traindeck.core.run import RunFolder
 from traindeck.core.state import ENDED
 
 if TYPE_CHECKING:
-    from traindeck.core.privacy.account import Charge
+    from traindeck.core.privacy.account import Account, Charge
     from traindeck.core.privacy.ledger import Ledger
 
 
@@ -54,8 +55,10 @@ def admit(
         from traindeck.core.privacy import accountant
 
         account = ledger.account()
-        _check_fit(plan, account.unit, account.relation, account.name)
+        _check_fit(plan, account)
         cost = accountant.rho(plan.mechanism, account.order)
+        if not math.isfinite(cost):
+            raise BudgetRefused(f"no bound on what a step of {recipe} costs can be computed")
         ledger.reserve(
             run, recipe, plan.mechanism, cost, plan.epsilon, who.to_json() if who else None
         )
@@ -93,13 +96,20 @@ def _ended(home: Home, run: Charge) -> str:
     return state if state in ENDED else ""
 
 
-def _check_fit(plan: Plan, unit: str, relation: str, name: str) -> None:
-    if plan.unit != unit:
+def _check_fit(plan: Plan, account: Account) -> None:
+    name = account.name
+    if plan.unit != account.unit:
         raise BudgetRefused(
-            f"the budget of {name} is for the privacy of one {unit}, this run's is of one"
+            f"the budget of {name} is for the privacy of one {account.unit}, this run's is of one"
             f" {plan.unit}: the two cannot be added"
         )
-    if plan.relation != relation:
+    if plan.relation != account.relation:
         raise BudgetRefused(
-            f"the budget of {name} is for the relation {relation}, this run's is {plan.relation}"
+            f"the budget of {name} is for the relation {account.relation}, this run's is"
+            f" {plan.relation}"
+        )
+    if account.delta >= 1 / plan.records:
+        raise BudgetRefused(
+            f"the budget of {name} is at delta {account.delta:g}, which is not below"
+            f" 1/{plan.records}: one record in each data set could be published whole within it"
         )

@@ -188,17 +188,23 @@ class Ledger:
             self.pin(fingerprint)
         self._add(lambda now: [new])
 
-    def commit(self, run: str, steps: int) -> None:
+    def commit(self, run: str, steps: int, mechanism: Mechanism | None = None) -> None:
         """Say that noise will be released for the run's steps up to this many, from its first.
 
+        mechanism  what the run goes by: it must be what was reserved, whatever its plan's file
+                   says by now
+
         Raises OverBudget for more than was reserved, and NotOpen when the run was settled (by
-        others, perhaps, who thought it dead): the step must then not be taken. A run that is
-        exposed has an infinite epsilon already: nothing is counted.
+        others, perhaps, who thought it dead) or has become another: the step must then not be
+        taken. A run that is exposed has an infinite epsilon already: nothing is counted.
         """
         new = new_entry("commit", run=run, steps=steps)
 
         def add(now: Filter) -> list[Entry]:
             if run in now.open:
+                reserved = now.open[run].mechanism
+                if mechanism not in (None, reserved):
+                    raise NotOpen(f"run {run} has reserved {reserved}, and goes by {mechanism}")
                 return [] if now.open[run].committed == steps else [new]
             return [] if run in now.exposed and run not in now.ended else [new]
 
@@ -334,14 +340,13 @@ def find(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger |
     LedgerDamaged when it may be one that cannot be read.
     """
     dataset = dataset.lower()
-    if not is_name(dataset):
-        return None
-    own = Ledger(folder, dataset)
-    if own.exists:
-        return own
-    for ledger in ledgers(folder):
-        if dataset in ledger._datasets():
-            return Ledger(folder, ledger.name, dataset)
+    if is_name(dataset):  # what has another can have no budget by its name
+        own = Ledger(folder, dataset)
+        if own.exists:
+            return own
+        for ledger in ledgers(folder):
+            if dataset in ledger._datasets():
+                return Ledger(folder, ledger.name, dataset)
     return None if fingerprint is None else _find_contents(folder, fingerprint)
 
 

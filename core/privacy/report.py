@@ -11,6 +11,7 @@ from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import SEEDED, Plan
 
 NO_NOISE = "no noise: epsilon is infinite"
+UNREADABLE = "what was spent cannot be read: epsilon is not known"
 
 
 def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
@@ -30,7 +31,9 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
     spent = events.last(folder / "events.jsonl", "spend")
     released = plan.mechanism.with_steps(0)
     epsilon = 0.0
-    if spent is not None:
+    if spent is None and _is_long(folder / "events.jsonl"):  # it was told before what is looked at
+        released, epsilon = plan.mechanism, plan.epsilon
+    elif spent is not None:
         try:
             released = Mechanism.from_json(spent.get("event") or {})
             epsilon = float(spent["epsilon"])
@@ -38,7 +41,11 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
             epsilon = math.inf
     audit = events.last(folder / "events.jsonl", "audit")
     mechanism = plan.mechanism
-    label = SEEDED if plan.seeded else "" if math.isfinite(plan.epsilon) else NO_NOISE
+    label = "" if math.isfinite(epsilon) else UNREADABLE
+    if not math.isfinite(plan.epsilon):
+        label = NO_NOISE
+    if plan.seeded:
+        label = SEEDED
     return {
         "epsilon": epsilon if math.isfinite(epsilon) else None,
         "delta": plan.delta,
@@ -63,3 +70,11 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
         "batch_size": plan.batch_size,
         "ledger": ledger,
     }
+
+
+def _is_long(log: Path) -> bool:
+    """Whether a run's events are more than are looked through for the last one of a type."""
+    try:
+        return log.stat().st_size > events.TAIL_BYTES
+    except OSError:
+        return False

@@ -71,6 +71,9 @@ class Spending:
 
     def step(self) -> bool:
         """Pay for the next step; False, with `problem` set, when it must not be taken."""
+        if self._closed:  # what was left of the last block has been given back
+            self.problem = "the run has been closed: it may spend no more"
+            return False
         if self._spent == self._committed and not self._commit():
             return False
         self._spent += 1
@@ -100,7 +103,7 @@ class Spending:
             return False
         if self._ledger is not None:
             try:
-                self._ledger.commit(self._run, steps)
+                self._ledger.commit(self._run, steps, self.plan.mechanism)
             except BudgetRefused as error:
                 self.problem = str(error)
                 return False

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ import pytest
 from tests.conftest import process_of, until, wait_for_state
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
+from traindeck.core.privacy.gate import admit
 from traindeck.core.privacy.ledger import Ledger
+from traindeck.core.privacy.plan import make
+from traindeck.core.privacy.report import report
+from traindeck.core.privacy.spending import Spending
 from traindeck.core.run import RunFolder
 from traindeck.core.shelf import find_recipe
 
@@ -192,6 +197,47 @@ def test_a_run_whose_reservation_was_settled_by_others_stops(
     until(lambda: budget.account().runs[0].committed >= 1, "a step")
     budget.settle(running.id, "lost")
     assert wait_for_state(running)["state"] == "over_budget"
+
+
+def test_a_plan_that_was_edited_after_its_launch_spends_nothing(
+    traindeck: Command, budget: Ledger, home: Home
+) -> None:
+    """Reserved with much noise, it would train with less."""
+    made = make(recipe := find_recipe(home, "private"), recipe.validate({}))
+    assert made is not None
+    admit(budget, "edited", "private", made)
+    less = replace(made, mechanism=replace(made.mechanism, noise_multiplier=0.5))
+    spending = Spending(less, home.ledger, "edited", lambda *_: None)
+    assert not spending.step() and "goes by" in spending.problem
+    honest = Spending(made, home.ledger, "edited", lambda *_: None)
+    assert honest.step()
+    budget.commit("edited", 50)  # of which it uses one
+    honest._committed = 50
+    honest.close("finished")
+    assert not honest.step() and "closed" in honest.problem
+    assert [charge.settled for charge in budget.account().runs] == [1]
+
+
+def test_a_budget_at_too_large_a_delta_is_none(traindeck: Command, home: Home) -> None:
+    traindeck("budget", "create", "toy", "--epsilon", "3", "--delta", "1e-4")
+    assert "is not below 1/10000" in traindeck("run", "private", code=5).stderr
+    assert Ledger(home.ledger, "toy").account().runs == ()
+
+
+def test_what_is_spent_is_known_however_much_was_told_since(
+    traindeck: Command, budget: Ledger
+) -> None:
+    doc = run(traindeck, "private", "-p", "steps=10")
+    log = Path(doc["path"]) / "events.jsonl"
+    with log.open("a") as file:
+        file.writelines('{"v": 1, "t": 0.0, "type": "note", "text": "x"}\n' for _ in range(6000))
+    found = report(Path(doc["path"]), "toy")
+    assert found is not None and found["steps"] == 10
+    assert found["epsilon"] == found["planned"]["epsilon"] > 0
+    with log.open("a") as file:
+        file.write('{"v": 1, "t": 0.0, "type": "spend", "event": {}, "epsilon": 0.1, "delta": 1}\n')
+    found = report(Path(doc["path"]), "toy")
+    assert found is not None and found["epsilon"] is None and "not known" in found["label"]
 
 
 def test_without_privacy_a_budgeted_data_set_is_only_trained_on_by_name(

@@ -152,6 +152,15 @@ class TestSpending:
         with pytest.raises(NotOpen, match="already"):
             reserve(ledger, "frozen", 10)
 
+    def test_a_run_goes_by_the_plan_that_it_reserved(self, ledger: Ledger) -> None:
+        """Its plan's file may have been edited between its launch and its start."""
+        reserve(ledger, "edited", 100)
+        ledger.commit("edited", 1, Mechanism(1.25, 0.01, 100))
+        for edited in (Mechanism(0.25, 0.01, 100), Mechanism(1.25, 0.5, 100)):
+            with pytest.raises(NotOpen, match="goes by"):
+                ledger.commit("edited", 2, edited)
+        assert ledger.account().runs[0].committed == 1
+
     def test_the_first_to_settle_is_right(self, ledger: Ledger) -> None:
         reserve(ledger, "one", 100)
         ledger.commit("one", 50)
@@ -323,6 +332,8 @@ class TestLineage:
         assert find(ledger.folder, "copy") is None
         copy = find(ledger.folder, "copy", DATA)
         assert copy is not None and copy.name == "mnist"
+        nameless = find(ledger.folder, "my copy", DATA)  # no budget could have that name
+        assert nameless is not None and nameless.name == "mnist"
         upper = find(ledger.folder, "MNIST")
         assert upper is not None and upper.name == "mnist"
         digits = made(ledger.folder, "digits")
