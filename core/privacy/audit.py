@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from traindeck.core.errors import TraindeckError
+from traindeck.core.privacy import AUDIT_FILE
 from traindeck.core.privacy.mechanism import Mechanism
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ CONFIDENCE = 0.95
 GUESS_SHARES = (0.05, 0.1, 0.2)
 METHOD = "f-DP in one run (Mahloujifar, Melis & Chaudhuri 2024), claimed mechanism at other noise"
 METHOD_GENERAL = "(epsilon, delta)-DP in one run (Steinke, Nasr & Jagielski 2023)"
-FILE = "audit.npz"
+FILE = AUDIT_FILE
 """In a run's artifacts: the fields of `Scores`."""
 SIGNIFICANCE = (1 - CONFIDENCE) / len(GUESS_SHARES)
 LEAST_EPSILON = 0.01  # bounds below are 0

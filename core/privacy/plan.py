@@ -16,10 +16,11 @@ from typing import Any
 from traindeck.core.errors import UsageError
 from traindeck.core.files import read_json
 from traindeck.core.params import Value
+from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION, Mechanism
 from traindeck.core.recipe import Recipe
 
-FILE = "privacy.json"
+FILE = PLAN_FILE
 CURVE_POINTS = 24
 MAX_RECORDS_FOR_DEFAULT_DELTA = 10**5
 DEFAULT_DELTA = 1e-5

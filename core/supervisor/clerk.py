@@ -11,7 +11,7 @@ from pathlib import Path
 
 from traindeck.core.devices.proctree import descendants
 from traindeck.core.home import Home
-from traindeck.core.privacy.audit import FILE as AUDIT_FILE
+from traindeck.core.privacy import AUDIT_FILE
 
 WAIT_SECONDS = 60.0
 

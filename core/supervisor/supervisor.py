@@ -24,7 +24,7 @@ from traindeck.core.errors import OVER_BUDGET, MissingError, TraindeckError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.placement import Placement, place
-from traindeck.core.privacy.plan import FILE as PLAN_FILE
+from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.procident import Identity
 from traindeck.core.run import EXIT_ROOM, RunFolder, encode_exit
 from traindeck.core.scheduler import Claim, Granted, Place, Waiting

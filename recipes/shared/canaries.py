@@ -3,7 +3,7 @@
 T. Steinke, M. Nasr, M. Jagielski: Privacy Auditing with One (1) Training Run, NeurIPS 2023; theirs
 is the white-box attack with one dummy coordinate for each canary.
 
-    canaries = Canaries(plan.records, plan.clipping_norm, momentum=0.9)
+    canaries = Canaries(len(train_x), plan.clipping_norm, momentum=0.9)
     for ...:
         batch = canaries.among(randomness.poisson_batch(canaries.records, rate))
         sums = [...]  # of the batch's clipped per-example gradients, one for each parameter
@@ -36,6 +36,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from traindeck.core import track
+from traindeck.core.privacy import AUDIT_FILE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,14 +45,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 COUNT = 5000
-FILE = "audit.npz"
 TOO_LONG = 10.0  # times the clipping norm: were clipping left out, it would show
 
 
 class Canaries:
     """The canaries of one run. With a `count` of 0 all of this does nothing.
 
-    real           public bound on the number of training records
+    real           number of training records
     clipping_norm  of one record's gradient
     momentum       the optimiser's (0: plain descent). The learning rate only scales the scores
     count          how many; about half of them are in the data
@@ -127,8 +127,8 @@ class Canaries:
         import numpy as np
 
         included, excluded = self.scores()
-        target = run.artifacts / FILE
-        part = target.with_name(f"part-{os.getpid()}-{FILE}")
+        target = run.artifacts / AUDIT_FILE
+        part = target.with_name(f"part-{os.getpid()}-{AUDIT_FILE}")
         try:
             np.savez(part, included=included, excluded=excluded, steps=self._steps)
             part.replace(target)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,13 @@ def test_the_twin_without_privacy_says_so(tmp_path: Path) -> None:
 def test_seeded_noise_is_not_private(tmp_path: Path) -> None:
     found = plan(tmp_path, noise_seed=7, noise_multiplier=3.0)
     assert found.seeded and not found.private
+
+
+def test_a_supervisor_starts_without_it() -> None:
+    code = "import sys, traindeck.core.supervisor.supervisor; print(*sys.modules)"  # one a run
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    known = {"traindeck.core.privacy.plan", "traindeck.core.recipe", "traindeck.core.privacy.audit"}
+    assert "traindeck.core.supervisor.clerk" in loaded and not known & set(loaded.split())
 
 
 @pytest.mark.parametrize(
