@@ -11,6 +11,7 @@ from traindeck.core.catalogue import Catalogue
 from traindeck.core.errors import NotFoundError
 from traindeck.core.privacy.audit import FILE, AuditError, AuditResult, Scores, audit
 from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.report import at_least, at_most
 from traindeck.core.state import ENDED
 
 if TYPE_CHECKING:
@@ -73,6 +74,6 @@ def _quarantine(home: Home, doc: RunDoc, result: AuditResult) -> None:
     if known and not known[0].quarantined:
         ledger.quarantine(
             doc["id"],
-            f"audit: epsilon is at least {result.lower:.3g} with {result.confidence:.0%}"
-            f" confidence, {result.claimed:.3g} was claimed",
+            f"audit: epsilon is at least {at_least(result.lower)} with {result.confidence:.0%}"
+            f" confidence, {at_most(result.claimed)} was claimed",
         )

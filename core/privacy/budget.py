@@ -19,7 +19,8 @@ from traindeck.core.params import Value
 from traindeck.core.privacy.account import Account
 from traindeck.core.privacy.ledger import Ledger, find
 from traindeck.core.privacy.mechanism import RELATION, Mechanism
-from traindeck.core.privacy.plan import make
+from traindeck.core.privacy.plan import SEEDED, make
+from traindeck.core.privacy.report import NO_NOISE
 from traindeck.core.recipe import Recipe
 
 
@@ -85,6 +86,7 @@ def describe(home: Home, ledger: Ledger) -> dict[str, Any]:
         "epsilon_spent_pld": composed["pld"],
         "epsilon_naive_sum": composed["naive"],
         "accountant": composed["accountant"],
+        "risk": composed["risk"],
         "exposures": [dict(one) for one in account.exposures],
         "lineage": [dict(one) for one in account.children],
         "runs": [
@@ -128,6 +130,8 @@ def forecast(
         "sampling_rate": mechanism.sampling_rate,
         "steps": mechanism.steps,
         "accountant": plan.accountant,
+        "label": SEEDED if plan.seeded else "" if plan.private else NO_NOISE,
+        "risk": plan.risk["sentence"] if plan.private else "",
         "runs": runs,
         "epsilon_all": _finite(accountant.epsilon([mechanism] * runs, plan.delta)),
         "epsilon_best_of_random_repeats": None,
@@ -146,26 +150,32 @@ def forecast(
             "order": account.order,
             "rho_cost": _finite(cost),
             "rho_left": account.rho_left,
-            "fits": cost * runs <= account.rho_left,
+            "fits": plan.private and cost * runs <= account.rho_left,
             "more_such_runs": int(account.rho_left / cost) if 0 < cost <= account.rho_left else 0,
         }
     return found
 
 
 def _composed(home: Home, account: Account) -> dict[str, Any]:
-    """PLD epsilon and naive sum of what has been spent, from the cache while it is true."""
+    """PLD epsilon, naive sum and risk of what has been spent, from the cache while it is true.
+
+    There is no risk to name where a run was exposed, or does not do what it claims.
+    """
     path = home.ledger / f"{account.name}.composed.json"
     known = read_json(path) or {}
-    if known.get("head") == account.head:
+    if known.get("head") == account.head and "risk" in known:
         return known
     from traindeck.core.privacy import accountant
+    from traindeck.core.privacy.risk import risk
 
     spent = [run.mechanism.with_steps(run.released) for run in account.runs if run.released]
+    relied = not account.exposed and not any(run.quarantined for run in account.runs)
     found = {
         "head": account.head,
         "accountant": accountant.name(),
         "pld": None if account.exposed else accountant.epsilon(spent, account.delta),
         "naive": None if account.exposed else _naive_sum(spent, account.delta),
+        "risk": risk(spent).to_json() if relied else None,
     }
     with contextlib.suppress(OSError):
         write_json(path, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import SEEDED, Plan
 
 NO_NOISE = "no noise: epsilon is infinite"
+_SAMPLERS = {
+    "poisson": "Poisson sampling",
+    "shuffle": "shuffled batches, not amplified",
+    "none": "all records in each batch",
+}
 UNREADABLE = "what was spent cannot be read: epsilon is not known"
 
 
@@ -70,6 +76,69 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
         "batch_size": plan.batch_size,
         "ledger": ledger,
     }
+
+
+def words(privacy: Mapping[str, Any]) -> dict[str, str]:
+    """A run's report for people: epsilon with all that it depends on, and what it means."""
+    audit = privacy["audit"] or {}
+    violated = audit.get("verdict") == "violated"
+    told = {
+        "privacy": f"epsilon {at_most(privacy['epsilon'])} at most, at delta {privacy['delta']:g},"
+        f" of one {privacy['unit']} ({privacy['relation']})",
+        "by": f"{sampling(privacy)}, clipping norm {privacy['clipping_norm']:g};"
+        f" {privacy['accountant']}",
+        "planned": f"epsilon {at_most(privacy['planned']['epsilon'])} at most after all"
+        f" {privacy['planned']['steps']} steps",
+        "risk": str(privacy["risk"].get("sentence", "")),
+    }
+    if privacy["steps"] == privacy["planned"]["steps"]:
+        del told["planned"]
+    if violated:
+        told["audit"] = (
+            f"VIOLATED: epsilon is at least {at_least(audit.get('lower'))}, do not rely on what is"
+            " claimed"
+        )
+    if privacy["label"]:
+        told["label"] = privacy["label"]
+    if violated or privacy["label"]:  # what a claim says of the risk holds as long as it does
+        del told["risk"]
+    return told
+
+
+def sampling(privacy: Mapping[str, Any]) -> str:
+    """How a run's batches are drawn and what is added to their sums."""
+    return (
+        f"{_SAMPLERS[privacy['sampler']]} at rate {privacy['sampling_rate']:.4g}, Gaussian noise"
+        f" (float) {privacy['noise_multiplier']:.4g}, {privacy['steps']} steps"
+    )
+
+
+def in_short(privacy: Mapping[str, Any]) -> str:
+    """A run's epsilon for a list: infinite, too, when its noise is seeded."""
+    if (privacy["audit"] or {}).get("verdict") == "violated":
+        return "violated"
+    return at_most(None if privacy["label"] else privacy["epsilon"])
+
+
+def at_most(value: float | None, digits: int = 3) -> str:
+    """An upper bound, rounded up; None is an infinite one."""
+    return _rounded(value, digits, math.ceil)
+
+
+def at_least(value: float | None, digits: int = 3) -> str:
+    """A lower bound, rounded down."""
+    return _rounded(value, digits, math.floor)
+
+
+def _rounded(value: float | None, digits: int, toward: Callable[[float], int]) -> str:
+    if value is None or not math.isfinite(value):
+        return "inf"
+    if value <= 0:
+        return "0"
+    exponent = digits - 1 - math.floor(math.log10(value))
+    # A hair less, so that what is exact stays as it is.
+    nudge = -1e-9 if toward is math.ceil else 1e-9
+    return f"{toward(value * 10.0**exponent + nudge) / 10.0**exponent:.{digits}g}"
 
 
 def _is_long(log: Path) -> bool:

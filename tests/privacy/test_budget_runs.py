@@ -21,7 +21,7 @@ from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy.gate import admit
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.core.privacy.plan import make
-from traindeck.core.privacy.report import report
+from traindeck.core.privacy.report import at_least, at_most, report
 from traindeck.core.privacy.spending import Spending
 from traindeck.core.run import RunFolder
 from traindeck.core.shelf import find_recipe
@@ -121,6 +121,61 @@ def test_a_run_tells_what_it_spent_and_how_it_was_accounted_for(
     assert privacy["accountant"].startswith("dp-accounting 0.")
     assert privacy["events"][0]["steps"] == 100 and privacy["audit"] is None
     assert (privacy["label"], privacy["ledger"]) == ("", "toy")
+
+
+def test_every_epsilon_that_is_shown_says_what_it_depends_on_and_what_it_means(
+    traindeck: Command, budget: Ledger
+) -> None:
+    run(traindeck, "private")
+    told = traindeck("show", "@last").stdout
+    for part in (
+        "at most, at delta 1e-05, of one example (add-or-remove-one)",
+        "Poisson sampling at rate 0.05, Gaussian noise (float) ",
+        "100 steps, clipping norm 1; dp-accounting ",
+        "an attacker allowed 1 false accusation in 100 finds at most",
+    ):
+        assert part in told
+    assert (
+        "an attacker allowed 1 false accusation in 100" in traindeck("budget", "show", "toy").stdout
+    )
+    assert "1 false accusation" in traindeck("budget", "forecast", "private").stdout
+    seeded = traindeck("budget", "forecast", "private", "-p", "noise_seed=1").stdout
+    assert "seeded noise: not private" in seeded and "accusation" not in seeded
+    assert "does not fit" in seeded
+    run(traindeck, "private", "-p", "noise_seed=1", "--accept-no-privacy")
+    told = traindeck("show", "@last").stdout
+    assert "seeded noise: not private" in told and "accusation" not in told
+    assert "  inf  " in traindeck("ls", "--query", "state:finished").stdout.splitlines()[1]
+    assert shown(traindeck)["risk"] is None
+
+
+def test_private_series_are_watched_only_when_asked_for(traindeck: Command, budget: Ledger) -> None:
+    done = traindeck("run", "private", "-p", "steps=5", "--wait")
+    assert "private/loss" not in done.stdout
+    hidden = traindeck("watch", "@last")
+    assert "epsilon" in hidden.stdout and "private/loss" not in hidden.stdout
+    assert "watch --private" in hidden.stderr
+    assert "private/loss" not in traindeck("watch", "@last", "--json").stdout
+    asked = traindeck("watch", "@last", "--private")
+    assert "private/loss 1" in asked.stdout and "left out" not in asked.stderr
+
+
+@pytest.mark.parametrize(
+    "value, most, least",
+    [
+        (None, "inf", "inf"),
+        (0.0, "0", "0"),
+        (2.931, "2.94", "2.93"),
+        (2.93, "2.93", "2.93"),
+        (0.0012341, "0.00124", "0.00123"),
+        (9.999, "10", "9.99"),
+        (1234.5, "1.24e+03", "1.23e+03"),
+    ],
+)
+def test_bounds_are_rounded_away_from_what_they_promise(
+    value: float | None, most: str, least: str
+) -> None:
+    assert (at_most(value), at_least(value)) == (most, least)
 
 
 def test_six_runs_of_epsilon_one_fit_into_three_and_the_seventh_is_refused(

@@ -96,6 +96,7 @@ async def test_what_a_budget_comes_to(app: TraindeckApp, home: Home) -> None:
         for each in ("ε 6 at δ 1e-05 for one example", "add-or-remove-one", "the chain is whole"):
             assert each in text, text
         assert "no more run like the last one (torch-mnist-scatter-dp, ε 2.93) fits" in text
+        assert "an attacker allowed 1 false accusation in 100 finds at most" in text
         assert "mnist-small (subset of mnist)" in text
         line = next(line for line in text.splitlines() if line.strip().startswith(new))
         assert line.split()[2:] == ["running", "585", "117", "–", "1.24"]  # rounded up

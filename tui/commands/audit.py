@@ -66,6 +66,7 @@ def audit(
 
 
 def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Risk | None) -> None:
+    from traindeck.core.privacy.report import at_least, sampling
     from traindeck.core.text import plain
 
     print(f"{doc['id']}  {plain(doc['name'])}")
@@ -74,16 +75,16 @@ def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Ris
         print(f"  {line}")
     print()
     measured = (
-        f"epsilon {result.lower:.3g} at least, with {result.confidence:.0%} confidence:"
+        f"epsilon {at_least(result.lower)} at least, with {result.confidence:.0%} confidence:"
         f" {result.correct} of {result.guesses} guesses about {result.canaries} canaries right"
     )
     steps = privacy["steps"]
     facts = {
         "claimed": f"{_claim(result)} at delta {result.delta:g}, of one {privacy['unit']}"
-        f" ({privacy['relation']}), {_sampling(privacy)}; {privacy['accountant']}",
+        f" ({privacy['relation']}), {sampling(privacy)}; {privacy['accountant']}",
         "measured": measured,
         "by": result.method,
-        "general": f"epsilon {result.lower_general:.3g} at least, whatever the mechanism:"
+        "general": f"epsilon {at_least(result.lower_general)} at least, whatever the mechanism:"
         f" {result.method_general}",
         "steps": f"the canaries saw {result.steps} of {steps}" if result.steps != steps else "",
         "label": privacy["label"],
@@ -101,9 +102,11 @@ def interval(result: AuditResult, width: int = WIDTH) -> list[str]:
     Shaded in between is what neither the proof nor the measurement excludes; solid is what
     contradicts itself, a measurement above the claim.
     """
-    marks = [(result.lower, f"measured, at least {result.lower:.3g}")]
+    from traindeck.core.privacy.report import at_least, at_most
+
+    marks = [(result.lower, f"measured, at least {at_least(result.lower)}")]
     if math.isfinite(result.claimed):
-        marks.append((result.claimed, f"claimed, at most {result.claimed:.3g}"))
+        marks.append((result.claimed, f"claimed, at most {at_most(result.claimed)}"))
     marks.sort(key=lambda mark: mark[0])
     end = max(marks[-1][0], 1e-3) * MARGIN
     places = [round(value / end * (width - 1)) for value, _ in marks]
@@ -127,18 +130,8 @@ def interval(result: AuditResult, width: int = WIDTH) -> list[str]:
 
 
 def _claim(result: AuditResult) -> str:
+    from traindeck.core.privacy.report import at_most
+
     if math.isfinite(result.claimed):
-        return f"epsilon {result.claimed:.3g} at most"
+        return f"epsilon {at_most(result.claimed)} at most"
     return "no bound on epsilon"
-
-
-def _sampling(privacy: dict[str, Any]) -> str:
-    words = {
-        "poisson": "Poisson sampling",
-        "shuffle": "shuffled batches, not amplified",
-        "none": "all records in each batch",
-    }
-    return (
-        f"{words[privacy['sampler']]} at rate {privacy['sampling_rate']:.4g}, noise"
-        f" {privacy['noise_multiplier']:.4g}, {privacy['steps']} steps"
-    )

@@ -102,6 +102,7 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
         "PLD": f"epsilon {_epsilon(found['epsilon_spent_pld'])} spent, had this schedule been fixed"
         f" in advance ({found['accountant']})",
         "naive sum": f"epsilon {_epsilon(found['epsilon_naive_sum'])} spent by basic composition",
+        "risk": found["risk"]["sentence"] if found["risk"] else "not known, see below",
         "lineage": ", ".join(f"{one['name']} ({one['kind']})" for one in found["lineage"]),
         "verified": "the chain is whole" if found["verified"] else "",
     }
@@ -111,6 +112,9 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
             print(f"  {key:<10} {value}")
     for problem in ledger.verify():
         say(f"{found['name']}: {problem}")
+    for one in found["runs"]:
+        if one["quarantined"]:
+            say(f"{one['id']} does not do what it claims ({one['quarantined']})")
     for one in found["exposures"]:
         say(f"exposed by {one['run']} ({one['recipe']}): {one['reason']}; epsilon is infinite")
     if found["runs"]:
@@ -125,7 +129,7 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
                     str(run["reserved"]),
                     str(run["committed"]),
                     "–" if run["settled"] is None else str(run["settled"]),
-                    f"{run['epsilon_planned']:.4g}",
+                    _epsilon(run["epsilon_planned"]),
                     run["quarantined"],
                 )
                 for run in found["runs"]
@@ -243,13 +247,17 @@ def forecast(
         f" ({found['steps']} steps, sampling rate {found['sampling_rate']:.4g}, noise multiplier"
         f" {found['noise_multiplier']:.4g}; {found['accountant']})"
     )
+    if found["label"]:
+        print(found["label"])
+    if found["risk"]:
+        print(found["risk"])
     if runs > 1:
         print(f"{runs} such runs: epsilon {_epsilon(found['epsilon_all'])} together")
         best = found["epsilon_best_of_random_repeats"]
         if best is not None:
             print(
                 f"a random number of them, {runs} on average, of which only the best is ever shown:"
-                f" epsilon {best:.4g} (the number must be drawn before anything is seen)"
+                f" epsilon {_epsilon(best)} (the number must be drawn before anything is seen)"
             )
     left = found["budget"]
     if left is None:
@@ -310,7 +318,9 @@ def _line(one: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _epsilon(value: float | None) -> str:
-    return "infinite" if value is None else f"{value:.4g}"
+    from traindeck.core.privacy.report import at_most
+
+    return "infinite" if value is None else at_most(value, 4)
 
 
 def _details(entry: dict[str, Any]) -> str:

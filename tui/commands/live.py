@@ -11,17 +11,22 @@ from traindeck.core import events
 from traindeck.core.figures import percent
 from traindeck.core.follow import LineTail, PointTail
 from traindeck.core.points import PROGRESS, RECORD
+from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run import RunFolder
 from traindeck.core.state import ENDED
 from traindeck.core.text import plain
-from traindeck.tui.commands.output import duration, figure, print_json_line
+from traindeck.tui.commands.output import duration, figure, print_json_line, say
 
 POLL_SECONDS = 0.1
 LINE_SECONDS = 1.0
 
 
-def follow(folder: Path, *, to_stderr: bool = False, as_json: bool = False) -> str:
+def follow(
+    folder: Path, *, to_stderr: bool = False, as_json: bool = False, private: bool = False
+) -> str:
     """Print states, events and metrics as they come, at most a line of metrics a second.
+
+    Series of private training data are left out unless `private` asks for them.
 
     As JSON each line is an object: {"type": "state", "id", "state", "reason"}, {"type": "metrics",
     "step", "progress": 0 to 1 or null, "metrics": {name: {"step", "value"}}}, or an event as it
@@ -29,16 +34,18 @@ def follow(folder: Path, *, to_stderr: bool = False, as_json: bool = False) -> s
 
     Returns the state in which the run ended.
     """
-    return _Follower(folder, to_stderr, as_json).follow()
+    return _Follower(folder, to_stderr, as_json, private).follow()
 
 
 class _Follower:
-    def __init__(self, folder: Path, to_stderr: bool, as_json: bool) -> None:
+    def __init__(self, folder: Path, to_stderr: bool, as_json: bool, private: bool) -> None:
         self._run = RunFolder(folder)
         self._points = PointTail(folder)
         self._events = LineTail(folder / "events.jsonl")
         self._to_stderr = to_stderr
         self._as_json = as_json
+        self._private = private
+        self._left_out = False
         self._latest: dict[str, tuple[int, float]] = {}
         self._progress: tuple[float, float] | None = None
         self._begun = time.monotonic()
@@ -67,9 +74,15 @@ class _Follower:
                 name = self._points.names[number] if number < len(self._points.names) else None
                 if name == PROGRESS:
                     self._progress = (step, value)
-                elif name is not None:
+                elif name is not None and (self._private or not is_private(name)):
                     self._latest[name] = (step, value)
                     self._fresh = True
+                elif name is not None and not self._left_out:
+                    self._left_out = True
+                    say(
+                        "private series left out: no epsilon covers them;"
+                        " `traindeck watch --private` gives them too"
+                    )
         for line in self._events.read():
             event = events.parse(line)
             if event is None or event["type"] == "state":  # states are told as they are now

@@ -71,12 +71,13 @@ def ls(
     now = time.time()
     print_table(
         ("ID", "NAME", "STATE", "DONE", "HEADLINE", "EPSILON", "DEVICE", "TOOK", "AGE"),
-        _rows(docs, now),
+        _rows(docs, now, private),
     )
 
 
 def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private = False) -> None:
     """Show all that is known of one run."""
+    from traindeck.core.privacy.report import words
     from traindeck.core.text import plain
 
     doc = _library().find(ref)
@@ -85,7 +86,7 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
         print_json(doc)
         return
     privacy = doc["privacy"]
-    epsilon = f"epsilon {figure(privacy['epsilon'])}" if privacy else "no privacy accounting"
+    told = words(privacy) if privacy else {"privacy": "no privacy accounting"}
     facts = {
         "state": doc["state"] + (f" ({doc['reason']})" if doc["reason"] else ""),
         "queue": f"place {doc['queue']['place']}: {doc['queue']['reason']}" if doc["queue"] else "",
@@ -96,7 +97,7 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
         "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(doc["created"])),
         "took": duration(doc["seconds"]),
         "progress": _progress(doc),
-        "privacy": epsilon,
+        **told,
         "tags": ", ".join(doc["tags"]),
         "notes": doc["notes"],
         "folder": doc["path"],
@@ -200,7 +201,9 @@ def _log_line(line: bytes) -> dict[str, str]:
     return {"line": line.decode("utf-8", "replace")}
 
 
-def watch(ref: Ref, as_json: Annotated[bool, AS_JSON_LINES] = False) -> None:
+def watch(
+    ref: Ref, as_json: Annotated[bool, AS_JSON_LINES] = False, private: Private = False
+) -> None:
     """Follow a run as plain lines until it ends.
 
     Exits 0 when it finished, 5 when a privacy budget ended it, else 1. With --json each line is an
@@ -210,7 +213,7 @@ def watch(ref: Ref, as_json: Annotated[bool, AS_JSON_LINES] = False) -> None:
 
     doc = _library().find(ref, metrics=False)
     try:
-        state = follow(Path(doc["path"]), as_json=as_json)
+        state = follow(Path(doc["path"]), as_json=as_json, private=private)
     except KeyboardInterrupt:
         say(f"\nrun {doc['id']} goes on")
         raise typer.Exit(INTERRUPTED) from None
@@ -243,12 +246,15 @@ def _library() -> Library:
     return Library(Home.default())
 
 
-def _rows(docs: Iterable[RunDoc], now: float) -> Iterator[tuple[str, ...]]:
+def _rows(docs: Iterable[RunDoc], now: float, private: bool) -> Iterator[tuple[str, ...]]:
+    from traindeck.core.privacy.report import in_short
+    from traindeck.core.privacy.telemetry import is_private
     from traindeck.core.text import plain
 
     for doc in docs:
         headline = doc["headline"]
-        summary = doc["metrics"].get(headline) if headline else None
+        hidden = headline is None or (is_private(headline) and not private)
+        summary = None if headline is None or hidden else doc["metrics"].get(headline)
         privacy = doc["privacy"]
         yield (
             doc["id"],
@@ -256,7 +262,7 @@ def _rows(docs: Iterable[RunDoc], now: float) -> Iterator[tuple[str, ...]]:
             doc["state"],
             _progress(doc),
             f"{headline} {figure(summary['last'])}" if summary else "–",
-            figure(privacy["epsilon"]) if privacy else "–",
+            in_short(privacy) if privacy else "–",
             doc["device"],
             duration(doc["seconds"]),
             duration(max(0.0, now - doc["created"])),

@@ -7,9 +7,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
+from traindeck.core.text import plain
 from traindeck.tui.budget_reader import Budget
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.panels.budget_lines import facts
@@ -42,4 +44,13 @@ class BudgetPanel(VerticalScroll, inherit_bindings=False):
     def _draw(self) -> None:
         width = self.scrollable_content_region.width
         if self._budget is not None and width:
-            self.query_one(Static).update(facts(self._budget, width))
+            told = facts(self._budget, width)
+            if sentence := risk(self._budget):
+                told = Content("\n").join((Content.styled(sentence, "italic"), told))
+            self.query_one(Static).update(told)
+
+
+def risk(budget: Budget) -> str:
+    """What all that was spent lets an attacker find out; empty when that is not known."""
+    found = budget.found["risk"] if budget.found else None
+    return plain(str(found["sentence"])) if found else ""
