@@ -14,25 +14,21 @@ are left on the sum. Never both of one owner.
     party.receive(shares)                                               reveals, from those alive
     party.mask(3, values); party.reveal(3, alive, dropped)              total = sum.open(reveals)
 
-What it stands up to, with t the threshold of n owners. An aggregator that reads and keeps
-everything, and lies to owners about who answered: for one owner it needs t others to say one thing
-and t to say the other, which takes more than n owners as t > n/2. By telling owners of different
-sets it can open the sum of fewer than t, never that of one alone. With c owners on its side it needs
-only t - c honest ones for each, so t > (n + c)/2 is wanted; t > 2n/3 stands up to any third of the
-owners, and the least sum then holds two honest ones. An owner can spoil the sum by what it adds;
-that is for the check before masking (and is in the nature of sums nobody sees the parts of).
+What it stands up to, with t the threshold of n owners: an aggregator that keeps everything it reads
+and lies to owners about who answered. To open one owner's vector it needs t owners to say one thing
+of it and t to say the other, and t > n/2. By telling owners of different sets it can open the sum
+of fewer than t, but never of one. If c owners tell it all that they hold, it needs only t - c
+honest ones for each, so t > (n + c)/2 is wanted; t > 2n/3 stands up to any third of the owners, and
+every sum then holds two honest ones. It does not stand up to an owner that spoils the sum by what
+it adds.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
+import dataclasses
 import json
 import secrets
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,131 +36,40 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from traindeck.recipes.shared.federated import shamir
 from traindeck.recipes.shared.federated.answered import Answered
+from traindeck.recipes.shared.federated.fixedpoint import decode, encode
+from traindeck.recipes.shared.federated.secagg_session import (
+    KEY,
+    Advert,
+    Refused,
+    Session,
+    Words,
+    agree,
+    parts,
+    proof,
+    public,
+    text,
+    untext,
+)
 
-Words = npt.NDArray[np.uint64]
+__all__ = ["Party", "Refused", "Sum", "Unrecoverable", "decode", "default_threshold", "encode"]
 
 FEWEST = 3  # owners: of two, each could take its own vector off the sum
-KEY = 32  # bytes of each key, seed and proof
 _NONCE = 12
 _BUNDLE = 2 * shamir.SHARE  # bytes a round: a share of the seed, one of the mask key
 
 
-class Refused(PermissionError):
-    """What was asked of this owner would not be safe; the text says whose fault it seems."""
-
-
 class Unrecoverable(RuntimeError):
-    """A round's sum cannot be opened; the text says which owner was missed."""
+    """A round's sum cannot be opened; the text says whose shares are missing."""
 
 
 def default_threshold(owners: int) -> int:
-    """How many owners must answer: the fewest with which nobody is opened, more than half."""
+    """How many owners must answer at the least: more than half."""
     return owners // 2 + 1
-
-
-@dataclass(frozen=True)
-class Advert:
-    """The public keys of one owner for one session, as it signed them."""
-
-    run: str
-    name: str
-    first: int
-    threshold: int
-    sealing: bytes  # X25519, for the shares
-    masks: tuple[bytes, ...]  # X25519, one a round
-    proofs: tuple[bytes, ...]  # of the seeds, one a round: what a joined seed must hash to
-    signature: bytes = b""
-
-    def signed(self) -> bytes:
-        """The bytes under the signature."""
-        facts = {**self.to_json(), "signature": None, "of": "traindeck secure aggregation"}
-        return json.dumps(facts, sort_keys=True).encode()
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-able, for the way through the aggregator."""
-        return {
-            "v": 1,
-            "run": self.run,
-            "name": self.name,
-            "rounds": [self.first, len(self.masks)],
-            "threshold": self.threshold,
-            "sealing": _text(self.sealing),
-            "masks": _text(b"".join(self.masks)),
-            "proofs": _text(b"".join(self.proofs)),
-            "signature": _text(self.signature),
-        }
-
-    @classmethod
-    def of(cls, name: str, facts: Mapping[str, Any]) -> Advert:
-        """From JSON. Raises Refused for what is no advert of that owner's."""
-        try:
-            first, count = facts["rounds"]
-            advert = cls(
-                facts["run"],
-                facts["name"],
-                first,
-                facts["threshold"],
-                _bytes(facts["sealing"]),
-                _parts(_bytes(facts["masks"]), KEY),
-                _parts(_bytes(facts["proofs"]), KEY),
-                _bytes(facts["signature"]),
-            )
-            fits = advert.to_json() == dict(facts) and len(advert.proofs) == count
-        except (KeyError, TypeError, ValueError, AttributeError):
-            fits = False
-        if not fits or advert.name != name or len(advert.sealing) != KEY:
-            raise Refused(f"{name}: what came as its keys are none of its")
-        return advert
-
-
-class Session:
-    """What all sides of a session know, and the masks that its secrets give.
-
-    Its digest is in every mask and bundle, so owners that were told of different keys or different
-    owners do not come to terms.
-    """
-
-    def __init__(self, adverts: Mapping[str, Advert]) -> None:
-        self.adverts = dict(sorted(adverts.items()))
-        self.names = list(self.adverts)
-        told = (hashlib.sha256(advert.signed()).digest() for advert in self.adverts.values())
-        self.digest = hashlib.sha256(b"".join(told)).digest()
-
-    def holder(self, name: str) -> int:
-        """Which of everybody's shares an owner holds, from 1."""
-        return self.names.index(name) + 1
-
-    def public(self, name: str, number: int) -> bytes:
-        """An owner's public mask key of a round."""
-        advert = self.adverts[name]
-        return advert.masks[number - advert.first]
-
-    def self_mask(self, name: str, number: int, seed: bytes, size: int) -> Words:
-        """The mask that an owner has added from its seed, (size,) words."""
-        return _stream(self.derive(seed, "self", number, name), size)
-
-    def pair_mask(self, name: str, other: str, number: int, secret: bytes, size: int) -> Words:
-        """The mask that `name` has added with `other`, whose negative the other has added.
-
-        secret is the private mask key of `name` for the round, 32 bytes.
-        """
-        agreed = _agree(secret, self.public(other, number), other)
-        mask = _stream(self.derive(agreed, "pair", number, *sorted((name, other))), size)
-        return mask if name < other else np.negative(mask, out=mask)
-
-    def derive(self, secret: bytes, *use: str | int) -> bytes:
-        """A key of 32 bytes for one use in this session."""
-        info = json.dumps(use).encode()
-        return HKDF(SHA256(), KEY, salt=self.digest, info=info).derive(secret)
 
 
 class Party:
@@ -203,20 +108,20 @@ class Party:
             name,
             first,
             threshold,
+            identity.public_key().public_bytes_raw(),
             self._sealing.public_key().public_bytes_raw(),
-            tuple(_public(key) for key in self._keys.values()),
-            tuple(_proof(seed) for seed in self._seeds.values()),
+            tuple(public(key) for key in self._keys.values()),
+            tuple(proof(seed) for seed in self._seeds.values()),
         )
-        self._advert = Advert(
-            **{**vars(advert), "signature": identity.sign(advert.signed())},
-        )
+        self._advert = dataclasses.replace(advert, signature=identity.sign(advert.signed()))
         self._session: Session | None = None
-        self._held: dict[str, list[bytes]] = {}  # of each owner, its bundle's part for each round
+        self._held: dict[str, tuple[bytes, ...]] = {}  # by owner, then by round
         self._masked: set[int] = set()  # rounds of this session
         self._told: dict[int, tuple[frozenset[str], frozenset[str]]] = {}  # alive, dropped
 
     def __repr__(self) -> str:
-        return f"Party({self.name}, run {self.run}, rounds {self._rounds})"
+        threshold = self._advert.threshold
+        return f"Party({self.name}, run {self.run}, {self._rounds}, threshold {threshold})"
 
     def advertise(self) -> dict[str, Any]:
         """This owner's public keys, signed; JSON-able, for all to see."""
@@ -240,16 +145,13 @@ class Party:
         bundles: dict[str, list[bytes]] = {name: [] for name in session.names}
         for number in self._rounds:
             for secret in (self._seeds[number], self._keys[number]):
-                for name, share in zip(
-                    session.names, shamir.split(secret, threshold, owners), strict=True
-                ):
+                split = shamir.split(secret, threshold, owners)
+                for name, share in zip(session.names, split, strict=True):
                     bundles[name].append(share)
         own = b"".join(bundles.pop(self.name))
-        sealed = {
-            name: self._seal(session, name, b"".join(bundle)) for name, bundle in bundles.items()
-        }
+        sealed = {name: self._seal(session, name, b"".join(b)) for name, b in bundles.items()}
         self._session = session
-        self._held = {self.name: list(_parts(own, _BUNDLE))}
+        self._held = {self.name: parts(own, _BUNDLE)}
         return sealed
 
     def receive(self, shares: Mapping[str, str]) -> None:
@@ -272,12 +174,12 @@ class Party:
         The round is on disk as answered before this returns. Raises Refused, or OSError when it
         cannot be written down.
         """
-        session = self._ready()
+        session = self._ready(number)
         if values.dtype != np.int64 or values.ndim != 1:
             raise ValueError(f"one row of int64 is masked, not {values.dtype} {values.shape}")
-        if number not in self._rounds:
-            raise Refused(f"round {number} is not of this session: it has {_span(self._rounds)}")
-        if number in self._told or not self._answered.add(self.run, number):
+        if number in self._told and number not in self._masked:
+            raise Refused(f"round {number} of this run went on without {self.name}")
+        if not self._answered.add(self.run, number):
             raise Refused(f"round {number} of this run was answered before")
         self._masked.add(number)
         seed, secret = self._seeds.pop(number), self._keys.pop(number)
@@ -299,10 +201,8 @@ class Party:
         aggregator all they hold, that takes a threshold above (n + c)/2: above 2n/3, to stand up
         to any third of the owners. Raises Refused.
         """
-        session = self._ready()
+        session = self._ready(number)
         question = frozenset(alive), frozenset(dropped)
-        if number not in self._rounds:
-            raise Refused(f"round {number} is not of this session: it has {_span(self._rounds)}")
         if both := sorted(question[0] & question[1]):
             raise Refused(f"round {number}: {', '.join(both)} cannot be both alive and dropped")
         if question[0] | question[1] != set(session.names):
@@ -322,8 +222,8 @@ class Party:
         return {
             "v": 1,
             "round": number,
-            "alive": {name: _text(shares[name][:size]) for name in sorted(question[0])},
-            "dropped": {name: _text(shares[name][size:]) for name in sorted(question[1])},
+            "alive": {name: text(shares[name][:size]) for name in sorted(question[0])},
+            "dropped": {name: text(shares[name][size:]) for name in sorted(question[1])},
         }
 
     def _verified(self, name: str, facts: Mapping[str, Any]) -> Advert:
@@ -334,11 +234,13 @@ class Party:
         if name not in self._pins:
             raise Refused(f"{name}: no key of it is pinned")
         advert = Advert.of(name, facts)
+        if advert.identity != self._pins[name]:
+            raise Refused(f"{name}: its key is not the one pinned")
         try:
             pinned = Ed25519PublicKey.from_public_bytes(self._pins[name])
             pinned.verify(advert.signature, advert.signed())
         except (InvalidSignature, ValueError):
-            raise Refused(f"{name}: its signature does not fit the key pinned for it") from None
+            raise Refused(f"{name}: its signature does not fit") from None
         mine = self._advert
         for what, its, ours in (
             ("run", advert.run, mine.run),
@@ -354,8 +256,135 @@ class Party:
             raise Refused("this owner has not given out shares of its secrets yet")
         return self._session
 
-    def _ready(self) -> Session:
+    def _ready(self, number: int) -> Session:
         session = self._shared()
+        if number not in self._rounds:
+            first, last = self._rounds[0], self._rounds[-1]
+            raise Refused(f"round {number} is not of this session, which has {first} to {last}")
         if len(self._held) != len(session.names):
             raise Refused("the other owners' shares have not come yet")
         return session
+
+    def _seal(self, session: Session, to: str, bundle: bytes) -> str:
+        cipher = self._cipher(session, to, self.name, to)
+        nonce = secrets.token_bytes(_NONCE)
+        return text(nonce + cipher.encrypt(nonce, bundle, self._way(self.name, to)))
+
+    def _opened(self, session: Session, sender: str, sealed: str) -> tuple[bytes, ...]:
+        cipher = self._cipher(session, sender, sender, self.name)
+        try:
+            data = untext(sealed)
+            bundle = cipher.decrypt(data[:_NONCE], data[_NONCE:], self._way(sender, self.name))
+            held = parts(bundle, _BUNDLE)
+        except (InvalidTag, ValueError, TypeError):
+            held = ()
+        if len(held) != len(self._rounds):
+            raise Refused(
+                f"{sender}: its shares do not open: they were changed on the way, or it was told"
+                " of other owners or keys"
+            )
+        return held
+
+    def _cipher(self, session: Session, other: str, *way: str) -> ChaCha20Poly1305:
+        agreed = agree(self._sealing, session.adverts[other])
+        return ChaCha20Poly1305(session.derive(agreed, "shares", *way))
+
+    def _way(self, *way: str) -> bytes:
+        return json.dumps([self.run, *way]).encode()
+
+
+class Sum:
+    """The aggregator's side of one round: masked vectors in, their sum out.
+
+    adverts    what the owners of the session advertised (a Session made of them saves time)
+    threshold  how many owners must answer
+    number     of the round
+    size       of the vectors, weight included
+    """
+
+    def __init__(
+        self,
+        adverts: Session | Mapping[str, Mapping[str, Any]],
+        threshold: int,
+        number: int,
+        size: int,
+    ) -> None:
+        self._session = adverts if isinstance(adverts, Session) else Session.of(adverts)
+        self._threshold, self._number = threshold, number
+        self._total = np.zeros(size, np.uint64)
+        self._alive: set[str] = set()
+        self._closed = False
+
+    @property
+    def missing(self) -> list[str]:
+        """The owners whose vector has not come."""
+        return [name for name in self._session.names if name not in self._alive]
+
+    def add(self, name: str, masked: Words) -> None:
+        """Add an owner's masked vector. Raises ValueError for what does not belong in the sum."""
+        if self._closed or name not in self.missing:
+            raise ValueError(f"round {self._number}: nothing of {name} is waited for")
+        if masked.dtype != np.uint64 or masked.shape != self._total.shape:
+            raise ValueError(
+                f"round {self._number}: {name} sent {masked.dtype} {masked.shape},"
+                f" not uint64 {self._total.shape}"
+            )
+        self._total += masked
+        self._alive.add(name)
+
+    def close(self) -> tuple[list[str], list[str]]:
+        """Take no more vectors; (alive, dropped), about which those alive are to be asked.
+
+        Raises Unrecoverable when too few came: nothing is asked then, and nothing opened.
+        """
+        self._closed = True
+        alive, missing = sorted(self._alive), self.missing
+        if len(alive) < self._threshold:
+            raise Unrecoverable(
+                f"round {self._number}: {len(alive)} of {len(self._session.names)} owners answered,"
+                f" {self._threshold} are needed: nothing of {', '.join(missing)}"
+            )
+        return alive, missing
+
+    def open(self, reveals: Mapping[str, Mapping[str, Any]]) -> npt.NDArray[np.int64]:
+        """The sum (size,) of the vectors that were added, from what the owners alive revealed.
+
+        The threshold of them is enough. Raises Unrecoverable, naming whose shares are too few.
+        """
+        alive, dropped = self.close()
+        session, number, size = self._session, self._number, self._total.size
+        total = self._total.copy()
+        for name in alive:
+            seed = self._joined(reveals, "alive", name)
+            if not session.is_seed(name, number, seed):
+                raise Unrecoverable(f"round {number}: the shares of {name} do not fit")
+            total -= session.self_mask(name, number, seed, size)
+        for name in dropped:
+            secret = self._joined(reveals, "dropped", name)
+            if not session.is_key(name, number, secret):
+                raise Unrecoverable(f"round {number}: the shares of {name} do not fit")
+            for other in alive:
+                total += session.pair_mask(name, other, number, secret, size)
+        return total.view(np.int64)
+
+    def _joined(self, reveals: Mapping[str, Mapping[str, Any]], kind: str, name: str) -> bytes:
+        """A secret of an owner, from the shares of it that came."""
+        shares: dict[int, bytes] = {}
+        for holder in self._session.names:
+            try:
+                reveal = reveals[holder]
+                share = untext(reveal[kind][name])
+                if reveal["round"] == self._number and len(share) == shamir.SHARE:
+                    shares[self._session.holder(holder)] = share
+            except (LookupError, TypeError, ValueError):
+                continue  # it did not answer, or not to this question
+        if len(shares) < self._threshold:
+            raise Unrecoverable(
+                f"round {self._number}: {len(shares)} shares of {name},"
+                f" {self._threshold} are needed"
+            )
+        enough = dict(list(shares.items())[: self._threshold])
+        try:
+            return shamir.join(enough)
+        except ValueError:
+            raise Unrecoverable(f"round {self._number}: the shares of {name} do not fit") from None

@@ -1,4 +1,4 @@
-"""Shamir's secret sharing of 32-byte secrets: any `threshold` shares give the secret, fewer nothing.
+"""Shamir's secret sharing of 32 bytes: `threshold` shares give the secret, fewer tell nothing.
 
 A secret is the constant term of a random polynomial of degree threshold - 1 over the integers
 modulo PRIME; holder k, from 1, gets its value at k. Source: Shamir, How to share a secret, 1979.
