@@ -12,11 +12,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from traindeck.core.errors import UsageError
+from traindeck.core.errors import BudgetRefused, UsageError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.params import Value
 from traindeck.core.privacy.account import Account
+from traindeck.core.privacy.gate import check_fit
 from traindeck.core.privacy.ledger import Ledger, find
 from traindeck.core.privacy.mechanism import RELATION, Mechanism
 from traindeck.core.privacy.plan import SEEDED, make
@@ -143,6 +144,11 @@ def forecast(
     ledger = find(home.ledger, plan.dataset)
     if ledger is not None:
         account = ledger.account()
+        refused = ""
+        try:
+            check_fit(plan, account)
+        except BudgetRefused as error:
+            refused = str(error)
         cost = accountant.rho(mechanism, account.order) * mechanism.steps
         found["budget"] = {
             "name": account.name,
@@ -150,7 +156,8 @@ def forecast(
             "order": account.order,
             "rho_cost": _finite(cost),
             "rho_left": account.rho_left,
-            "fits": plan.private and cost * runs <= account.rho_left,
+            "refused": refused,
+            "fits": plan.private and not refused and cost * runs <= account.rho_left,
             "more_such_runs": int(account.rho_left / cost) if 0 < cost <= account.rho_left else 0,
         }
     return found

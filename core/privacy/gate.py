@@ -55,7 +55,7 @@ def admit(
         from traindeck.core.privacy import accountant
 
         account = ledger.account()
-        _check_fit(plan, account)
+        check_fit(plan, account)
         cost = accountant.rho(plan.mechanism, account.order)
         if not math.isfinite(cost):
             raise BudgetRefused(f"no bound on what a step of {recipe} costs can be computed")
@@ -96,7 +96,8 @@ def _ended(home: Home, run: Charge) -> str:
     return state if state in ENDED else ""
 
 
-def _check_fit(plan: Plan, account: Account) -> None:
+def check_fit(plan: Plan, account: Account) -> None:
+    """Raises BudgetRefused for a plan whose guarantee is not of the budget's kind."""
     name = account.name
     if plan.unit != account.unit:
         raise BudgetRefused(

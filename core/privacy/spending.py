@@ -10,6 +10,7 @@ Standard library only until the run ends: recipes import this.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,7 @@ class Spending:
         self._committed_at = 0.0
         self._last_block = 1
         self._closed = False
+        self._process = os.getpid()
 
     def resumed(self, steps: int) -> None:
         """Count the steps that an earlier run paid for: the model has learned from them too."""
@@ -73,6 +75,9 @@ class Spending:
         """Pay for the next step; False, with `problem` set, when it must not be taken."""
         if self._closed:  # what was left of the last block has been given back
             self.problem = "the run has been closed: it may spend no more"
+            return False
+        if os.getpid() != self._process:  # its steps would be paid for once and taken twice
+            self.problem = "only the process that began the run may spend, not one forked of it"
             return False
         if self._spent == self._committed and not self._commit():
             return False

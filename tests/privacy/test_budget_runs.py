@@ -266,6 +266,9 @@ def test_a_plan_that_was_edited_after_its_launch_spends_nothing(
     assert not spending.step() and "goes by" in spending.problem
     honest = Spending(made, home.ledger, "edited", lambda *_: None)
     assert honest.step()
+    if not (child := os.fork()):  # which would take the steps that we have paid for, too
+        os._exit(honest.step())
+    assert os.waitpid(child, 0)[1] == 0
     budget.commit("edited", 50)  # of which it uses one
     honest._committed = 50
     honest.close("finished")
@@ -276,6 +279,7 @@ def test_a_plan_that_was_edited_after_its_launch_spends_nothing(
 def test_a_budget_at_too_large_a_delta_is_none(traindeck: Command, home: Home) -> None:
     traindeck("budget", "create", "toy", "--epsilon", "3", "--delta", "1e-4")
     assert "is not below 1/10000" in traindeck("run", "private", code=5).stderr
+    assert "is not below 1/10000" in traindeck("budget", "forecast", "private").stdout
     assert Ledger(home.ledger, "toy").account().runs == ()
 
 
@@ -351,6 +355,8 @@ def test_budgeted_data_under_another_name_is_known_by_its_contents(
 def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
     traindeck("budget", "derive", "toy", "toy-small", "--kind", "subset")
     assert shown(traindeck, "toy-small")["name"] == "toy"
+    made = traindeck("budget", "derive", "toy", "toy-turned", "--kind", "augmentation")
+    assert "clip all that was made of one record together" in made.stderr
     traindeck("budget", "create", "toy-small", "--epsilon", "9", "--delta", "1e-5", code=5)
 
 

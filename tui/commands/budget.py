@@ -158,6 +158,11 @@ def derive(
     except ValueError as error:
         raise UsageError(str(error)) from None
     say(f"{child} spends the budget of {name}")
+    if kind == "augmentation":
+        say(
+            f"runs on it keep the promise to one record of {name} only if they clip all that was"
+            " made of one record together"
+        )
 
 
 def history(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
@@ -262,6 +267,9 @@ def forecast(
     left = found["budget"]
     if left is None:
         say(f"{found['dataset']} has no budget: nothing would be charged")
+        return
+    if left["refused"]:
+        print(left["refused"])
         return
     verdict = "fits" if left["fits"] else "does not fit"
     print(
