@@ -65,6 +65,18 @@ def _without_chatter() -> Iterator[None]:
             reader.wait(1)
 
 
+@contextmanager
+def syft() -> Iterator[None]:
+    """Stand around the import of what builds on PySyft, of which one version alone will do."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        track.abort(
+            f"PySyft is not whole ({error.name} is missing):"
+            f" {sys.executable} -m pip install 'traindeck[syft]'"
+        )
+
+
 def data(load: Callable[..., T], *args: object) -> T:
     """What a loader returns."""
     print("reading the data ...", flush=True)

@@ -35,6 +35,7 @@ from syft.sync.sync.caches.datasite_watcher_cache import DataSiteWatcherCacheCon
 from syft.sync.sync.datasite_owner_syncer import DatasiteOwnerSyncerConfig
 from syft.sync.sync.datasite_watcher_syncer import DatasiteWatcherSyncerConfig
 from syft.sync.version.peer_manager import PeerManagerConfig
+from syft_datasets.dataset_manager import DATASET_COLLECTION_PREFIX
 from syft_job.job_runner import SyftJobRunner
 from syft_rds import SyftRDSClient, SyftRDSClientConfig
 from syft_rds.config import DATASET_COLLECTION_SPECS
@@ -159,12 +160,13 @@ class Site:
         """
         if not self._encrypt:
             return ""
-        store = self._store
         if email is None:
-            bundle = store.get_public_bundle()
+            bundle = self._store.get_public_bundle()
         else:
-            peer = store.get_cached_peer(email)
+            peer = self._store.get_cached_peer(email)
             bundle = peer.public_encryption_bundle if peer else None
+            if bundle is None:  # of one who asks to be a peer
+                bundle = self._client.peer_manager._read_peer_encryption_bundle(email)
         if bundle is None:
             return ""
         return hashlib.sha256(json.dumps(bundle, sort_keys=True).encode()).hexdigest()
@@ -278,6 +280,12 @@ def sealed(data: bytes) -> bool:
     except Exception:
         return False
     return True
+
+
+def is_mock(place: str) -> bool:
+    """Whether an object of the drive is of a data set's public part, its description aside."""
+    folder, _, name = place.rpartition("/")
+    return folder.startswith(DATASET_COLLECTION_PREFIX) and name != "dataset.yaml"
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -104,9 +104,12 @@ def _serve(orders: socket.socket) -> NoReturn:
             orders.close()
             _run(order, descriptors[0])
         os.close(descriptors[0])
-        wire.send(orders, {"pid": pid})
-        _, status = os.waitpid(pid, 0)
-        wire.send(orders, {"exit": os.waitstatus_to_exitcode(status)})
+        try:
+            wire.send(orders, {"pid": pid})
+            _, status = os.waitpid(pid, 0)
+            wire.send(orders, {"exit": os.waitstatus_to_exitcode(status)})
+        except wire.Closed:
+            os._exit(0)
 
 
 def _run(order: dict[str, Any], descriptor: int) -> NoReturn:

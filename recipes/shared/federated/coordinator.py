@@ -1,0 +1,556 @@
+"""The data scientist's side: starts the owners, asks them for a job, aggregates their updates.
+
+    with Federation(run, script, shards, mock, options) as federation:
+        outcome = federation.round(1, weights)      # rounds of federated learning
+        results = federation.results()              # or what each job gave as its result
+
+Whatever is waited for has a time limit, and the screen names who is waited for. An owner that is
+lost is left out: with secagg the round is recovered from the others' shares if enough are left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from traindeck.core import track
+from traindeck.recipes.shared.federated import adapter, mail, modes, status
+from traindeck.recipes.shared.federated.boxes import Boxes
+from traindeck.recipes.shared.federated.mail import SCIENTIST, Letter, address
+from traindeck.recipes.shared.federated.owner import KEYS, Policy
+from traindeck.recipes.shared.federated.secagg import Refused, Unrecoverable, default_threshold
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+SETUP_SECONDS = 180.0
+FEWEST_MASKED = 3
+
+
+class Failed(RuntimeError):
+    """The federation cannot go on; the text says who or what is the reason."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop while something was waited for."""
+
+
+@dataclass
+class Options:
+    """How a federation works.
+
+    aggregation    one of `modes.MODES`
+    approval       'auto' or 'hand', see `owner.Policy`
+    rounds         how many at the most; threshold: owners that must answer (0: more than half)
+    clip           L2 norm that each owner clips its update to
+    round_seconds  time limit of a round; approval_seconds: of the answers to the job
+    encrypt        False only to show what could then be read; keep: keep all messages
+    preload        modules that owners share in memory
+    ports          TCP ports of this machine that jobs may use among themselves
+    """
+
+    aggregation: str = "secagg"
+    approval: str = "auto"
+    rounds: int = 1
+    threshold: int = 0
+    clip: float = 10.0
+    round_seconds: float = 120.0
+    approval_seconds: float = 86400.0
+    encrypt: bool = True
+    keep: bool = False
+    preload: tuple[str, ...] = ("syft_rds", "numpy")
+    ports: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One round: mean update (d,) weighted by examples, from how many, and who was lost."""
+
+    update: npt.NDArray[np.float64]
+    examples: int
+    lost: list[str]
+    seconds: float
+
+
+class Federation:
+    """Owners as processes of this machine, and the data scientist that asks them.
+
+    script    the job; it is agreed beforehand, by its hash
+    dataset   what owners call their data set; shards: each owner's private arrays, by its name,
+              mock: public ones of the same form; params: told to the job
+    size      parameters of the model; 0 for a job without rounds
+
+    Raises Failed. Owners end with this object, and with this process however it ends.
+    """
+
+    def __init__(
+        self,
+        run: track.Run,
+        script: Path,
+        *,
+        dataset: str,
+        shards: Mapping[str, Arrays],
+        mock: Arrays,
+        params: Mapping[str, Any],
+        size: int = 0,
+        options: Options | None = None,
+    ) -> None:
+        self._run = run
+        self._script = script
+        self._params = dict(params)
+        self.options = options or Options()
+        self.owners = sorted(shards, key=lambda name: (len(name), name))
+        self._threshold = self.options.threshold or default_threshold(len(self.owners))
+        if self.options.aggregation == "secagg" and size and len(self.owners) < FEWEST_MASKED:
+            raise Failed(
+                f"secagg needs {FEWEST_MASKED} owners: of two, each knows the other's part"
+            )
+        self._size = size
+        self._dataset = dataset
+        self._session = secrets.token_hex(8)
+        self._temporary = None if run.folder else tempfile.mkdtemp(prefix="traindeck-")
+        self.root = Path(run.folder or self._temporary or "") / "federation"
+        self._lost: dict[str, str] = {}
+        self._proven: set[str] = set()
+        self._asked = 0
+        self._warm: subprocess.Popen[bytes] | None = None
+        self._lay_out(shards, mock)
+        mode = self.options.aggregation
+        self.status = status.Coordinator(
+            self.root / "coordinator.json",
+            aggregation=mode,
+            engine="syft",
+            encryption=_encryption(mode, bool(size), self.options.encrypt),
+            visible=_visible(mode, bool(size)),
+            rounds_total=self.options.rounds if size else 0,
+            threshold=self._threshold,
+            owners=[{"name": name, "state": "warming", "reason": ""} for name in self.owners],
+        )
+        self.status.write()
+
+    # Setting up
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+            self._befriend()
+            self._submit()
+            if self._size:
+                self._agree_on_keys()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def _lay_out(self, shards: Mapping[str, Arrays], mock: Arrays) -> None:
+        os.umask(0o077)
+        shutil.rmtree(self.root, ignore_errors=True)
+        (self.root / "drive" / "mail").mkdir(parents=True)
+        np.savez(self.root / "mock.npz", allow_pickle=False, **mock)
+        self._pins = {}
+        for name in self.owners:
+            home = self.root / "owners" / name
+            home.mkdir(parents=True)
+            identity = Ed25519PrivateKey.generate()
+            (home / "identity").write_bytes(identity.private_bytes_raw())
+            self._pins[name] = identity.public_key().public_bytes_raw().hex()
+            np.savez(home / "shard.npz", allow_pickle=False, **shards[name])
+
+    def _start(self) -> None:
+        """Owners come to life while we make our own keys, which they are told the hash of."""
+        options = self.options
+        words = [sys.executable, "-m", "traindeck.recipes.shared.federated.warm", *options.preload]
+        with (self.root / "owners.log").open("ab") as log:
+            self._warm = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
+        self._log = (self.root / "scientist.log").open("a")
+        with self._quiet():
+            self._site = adapter.Site(
+                address(SCIENTIST),
+                self.root / "scientist",
+                self.root / "drive",
+                owner=False,
+                encrypt=options.encrypt,
+            )
+        self._mail = mail.Mailbox(
+            self.root / "drive" / "mail", SCIENTIST, self._site, self._session, keep=options.keep
+        )
+        policies = [
+            Policy(
+                name=name,
+                root=self.root,
+                session=self._session,
+                pins={other: key for other, key in self._pins.items() if other != name},
+                scientist=self._site.fingerprint(),
+                agreed=self._script,
+                dataset=self._dataset,
+                shard=self.root / "owners" / name / "shard.npz",
+                mock=self.root / "mock.npz",
+                summary=f"{self._dataset}, the part of {name}",
+                approval=options.approval,
+                aggregation=options.aggregation if self._size else "transport",
+                rounds=options.rounds,
+                threshold=self._threshold,
+                clip=options.clip,
+                encrypt=options.encrypt,
+                keep=options.keep,
+                ports=options.ports,
+            ).to_json()
+            for name in self.owners
+        ]
+        assert self._warm.stdin is not None
+        self._warm.stdin.write(json.dumps(policies).encode() + b"\n")
+        self._warm.stdin.flush()
+
+    def _befriend(self) -> None:
+        """Become a peer of every owner and see its data set."""
+        asked = False
+        for phase in ("warming", "peers"):
+            until = time.monotonic() + SETUP_SECONDS
+            while True:
+                with self._quiet():
+                    if phase == "warming":
+                        waited = [n for n in self.owners if not self._offers(n)]
+                    elif not asked:
+                        asked = True
+                        for name in self.owners:
+                            self._site.ask(address(name))
+                        waited = self.owners
+                    else:
+                        waited = self._not_peers()
+                if not waited:
+                    break
+                self._wait(phase, waited, until)
+        with self._quiet():
+            for name in self.owners:
+                self.status.owner(name, "waiting")
+
+    def _offers(self, name: str) -> bool:
+        """Whether an owner's process is up; it says so in its own status."""
+        try:
+            facts = json.loads((self.root / "owners" / name / "status.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return bool(facts["state"] != "warming")
+
+    def _not_peers(self) -> list[str]:
+        waited = self._site.not_ready([address(name) for name in self.owners])
+        if not waited:
+            self._site.sync()
+            offered = self._site.datasets()
+            waited = [address(n) for n in self.owners if address(n) not in offered]
+        return [email.removesuffix(mail.ADDRESS) for email in waited]
+
+    def _submit(self) -> None:
+        """Ask each owner to run the script, and wait for what they decide."""
+        self._job = f"{self._script.stem.replace('_', '-')}-{self._session[:6]}"
+        code = self.root / "job"
+        code.mkdir()
+        shutil.copyfile(self._script, code / adapter.SCRIPT)
+        (code / adapter.PARAMS).write_text(json.dumps(self._params, indent=2))
+        with self._quiet():
+            for name in self.owners:
+                self._site.submit(address(name), code, self._job)
+        until = time.monotonic() + self.options.approval_seconds
+        while True:
+            with self._quiet():
+                self._site.sync()
+                answers = self._site.answers(self._job)
+            waited = []
+            for name in self.owners:
+                state, reason = answers.get(address(name), ("", ""))
+                if state in ("rejected", "failed"):
+                    self.status.owner(name, "refused", reason)
+                    self._give_up(f"{name} has refused the job: {reason or 'no reason was given'}")
+                if state in ("approved", "running", "done") and name in self._proven:
+                    self.status.owner(name, "approved")
+                else:
+                    waited.append(name)
+            if not waited:
+                break
+            self._wait("approval", waited, until)
+
+    def _agree_on_keys(self) -> None:
+        options = self.options
+        self._mode: modes.AggregatorSide = modes.TransportAggregator()
+        if options.aggregation == "secagg":
+            self._mode = modes.SecAggAggregator(self._size, self._threshold)
+        elif options.aggregation == "ckks":
+            self._mode = modes.CkksAggregator(self._size)
+        self.status.enter("keys", self.owners)
+        try:
+            self._mode.keys(self._ask_all)
+        except KeyError as error:
+            self._give_up(f"{error.args[0]} has not answered about keys")
+
+    # Rounds
+
+    def round(self, number: int, weights: npt.NDArray[np.float32]) -> Outcome:
+        """One round from the model's weights (d,). Raises Failed when it cannot be completed."""
+        began = time.monotonic()
+        self.status.round = number
+        alive = self._alive()
+        for name in alive:
+            self.status.owner(name, "training")
+        self.status.enter("training", alive)
+        body = np.ascontiguousarray(weights, "<f4").tobytes()
+        for name in alive:
+            self._mail.send(name, {"type": "round", "number": number}, body)
+        updates = self._collect(
+            alive, lambda letter: letter.type == "update" and letter.facts["number"] == number
+        )
+        for name in updates:
+            self.status.owner(name, "sent")
+        lost = [name for name in self.owners if name not in updates]
+        for name in lost:
+            self._lose(name, self._lost.get(name, f"no update in {self.options.round_seconds:g} s"))
+        try:
+            if not updates:
+                raise Unrecoverable(f"round {number}: no owner has answered")
+            update, examples = self._mode.mean(number, updates, self.owners, self._ask)
+        except (Unrecoverable, ValueError, KeyError, TypeError) as error:
+            self._give_up(f"{error}{self._who_is_lost()}")
+        if not np.isfinite(update).all():
+            self._give_up(f"round {number}: the sum has values that are not finite")
+        return Outcome(update, examples, lost, time.monotonic() - began)
+
+    def tell(self, number: int, outcome: Outcome, **facts: float) -> None:
+        """Show a finished round: its seconds, who was lost, and facts such as the accuracy."""
+        states = {owner["name"]: owner["state"] for owner in self.status.owners}
+        told = {"seconds": round(outcome.seconds, 4), "lost": outcome.lost, **facts}
+        self.status.rounds.append({"number": number, **told, "states": states})
+        self.status.enter("training")
+        self._run.round(number, **told)
+
+    def end_rounds(self) -> None:
+        """Tell the owners that the last round is over, and let their jobs come to an end."""
+        alive = self._alive()
+        for name in alive:
+            self._mail.send(name, {"type": "end"})
+        self._collect(alive, lambda letter: letter.type == "ended")
+
+    def results(self, seconds: float | None = None) -> dict[str, dict[str, Any]]:
+        """What each owner's job gave as its result, by owner. Raises Failed when one gave none."""
+        until = time.monotonic() + (seconds or self.options.round_seconds)
+        self.status.round = 0
+        for name in self._alive():
+            self.status.owner(name, "training")
+        while True:
+            for letter in self._letters():
+                self._hear(letter)
+            with self._quiet():
+                self._site.sync()
+                answers, outputs = self._site.answers(self._job), self._site.outputs(self._job)
+            found = {}
+            for name in self.owners:
+                state, reason = answers.get(address(name), ("", ""))
+                if state == "failed" or name in self._lost:
+                    self._give_up(f"{name}: {self._lost.get(name) or reason or 'its job failed'}")
+                path = outputs.get(address(name), Path()) / "result.json"
+                if state == "done" and path.exists():
+                    found[name] = json.loads(path.read_text())
+                    self.status.owner(name, "sent")
+            waited = [name for name in self.owners if name not in found]
+            if not waited:
+                return found
+            self._wait("training", waited, until)
+
+    # Asking and waiting
+
+    def _ask(
+        self,
+        to: list[str],
+        facts: Mapping[str, Any],
+        own: Mapping[str, Mapping[str, Any]] | None = None,
+        body: bytes = b"",
+    ) -> dict[str, Letter]:
+        """See `modes.Ask`: to all that are not lost when nobody is named."""
+        to = to or self._alive()
+        self._asked += 1
+        asked = self._asked
+        for name in to:
+            self._mail.send(name, {**facts, **(own or {}).get(name, {}), "ask": asked}, body)
+        return self._collect(
+            to, lambda letter: letter.type == "answer" and letter.facts["to"] == asked
+        )
+
+    def _ask_all(
+        self,
+        to: list[str],
+        facts: Mapping[str, Any],
+        own: Mapping[str, Mapping[str, Any]] | None = None,
+        body: bytes = b"",
+    ) -> dict[str, Letter]:
+        """As `_ask`, but the federation fails when one does not answer."""
+        told = self._ask(to, facts, own, body)
+        if missing := [name for name in to or self.owners if name not in told]:
+            why = self._lost.get(missing[0]) or "no answer came in time"
+            self._give_up(f"{missing[0]} has not agreed on keys: {why}")
+        return told
+
+    def _collect(self, names: list[str], wanted: Callable[[Letter], bool]) -> dict[str, Letter]:
+        """The wanted letter of each of these, as far as they come in time and are not lost."""
+        found: dict[str, Letter] = {}
+        until = time.monotonic() + self.options.round_seconds
+        looked = 0.0
+        while waited := [name for name in names if name not in found and name not in self._lost]:
+            if time.monotonic() > until:
+                break
+            if time.monotonic() - looked > 0.2:
+                looked = time.monotonic()
+                self._notice_ended()
+                self.status.enter(self.status.phase, waited)
+                if self._run.should_stop() and self.status.phase != "training":
+                    raise Stopped
+            for letter in self._letters(0.05):
+                if letter.sender in waited and wanted(letter):
+                    found[letter.sender] = letter
+                    if letter.type == "update":
+                        self.status.owner(letter.sender, "sent")
+                else:
+                    self._hear(letter)
+        return found
+
+    def _letters(self, seconds: float = 0.0) -> list[Letter]:
+        try:
+            letter = self._mail.next(seconds)
+        except mail.BadLetter as error:
+            self._run.note(str(error))
+            return []
+        return [letter] if letter else []
+
+    def _hear(self, letter: Letter) -> None:
+        """What an owner says of itself, unasked."""
+        if letter.type == "approved":
+            self._verify_keys(letter)
+        if letter.type == "refused":
+            why = str(letter.facts.get("why"))
+            self._run.note(f"{letter.sender}: {why}")
+            if self.status.phase == "training" or "reached for" in why:
+                self._lose(letter.sender, why, "refused")
+            else:
+                self.status.owner(letter.sender, "refused", why)
+
+    def _verify_keys(self, letter: Letter) -> None:
+        """The keys that syft knows an owner by must be signed by the one that was agreed."""
+        pins = {name: bytes.fromhex(key) for name, key in self._pins.items()}
+        proof = Boxes(SCIENTIST, Ed25519PrivateKey.generate(), pins, self._session)
+        try:
+            proven = proof.proven(KEYS, letter.sender, letter.facts["keys"]).decode()
+        except Refused as error:
+            self._give_up(str(error))
+        if proven != self._site.fingerprint(address(letter.sender)):
+            self._give_up(f"{letter.sender}: its keys in syft are not its own: they were swapped")
+        self._proven.add(letter.sender)
+
+    def _wait(self, phase: str, waited: list[str], until: float) -> None:
+        """Wait a moment for these. Raises Failed when their time is over or one has ended."""
+        self.status.enter(phase, waited)
+        self._notice_ended()
+        if self._run.should_stop():
+            raise Stopped
+        for letter in self._letters():
+            self._hear(letter)
+        if gone := [name for name in waited if name in self._lost]:
+            self._give_up(f"{gone[0]}: {self._lost[gone[0]]}")
+        if time.monotonic() > until:
+            self._give_up(f"no answer of {', '.join(waited)} in time")
+        time.sleep(0.05)
+
+    def _notice_ended(self) -> None:
+        """Learn which owners' processes have ended."""
+        assert self._warm is not None and self._warm.stdout is not None
+        while select.select([self._warm.stdout], [], [], 0)[0]:
+            line = self._warm.stdout.readline()
+            if not line:
+                for name in self._alive():
+                    self._lose(name, "the process that owners are forked from has ended")
+                return
+            facts = json.loads(line)
+            code = facts["exit"]
+            why = (
+                f"its process was ended by signal {-code}" if code < 0 else f"it ended with {code}"
+            )
+            self._lose(facts["owner"], why)
+
+    def _lose(self, name: str, why: str, state: str = "lost") -> None:
+        if name not in self._lost:
+            self._lost[name] = why
+            self._run.note(f"{name} is {state}: {why}")
+        self.status.owner(name, state, why)
+
+    def _alive(self) -> list[str]:
+        return [name for name in self.owners if name not in self._lost]
+
+    def _who_is_lost(self) -> str:
+        told = [f"{name}: {why}" for name, why in self._lost.items()]
+        return f" ({'; '.join(told)})" if told else ""
+
+    def _give_up(self, why: str) -> NoReturn:
+        self.status.enter("failed", reason=why)
+        raise Failed(why)
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Any:
+        """syft speaks much; it goes to a log."""
+        with contextlib.redirect_stdout(self._log):
+            yield
+
+    # Ending
+
+    def __exit__(
+        self,
+        type: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._warm is not None:
+            if error is None:
+                for name in self._alive():
+                    self.status.owner(name, "ended")
+                self.status.enter("done")
+            elif self.status.phase != "failed":
+                stopped = isinstance(error, Stopped)
+                why = "stopped on request" if stopped else str(error) or error.__class__.__name__
+                self.status.enter("failed", reason=why)
+            assert self._warm.stdin is not None and self._warm.stdout is not None
+            with contextlib.suppress(OSError):
+                self._warm.stdin.close()
+            try:
+                self._warm.wait(10)
+            except subprocess.TimeoutExpired:
+                self._warm.kill()
+                self._warm.wait()
+            self._warm.stdout.close()
+        shutil.rmtree(self.root / "job", ignore_errors=True)
+        if self._temporary:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _encryption(mode: str, rounds: bool, encrypt: bool) -> str:
+    if not encrypt:
+        return "None: encryption was switched off for this run, to show what can then be read."
+    return modes.ENCRYPTION[mode if rounds else "transport"]
+
+
+def _visible(mode: str, rounds: bool) -> str:
+    if rounds:
+        return modes.VISIBLE[mode]
+    return "The data scientist gets what the script gives as its result, and nothing else."

@@ -1,0 +1,70 @@
+"""Scripts that wait for somebody to read them: what was asked, and what was decided.
+
+Each lies in `<owner's home>/inbox/<job>/` as it was submitted, with `request.json`; the decision is
+`decision.json` beside it, with the hash of what was read. The screens and commands of traindeck
+read the one and write the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from traindeck.recipes.shared.federated.adapter import PARAMS, SCRIPT, Request
+
+
+@dataclass(frozen=True)
+class Decision:
+    """approve or refuse, and why."""
+
+    decision: str
+    reason: str
+
+
+def ask(home: Path, request: Request, agreed: Path, wait: Callable[[], None]) -> Decision:
+    """Lay a job into the inbox and wait until somebody has decided.
+
+    wait is called between looks. What was decided of another script than this one does not count.
+    """
+    folder = home / "inbox" / request.name
+    folder.mkdir(parents=True, exist_ok=True)
+    script, sha256 = request.script, request.sha256
+    (folder / SCRIPT).write_bytes(script)
+    shutil.copyfile(request.code / PARAMS, folder / PARAMS)
+    asked = {
+        "v": 1,
+        "job": request.name,
+        "script": agreed.name,
+        "sha256": sha256,
+        "submitted_by": request.asked_by,
+        "at": time.time(),
+        "agreed": str(agreed),
+    }
+    part = folder / ".request.json"
+    part.write_text(json.dumps(asked))
+    os.replace(part, folder / "request.json")
+    while (decision := _decided(folder / "decision.json", sha256)) is None:
+        wait()
+    return decision
+
+
+def _decided(path: Path, sha256: str) -> Decision | None:
+    try:
+        facts = json.loads(path.read_text())
+        decision, reason = facts["decision"], str(facts.get("reason") or "")
+        read = facts["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    if decision == "approve" and read == sha256:
+        return Decision("approve", reason)
+    if decision == "approve":
+        path.unlink(missing_ok=True)
+        return None
+    return (
+        Decision("refuse", reason or "the data owner refused it") if decision == "refuse" else None
+    )

@@ -1,0 +1,71 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["torch>=2.8", "numpy>=2.0", "traindeck[syft]"]
+# [tool.traindeck]
+# name = "syft-fedavg"
+# title = "Federated averaging over PySyft owners (PyTorch)"
+# description = "Owners keep their images at home; only masked updates leave them."
+# framework = "syft"
+# task = "image classification"
+# dataset = "mnist"
+# privacy = "secure-aggregation"
+# devices = ["cpu"]
+# tags = ["federated", "mlp"]
+# headline = "test/accuracy"
+# [tool.traindeck.params]
+# dataset = {type = "choice", default = "mnist", choices = ["mnist", "digits"], help = "whose"}
+# owners = {type = "int", default = 3, min = 1, max = 16, help = "each a process of its own"}
+# rounds = {type = "int", default = 60, min = 1, max = 10000, help = "of federated averaging"}
+# split = {type = "choice", default = "dirichlet", choices = ["iid", "dirichlet", "label"]}
+# alpha = {type = "float", default = 0.5, min = 0.001, max = 1000.0, help = "small: unequal"}
+# examples = {type = "int", default = 12000, min = 0, max = 60000, help = "in all; 0: all"}
+# local_epochs = {type = "int", default = 1, min = 1, max = 100, help = "an owner's, each round"}
+# batch_size = {type = "int", default = 32, min = 1, max = 10000, help = "images a step"}
+# lr = {type = "float", default = 0.05, min = 1e-6, max = 100.0, help = "of the owners"}
+# mu = {type = "float", default = 0.0, min = 0.0, max = 100.0, help = "FedProx: pull back"}
+# server_lr = {type = "float", default = 1.0, min = 1e-6, max = 100.0, help = "of the mean"}
+# server_momentum = {type = "float", default = 0.0, min = 0.0, max = 0.999, help = "FedAvgM"}
+# clip = {type = "float", default = 10.0, min = 1e-6, max = 1e6, help = "L2 norm of an update"}
+# threshold = {type = "int", default = 0, min = 0, max = 16, help = "answers needed; 0: > half"}
+# approval = {type = "choice", default = "auto", choices = ["auto", "hand"], help = "by hash"}
+# round_seconds = {type = "float", default = 120.0, min = 0.1, max = 86400.0}
+# seed = {type = "int", default = 0, min = 0, max = 999999, help = "weights, split, order"}
+# encrypt = {type = "bool", default = true, help = "off only to see what could then be read"}
+# keep_messages = {type = "bool", default = false, help = "keep all that crossed, to search it"}
+# data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in torch-mnist"}
+# resume = {type = "path", help = "checkpoint file, or run folder to take the newest of"}
+# [tool.traindeck.params.aggregation]
+# type = "choice"
+# default = "secagg"
+# choices = ["transport", "secagg", "ckks"]
+# help = "what the aggregator sees: each update, their sum alone, or ciphertexts"
+# ///
+"""Train over data owners that keep their data: federated averaging over PySyft, PyTorch inside.
+
+Each owner is a process with its own home, keys and private images. It approves the script
+`jobs/fedavg_torch.py` by its hash, or by hand, and runs it in a sandbox; what leaves it is clipped,
+masked and sealed.
+"""
+
+from pathlib import Path
+
+from traindeck.core import track
+from traindeck.recipes.shared import needs
+
+
+def main(run: track.Run) -> None:
+    with needs.syft():
+        from traindeck.recipes.shared.federated import coordinator, fedavg
+
+    script = Path(__file__).resolve().parent / "jobs" / "fedavg_torch.py"
+    try:
+        fedavg.learn(run, script, preload=("syft_rds", "torch"))
+    except coordinator.Stopped:
+        print("stopped on request", flush=True)
+    except coordinator.Failed as error:
+        track.abort(str(error), 1)
+
+
+if __name__ == "__main__":
+    with track.start() as run:
+        main(run)
