@@ -57,6 +57,9 @@ def run(
     try:
         gradients(chosen, clipping_norm, clipped_sum, plain_gradient)
         noise(lambda: release([]), clipping_norm * noise_multiplier, batch_size)
+        if noise_multiplier:
+            summed, released = clipped_sum(list(chosen)), release(list(chosen))
+            released_sum(summed, released, clipping_norm * noise_multiplier, batch_size)
         sampler(randomness, records, sampling_rate)
     except SelfTestError as error:
         track.abort(f"self-test: {error}", 1)
@@ -118,6 +121,19 @@ def noise(release_of_nothing: Callable[[], Floats], scale: float, batch_size: in
         raise SelfTestError(f"noise: its mean is {mean:.3g}, not 0")
     if scale and len(drawn) > 1 and np.array_equal(drawn[0], drawn[1]):
         raise SelfTestError("noise: two steps get the same")
+
+
+def released_sum(summed: Floats, released: Floats, scale: float, batch_size: int) -> None:
+    """What a few records release is their sum with noise, divided by the public batch size too."""
+    import numpy as np
+
+    values = np.asarray(released, np.float64) * batch_size - np.asarray(summed, np.float64)
+    measured = float(np.sqrt(np.mean(values**2)))
+    if not abs(measured - scale) <= SIGMAS * scale / math.sqrt(2 * values.size):
+        raise SelfTestError(
+            f"noise: of a batch with records it has a standard deviation of {measured:.6g}, not"
+            f" {scale:.6g}, or is not divided by the public batch size {batch_size}"
+        )
 
 
 def sampler(randomness: Randomness, records: int, sampling_rate: float) -> None:

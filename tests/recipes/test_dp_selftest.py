@@ -159,6 +159,24 @@ def test_empty_batches_without_noise(capsys: pytest.CaptureFixture[str]) -> None
     assert refused(capsys, Skipping()).startswith("noise: its standard deviation")
 
 
+def test_division_by_the_real_size_unless_it_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    class Real(Step):
+        def release(self, indices: Sequence[int]) -> Floats:
+            noise = self.randomness.normal(20, NOISE * CLIP)
+            total: Floats = self.clipped_sum(indices) + noise
+            return total / (len(indices) or BATCH)
+
+    assert refused(capsys, Real()).startswith("noise: of a batch with records")
+
+
+def test_noise_in_empty_batches_only(capsys: pytest.CaptureFixture[str]) -> None:
+    class Quiet(Step):
+        def release(self, indices: Sequence[int]) -> Floats:
+            return self.clipped_sum(indices) / BATCH if indices else super().release(indices)
+
+    assert refused(capsys, Quiet()).startswith("noise: of a batch with records")
+
+
 @pytest.mark.parametrize("factor", [0.97, 1.03, 0.3])
 def test_noise_of_another_scale(capsys: pytest.CaptureFixture[str], factor: float) -> None:
     class Scaled(Step):
