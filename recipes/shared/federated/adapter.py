@@ -268,6 +268,10 @@ class Site:
             raise Unsealed(f"{sender}: {error}") from None
         return opened
 
+    def can_seal(self, to: str) -> bool:
+        """Whether a peer's keys are known by now."""
+        return not self._encrypt or self._store.has_peer_bundle(to)
+
     @property
     def _store(self) -> Any:
         return self._client.sync_engine.peer_manager.peer_store

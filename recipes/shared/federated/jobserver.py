@@ -13,6 +13,7 @@ import runpy
 import signal
 import socket
 import sys
+import tempfile
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ KEPT: tuple[str, ...] = (
 
 OUTSIDE = 77
 """Exit code of a job that reached for what is not its own."""
+
+TEMPORARY = "tmp"  # folder that a job may write to
 
 _DEATH_SIGNAL = 1
 
@@ -68,7 +71,7 @@ class JobServer:
     def start(self, code: Path, entry: str, facts: dict[str, Any], ports: list[int]) -> Job:
         """Start the script `entry` in the folder `code`; facts are told to its session first.
 
-        It may read the data that facts name, write below code/outputs, and use these TCP ports.
+        It may read the data that facts name, write below code/tmp, and use these TCP ports.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         order = {"code": str(code), "entry": entry, "data": facts["data"], "ports": ports}
@@ -120,7 +123,7 @@ def _run(order: dict[str, Any], descriptor: int) -> NoReturn:
         die_with_parent()
         folder = Path(order["code"])
         os.chdir(folder)
-        (folder / "outputs").mkdir(exist_ok=True)
+        (folder / TEMPORARY).mkdir(exist_ok=True)
         for output, name in ((1, "stdout"), (2, "stderr")):
             log = os.open(folder / f".{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(log, output)
@@ -132,7 +135,8 @@ def _run(order: dict[str, Any], descriptor: int) -> NoReturn:
         os.closerange(descriptor + 1, 4096)
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         os.environ.clear()
-        os.environ.update(kept, HOME=str(folder), TMPDIR=str(folder / "outputs"))
+        os.environ.update(kept, HOME=str(folder), TMPDIR=str(folder / TEMPORARY))
+        tempfile.tempdir = str(folder / TEMPORARY)
         os.environ[job.SOCKET] = str(descriptor)
 
         def denied(path: str) -> None:
@@ -142,7 +146,7 @@ def _run(order: dict[str, Any], descriptor: int) -> NoReturn:
             os._exit(OUTSIDE)
 
         readable = [*sandbox.libraries(), folder, Path(order["data"])]
-        print(sandbox.confine(readable, [folder / "outputs"], order["ports"], denied), flush=True)
+        print(sandbox.confine(readable, [folder / TEMPORARY], order["ports"], denied), flush=True)
         sys.argv = [order["entry"]]
         runpy.run_path(str(folder / order["entry"]), run_name="__main__")
         code = 0

@@ -31,7 +31,7 @@ def first(inputs: int, seed: int) -> Row:
 
 
 def evaluate(
-    row: Row, x: npt.NDArray[np.float32], y: npt.NDArray[np.integer]
+    row: Row, x: npt.NDArray[np.floating], y: npt.NDArray[np.integer]
 ) -> tuple[float, float]:
     """Mean cross-entropy (nats) and accuracy of the model over x (n, inputs) and y (n,)."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes(x.shape[1])])[:-1]

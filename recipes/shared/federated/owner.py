@@ -176,15 +176,18 @@ class Owner:
 
     def _answer_peers(self) -> None:
         for email in self._site.asked_by():
-            known = email == address(SCIENTIST)
-            if known and self._site.fingerprint(email) == self.policy.scientist:
-                self._site.accept(email)
-                if self._site.fingerprint(email) != self.policy.scientist:
-                    raise Refused(f"the keys of {email} were swapped while it became a peer")
-            else:
-                why = "its keys are not those agreed" if known else "it is no approved scientist"
+            if email != address(SCIENTIST):
                 self._site.turn_away(email)
-                self._refuse(f"{email} was turned away: {why}")
+                self._refuse(f"{email} was turned away: it is no approved scientist")
+                continue
+            keys = self._site.fingerprint(email)
+            if not keys and self.policy.encrypt:
+                continue  # they have not come yet
+            if keys == self.policy.scientist:
+                self._site.accept(email)
+                keys = self._site.fingerprint(email)
+            if keys != self.policy.scientist:
+                raise Refused(f"the keys of {email} are not those agreed: they were swapped")
 
     # Jobs
 
@@ -280,7 +283,7 @@ class Owner:
         """Say why something was not done: to the owner's screen and to the scientist."""
         print(why, flush=True)
         self.status.enter("refused", why)
-        if self._site.fingerprint(address(SCIENTIST)) or not self.policy.encrypt:
+        if self._site.can_seal(address(SCIENTIST)):
             self._tell("refused", why=why)
 
     def _written(self, place: str, content: bytes) -> None:
