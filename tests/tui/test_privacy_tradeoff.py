@@ -12,7 +12,7 @@ from tests.tui.run_screens import open_run
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.home import Home
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.panels.tradeoff import REFERENCES, TradeoffPanel
+from traindeck.tui.panels.tradeoff import REFERENCES, TradeoffPanel, _notes
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
 
@@ -84,6 +84,12 @@ async def test_all_runs_of_a_data_set_are_one_key_away(app: TraindeckApp, home: 
         await until_shown(pilot, "had this schedule been fixed")
         await pilot.press("c")
         await until_shown(pilot, "6 Privacy")
+
+
+def test_epsilons_of_other_kinds_are_said_to_be() -> None:
+    told = str(_notes(0, (), {1e-5, 1e-6}, {"user", "example"}))
+    assert "different units: example, user" in told and "different deltas: 1e-06, 1e-05" in told
+    assert str(_notes(0, (), {1e-5}, {"user"})) == ""
 
 
 def test_the_references_are_what_the_accountant_says() -> None:

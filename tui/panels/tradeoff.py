@@ -113,13 +113,14 @@ class TradeoffPanel(VerticalScroll, inherit_bindings=False):
         told = [run.doc["privacy"] or {} for run in runs if run.doc and epsilon_of(run) is not None]
         datasets = {str(privacy.get("dataset")) for privacy in told}
         deltas = {float(privacy.get("delta", 0.0)) for privacy in told}
+        units = {str(privacy.get("unit")) for privacy in told}
         known = [each for each in REFERENCES if _fits(each, metric, datasets)]
-        shown = (metric, found, known, len(runs), deltas)
+        shown = (metric, found, known, len(runs), deltas, units)
         if shown == self._shown:
             return
         self._shown = shown
         self._draw(found, known, metric)
-        self.query_one(Static).update(_notes(len(runs) - len(found), known, deltas))
+        self.query_one(Static).update(_notes(len(runs) - len(found), known, deltas, units))
 
     def _draw(self, found: Sequence[Point], known: Sequence[Reference], metric: str) -> None:
         sketch = self.query_one(Sketch)
@@ -157,8 +158,12 @@ def _fits(each: Reference, metric: str, datasets: set[str]) -> bool:
     return datasets == {each.dataset} and metric.endswith("accuracy")
 
 
-def _notes(left_out: int, known: Sequence[Reference], deltas: set[float]) -> Content:
+def _notes(
+    left_out: int, known: Sequence[Reference], deltas: set[float], units: set[str]
+) -> Content:
     notes = []
+    if len(units) > 1:
+        notes.append(f"these are epsilons of different units: {plain(', '.join(sorted(units)))}")
     if len(deltas) > 1:
         told = ", ".join(f"{delta:g}" for delta in sorted(deltas))
         notes.append(f"these are epsilons at different deltas: {told}")
