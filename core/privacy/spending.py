@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from traindeck.core.errors import BudgetRefused, TraindeckError
+from traindeck.core.files import read_json
 from traindeck.core.privacy.gate import ledger_of
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan
@@ -42,6 +43,10 @@ class Spending:
         self.problem = ""
         self._ledgers = ledgers
         self._ledger = ledger_of(ledgers, plan.dataset)
+        self._gone = ""
+        if self._ledger is None:  # as it was when the run was launched?
+            spec = read_json(ledgers.parent / "runs" / run / "run.json") or {}
+            self._gone = str(spec.get("ledger") or "")
         self._run = run
         self._tell = tell
         self._earlier = 0
@@ -105,6 +110,9 @@ class Spending:
         steps = min(self._spent + self._block(), left)
         if steps <= self._spent:
             self.problem = f"all {self.plan.mechanism.steps} steps of the plan are spent"
+            return False
+        if self._gone:
+            self.problem = f"the ledger of {self._gone}, in which the run is reserved, is gone"
             return False
         if self._ledger is not None:
             try:

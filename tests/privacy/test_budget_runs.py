@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import process_of, until, wait_for_state
+from traindeck.core.files import write_json
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy.gate import admit
@@ -274,6 +275,19 @@ def test_a_plan_that_was_edited_after_its_launch_spends_nothing(
     honest.close("finished")
     assert not honest.step() and "closed" in honest.problem
     assert [charge.settled for charge in budget.account().runs] == [1]
+
+
+def test_a_run_whose_ledger_has_gone_since_its_launch_spends_nothing(
+    budget: Ledger, home: Home
+) -> None:
+    made = make(recipe := find_recipe(home, "private"), recipe.validate({}))
+    assert made is not None
+    (home.runs / "bereft").mkdir(parents=True)
+    write_json(home.runs / "bereft" / "run.json", {"ledger": "toy"})
+    for path in home.ledger.iterdir():
+        path.unlink()
+    spending = Spending(made, home.ledger, "bereft", lambda *_: None)
+    assert not spending.step() and "ledger of toy" in spending.problem
 
 
 def test_a_budget_at_too_large_a_delta_is_none(traindeck: Command, home: Home) -> None:
