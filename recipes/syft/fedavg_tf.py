@@ -21,7 +21,8 @@
 # examples = {type = "int", default = 12000, min = 0, max = 60000, help = "in all; 0: all"}
 # local_epochs = {type = "int", default = 1, min = 1, max = 100, help = "an owner's, each round"}
 # batch_size = {type = "int", default = 32, min = 1, max = 10000, help = "images a step"}
-# lr = {type = "float", default = 0.05, min = 1e-6, max = 100.0, help = "of the owners"}
+# lr = {type = "float", default = 0.1, min = 1e-6, max = 100.0, help = "the first; falls to 0"}
+# weight_decay = {type = "float", default = 0.001, min = 0.0, max = 1.0, help = "of the owners"}
 # mu = {type = "float", default = 0.0, min = 0.0, max = 100.0, help = "FedProx: pull back"}
 # server_lr = {type = "float", default = 1.0, min = 1e-6, max = 100.0, help = "of the mean"}
 # server_momentum = {type = "float", default = 0.0, min = 0.0, max = 0.999, help = "FedAvgM"}

@@ -72,7 +72,8 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         keep=p.keep_messages,
         preload=preload,
     )
-    params = {name: getattr(p, name) for name in ("local_epochs", "batch_size", "lr", "mu", "seed")}
+    told = ("rounds", "local_epochs", "batch_size", "lr", "weight_decay", "mu", "seed")
+    params = {name: getattr(p, name) for name in told}
     print(f"{p.owners} owners of {p.dataset} load {preload[-1]} ...", flush=True)
     every = -(-p.rounds // CHECKPOINTS)
     began = time.perf_counter()

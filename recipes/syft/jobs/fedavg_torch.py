@@ -1,10 +1,12 @@
 """One owner's part in federated averaging, in PyTorch. Read it before you approve it.
 
 In each round: start from the model as it was sent, pass over the owner's own examples by
-stochastic gradient descent with momentum, give back how far the weights have moved. With mu > 0
-the way from the start is held short (FedProx, T. Li et al., MLSys 2020).
+stochastic gradient descent with momentum, give back how far the weights have moved. The learning
+rate falls along a cosine over the rounds. With mu > 0 the way from the start is held short
+(FedProx, T. Li et al., MLSys 2020).
 """
 
+import math
 from typing import Any
 
 import torch
@@ -35,14 +37,16 @@ with job.session() as here:
         start = torch.from_numpy(round.weights)
         row = start.clone().requires_grad_()
         velocity = torch.zeros_like(start)
+        lr = p["lr"] * 0.5 * (1 + math.cos(math.pi * (round.number - 1) / p["rounds"]))
         losses = []
         for _ in range(p["local_epochs"]):
             for batch in torch.randperm(len(x)).split(p["batch_size"]):
                 loss = cross_entropy(logits(row, x[batch]), y[batch])
                 (gradient,) = torch.autograd.grad(loss, row)
                 with torch.no_grad():
-                    velocity.mul_(MOMENTUM).add_(gradient + p["mu"] * (row - start))
-                    row.sub_(velocity, alpha=p["lr"])
+                    gradient += p["weight_decay"] * row + p["mu"] * (row - start)
+                    velocity.mul_(MOMENTUM).add_(gradient)
+                    row.sub_(velocity, alpha=lr)
                 losses.append(loss.item())
         update = (row.detach() - start).numpy()
         round.send(update, examples=len(x), loss=sum(losses) / len(losses))
