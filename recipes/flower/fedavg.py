@@ -1,0 +1,174 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["numpy>=2.0", "scikit-learn>=1.5", "traindeck"]
+# [tool.traindeck]
+# name = "flower-fedavg"
+# title = "Federated averaging (Flower)"
+# description = "Owners behind SuperNodes train one model; SecAgg+ gives away their sum alone."
+# framework = "other"
+# task = "image classification"
+# dataset = "mnist"
+# privacy = "secure-aggregation"
+# tags = ["federated", "flower", "mlp"]
+# headline = "test/accuracy"
+# [tool.traindeck.params]
+# dataset = {type = "choice", default = "digits", choices = ["digits", "mnist"], help = "whose"}
+# owners = {type = "int", default = 3, min = 3, max = 8, help = "each behind its own SuperNode"}
+# rounds = {type = "int", default = 3, min = 1, max = 10000, help = "of federated averaging"}
+# secagg = {type = "bool", default = true, help = "mask the weights: only their sum is seen"}
+# split = {type = "choice", default = "dirichlet", choices = ["iid", "dirichlet", "label"]}
+# alpha = {type = "float", default = 0.5, min = 0.001, max = 1000.0, help = "small: unequal"}
+# examples = {type = "int", default = 0, min = 0, max = 60000, help = "in all; 0: all"}
+# epochs = {type = "int", default = 1, min = 1, max = 100, help = "an owner's, each round"}
+# batch_size = {type = "int", default = 32, min = 1, max = 10000, help = "images a step"}
+# lr = {type = "float", default = 0.1, min = 1e-6, max = 100.0, help = "of the owners' SGD"}
+# seed = {type = "int", default = 0, min = 0, max = 999999, help = "weights, split, order"}
+# data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in torch-mnist"}
+# [tool.traindeck.params.patience]
+# type = "float"
+# default = 120.0
+# min = 10.0
+# max = 86400.0
+# help = "seconds that each of a round's four stages waits for an owner before it is lost"
+# [tool.traindeck.params.python]
+# type = "path"
+# help = "environment with flwr 1.41; else $TRAINDECK_FLOWER, else envs/flower in the home"
+# ///
+"""Train over several owners' data with Flower: a SuperLink, SuperNodes, TLS and SecAgg+.
+
+Each party is a process with its own folder, and they talk over TLS on loopback as they would
+between machines. Flower runs in an environment of its own; the app that it runs is in flower_app/.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from traindeck.core import track
+from traindeck.recipes.flower import flower_env
+from traindeck.recipes.shared import checkpoints, digits, mnist, needs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from traindeck.recipes.flower.flower_board import Round
+
+LOOK_SECONDS = 0.1
+
+
+def main(run: track.Run) -> None:
+    p = run.params
+    environment = flower_env.find(p.python)
+    run.should_stop()  # from here on a stop leaves no data and no key behind
+    if p.dataset == "mnist":
+        data, brightest = needs.data(mnist.load, p.data_dir), 255
+    else:
+        data, brightest = needs.data(digits.load), digits.BRIGHTEST
+
+    import numpy as np
+
+    from traindeck.recipes.flower.flower_board import Board
+    from traindeck.recipes.flower.flower_engine import Deployment, FlowerError
+    from traindeck.recipes.shared.federated import shards
+
+    chosen = np.random.default_rng(p.seed).permutation(len(data.train_x))[: p.examples or None]
+    try:
+        parts = shards.split(data.train_y[chosen], p.owners, p.split, p.alpha, p.seed)
+    except ValueError as error:
+        track.abort(str(error), 2)
+    shares = {f"owner-{number}": chosen[part] for number, part in enumerate(parts, 1)}
+
+    folder = (run.folder or run.artifacts).absolute() / "federation"
+    if folder.exists():
+        track.abort(f"{folder} is there already: name another --run-folder", 2)
+    threshold = p.owners // 2 + 1  # owners whose shares take a lost one's masks off the sum
+    board = Board(
+        folder,
+        {name: len(share) for name, share in shares.items()},
+        aggregation="secagg" if p.secagg else "transport",
+        rounds_total=p.rounds,
+        threshold=threshold if p.secagg else 1,
+    )
+    owners = {name: board.owner_folder(name) for name in shares}
+    aggregator = board.aggregator_folder
+    config = {
+        "owners": p.owners,
+        "rounds": p.rounds,
+        "epochs": p.epochs,
+        "batch-size": p.batch_size,
+        "lr": p.lr,
+        "seed": p.seed,
+        "secagg": p.secagg,
+        "threshold": threshold,
+        "max-weight": float(len(chosen)),
+        "patience": p.patience,
+        "folder": str(aggregator),
+    }
+
+    def keep(round: Round) -> None:
+        number = round.number
+        run.log(number, {"test/loss": round.loss, "test/accuracy": round.accuracy})
+        run.log(number, round_seconds=round.seconds, owners=p.owners - len(round.lost))
+        run.round(number, seconds=round.seconds, accuracy=round.accuracy, lost=round.lost)
+        run.progress(number, p.rounds)
+        target = checkpoints.path(run, number, ".npz")
+        checkpoints.write(run, target, lambda part: shutil.copy(aggregator / "weights.npz", part))
+        print(
+            f"round {number}/{p.rounds}  test loss {round.loss:.4f}"
+            f"  test accuracy {round.accuracy:.4f}  {round.seconds:.1f} s"
+            + (f"  lost: {', '.join(round.lost)}" if round.lost else ""),
+            flush=True,
+        )
+
+    stopping, failure = False, ""
+    try:
+        for name, share in shares.items():
+            save(owners[name] / "data.npz", data.train_x[share], data.train_y[share], brightest)
+        save(aggregator / "test.npz", data.test_x, data.test_y, brightest)
+        print(f"starting a SuperLink and {p.owners} SuperNodes ...", flush=True)
+        with Deployment(environment, aggregator, owners) as deployment:
+            deployment.launch(config)
+            print(f"training on {len(chosen)} images: {_told(board.samples)}", flush=True)
+            while not (board.done or stopping):
+                over = deployment.over()
+                board.lose(deployment.gone())
+                board.measure({name: node.pid for name, node in deployment.nodes.items()})
+                for round in board.look():
+                    keep(round)
+                if board.failure:
+                    raise FlowerError(board.failure)
+                if over and not board.done:
+                    raise FlowerError(f"the run ended early: {deployment.said('run')}")
+                stopping = run.should_stop()
+                time.sleep(LOOK_SECONDS)
+    except (FlowerError, OSError) as error:
+        failure = str(error)
+    finally:
+        for name in owners:
+            (owners[name] / "data.npz").unlink(missing_ok=True)
+    board.end(failure, stopping)
+    if failure:
+        track.abort(f"{failure} (logs: {aggregator})", 1)
+    if stopping:
+        print(f"stopped on request after round {board.finished} of {p.rounds}", flush=True)
+
+
+def save(path: Path, x: np.ndarray, y: np.ndarray, brightest: int) -> None:
+    """Write images (n, …) and labels (n,) as the app reads them; for this user alone."""
+    import numpy as np
+
+    path.touch(mode=0o600)
+    np.savez(path, x=x.reshape(len(x), -1), y=y, scale=brightest)
+
+
+def _told(samples: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in samples.items())
+
+
+if __name__ == "__main__":
+    with track.start() as run:
+        main(run)
