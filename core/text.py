@@ -33,6 +33,7 @@ _ODD = re.compile(f"[\x00-\x09\x0b-\x1f\x7f\u2028\u2029{_BROKEN}{_UNSEEN}]")
 _UNSEEN_ALL = re.compile(f"[{_UNSEEN}]+")
 _BROKEN_ONE = re.compile(f"[{_BROKEN}]")
 _MARKS = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_TO_SPELL = re.compile(f"[{_UNSEEN}]|{_MARKS}")
 _HEAP_OF_MARKS = re.compile(f"({_MARKS}{{4}}){_MARKS}+")
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 _PICTURES |= {0x7F: 0x2421, 0x2028: 0x20, 0x2029: 0x20}
@@ -69,6 +70,23 @@ def plain(text: bytes | str, limit: int = 200) -> str:
         text = clean(text)
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def spelled(text: str) -> str:
+    """Text that is to be judged, such as a script to approve: nothing of it is left out.
+
+    What cannot be seen, what would do something to a terminal or to the direction of writing, and
+    marks that join other letters are spelled as in ‹U+202E›; tabs become spaces. A line ends where
+    Python ends it: after a newline, or after a carriage return, which is shown as ␍.
+    """
+    if not text.isascii() or _ODD.search(text):
+        text = text.replace("\r\n", "\r").replace("\r", "␍\n")
+        text = _TO_SPELL.sub(lambda found: f"‹U+{ord(found[0]):04X}›", text)
+        text = "".join(
+            char if char.isprintable() or char in "\n\t" else f"‹U+{ord(char):04X}›"
+            for char in text
+        )
+    return text.expandtabs()
 
 
 @cache

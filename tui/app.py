@@ -23,16 +23,20 @@ from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.message import Message
 from textual.reactive import var
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 
 from traindeck.core.home import Home
+from traindeck.core.state import LIVE
 from traindeck.tui.feed import Feed, RunSource, Snapshot, newest
-from traindeck.tui.keys import EVERYWHERE, CommandsProvider, clashes, groups
+from traindeck.tui.inbox_watch import InboxWatch
+from traindeck.tui.key_checks import KeyChecks
+from traindeck.tui.keys import EVERYWHERE, CommandsProvider
 from traindeck.tui.places import PLACES, first_place, new_screen, run_screen_type, screen_type
 from traindeck.tui.settings import THEMES, read_settings, read_state, write_state
-from traindeck.tui.threads import BackgroundLog, within
+from traindeck.tui.threads import BackgroundLog, favor_the_screen, settle_memory, within
 
 if TYPE_CHECKING:
+    from traindeck.core.inbox import Request
     from traindeck.tui.screens.run import RunScreen
 
 T = TypeVar("T")
@@ -74,6 +78,9 @@ class TraindeckApp(App[None], inherit_bindings=False):
     feed_problem: var[str] = var("", init=False)
     """Why the runs cannot be read; empty as soon as they were."""
 
+    waiting: var[tuple[Request, ...]] = var((), init=False)
+    """Scripts that wait for a data owner's hand, in the runs that go on."""
+
     hides_private = False
     """Whether curves of private training data are hidden, on every run's screen."""
 
@@ -112,7 +119,6 @@ class TraindeckApp(App[None], inherit_bindings=False):
         self._state_file = home.root / "state.json"
         self._own_log = BackgroundLog(home.root / "traindeck.log")
         self._background: list[threading.Thread] = []
-        self._clashes: set[tuple[str, ...]] = set()
         for place, _ in PLACES:
             self.add_mode(place, partial(new_screen, place))
         if self.over_ssh:
@@ -125,16 +131,21 @@ class TraindeckApp(App[None], inherit_bindings=False):
             failed=lambda trouble, error: self._from_thread(self.FeedFailed(trouble, error)),
             first=partial(newest, home) if source is None else list,
         )
+        self.inbox = InboxWatch(
+            home.runs,
+            ready=lambda found: self._from_thread(self.Done(partial(self._take_waiting, found))),
+            failed=lambda error: self._from_thread(self.Failed("No inbox can be read", error)),
+        )
 
     # Starting and leaving
 
     def run(self, *args: Any, **kwargs: Any) -> None:
         """As Textual's; for as long as it lasts, the thread that paints is favored."""
-        _favor_the_screen(True)
+        favor_the_screen(True)
         try:
             super().run(*args, **kwargs)
         finally:
-            _favor_the_screen(False)
+            favor_the_screen(False)
 
     def _first_look(self) -> tuple[str, object]:
         """Where to begin, and the theme that was chosen last."""
@@ -165,16 +176,14 @@ class TraindeckApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         if not gc.isenabled():
-            self.set_timer(STARTING_SECONDS, _settle_memory)
+            self.set_timer(STARTING_SECONDS, settle_memory)
         if not self.is_headless:
             self.set_interval(TERMINAL_SECONDS, self._leave_without_terminal)
         self.in_background("The home cannot be written", self.home.make)
         for problem in self._problems:
             self.tell_problem(problem)
         if self.settings.keys:
-            self._check_keys()
-            self.screen_change_signal.subscribe(self, self._check_clashes)
-            self._check_clashes(self.screen)
+            KeyChecks(self).start()
 
     def _leave_without_terminal(self) -> None:
         """A terminal that goes without a hangup signal would leave us reading its end for ever."""
@@ -185,6 +194,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
 
     def on_unmount(self) -> None:
         until = time.monotonic() + CLOSING_SECONDS
+        self.inbox.stop()
         self.feed.stop(CLOSING_SECONDS)
         for thread in self._background:
             thread.join(max(0.0, until - time.monotonic()))
@@ -218,8 +228,11 @@ class TraindeckApp(App[None], inherit_bindings=False):
                     await self.pop_screen()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        stack = self._screen_stacks.get(self._current_mode, ())
         if action == "step_out":
-            return len(self._screen_stacks.get(self._current_mode, ())) > 1
+            return len(stack) > 1
+        if action == "inbox":
+            return not stack or stack[-1].id != "inbox"
         return True
 
     async def action_step_out(self) -> None:
@@ -245,6 +258,23 @@ class TraindeckApp(App[None], inherit_bindings=False):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen))
 
+    # Scripts that wait
+
+    @property
+    def urgent(self) -> frozenset[str]:
+        """Ids of the keys that the key bar must not leave out now."""
+        return frozenset({"app.inbox"} if self.waiting else ())
+
+    def _take_waiting(self, waiting: tuple[Request, ...]) -> None:
+        self.waiting = waiting
+        self.screen.refresh_bindings()
+
+    def action_inbox(self) -> None:
+        from traindeck.tui.screens.inbox import InboxScreen
+
+        if not isinstance(self.screen, ModalScreen):
+            self.push_screen(InboxScreen())
+
     # Runs
 
     def on_traindeck_app_snapshot_ready(self) -> None:
@@ -255,6 +285,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
             self.snapshot = snapshot
             if snapshot.whole:
                 self.feed_problem = ""
+        self.inbox.follow(run["id"] for run in snapshot.runs if run["state"] in LIVE)
         if not snapshot.whole:
             self.call_after_refresh(self.feed.shown)
 
@@ -359,50 +390,6 @@ class TraindeckApp(App[None], inherit_bindings=False):
             "Save what is shown as SVG",
             lambda: self.set_timer(0.1, self.deliver_screenshot),
         )
-
-    def _check_keys(self) -> None:
-        from traindeck.tui.keys import unknown_ids
-
-        def tell(unknown: list[str]) -> None:
-            for binding in unknown:
-                self.tell_problem(
-                    f"{self.home.settings.name}: keys: there is no {binding!r}: "
-                    "press ? on a screen to see its ids"
-                )
-
-        self.in_background(
-            "The keys cannot be checked", lambda: unknown_ids(self.settings.keys), tell
-        )
-
-    def _check_clashes(self, screen: Screen[object]) -> None:
-        """Tells once of each key that settings.toml gave to two commands of a screen."""
-        for key, ids in clashes(groups(screen, self._keymap), set(self.settings.keys)):
-            if (key, *ids) not in self._clashes:
-                self._clashes.add((key, *ids))
-                self.tell_problem(
-                    f"{self.home.settings.name}: keys: {key} now does {ids[0]}, "
-                    f"and no longer {' or '.join(ids[1:])}"
-                )
-
-
-def _favor_the_screen(yes: bool) -> None:
-    """Lets the thread that paints have its turn sooner, and start without garbage collection.
-
-    Reading 10,000 runs makes 300,000 objects at once, none of them garbage: looking through them
-    is a third of that reading.
-    """
-    if yes:
-        gc.disable()
-        sys.setswitchinterval(0.001)
-    else:
-        gc.enable()
-        sys.setswitchinterval(0.005)
-
-
-def _settle_memory() -> None:
-    """Takes what start-up made out of the collector's sight, so that no key ever waits for it."""
-    gc.freeze()
-    gc.enable()
 
 
 def _library(home: Home) -> RunSource:

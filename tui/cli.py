@@ -15,7 +15,7 @@ import typer
 from traindeck.core.errors import INTERRUPTED, USAGE, TraindeckError
 
 _APP_COLLECTS = gc.get_threshold()
-_MODULES = ("recipes", "run", "runs", "control", "budget", "audit", "upkeep")
+_MODULES = ("recipes", "run", "runs", "control", "budget", "audit", "owners", "upkeep")
 _MODULE_OF = {
     "recipes": "recipes",
     "run": "run",
@@ -23,6 +23,7 @@ _MODULE_OF = {
     "audit": "audit",
     **dict.fromkeys(("ls", "show", "metrics", "logs", "watch"), "runs"),
     **dict.fromkeys(("stop", "kill", "rm", "restore", "edit"), "control"),
+    **dict.fromkeys(("owners", "approve", "refuse"), "owners"),
     **dict.fromkeys(("devices", "reindex", "doctor"), "upkeep"),
 }
 """Where these commands are, so that the others need not be made; one left out works as well."""

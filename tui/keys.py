@@ -40,6 +40,14 @@ EVERYWHERE: list[BindingType] = [
     command("app.privacy", "p", "place('privacy')", "Privacy", "Go to the budgets", show=False),
     command("app.back", "escape", "step_out", "Back", "Step out of what is on top"),
     command(
+        "app.inbox",
+        "i",
+        "inbox",
+        "Inbox",
+        "Scripts that wait for a data owner to approve or refuse them",
+        show=False,
+    ),
+    command(
         "app.theme",
         "ctrl+t",
         "next_theme",
@@ -121,7 +129,7 @@ LIST_KEYS: list[BindingType] = [
 
 _MOVING = ("screen.", "scroll.", "list.")
 
-SCREENS = ("runs", "recipes", "devices", "privacy", "run", "help", "dialogs")
+SCREENS = ("runs", "recipes", "devices", "privacy", "run", "inbox", "help", "dialogs")
 """Modules of `traindeck.tui.screens`: between them they load every class that has bindings."""
 
 

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traindeck.core import events
+from traindeck.core.federation import Federation
 from traindeck.core.follow import LineTail, PointTail
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.run import RunDoc, RunFolder
 from traindeck.core.state import LIVE
 from traindeck.tui.budget_reader import BudgetLook
 from traindeck.tui.device_history import DeviceCollector, DeviceHistory
+from traindeck.tui.federation_look import FederationLook
 from traindeck.tui.log_file import LogFile, LogLine, LogSearch
 from traindeck.tui.panels.provenance import Provenance, read_provenance
 
@@ -96,6 +98,7 @@ class Picture:
     provenance: Provenance = field(default_factory=Provenance)
     plan: Plan | None = None
     budget: float | None = None
+    federation: Federation | None = None
     problem: str = ""
 
 
@@ -317,6 +320,7 @@ class _Detail:
         self._provenance_due = 0.0
         self._plan: Plan | None = None
         self._budget = BudgetLook(folder.parent.parent)
+        self._federation = FederationLook(folder)
         self._log = LogState()
         self._shown: tuple[object, ...] = ()
 
@@ -332,6 +336,7 @@ class _Detail:
             self._provenance,
             self._plan,
             self._budget.epsilon,
+            self._federation.found,
             self.log.error or "",
         )
 
@@ -355,7 +360,7 @@ class _Detail:
                 self._provenance, changed = found_now, True
             if self._plan is None and (plan := Plan.read(self._folder)) is not None:
                 self._plan, changed = plan, True
-        return changed | self._budget.news(), busy
+        return changed | self._budget.news() | self._federation.read(now), busy
 
     def _read_log(self) -> tuple[bool, bool]:
         deadline = time.monotonic() + ROUND_SECONDS

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,7 +83,7 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
     doc = _library().find(ref)
     _leave_out_private([doc], private)
     if as_json:
-        print_json(doc)
+        print_json({**doc, "federation": _federation(doc, private)})
         return
     privacy = doc["privacy"]
     told = words(privacy) if privacy else {"privacy": "no privacy accounting"}
@@ -98,6 +98,7 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
         "took": duration(doc["seconds"]),
         "progress": _progress(doc),
         **told,
+        "federation": _federation_in_short(_federation(doc, private)),
         "tags": ", ".join(doc["tags"]),
         "notes": doc["notes"],
         "folder": doc["path"],
@@ -115,6 +116,36 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
     if doc["metrics"]:
         print()
         _print_summaries(doc)
+
+
+def _federation(doc: RunDoc, private: bool) -> dict[str, Any] | None:
+    """What a federated run's coordinator and owners say; None for other runs.
+
+    What owners computed from their data is left out unless it was asked for: no epsilon covers it.
+    """
+    if not (Path(doc["path"]) / "federation").is_dir():
+        return None
+    from traindeck.core.federation import read_federation
+
+    found = read_federation(Path(doc["path"]))
+    told = found.to_json() if found else None
+    for owner in told["owners"] if told and not private else ():
+        del owner["loss"], owner["facts"]
+    return told
+
+
+def _federation_in_short(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    waiting = sum(bool(owner["waiting"]) for owner in found["owners"])
+    parts = [
+        found["aggregation"],
+        f"{len(found['owners'])} owners",
+        f"{len(found['rounds'])} of {found['rounds_total'] or '?'} rounds",
+        found["phase"],
+        f"{waiting} with a script that waits for a hand" if waiting else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def metrics(

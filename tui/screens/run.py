@@ -19,6 +19,7 @@ from traindeck.core.state import LIVE
 from traindeck.tui.panels.comparison import ComparisonPanel
 from traindeck.tui.panels.curves import CurvesPanel
 from traindeck.tui.panels.events import EventsPanel
+from traindeck.tui.panels.federation import FederationPanel
 from traindeck.tui.panels.log import LogPanel
 from traindeck.tui.panels.privacy import PrivacyPanel
 from traindeck.tui.panels.provenance import ProvenancePanel
@@ -27,8 +28,9 @@ from traindeck.tui.panels.summary import SummaryPanel
 from traindeck.tui.panels.tradeoff import TradeoffPanel, enough
 from traindeck.tui.run_reader import Picture, RunReader
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
-from traindeck.tui.screens.run_layout import TABS, WORDS, Arrangement, arrange
+from traindeck.tui.screens.run_layout import TABS, WORDS, Arrangement, arrange, tab_bindings
 from traindeck.tui.screens.run_picture import labels, show_details
+from traindeck.tui.widgets.inbox_line import InboxLine
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.log_view import LogView
 from traindeck.tui.widgets.tab_bar import Tab, TabBar
@@ -68,17 +70,7 @@ class RunScreen(RunActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         *_actions(),
         Binding("slash", "search", "Find", id="run.search", tooltip="Find a text in the log"),
-        *(
-            Binding(
-                str(key),
-                f"tab('{tab}')",
-                WORDS[tab],
-                show=False,
-                id=f"run.tab_{tab}",
-                tooltip=f"Show the {'log, or the table of several runs' if tab == 'log' else tab}",
-            )
-            for key, tab in enumerate(TABS, start=4)
-        ),
+        *tab_bindings(),
         Binding("right_square_bracket", "step_tab(1)", "Next tab", show=False, id="run.tab_next"),
         Binding(
             "left_square_bracket", "step_tab(-1)", "Tab before", show=False, id="run.tab_previous"
@@ -114,15 +106,19 @@ class RunScreen(RunActions):
         return len(self._ids) > 1
 
     @property
+    def _federated(self) -> bool:
+        return self._picture.federation is not None
+
+    @property
     def absent(self) -> frozenset[str]:
         """Ids of the keys for panels that are not there."""
-        if not self.several:
-            return frozenset()
         gone = {f"run.tab_{tab}" for tab in TABS if not self._has_tab(tab)}
-        return frozenset({"run.search", *gone})
+        return frozenset({*gone, *(["run.search"] if self.several else [])})
 
     def _has_tab(self, tab: str) -> bool:
         """Whether a tab's key leads anywhere; of several runs the log's is that of their table."""
+        if tab == "federation":
+            return self._federated
         if not self.several or tab == "curves":
             return True
         tabs = self._arrangement.tabs if self._arrangement else ()
@@ -136,6 +132,7 @@ class RunScreen(RunActions):
             yield ComparisonPanel(id="runs")
         else:
             yield SummaryPanel(id="summary")
+            yield InboxLine(self._ids[0])
             yield TabBar(id="tabs")
             with Horizontal(id="body"):
                 with Vertical(id="main"):
@@ -146,6 +143,7 @@ class RunScreen(RunActions):
                     yield PrivacyPanel(id="privacy")
                     yield RunDevicesPanel(id="devices")
                     yield ProvenancePanel(id="parameters")
+                yield FederationPanel(id="federation")
         yield KeyBar()
 
     # Reading
@@ -185,12 +183,16 @@ class RunScreen(RunActions):
         picture = self._reader.take() if self._reader else None
         if picture is None:
             return
-        before = [run.live for run in self._picture.runs]
-        self._picture = picture
+        before, self._picture = (
+            (self._federated, *(run.live for run in self._picture.runs)),
+            picture,
+        )
         begun = time.thread_time()
         self._show()
         self._keep_pace(time.thread_time() - begun)
-        if before != [run.live for run in picture.runs]:
+        if before[0] != self._federated:
+            self._rearrange()
+        if before != (self._federated, *(run.live for run in picture.runs)):
             self.refresh_bindings()
         if self.several and self._tradeoff != enough(picture.runs):
             self._tradeoff = not self._tradeoff
@@ -247,9 +249,12 @@ class RunScreen(RunActions):
         self._rearrange()
 
     def _rearrange(self) -> None:
-        width, height = self.app.size
         arrangement = arrange(
-            width, height, self._recent, several=self.several, tradeoff=self._tradeoff
+            *self.app.size,
+            self._recent,
+            several=self.several,
+            tradeoff=self._tradeoff,
+            federated=self._federated,
         )
         self._mark_tabs(arrangement)
         before, self._arrangement = self._arrangement, arrangement

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-TABS = ("curves", "log", "privacy", "devices", "parameters", "events")
+from textual.binding import Binding
+
+TABS: tuple[str, ...] = (
+    *("curves", "log", "privacy", "devices", "parameters", "events"),
+    "federation",  # the last: most runs have none
+)
 WORDS = {tab: tab.capitalize() for tab in (*TABS, "runs")}
 SIDE = frozenset({"privacy", "devices", "parameters"})
 MEDIUM_WIDTH, WIDE_WIDTH, TALL_HEIGHT = 110, 160, 40
@@ -20,13 +25,35 @@ class Arrangement:
     visible: frozenset[str]
 
 
+def tab_bindings() -> list[Binding]:
+    """The key of each tab: 4 to 9, and o for the owners, as 0 is a key of the curves."""
+    return [
+        Binding(
+            key,
+            f"tab('{tab}')",
+            WORDS[tab],
+            show=False,
+            id=f"run.tab_{tab}",
+            tooltip=f"Show the {'log, or the table of several runs' if tab == 'log' else tab}",
+        )
+        for key, tab in zip("456789o", TABS, strict=True)
+    ]
+
+
 def arrange(
-    width: int, height: int, recent: Sequence[str], *, several: bool, tradeoff: bool = False
+    width: int,
+    height: int,
+    recent: Sequence[str],
+    *,
+    several: bool,
+    tradeoff: bool = False,
+    federated: bool = False,
 ) -> Arrangement:
     """Fit the panels to a screen of so many cells.
 
     `recent` are the panels asked for, the newest first: where only some fit, those stay. Of several
-    runs the privacy panel is their `tradeoff`, when there is one to show.
+    runs the privacy panel is their `tradeoff`, when there is one to show. Only a `federated` run
+    has the federation's panel, which needs the whole width.
     """
 
     def newest(*panels: str) -> str:
@@ -39,10 +66,11 @@ def arrange(
             return Arrangement("several", tabs, frozenset({newest(*drawn), "runs"}))
         tabs = ("curves", "runs", *drawn[1:])
         return Arrangement("narrow", tabs, frozenset({newest(*tabs)}))
-    chosen = newest(*TABS)
+    panels = TABS if federated else TABS[:-1]
+    chosen = newest(*panels)
     # A side panel asked for by its tab has the whole width: else its key would change nothing.
-    if width < MEDIUM_WIDTH or chosen in SIDE:
-        return Arrangement("narrow", TABS, frozenset({chosen}))
+    if width < MEDIUM_WIDTH or chosen in SIDE or chosen == "federation":
+        return Arrangement("narrow", panels, frozenset({chosen}))
     if width < WIDE_WIDTH or height < TALL_HEIGHT:
-        return Arrangement("medium", TABS, SIDE | {newest("curves", "log", "events")})
-    return Arrangement("wide", TABS, SIDE | {"curves", newest("log", "events")})
+        return Arrangement("medium", panels, SIDE | {newest("curves", "log", "events")})
+    return Arrangement("wide", panels, SIDE | {"curves", newest("log", "events")})

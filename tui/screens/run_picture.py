@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 
 from traindeck.core.text import plain
 from traindeck.tui.panels.events import EventsPanel
+from traindeck.tui.panels.federation import FederationPanel
 from traindeck.tui.panels.log import LogPanel
 from traindeck.tui.panels.privacy import PrivacyPanel
 from traindeck.tui.panels.provenance import ProvenancePanel
@@ -37,6 +38,10 @@ def show_details(screen: RunActions, picture: Picture, visible: Set[str]) -> Non
         )
     if "events" in visible:
         screen.query_one(EventsPanel).show(picture.events, screen.app.home.runs / run.id)
+    if "federation" in visible:
+        screen.query_one(FederationPanel).show(
+            picture.federation, framework=doc["framework"] if doc else "", live=run.live
+        )
     if doc is not None and "privacy" in visible:
         screen.query_one(PrivacyPanel).show(
             doc["privacy"], plan=picture.plan, budget=picture.budget, live=run.live

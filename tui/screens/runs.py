@@ -21,6 +21,7 @@ from traindeck.core.text import clean
 from traindeck.tui.feed import Snapshot
 from traindeck.tui.keys import command
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
+from traindeck.tui.widgets.inbox_line import InboxLine
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.run_columns import COLUMNS, Column, ordered
 from traindeck.tui.widgets.run_detail import RunDetail
@@ -100,6 +101,7 @@ class RunsScreen(RunActions):
 
     def compose(self) -> ComposeResult:
         yield TopBar("runs")
+        yield InboxLine()
         yield Static("", id="empty")
         with Horizontal(id="body"):
             yield RunTable(self.app.clock)

@@ -14,7 +14,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 ALWAYS = frozenset({"app.back", "app.help"})
-"""The hints that are never left out: the way out, and to all others."""
+"""The hints that are never left out: the way out, and to all others. Nor are the app's `urgent`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,12 @@ class KeyBar(Widget):
 
     def _look(self, screen: Screen[object]) -> None:
         hints: dict[str, _Hint] = {}
+        urgent: frozenset[str] = getattr(self.app, "urgent", frozenset())
         for _, binding, enabled, _ in screen.active_bindings.values():
-            if binding.show and enabled and binding.action not in hints:
+            shown = binding.show or binding.id in urgent
+            if shown and enabled and binding.action not in hints:
                 shown_key = self.app.get_key_display(binding)
-                always = binding.id in ALWAYS
+                always = binding.id in ALWAYS or binding.id in urgent
                 hints[binding.action] = _Hint(binding.key, shown_key, binding.description, always)
         if list(hints.values()) != self._hints:
             self._hints = list(hints.values())

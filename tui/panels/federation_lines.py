@@ -1,0 +1,347 @@
+"""A federation as text: its phase, owners against rounds, what left each owner, who reads what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from traindeck.core.federation import CLASSES, UNKNOWN, Federation, Owner, Round
+from traindeck.core.figures import figure
+from traindeck.core.text import plain
+from traindeck.tui.figures import Row, rows, size, sparkline
+from traindeck.tui.widgets.columns import fitted, fitting
+
+GLYPHS = {
+    "warming": ("◔", "$text-secondary"),
+    "waiting": ("◌", "$foreground"),
+    "approved": ("○", "$text-accent"),
+    "training": ("◐", "bold $text-primary"),
+    "sent": ("●", "$text-success"),
+    "refused": ("✗", "bold $text-error"),
+    "lost": ("!", "bold $text-warning"),
+    "ended": ("■", "dim"),
+    UNKNOWN: ("?", "dim"),
+}
+"""Symbol and style of each state of an owner."""
+LEGEND = tuple(state for state in GLYPHS if state != UNKNOWN)
+WIDE = 108
+"""Cells from which on each owner's figures and bytes stand in one line."""
+_NAME_MOST, _STATE_CELLS = 16, 10
+_NONE = ("–", "dim")
+_SAYS = {
+    "warming": "owners load {framework}",
+    "peers": "owners and scientist exchange their keys",
+    "approval": "owners judge the script",
+    "keys": "owners agree on the keys of this run",
+    "done": "all rounds are done",
+}
+_FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
+SOURCES = (
+    "samples, loss, seconds, bytes and load: each owner's own status, which the aggregator does not"
+    " see; states of past rounds, accuracy and seconds a round: the aggregator's"
+)
+
+Cell = tuple[str, str]
+"""Text and its style."""
+
+
+def phase(federation: Federation, framework: str, live: bool) -> Content:
+    """Where it stands, and who is waited for."""
+    if not federation.heard:
+        return Content.styled("the coordinator has said nothing yet", "dim")
+    name = federation.phase
+    if name == "training":
+        said = f"round {_number(federation.round)} of {_number(federation.rounds_total)}"
+    else:
+        said = _SAYS.get(name, "").format(framework=_loaded(federation, framework))
+    style = "bold $text-primary" if live else "bold"
+    style = {"failed": "bold $text-error", "done": "bold $text-success"}.get(name, style)
+    if live and name == "warming":
+        style = "bold $text-secondary"
+    parts: list[tuple[str, str]] = [(plain(name) or "no phase told", style)]
+    if not live and name not in ("done", "failed"):
+        parts.append((", broken off", "$text-warning"))
+    if reason := plain(federation.reason):
+        said = f"{said}: {reason}" if said else reason
+    if said:
+        parts.append((f": {said}", ""))
+    if federation.waiting_for and live:
+        parts.append((f" · waits for {named(federation.waiting_for)}", "$text-warning"))
+    return Content.assemble(*parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which rounds are in sight: `older` are to the left of them, `newer` to the right."""
+
+    columns: tuple[Round | None, ...]
+    pitch: int
+    older: int
+    newer: int
+
+
+def window(federation: Federation, width: int, back: int) -> Window:
+    """The rounds that fit, the newest unless one looks `back` by so many; None is the present."""
+    every: list[Round | None] = list(federation.rounds)
+    newest = federation.rounds[-1].number if federation.rounds else -1
+    now = federation.round
+    if now is not None and now > newest and federation.phase == "training":
+        every.append(None)
+    room = max(2, width - _left(federation))
+    pitch = 2 if 2 * len(every) <= room else 1
+    fit = room // pitch
+    back = max(0, min(back, len(every) - fit))
+    end = len(every) - back
+    start = max(0, end - fit)
+    return Window(tuple(every[start:end]), pitch, start, back)
+
+
+def hidden(federation: Federation, width: int, back: int) -> Content:
+    """Which rounds are out of sight, and the keys that bring them."""
+    seen = window(federation, width, back)
+    told = [f"← {seen.older} older"] if seen.older else []
+    told += [f"→ {seen.newer} newer"] if seen.newer else []
+    return Content.styled(f"  {' · '.join(told)}" if told else "", "dim")
+
+
+def matrix(federation: Federation, width: int, back: int = 0) -> Content:
+    """Owners against rounds; below them accuracy and seconds of each round."""
+    seen = window(federation, width, back)
+    left = _left(federation)
+    names = _name_cells(federation)
+    numbers = [federation.round if each is None else each.number for each in seen.columns]
+    lines = [
+        Content.styled(fitted("owner", names + 1) + fitted("now", _STATE_CELLS + 1), "dim")
+        + Content.styled(_ruler(numbers, seen.pitch), "dim")
+    ]
+    for owner in federation.owners:
+        glyph, style = GLYPHS[owner.state]
+        states = [_state_in(owner, each, federation) for each in seen.columns]
+        cells = [
+            (GLYPHS[state][0].ljust(seen.pitch) * len(list(run)), GLYPHS[state][1])
+            if state
+            else (" " * seen.pitch * len(list(run)), "")
+            for state, run in groupby(states)
+        ]
+        lines.append(
+            Content.assemble(
+                fitted(plain(owner.name), names + 1),
+                (fitted(f"{glyph} {owner.state}", _STATE_CELLS + 1), style),
+                *cells,
+            )
+        )
+    finished = [each for each in seen.columns if each is not None]
+    for label, unit, values in (
+        ("accuracy", "", [each.accuracy for each in finished]),
+        ("seconds", " s", [each.seconds for each in finished]),
+    ):
+        if any(value is not None and math.isfinite(value) for value in values):
+            last = next((value for value in reversed(values) if value is not None), math.nan)
+            head = fitted(label, names + 1) + fitted(figure(last) + unit, left - names - 1)
+            lines.append(
+                Content.assemble((head, "dim"), (_course(values, seen.pitch), "$text-accent"))
+            )
+    return Content("\n").join(lines)
+
+
+def legend(width: int) -> Content:
+    """What the symbols mean."""
+    words = [Content.styled(f"{GLYPHS[state][0]} {state}", GLYPHS[state][1]) for state in LEGEND]
+    lines = [Content("")]
+    for word in words:
+        if lines[-1] and lines[-1].cell_length + 1 + word.cell_length > width:
+            lines.append(Content(""))
+        lines[-1] = lines[-1] + " " + word if lines[-1] else word
+    return Content("\n").join(lines)
+
+
+def words(federation: Federation, width: int) -> Content:
+    """What protects the updates, what the aggregator can read, who approves what."""
+    pairs: list[Row] = [
+        ("aggregation", _joined(federation.aggregation, f"by {plain(federation.engine)}")),
+        ("encryption", plain(federation.encryption, 400)),
+        ("aggregator", plain(federation.visible, 400)),
+    ]
+    if federation.threshold is not None:
+        count = f"{federation.threshold:,} of {len(federation.owners):,}"
+        pairs.append(("threshold", f"{count} owners are enough to go on"))
+    for how, said in (("auto", "automatically, by SHA-256"), ("hand", "by hand")):
+        owners = [owner.name for owner in federation.owners if owner.approval == how]
+        if owners:
+            pairs.append(("approval", f"{named(owners)}: {said}"))
+    for owner in federation.owners:
+        if owner.state in ("refused", "lost", "ended") and owner.reason:
+            pairs.append((owner.state, f"{plain(owner.name)}: {plain(owner.reason)}"))
+    scripts = dict.fromkeys(
+        f"{plain(owner.job.script)}, SHA-256 {plain(owner.job.sha256)[:16]}…"
+        for owner in federation.owners
+        if owner.job and owner.job.script
+    )
+    pairs += [("script", script) for script in list(scripts)[:3]]
+    return rows([(name, value) for name, value in pairs if value], width)
+
+
+def figures(federation: Federation, width: int) -> Content:
+    """Each owner's own numbers, and what left it by class; where they come from."""
+    owner = _Column("owner", 8, lambda each: (plain(each.name), ""), grow=1, most=_NAME_MOST)
+    sent = [_sent(name) for name in CLASSES]
+    if width >= WIDE:
+        tables = [[owner, *_OWN, *sent]]
+    else:
+        tables = [[owner, *_OWN], [owner, *sent, _THIS_ROUND]]
+    parts = [_table(columns, federation.owners, width) for columns in tables]
+    others = {
+        name: count
+        for each in federation.owners
+        for name, count in each.bytes_out.items()
+        if name not in CLASSES and count
+    }
+    if others:
+        told = ", ".join(f"{plain(name)} {size(count)}" for name, count in others.items())
+        parts.append(Content.styled(f"bytes of other classes: {told}", "bold $text-error"))
+    for each in federation.owners:
+        if each.facts:
+            told = "  ".join(f"{plain(k)} {plain(_fact(v))}" for k, v in each.facts.items())
+            parts.append(Content.assemble((f"{plain(each.name)} logged ", "dim"), told))
+    parts.append(Content.styled(SOURCES, "dim italic"))
+    return Content("\n").join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    id: str
+    width: int
+    cell: Callable[[Owner], Cell]
+    right: bool = False
+    rank: int = 0
+    grow: int = 0
+    most: int = 12
+
+
+def _known(value: float | None, text: Callable[[float], str]) -> Cell:
+    return _NONE if value is None else (text(value), "")
+
+
+def _load(owner: Owner) -> Cell:
+    """Per cent of a core; seconds in all while no load has been measured."""
+    if owner.cpu_percent is not None:
+        return f"{owner.cpu_percent:.0f} %", ""
+    return _known(owner.cpu_seconds, lambda seconds: f"{figure(seconds)} s")
+
+
+_OWN = (
+    _Column("samples", 8, lambda each: _known(each.samples, lambda n: f"{n:,}"), True),
+    _Column("round", 5, lambda each: _known(each.round, lambda n: f"{n:,}"), True),
+    _Column("loss", 7, lambda each: _known(each.loss, figure), True),
+    _Column("seconds", 7, lambda each: _known(each.seconds, figure), True),
+    _Column("CPU", 7, _load, True),
+    _Column("memory", 7, lambda each: _known(each.memory, size), True),
+)
+
+
+def _sent(name: str) -> _Column:
+    def cell(owner: Owner) -> Cell:
+        if not owner.told:
+            return _NONE
+        count = owner.bytes_out.get(name, 0)
+        style = "bold $text-error" if name == "raw" and count else "" if count else "dim"
+        return size(count), style
+
+    return _Column(name, 10 if name == "ciphertext" else 8, cell, True)
+
+
+def _of_round(owner: Owner) -> Cell:
+    count = sum(owner.bytes_round.values())
+    return (size(count), "") if owner.told else _NONE
+
+
+_THIS_ROUND = _Column("this round", 10, _of_round, True)
+
+
+def _table(columns: Sequence[_Column], owners: Iterable[Owner], width: int) -> Content:
+    shown = fitting(width, columns)
+    heads = " ".join(fitted(column.id, cells, column.right) for column, cells in shown)
+    lines = [Content.styled(heads, "bold dim")]
+    for owner in owners:
+        parts: list[tuple[str, str]] = []
+        for column, cells in shown:
+            text, style = column.cell(owner)
+            parts += [(fitted(text, cells, column.right), style), (" ", "")]
+        lines.append(Content.assemble(*parts[:-1]))
+    return Content("\n").join(lines)
+
+
+def _name_cells(federation: Federation) -> int:
+    longest = max((cell_len(plain(owner.name)) for owner in federation.owners), default=5)
+    return min(_NAME_MOST, max(8, longest))
+
+
+def _left(federation: Federation) -> int:
+    return _name_cells(federation) + _STATE_CELLS + 2
+
+
+def _state_in(owner: Owner, when: Round | None, federation: Federation) -> str:
+    """The state of an owner in a round; nothing when it had no part in it."""
+    if when is not None:
+        return "lost" if owner.name in when.lost else when.states.get(owner.name, "")
+    behind = owner.round is not None and owner.round != federation.round
+    return "waiting" if behind and owner.state in ("training", "sent") else owner.state
+
+
+def _ruler(numbers: Sequence[int | None], pitch: int) -> str:
+    """Numbers of rounds, each ending at its column: the last one, and every tenth that has room."""
+    line = [" "] * (pitch * len(numbers))
+    free = len(line) + 1
+    for place in reversed(range(len(numbers))):
+        number = numbers[place]
+        if number is None or (number % 10 and place not in (0, len(numbers) - 1)):
+            continue
+        text = f"{number:,}"
+        start = max(0, place * pitch + 1 - len(text))
+        if start + len(text) < free:
+            line[start : start + len(text)] = text
+            free = start
+    return "".join(line)
+
+
+def _course(values: Sequence[float | None], pitch: int) -> str:
+    """The values as blocks between the least and the greatest of them."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    least, span = min(finite), max(finite) - min(finite)
+    above = [math.nan if value is None else value - least for value in values]
+    if not math.isfinite(span):
+        return ""
+    return "".join(block.ljust(pitch) for block in sparkline(above, len(above), span))
+
+
+def _loaded(federation: Federation, framework: str) -> str:
+    scripts = {owner.job.script for owner in federation.owners if owner.job}
+    if any("_tf" in script or "tensorflow" in script for script in scripts):
+        return "TensorFlow"
+    if any("torch" in script for script in scripts):
+        return "PyTorch"
+    return _FRAMEWORKS.get(framework, "what they train with")
+
+
+def named(names: Iterable[str], most: int = 4) -> str:
+    """The first few of them, as people say them."""
+    found = [plain(name, 40) for name in names]
+    rest = len(found) - most
+    return ", ".join(found[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(text for text in map(plain, texts) if text and text != "by")
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _fact(value: str | int | float | bool) -> str:
+    return figure(value) if isinstance(value, float) else str(value)
