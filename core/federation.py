@@ -55,6 +55,7 @@ class Owner:
     cpu_percent  of one core, since it last said what it used
     memory       bytes of its processes
     approval     whether scripts are approved by hash (auto) or by hand
+    sandbox      what confines its jobs, in words
     facts        whatever its job logged
     """
 
@@ -72,6 +73,7 @@ class Owner:
     cpu_percent: float | None = None
     memory: int | None = None
     approval: str = ""
+    sandbox: str = ""
     facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     job: Job | None = None
     requests: tuple[Request, ...] = ()
@@ -337,6 +339,7 @@ def _status(said: dict[str, Any]) -> dict[str, Any]:
         "cpu_seconds": loose.figure(said.get("cpu_seconds")),
         "memory": loose.count(said.get("memory")),
         "approval": loose.text(said.get("approval")),
+        "sandbox": loose.text(said.get("sandbox")),
         "facts": loose.facts(facts) if isinstance(facts, dict) else {},
         "job": Job(**{key: loose.text(job.get(key)) for key in Job.__dataclass_fields__})
         if isinstance(job, dict)
@@ -346,7 +349,7 @@ def _status(said: dict[str, Any]) -> dict[str, Any]:
 
 def _owner_json(owner: Owner) -> dict[str, Any]:
     keys = ("name", "state", "reason", "samples", "round", "loss", "seconds")
-    more = ("cpu_seconds", "memory", "approval")
+    more = ("cpu_seconds", "memory", "approval", "sandbox")
     job = owner.job
     return {
         **{key: getattr(owner, key) for key in keys},

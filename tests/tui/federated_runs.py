@@ -130,6 +130,7 @@ def write_status(folder: Path, number: int, **more: Any) -> Path:
         "cpu_seconds": 12.5,
         "memory": 312_000_000,
         "approval": "auto",
+        "sandbox": "Landlock: reads its data set alone",
         "facts": {},
         "job": {
             "id": "fedavg-1",

@@ -85,6 +85,7 @@ async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, hom
             assert each in text, text
         for each in ("masked with keys", "only the sum over at least 2", "2 of 3 owners", "secagg"):
             assert each in text, text
+        assert "Landlock: reads its data set alone" in text
         assert "automatically, by SHA-256" in text and "rows 256  features 30" in text
         assert "own status, which the aggregator does not" in text
 

@@ -17,13 +17,13 @@ from traindeck.tui.figures import Row, rows, size, sparkline
 from traindeck.tui.widgets.columns import fitted, fitting
 
 GLYPHS = {
-    "warming": ("◔", "$text-secondary"),
+    "warming": ("◔", "$text-warning"),
     "waiting": ("◌", "$foreground"),
-    "approved": ("○", "$text-accent"),
+    "approved": ("○", "$text-secondary"),
     "training": ("◐", "bold $text-primary"),
     "sent": ("●", "$text-success"),
     "refused": ("✗", "bold $text-error"),
-    "lost": ("!", "bold $text-warning"),
+    "lost": ("!", "bold reverse $text-error"),
     "ended": ("■", "dim"),
     UNKNOWN: ("?", "dim"),
 }
@@ -62,7 +62,7 @@ def phase(federation: Federation, framework: str, live: bool) -> Content:
     style = "bold $text-primary" if live else "bold"
     style = {"failed": "bold $text-error", "done": "bold $text-success"}.get(name, style)
     if live and name == "warming":
-        style = "bold $text-secondary"
+        style = "bold $text-warning"
     parts: list[tuple[str, str]] = [(plain(name) or "no phase told", style)]
     if not live and name not in ("done", "failed"):
         parts.append((", broken off", "$text-warning"))
@@ -174,9 +174,12 @@ def words(federation: Federation, width: int) -> Content:
         owners = [owner.name for owner in federation.owners if owner.approval == how]
         if owners:
             pairs.append(("approval", f"{named(owners)}: {said}"))
+    confined = dict.fromkeys(plain(owner.sandbox) for owner in federation.owners)
+    pairs += [("sandbox", said) for said in list(confined)[:3]]
     for owner in federation.owners:
-        if owner.state in ("refused", "lost", "ended") and owner.reason:
-            pairs.append((owner.state, f"{plain(owner.name)}: {plain(owner.reason)}"))
+        why = owner.reason or (owner.job.reason if owner.job else "")
+        if owner.state in ("refused", "lost", "ended") and why:
+            pairs.append((owner.state, f"{plain(owner.name)}: {plain(why)}"))
     scripts = dict.fromkeys(
         f"{plain(owner.job.script)}, SHA-256 {plain(owner.job.sha256)[:16]}…"
         for owner in federation.owners
