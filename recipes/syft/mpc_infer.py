@@ -74,7 +74,6 @@ def main(run: track.Run) -> None:
         "seed": p.seed,
         "parties": {
             "ports": ports,
-            "tls": mpc.credentials(),
             "patience": seconds,
             "limit": seconds,
         },
@@ -85,7 +84,11 @@ def main(run: track.Run) -> None:
         "owner-3": {"nothing": np.zeros(1)},
     }
     options = coordinator.Options(
-        aggregation="transport", approval=p.approval, round_seconds=seconds, ports=ports
+        aggregation="mpc",
+        tls=mpc.credentials(),
+        approval=p.approval,
+        round_seconds=seconds,
+        ports=ports,
     )
     print(f"{count} images through {inputs}-{hidden}-{classes} on shares", flush=True)
     script = Path(__file__).resolve().parent / "jobs" / "mpc_infer.py"

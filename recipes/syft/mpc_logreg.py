@@ -70,14 +70,17 @@ def main(run: track.Run) -> None:
         "bound": bound,
         "parties": {
             "ports": ports,
-            "tls": mpc.credentials(),
             "patience": seconds,
             "limit": seconds,
         },
     }
     mock = {"x": np.zeros((bound, train_x.shape[1]), np.float32), "y": np.zeros(bound, np.uint8)}
     options = coordinator.Options(
-        aggregation="transport", approval=p.approval, round_seconds=seconds, ports=ports
+        aggregation="mpc",
+        tls=mpc.credentials(),
+        approval=p.approval,
+        round_seconds=seconds,
+        ports=ports,
     )
     print(
         f"{p.owners} owners with {len(train_x)} rows of {train_x.shape[1]} features in all,"

@@ -65,7 +65,6 @@ def main(run: track.Run) -> None:
         "psi_port": psi_port,
         "parties": {
             "ports": ports,
-            "tls": mpc.credentials(),
             "patience": seconds,
             "limit": seconds,
         },
@@ -80,7 +79,8 @@ def main(run: track.Run) -> None:
         "owner-3": {"nothing": np.zeros(1)},
     }
     options = coordinator.Options(
-        aggregation="transport",
+        aggregation="mpc",
+        tls=mpc.credentials(),
         approval=p.approval,
         round_seconds=seconds,
         ports=[*ports, psi_port],

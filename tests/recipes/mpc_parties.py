@@ -41,7 +41,10 @@ class Parties:
 
     def start(self, owner: str, params: Mapping[str, Any]) -> subprocess.Popen[str]:
         folder = self._root / owner
-        (folder / "params.json").write_text(json.dumps(params))
+        parties = {**params["parties"]}
+        facts = json.loads((folder / "job.json").read_text())
+        (folder / "job.json").write_text(json.dumps({**facts, "tls": parties.pop("tls", None)}))
+        (folder / "params.json").write_text(json.dumps({**params, "parties": parties}))
         self.processes[owner] = subprocess.Popen(
             [sys.executable, str(self._script)],
             cwd=folder,

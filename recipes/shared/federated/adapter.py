@@ -68,6 +68,10 @@ class Request:
     def sha256(self) -> str:
         return hashlib.sha256(self.script).hexdigest()
 
+    @property
+    def params_sha256(self) -> str:
+        return hashlib.sha256((self.code / PARAMS).read_bytes()).hexdigest()
+
 
 class _FolderConnection(GDriveConnection):
     @classmethod

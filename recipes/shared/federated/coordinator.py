@@ -11,7 +11,9 @@ lost is left out: with secagg the round is recovered from the others' shares if 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import math
 import os
 import secrets
 import select
@@ -55,14 +57,17 @@ class Stopped(Exception):
 class Options:
     """How a federation works.
 
-    aggregation    one of `modes.MODES`
+    aggregation    one of `modes.MODES`; 'mpc': jobs compute on shares among themselves
     approval       'auto' or 'hand', see `owner.Policy`
     rounds         how many at the most; threshold: owners that must answer (0: more than half)
     clip           L2 norm that each owner clips its update to
+    noise          standard deviation of the Gaussian noise in the sum of clipped updates, of which
+                   each owner adds a share so large that `threshold` of them suffice
     round_seconds  time limit of a round; approval_seconds: of the answers to the job
     encrypt        False only to show what could then be read; keep: keep all messages
     preload        modules that owners share in memory
-    ports          TCP ports of this machine that jobs may use among themselves
+    ports          TCP ports of this machine that jobs may use among themselves; tls: certificate
+                   and key (PEM) that they do it with
     """
 
     aggregation: str = "secagg"
@@ -70,12 +75,14 @@ class Options:
     rounds: int = 1
     threshold: int = 0
     clip: float = 10.0
+    noise: float = 0.0
     round_seconds: float = 120.0
     approval_seconds: float = 86400.0
     encrypt: bool = True
     keep: bool = False
     preload: tuple[str, ...] = ("syft_rds", "numpy")
     ports: list[int] = field(default_factory=list)
+    tls: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ class Federation:
     ) -> None:
         self._run = run
         self._script = script
-        self._params = dict(params)
+        self._told_params = json.dumps(dict(params), indent=2).encode()
         self.options = options or Options()
         self.owners = sorted(shards, key=lambda name: (len(name), name))
         self._threshold = self.options.threshold or default_threshold(len(self.owners))
@@ -155,6 +162,8 @@ class Federation:
                 self._agree_on_keys()
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
+            if isinstance(error, OSError):  # syft's, from a folder that is full or gone
+                raise Failed(f"the folder of the drive cannot be used: {error}") from error
             raise
         return self
 
@@ -200,6 +209,7 @@ class Federation:
                 pins={other: key for other, key in self._pins.items() if other != name},
                 scientist=self._site.fingerprint(),
                 agreed=self._script,
+                agreed_params=hashlib.sha256(self._told_params).hexdigest(),
                 dataset=self._dataset,
                 shard=self.root / "owners" / name / "shard.npz",
                 mock=self.root / "mock.npz",
@@ -209,9 +219,11 @@ class Federation:
                 rounds=options.rounds,
                 threshold=self._threshold,
                 clip=options.clip,
+                noise=options.noise / math.sqrt(self._threshold),
                 encrypt=options.encrypt,
                 keep=options.keep,
                 ports=options.ports,
+                tls=options.tls,
             ).to_json()
             for name in self.owners
         ]
@@ -264,7 +276,7 @@ class Federation:
         code = self.root / "job"
         code.mkdir()
         shutil.copyfile(self._script, code / adapter.SCRIPT)
-        (code / adapter.PARAMS).write_text(json.dumps(self._params, indent=2))
+        (code / adapter.PARAMS).write_bytes(self._told_params)
         with self._quiet():
             for name in self.owners:
                 self._site.submit(address(name), code, self._job)
@@ -312,9 +324,10 @@ class Federation:
         self.status.enter("training", alive)
         body = np.ascontiguousarray(weights, "<f4").tobytes()
         for name in alive:
-            self._mail.send(name, {"type": "round", "number": number}, body)
+            self._post(name, {"type": "round", "number": number}, body)
         updates = self._collect(
-            alive, lambda letter: letter.type == "update" and letter.facts["number"] == number
+            alive,
+            lambda letter: letter.type == "update" and letter.facts.get("number") == number,
         )
         for name in updates:
             self.status.owner(name, "sent")
@@ -343,7 +356,7 @@ class Federation:
         """Tell the owners that the last round is over, and let their jobs come to an end."""
         alive = self._alive()
         for name in alive:
-            self._mail.send(name, {"type": "end"})
+            self._post(name, {"type": "end"})
         self._collect(alive, lambda letter: letter.type == "ended")
 
     def results(self, seconds: float | None = None) -> dict[str, dict[str, Any]]:
@@ -386,9 +399,9 @@ class Federation:
         self._asked += 1
         asked = self._asked
         for name in to:
-            self._mail.send(name, {**facts, **(own or {}).get(name, {}), "ask": asked}, body)
+            self._post(name, {**facts, **(own or {}).get(name, {}), "ask": asked}, body)
         return self._collect(
-            to, lambda letter: letter.type == "answer" and letter.facts["to"] == asked
+            to, lambda letter: letter.type == "answer" and letter.facts.get("to") == asked
         )
 
     def _ask_all(
@@ -428,6 +441,12 @@ class Federation:
                     self._hear(letter)
         return found
 
+    def _post(self, name: str, facts: Mapping[str, Any], body: bytes = b"") -> None:
+        try:
+            self._mail.send(name, dict(facts), body)
+        except OSError as error:
+            self._give_up(f"the folder of the drive cannot be written: {error.strerror}")
+
     def _letters(self, seconds: float = 0.0) -> list[Letter]:
         try:
             letter = self._mail.next(seconds)
@@ -440,9 +459,10 @@ class Federation:
         """What an owner says of itself, unasked."""
         if letter.type == "approved":
             self._verify_keys(letter)
-        if letter.type == "refused":
+        if letter.type in ("notice", "refused"):
             why = str(letter.facts.get("why"))
             self._run.note(f"{letter.sender}: {why}")
+        if letter.type == "refused":
             if self.status.phase == "training" or "reached for" in why:
                 self._lose(letter.sender, why, "refused")
             else:
@@ -539,6 +559,7 @@ class Federation:
                 self._warm.kill()
                 self._warm.wait()
             self._warm.stdout.close()
+            self._log.close()
         shutil.rmtree(self.root / "job", ignore_errors=True)
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -547,10 +568,10 @@ class Federation:
 def _encryption(mode: str, rounds: bool, encrypt: bool) -> str:
     if not encrypt:
         return "None: encryption was switched off for this run, to show what can then be read."
-    return modes.ENCRYPTION[mode if rounds else "transport"]
+    return modes.ENCRYPTION[mode]
 
 
 def _visible(mode: str, rounds: bool) -> str:
-    if rounds:
+    if rounds or mode == "mpc":
         return modes.VISIBLE[mode]
     return "The data scientist gets what the script gives as its result, and nothing else."

@@ -12,24 +12,35 @@ from pathlib import Path
 import numpy as np
 
 from traindeck.core import track
-from traindeck.recipes.shared import checkpoints, digits, mnist, needs
+from traindeck.recipes.shared import checkpoints, datasets, digits, mnist, needs
 from traindeck.recipes.shared.federated import coordinator, mlp, shards
 
+FAR = 10.0  # L2 norm that updates are clipped to where no plan says another
 CHECKPOINTS = 10  # in the whole run
+TOLD = ("local_epochs", "batch_size", "lr", "weight_decay", "mu", "seed")
+"""Parameters that owners are told, beside the number of rounds."""
 
 
-def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
+def learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str = "") -> None:
     """Train the small network of `mlp` over owners of MNIST or the digits.
 
     script: the job that each owner runs; preload: what it imports, loaded once for all.
+    dp: 'central': owners add noise to their clipped updates, for privacy of an owner's whole data;
+    'local': owners train by DP-SGD, for privacy of one example. Both by the run's plan.
     """
     p = run.params
+    plan = run.plan if dp else None
+    rounds = plan.mechanism.steps if plan else p.rounds
+    local_steps = p.local_steps if dp == "local" else 1
+    rounds //= local_steps
     resume = checkpoints.find(p.resume, ".npz") if p.resume else None
-    if p.dataset == "mnist":
+    dataset = getattr(p, "dataset", "mnist")
+    if dataset == "mnist":
         data, brightest = needs.data(mnist.load, p.data_dir), 255
     else:
         data, brightest = needs.data(digits.load), digits.BRIGHTEST
-    train_x, train_y = data.train_x[: p.examples or None], data.train_y[: p.examples or None]
+    most = getattr(p, "examples", 0) or None
+    train_x, train_y = data.train_x[:most], data.train_y[:most]
     test_x = data.test_x.reshape(len(data.test_x), -1).astype(np.float32) / brightest
     inputs = test_x.shape[1]
     try:
@@ -39,6 +50,10 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     owned = {
         f"owner-{n}": {"x": train_x[part], "y": train_y[part]} for n, part in enumerate(parts, 1)
     }
+    if plan:
+        if dp == "local" and len(train_x) > plan.records:
+            track.abort(f"{len(train_x)} images: epsilon is for {plan.records} at most", 2)
+        run.use(datasets.fingerprint(train_x, train_y))
     mock = {"x": np.zeros_like(train_x[:4]), "y": np.zeros_like(train_y[:4])}
 
     weights: mlp.Row = mlp.first(inputs, p.seed)
@@ -52,8 +67,10 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
                 done = int(state["round"])
         except Exception as error:  # numpy raises a different one for each way to be wrong
             track.abort(f"--resume: {resume} is not a checkpoint of this recipe ({error!r:.200})")
-        if done >= p.rounds:
-            track.abort(f"{resume} has already been trained for {p.rounds} rounds: raise --rounds")
+        if done >= rounds:
+            track.abort(f"{resume} has already been trained for {rounds} rounds: raise --rounds")
+        if plan:
+            run.resumed(done * local_steps)
 
     def save(number: int) -> None:
         def state(part: Path) -> None:
@@ -62,34 +79,54 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         checkpoints.write(run, checkpoints.path(run, number, ".npz"), state)
 
     options = coordinator.Options(
-        aggregation=p.aggregation,
+        aggregation=getattr(p, "aggregation", "secagg"),
         approval=p.approval,
-        rounds=p.rounds,
+        rounds=rounds,
         threshold=p.threshold,
-        clip=p.clip,
+        clip=getattr(p, "clip", FAR),
         round_seconds=p.round_seconds,
-        encrypt=p.encrypt,
-        keep=p.keep_messages,
+        encrypt=getattr(p, "encrypt", True),
+        keep=getattr(p, "keep_messages", False),
         preload=preload,
     )
-    told = ("rounds", "local_epochs", "batch_size", "lr", "weight_decay", "mu", "seed")
-    params = {name: getattr(p, name) for name in told}
-    print(f"{p.owners} owners of {p.dataset} load {preload[-1]} ...", flush=True)
-    every = -(-p.rounds // CHECKPOINTS)
+    params = {name: getattr(p, name) for name in TOLD if hasattr(p, name)}
+    params |= {"rounds": rounds, "brightest": brightest}
+    if plan and dp == "central":
+        options.clip = plan.clipping_norm
+        options.noise = plan.mechanism.noise_multiplier * plan.clipping_norm
+    elif plan:
+        params |= {
+            "sampling_rate": plan.mechanism.sampling_rate,
+            "noise_multiplier": plan.mechanism.noise_multiplier,
+            "clipping_norm": plan.clipping_norm,
+            "local_steps": local_steps,
+            "expected": plan.batch_size / p.owners,
+        }
+    if plan:
+        print(
+            f"{plan.mechanism.steps} steps, noise multiplier {plan.mechanism.noise_multiplier:.4g},"
+            f" epsilon {plan.epsilon:.4g} at delta {plan.delta:g} for {plan.unit}s",
+            flush=True,
+        )
+    print(f"{p.owners} owners of {len(train_x)} images load {preload[-1]} ...", flush=True)
+    every = -(-rounds // CHECKPOINTS)
     began = time.perf_counter()
     with coordinator.Federation(
         run,
         script,
-        dataset=p.dataset,
+        dataset=dataset,
         shards=owned,
         mock=mock,
-        params={**params, "brightest": brightest},
+        params=params,
         size=len(weights),
         options=options,
     ) as federation:
         ready = time.perf_counter()
         print(f"{federation.status.visible} Ready after {ready - began:.1f} s.", flush=True)
-        for number in range(done + 1, p.rounds + 1):
+        for number in range(done + 1, rounds + 1):
+            if plan and not all(run.spend() for _ in range(local_steps)):
+                save(number - 1)
+                run.over_budget()
             outcome = federation.round(number, weights)
             velocity = p.server_momentum * velocity + outcome.update
             weights = np.asarray(weights + p.server_lr * velocity, np.float32)
@@ -97,18 +134,18 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             federation.tell(number, outcome, accuracy=accuracy)
             run.log(number, {"test/loss": loss, "test/accuracy": accuracy})
             run.log(number, round_seconds=outcome.seconds, owners=p.owners - len(outcome.lost))
-            run.progress(number, p.rounds)
+            run.progress(number, rounds)
             stopping = run.should_stop()
-            if stopping or number % every == 0 or number == p.rounds:
+            if stopping or number % every == 0 or number == rounds:
                 save(number)
                 lost = f"  without {', '.join(outcome.lost)}" if outcome.lost else ""
                 print(
-                    f"round {number}/{p.rounds}  test loss {loss:.4f}  test accuracy {accuracy:.4f}"
+                    f"round {number}/{rounds}  test loss {loss:.4f}  test accuracy {accuracy:.4f}"
                     f"  {outcome.seconds:.2f} s{lost}",
                     flush=True,
                 )
             if stopping:
-                print(f"stopped on request after round {number} of {p.rounds}", flush=True)
+                print(f"stopped on request after round {number} of {rounds}", flush=True)
                 break
         federation.end_rounds()
         a_minute = 60 * (number - done) / (time.perf_counter() - ready)

@@ -48,19 +48,20 @@ def ask(home: Path, request: Request, agreed: Path, wait: Callable[[], None]) ->
     part = folder / ".request.json"
     part.write_text(json.dumps(asked))
     os.replace(part, folder / "request.json")
-    while (decision := _decided(folder / "decision.json", sha256)) is None:
+    of = (sha256, request.params_sha256)
+    while (decision := _decided(folder / "decision.json", *of)) is None:
         wait()
     return decision
 
 
-def _decided(path: Path, sha256: str) -> Decision | None:
+def _decided(path: Path, sha256: str, params_sha256: str) -> Decision | None:
     try:
         facts = json.loads(path.read_text())
         decision, reason = facts["decision"], str(facts.get("reason") or "")
-        read = facts["sha256"]
+        read = (facts["sha256"], facts.get("params_sha256", params_sha256))
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    if decision == "approve" and read == sha256:
+    if decision == "approve" and read == (sha256, params_sha256):
         return Decision("approve", reason)
     if decision == "approve":
         path.unlink(missing_ok=True)

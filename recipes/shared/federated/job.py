@@ -60,11 +60,15 @@ class Round:
 
 
 class Session:
-    """A job at one owner: who it is at, what it was asked, and where its results go."""
+    """A job at one owner: who it is at, what it was asked, and where its results go.
+
+    tls: certificate and key (PEM) of the owners, for talk among their jobs, where that is allowed.
+    """
 
     def __init__(self, facts: dict[str, Any], wired: socket.socket | None, folder: Path) -> None:
         self.owner: str = facts["owner"]
         self.owners: list[str] = facts["owners"]
+        self.tls: dict[str, str] | None = facts.get("tls")
         self.params: dict[str, Any] = json.loads(Path("params.json").read_text())
         self._data = Path(facts["data"])
         self._wire = wired

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -82,8 +83,13 @@ class JobServer:
         wire.send(ours, facts)
         return Job(ours, started["pid"])
 
-    def ended(self) -> int:
-        """Wait for the job's exit code; negative for the signal that ended it."""
+    def ended(self, seconds: float | None = None) -> int | None:
+        """Wait for the job's exit code; negative for the signal that ended it.
+
+        None when it has not ended in time.
+        """
+        if not select.select([self._wire], [], [], seconds)[0]:
+            return None
         facts, _ = wire.receive(self._wire)
         return int(facts["exit"])
 

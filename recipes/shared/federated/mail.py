@@ -7,8 +7,11 @@ Its file name tells the sender's name and the number.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,8 +125,14 @@ class Mailbox:
     def _open(self, name: str) -> Letter:
         path = self._own / name
         sender = name.partition("-")[2]
-        size = path.stat().st_size
-        sealed = path.read_bytes() if size <= MOST else b""
+        try:
+            sealed, size = _read(path)
+        except OSError as error:  # a link, a pipe, a folder, or gone
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            raise BadLetter(sender, f"it is no letter ({error.strerror})") from None
         if self._kept:
             os.replace(path, self._kept / f"{self.name}-{name}")
         else:
@@ -146,3 +155,16 @@ class Mailbox:
             raise BadLetter(sender, f"number {number} came before: it is shown again")
         self._seen[sender] = number
         return Letter(sender, facts, opened[8 + length :])
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """Content of a plain file and its size; without the content when it is too large."""
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a plain file")
+        with open(opened, "rb", closefd=False) as file:
+            return file.read() if found.st_size <= MOST else b"", found.st_size
+    finally:
+        os.close(opened)

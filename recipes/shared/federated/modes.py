@@ -4,6 +4,8 @@ transport  syft's encryption from end to end: the aggregator opens each owner's 
 secagg     updates are masked besides, and only their sum can be unmasked (`secagg`)
 ckks       updates are encrypted under a key that the owners hold; the aggregator adds what it
            cannot open, and an owner opens the sum (`ckks`)
+
+A fourth, mpc, has no aggregator at all: owners' jobs compute on shares among themselves (`mpc`).
 """
 
 from __future__ import annotations
@@ -31,11 +33,13 @@ VISIBLE = {
     "transport": "The aggregator can read each owner's update; nobody else can.",
     "secagg": "The aggregator can read the sum of all owners' updates, and no single one.",
     "ckks": "The aggregator adds ciphertexts that it cannot open; owners open the sum for it.",
+    "mpc": "Nobody reads an owner's rows: owners compute on shares, and open the result alone.",
 }
 ENCRYPTION = {
     "transport": "Each message is sealed to its reader and signed (syft).",
     "secagg": "Masks of X25519 keys and HKDF modulo 2^64, in messages sealed by syft.",
     "ckks": "CKKS (TenSEAL, degree 8192) inside messages sealed by syft.",
+    "mpc": "Shamir's shares (MPyC) over TLS between owners; messages sealed by syft.",
 }
 
 

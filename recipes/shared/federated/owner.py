@@ -31,10 +31,15 @@ from traindeck.recipes.shared.federated import adapter, boxes, inbox, mail, mode
 from traindeck.recipes.shared.federated.jobserver import OUTSIDE, JobServer, die_with_parent
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.secagg import Refused
+from traindeck.recipes.shared.randomness import Randomness
 
+ENDING = 3.0  # seconds that a script has to end by itself once it is through
+FARTHEST = 9.0  # standard deviations that noise can be away, see Randomness
 LOOK = 0.05  # seconds between looks at the drive while nothing runs
 KEYS = "syft keys"  # what an owner signs the hash of
 COUNT = 0.5  # seconds between counts of what the processes use
+MOST_NUMBERS = 64  # that a script may log
+PATIENCE = 30.0  # seconds for a script to read or write a whole frame, once it has begun
 
 
 @dataclass
@@ -44,9 +49,13 @@ class Policy:
     root         folder of the federation; session names it in every message
     pins         Ed25519 public keys of the other owners, hexadecimal; scientist: the hash of the
                  data scientist's syft keys
-    agreed       path of the script that was agreed beforehand
+    agreed       path of the script that was agreed beforehand; agreed_params: SHA-256 of its
+                 parameters, which say as much as the script how private its updates are
     approval     'auto': the agreed script runs; 'hand': somebody reads what was sent and decides
     clip         L2 norm that an update is clipped to
+    noise        standard deviation of the Gaussian noise that this owner adds to each number of a
+                 clipped update, its share of the noise of the sum; all owners then weigh the same
+    ports        TCP ports of this machine that a job may use; tls: see `job.Session`
     seconds      time limit of a job
     """
 
@@ -56,6 +65,7 @@ class Policy:
     pins: dict[str, str]
     scientist: str
     agreed: Path
+    agreed_params: str
     dataset: str
     shard: Path
     mock: Path
@@ -65,9 +75,11 @@ class Policy:
     rounds: int = 1
     threshold: int = 2
     clip: float = 10.0
+    noise: float = 0.0
     encrypt: bool = True
     keep: bool = False
     ports: list[int] = field(default_factory=list)
+    tls: dict[str, str] | None = None
     seconds: float = 86400.0
 
     @property
@@ -118,6 +130,7 @@ class Owner:
         self.status.write()
         self._server = server
         self._counted = 0.0
+        self._randomness = Randomness()
         self._site = adapter.Site(
             address(policy.name),
             policy.home / "syft",
@@ -147,7 +160,7 @@ class Owner:
                 (1, policy.rounds),
                 policy.threshold,
                 policy.home / "answered",
-                policy.clip,
+                policy.clip + FARTHEST * policy.noise,
             )
         elif policy.aggregation == "ckks":
             self._mode = modes.CkksOwner(policy.name, self._boxes)
@@ -210,6 +223,8 @@ class Owner:
         elif not why and request.sha256 != _sha256(self.policy.agreed):
             decision = "refuse"
             why = f"the script {request.sha256[:12]} is not the one that was agreed"
+        elif not why and request.params_sha256 != self.policy.agreed_params:
+            decision, why = "refuse", "its parameters are not those that were agreed"
         facts.update(decision="approved" if decision == "approve" else "refused", reason=why)
         if decision != "approve":
             self._site.refuse(request, why)
@@ -220,7 +235,7 @@ class Owner:
         self.status.enter("approved")
         self._site.sync()
         self._tell("approved", keys=self._boxes.signed(KEYS, self._site.fingerprint().encode()))
-        approved = facts["sha256"]
+        approved = (facts["sha256"], request.params_sha256)
         self._site.run_approved(request, lambda: self._run(request, approved))
         self._site.sync()
         self._tell("ended")
@@ -240,33 +255,37 @@ class Owner:
         self._count()
         time.sleep(LOOK)
 
-    def _run(self, request: adapter.Request, approved: str) -> int:
+    def _run(self, request: adapter.Request, approved: tuple[str, str]) -> int:
         """Run an approved script to its end, the gate beside it. Gives its exit code."""
-        script = request.script
-        if hashlib.sha256(script).hexdigest() != approved:
-            self._refuse(f"{request.name} was refused: its script changed after it was approved")
-            return OUTSIDE
         work = self.policy.home / "work"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        (work / adapter.SCRIPT).write_bytes(script)
-        shutil.copy(request.code / adapter.PARAMS, work / adapter.PARAMS)
+        for name in (adapter.SCRIPT, adapter.PARAMS):
+            shutil.copyfile(request.code / name, work / name)
+        if tuple(_sha256(work / name) for name in (adapter.SCRIPT, adapter.PARAMS)) != approved:
+            self._refuse(f"{request.name} was refused: its script changed after it was approved")
+            return OUTSIDE
         facts = {
             "owner": self.policy.name,
             "owners": sorted([self.policy.name, *self.policy.pins]),
             "data": str(self._data),
+            "tls": self.policy.tls,
         }
         job = self._server.start(work, adapter.SCRIPT, facts, self.policy.ports)
+        job.wire.settimeout(PATIENCE)
         gate = _Gate(self, job.wire, request.code / "outputs")
         try:
             gate.serve(time.monotonic() + self.policy.seconds)
         finally:
+            job.wire.shutdown(socket.SHUT_RDWR)
+            ended = self._server.ended(ENDING)
             job.stop()
-            code = self._server.ended()
+            code = self._server.ended() if ended is None else ended
+            assert code is not None
             job.wire.close()
             self.status.sandbox = (work / ".stdout").read_text(errors="replace").partition("\n")[0]
         if gate.done and code == -signal.SIGKILL:
-            code = 0  # it had given its result, and was not waited for
+            code = 0  # it had given its result, and had no more to do
         if code and self.status.state != "refused":
             lines = (work / ".stderr").read_text(errors="replace").strip().splitlines()
             self._refuse(f"the script ended with {code}: {lines[-1] if lines else 'no message'}")
@@ -283,8 +302,20 @@ class Owner:
         """Say why something was not done: to the owner's screen and to the scientist."""
         print(why, flush=True)
         self.status.enter("refused", why)
-        if self._site.can_seal(address(SCIENTIST)):
-            self._tell("refused", why=why)
+        self._say("refused", why)
+
+    def _notice(self, why: str) -> None:
+        """Say that something which came was left aside; what went on goes on."""
+        print(why, flush=True)
+        self.status.enter(self.status.state, why)
+        self._say("notice", why)
+
+    def _say(self, type: str, why: str) -> None:
+        try:
+            if self._site.can_seal(address(SCIENTIST)):
+                self._tell(type, why=why)
+        except OSError as error:  # a full folder: the owner's own screen has it
+            print(f"the data scientist could not be told: {error}", flush=True)
 
     def _written(self, place: str, content: bytes) -> None:
         """syft has put an object on the drive."""
@@ -341,19 +372,29 @@ class _Gate:
                 if letter is not None and letter.sender == SCIENTIST:
                     self._from_aggregator(letter)
             except mail.BadLetter as error:
-                self._owner._refuse(str(error))
-            except Refused as error:
-                self._owner._refuse(str(error))
+                self._owner._notice(str(error))
             except wire.Closed:
                 return
+            except OSError as error:  # Refused among them
+                self._owner._refuse(str(error))
             self._owner._count()
         self._owner._refuse(f"the script ran out of its {self._owner.policy.seconds:.0f} s")
 
     def _from_aggregator(self, letter: mail.Letter) -> None:
+        try:
+            self._follow(letter)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Refused(f"a message {letter.type!r} is malformed: {error!r}") from None
+
+    def _follow(self, letter: mail.Letter) -> None:
         owner = self._owner
         if letter.type == "round":
-            number = letter.facts["number"]
+            number = int(letter.facts["number"])
             weights = np.frombuffer(letter.body, "<f4")
+            if number <= owner.status.round:
+                raise Refused(f"round {number} came before: it is shown again")
+            if number > owner.policy.rounds:
+                raise Refused(f"round {number} of {owner.policy.rounds} was not agreed")
             if not np.isfinite(weights).all():
                 raise Refused(f"round {number}: the model has values that are not finite")
             self._expected, self._size, self._began = number, len(weights), time.monotonic()
@@ -374,6 +415,8 @@ class _Gate:
             facts, body = wire.receive(self._job)
         except (wire.Closed, wire.BadFrame):
             return False
+        except TimeoutError:
+            raise Refused("the script has left a message unfinished") from None
         owner = self._owner
         match facts.get("type"):
             case "log":
@@ -413,13 +456,16 @@ class _Gate:
             raise Refused(f"round {number}: the update has values that are not finite")
         if norm > owner.policy.clip:
             update = update * (owner.policy.clip / norm)
+        if owner.policy.noise:
+            update = update + owner._randomness.normal(update.shape, owner.policy.noise)
+            examples = 1
         told, sealed = owner._mode.update(number, update, examples)
         self._expected = 0
         kind = owner._mode.kind if owner.policy.encrypt or owner._mode.kind == "masked" else "raw"
         owner._mail.send(SCIENTIST, {**told, "type": "update", "number": number}, sealed, kind=kind)
         owner.status.seconds = time.monotonic() - self._began
         loss = facts.get("loss")
-        owner.status.loss = float(loss) if isinstance(loss, (int, float)) else None
+        owner.status.loss = _numbers({"loss": loss}).get("loss")
         owner.status.facts["update_norm"] = norm
         owner.status.enter("sent")
 
@@ -432,7 +478,11 @@ class _Gate:
 
 
 def _numbers(found: Any) -> dict[str, float]:
-    return {str(k): v for k, v in dict(found or {}).items() if isinstance(v, (int, float))}
+    """What a script logs, as far as a status can hold it."""
+    items = list(found.items())[:MOST_NUMBERS] if isinstance(found, dict) else []
+    return {
+        str(k)[:64]: v for k, v in items if isinstance(v, (int, float)) and abs(v) < float("inf")
+    }
 
 
 def _sha256(path: Path) -> str:

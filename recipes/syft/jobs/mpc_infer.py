@@ -48,7 +48,9 @@ with job.session() as here:
         )
         return labels, party.bytes_sent, time.monotonic() - began
 
-    labels, sent, seconds = mpc.run(compute, owner=here.owner, owners=here.owners, **p["parties"])
+    labels, sent, seconds = mpc.run(
+        compute, owner=here.owner, owners=here.owners, tls=here.tls, **p["parties"]
+    )
     told = {}
     if labels is not None:
         told = {"labels": labels.tolist(), "right": int(np.sum(labels == data["y"]))}

@@ -43,7 +43,9 @@ with job.session() as here:
         )
         return weights, party.bytes_sent
 
-    weights, sent = mpc.run(compute, owner=here.owner, owners=here.owners, **p["parties"])
+    weights, sent = mpc.run(
+        compute, owner=here.owner, owners=here.owners, tls=here.tls, **p["parties"]
+    )
     here.result(
         weights=weights.tolist(),
         bytes_sent=sent,

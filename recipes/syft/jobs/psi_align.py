@@ -32,7 +32,7 @@ with job.session() as here:
             here.owners[1 - role],
             p["psi_port"],
             listen=role == SECOND,
-            tls=parties["tls"],
+            tls=here.tls,
             patience=parties["patience"],
         )
         with link.socket:
@@ -75,7 +75,7 @@ with job.session() as here:
         )
         return weights, party.bytes_sent
 
-    weights, sent = mpc.run(compute, owner=here.owner, owners=here.owners, **parties)
+    weights, sent = mpc.run(compute, owner=here.owner, owners=here.owners, tls=here.tls, **parties)
     told = {"seconds": time.monotonic() - began, "bytes_sent": sent}
     if hospital:
         told |= {
