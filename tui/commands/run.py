@@ -162,5 +162,7 @@ def _wait(home: Home, run_id: str, as_json: bool) -> None:
         say(f"\nrun {run_id} goes on; `traindeck stop {run_id}` ends it")
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        print_json(Library(home).find(run_id))
+        from traindeck.tui.commands.runs import shown
+
+        print_json(shown(Library(home).find(run_id), private=False))
     exit_if_not_finished(state)

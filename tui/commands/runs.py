@@ -81,10 +81,10 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
     from traindeck.core.text import plain
 
     doc = _library().find(ref)
-    _leave_out_private([doc], private)
     if as_json:
-        print_json({**doc, "federation": _federation(doc, private)})
+        print_json(shown(doc, private))
         return
+    _leave_out_private([doc], private)
     privacy = doc["privacy"]
     told = words(privacy) if privacy else {"privacy": "no privacy accounting"}
     facts = {
@@ -116,6 +116,12 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
     if doc["metrics"]:
         print()
         _print_summaries(doc)
+
+
+def shown(doc: RunDoc, private: bool) -> dict[str, Any]:
+    """What `show --json` prints of a run, without what no epsilon covers unless asked for."""
+    _leave_out_private([doc], private)
+    return {**doc, "federation": _federation(doc, private)}
 
 
 def _federation(doc: RunDoc, private: bool) -> dict[str, Any] | None:
