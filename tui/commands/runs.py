@@ -62,8 +62,7 @@ def ls(
         wanted = parse(query)
         docs = [doc for doc in docs if wanted.matches(doc)]
     if as_json:
-        _leave_out_private(docs, private)
-        print_json(docs)
+        print_json([shown(doc, private) for doc in docs])
         return
     if not docs:
         say("no runs" + (" match" if query else " yet; `traindeck recipes` lists what can be run"))
