@@ -92,6 +92,7 @@ class Board:
         }
         self._journals = {name: Journal(self.owner_folder(name) / JOURNAL) for name in self.samples}
         self._aggregator = Journal(self.aggregator_folder / JOURNAL)
+        self._gone: set[str] = set()
         self._nodes: dict[str, str] = {}  # Flower's number of a node → whose it is
         self._measured = 0.0
         self.coordinator.write()
@@ -142,17 +143,16 @@ class Board:
             owner.cpu_seconds = max(owner.cpu_seconds, cpu_seconds)
 
     def lose(self, gone: Mapping[str, str]) -> None:
-        """Show whose SuperNodes have ended, and why."""
+        """Show which owners are lost for good, and why."""
         for name, reason in gone.items():
-            if self.owners[name].state != "lost":
-                self.coordinator.owner(name, "lost", reason)
-                self.coordinator.write()
-                self.owners[name].enter("lost", reason)
+            if name in self.owners and name not in self._gone:
+                self._gone.add(name)
+                self._lost(name, reason)
 
     def end(self, failure: str, stopped: bool) -> None:
         """Show how it ended."""
-        for owner in self.owners.values():
-            if owner.state != "lost":
+        for name, owner in self.owners.items():
+            if name not in self._gone:
                 self._set(owner, "ended")
                 owner.write()
         reason = failure or ("stopped on request" if stopped else "")
@@ -164,7 +164,7 @@ class Board:
             self._nodes[node] = owner.name
         if line["round"] > owner.round:
             owner.round, owner.bytes_round = line["round"], {}
-        if line["type"] == "message":
+        if line["type"] == "message" and owner.name not in self._gone:
             self._set(owner, "training")
         elif line["type"] == "trained":
             owner.loss, owner.seconds = line["loss"], line["seconds"]
@@ -176,27 +176,32 @@ class Board:
     def _waiting(self, number: int, names: list[str]) -> None:
         self.coordinator.round = number
         for name, owner in self.owners.items():
-            if owner.state != "lost":
+            if name not in self._gone:
                 self._set(owner, "training" if name in names else "sent")
         self.coordinator.enter("training", names)
 
     def _finish(self, line: dict[str, Any]) -> Round:
-        lost = [self._name(node) for node in line["lost"]]
-        for node, reason in line["lost"].items():
-            name = self._name(node)
-            if name in self.owners:
-                self.coordinator.owner(name, "lost", reason)
-        gone = {name for name, owner in self.owners.items() if owner.state == "lost"} | set(lost)
+        self.lose({self._name(node): reason for node, reason in line["late"].items()})
+        lost = set(self._gone)
+        for node, reason in line["wrong"].items():
+            if (name := self._name(node)) in self.owners and name not in lost:
+                self._lost(name, reason)
+                lost.add(name)
         self.coordinator.rounds.append(
             {
                 "number": line["round"],
                 "seconds": line["seconds"],
                 "accuracy": line["accuracy"],
-                "lost": sorted(gone),
-                "states": {name: "lost" if name in gone else "sent" for name in self.owners},
+                "lost": sorted(lost),
+                "states": {name: "lost" if name in lost else "sent" for name in self.owners},
             }
         )
-        return Round(line["round"], line["seconds"], line["loss"], line["accuracy"], sorted(gone))
+        return Round(line["round"], line["seconds"], line["loss"], line["accuracy"], sorted(lost))
+
+    def _lost(self, name: str, reason: str) -> None:
+        self.coordinator.owner(name, "lost", reason)
+        self.coordinator.write()
+        self.owners[name].enter("lost", reason)
 
     def _set(self, owner: status.Owner, state: str) -> None:
         owner.state = state

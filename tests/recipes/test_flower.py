@@ -73,14 +73,13 @@ if name == "flwr":
 """
 
 
-def a_round(number: int, lost: dict[str, str] | None = None) -> list[dict[str, Any]]:
-    """What the aggregator writes of one round."""
-    nodes = list(NODES.values())
-    facts = {"seconds": 1.5, "loss": 0.5, "accuracy": 0.8, "lost": lost or {}}
+def a_round(number: int, **lost: dict[str, str]) -> list[dict[str, Any]]:
+    """What the aggregator writes of one round; nodes are `late` or `wrong`, with the reason."""
+    facts = {"seconds": 1.5, "loss": 0.5, "accuracy": 0.8, "late": {}, "wrong": {}}
     return [
-        {"type": "waiting", "round": number, "nodes": nodes},
-        {"type": "waiting", "round": number, "nodes": list(lost or {})},
-        {"type": "round", "round": number, **facts},
+        {"type": "waiting", "round": number, "nodes": list(NODES.values())},
+        {"type": "waiting", "round": number, "nodes": list(lost.get("late", ()))},
+        {"type": "round", "round": number, **facts, **lost},
     ]
 
 
@@ -232,21 +231,25 @@ class TestProcesses:
     def test_rounds_are_shown_and_nothing_private_stays(
         self, tmp_path: Path, flower: StandIn
     ) -> None:
-        flower.does([*a_round(1), *a_round(2, {"22": "no answer in 9 s"}), {"type": "done"}])
+        one, two = a_round(1, wrong={"11": "KeyError"}), a_round(2, late={"22": "no answer"})
+        flower.does([*one, *two, {"type": "done"}])
         said = train(tmp_path, flower.root, "--rounds=2")
         assert "round 2/2  test loss 0.5000  test accuracy 0.8000  1.5 s  lost: owner-2" in said
         run = tmp_path / "run"
         found = series(run)
         assert found["test/accuracy"] == [(1, 0.8), (2, 0.8)]
         assert found["round_seconds"] == [(1, 1.5), (2, 1.5)]
-        assert found["owners"] == [(1, 3.0), (2, 2.0)]
-        assert [event["lost"] for event in events(run, "round")] == [[], ["owner-2"]]
+        assert found["owners"] == [(1, 2.0), (2, 2.0)]
+        assert [event["lost"] for event in events(run, "round")] == [["owner-1"], ["owner-2"]]
         assert len(events(run, "artifact")) == 2
         federation = run / "federation"
         shown = read(federation / "coordinator.json")
         assert (shown["engine"], shown["aggregation"]) == ("flower", "secagg")
         assert (shown["phase"], shown["round"], shown["threshold"]) == ("done", 2, 2)
-        assert shown["rounds"][1]["states"]["owner-2"] == "lost"
+        assert shown["rounds"][0]["states"]["owner-1"] == "lost"
+        assert shown["rounds"][1]["states"] == dict.fromkeys(NODES, "sent") | {"owner-2": "lost"}
+        states = {owner["name"]: owner["state"] for owner in shown["owners"]}
+        assert states == dict.fromkeys(NODES, "ended") | {"owner-2": "lost"}
         assert not list(federation.glob("**/data.npz")) and not list(federation.glob("**/*.key"))
 
     def test_flower_sees_nothing_of_our_environment(self, tmp_path: Path, flower: StandIn) -> None:

@@ -29,22 +29,33 @@ JOIN_SECONDS = 300.0
 app = ServerApp()
 
 
+class Failed(Exception):
+    """The federation cannot go on, and why."""
+
+
 class Rounds(FedAvg):
-    """Averages over every owner that is there, tests what comes out, and keeps the record of it."""
+    """Averages over every owner that is there, tests what comes out, and keeps the record of it.
+
+    Who once did not answer in time is left out from then on.
+    """
 
     def __init__(self, folder: Path, first: list[Any], least: int) -> None:
         super().__init__(fraction_evaluate=0.0, initial_parameters=ndarrays_to_parameters(first))
         self.folder, self.least = folder, least
         self.x, self.y = model.load(folder / "test.npz")
-        self.lost: dict[int, str] = {}  # who did not answer in this round, and why
+        self.late: dict[int, str] = {}  # the nodes that did not answer in time, and when
+        self.wrong: dict[int, str] = {}  # those that answered with an error in this round
         self.began = 0.0
+        self.number = 0
         self.averaged = 0  # the last round that gave an average
 
     def configure_fit(self, server_round: int, parameters: Parameters, client_manager: Any) -> Any:
-        there = client_manager.all()
+        self.number, self.wrong = server_round, {}
+        there = [one for one in client_manager.all().values() if one.node_id not in self.late]
         if len(there) < self.least:
-            raise RuntimeError(f"{len(there)} owners are left and {self.least} are needed")
-        return [(one, FitIns(parameters, {"round": server_round})) for one in there.values()]
+            left = f"{len(there)} owners are left and {self.least} are needed"
+            raise Failed(f"round {server_round}: {left}{self._why()}")
+        return [(one, FitIns(parameters, {"round": server_round})) for one in there]
 
     def aggregate_fit(self, server_round: int, results: Any, failures: Any) -> Any:
         if results:
@@ -54,19 +65,22 @@ class Rounds(FedAvg):
     def evaluate(self, server_round: int, parameters: Parameters) -> Any:
         if server_round == 0:
             return None
-        lost = {str(node): why for node, why in self.lost.items()}
         if self.averaged != server_round:
-            why = "; ".join(f"{node}: {why}" for node, why in lost.items()) or "too few answers"
-            raise RuntimeError(f"round {server_round} gave no average ({why})")
+            raise Failed(f"round {server_round} gave no average{self._why()}")
         seconds = time.perf_counter() - self.began
         arrays = parameters_to_ndarrays(parameters)
         loss, accuracy = model.evaluate(model.of(arrays), self.x, self.y)
         part = self.folder / "part.npz"
         np.savez(part, *arrays)
         os.replace(part, self.folder / "weights.npz")
-        facts = {"seconds": seconds, "loss": loss, "accuracy": accuracy, "lost": lost}
-        journal.write(self.folder, "round", round=server_round, **facts)
+        facts = {"seconds": seconds, "loss": loss, "accuracy": accuracy}
+        wrong, late = ({str(n): why for n, why in one.items()} for one in (self.wrong, self.late))
+        journal.write(self.folder, "round", round=server_round, **facts, wrong=wrong, late=late)
         return loss, {"accuracy": accuracy}
+
+    def _why(self) -> str:
+        told = [f"{node}: {why}" for node, why in (self.wrong | self.late).items()]
+        return f" ({'; '.join(told)})" if told else ""
 
 
 class PromptGrid(Grid):
@@ -112,14 +126,15 @@ class PromptGrid(Grid):
             for reply in came:
                 node = waiting.pop(reply.metadata.reply_to_message_id)
                 if reply.has_error():
-                    self.strategy.lost[node] = reply.error.reason
+                    self.strategy.wrong[node] = reply.error.reason
             replies += came
             if came:
                 self._tell(number, waiting)
             else:
                 time.sleep(ASK_SECONDS)
         for node in waiting.values():
-            self.strategy.lost[node] = f"no answer in {timeout or self.patience:.0f} s"
+            why = f"no answer in {timeout or self.patience:.0f} s"
+            self.strategy.late[node] = f"{why} in round {number}"
         return replies
 
     def _tell(self, number: int, waiting: dict[str, int]) -> None:
@@ -128,11 +143,11 @@ class PromptGrid(Grid):
 
 
 def join(grid: Grid, owners: int) -> None:
-    """Wait until every owner's node is there. Raises TimeoutError."""
+    """Wait until every owner's node is there. Raises Failed."""
     until = time.monotonic() + JOIN_SECONDS
     while len(there := list(grid.get_node_ids())) < owners:
         if time.monotonic() > until:
-            raise TimeoutError(f"{len(there)} of {owners} owners came in {JOIN_SECONDS:.0f} s")
+            raise Failed(f"{len(there)} of {owners} owners came in {JOIN_SECONDS:.0f} s")
         time.sleep(ASK_SECONDS)
 
 
@@ -153,8 +168,13 @@ def run(grid: Grid, context: Context) -> None:
         )
 
     def fit(grid: Grid, context: LegacyContext) -> None:
-        strategy.began, strategy.lost = time.perf_counter(), {}
-        average(grid, context)
+        strategy.began = time.perf_counter()
+        while True:
+            late = len(strategy.late)
+            average(grid, context)
+            if strategy.averaged == strategy.number or len(strategy.late) == late:
+                return
+            # SecAgg+ cannot do without an owner that went before it shared its keys: once more.
 
     prompt = PromptGrid(grid, strategy, float(config["patience"]))
     rounds = ServerConfig(num_rounds=int(config["rounds"]))
@@ -166,6 +186,9 @@ def main(grid: Grid, context: Context) -> None:
     folder = str(context.run_config["folder"])
     try:
         run(grid, context)
+    except Failed as error:
+        journal.write(folder, "failed", reason=str(error))
+        raise
     except Exception as error:
         journal.write(folder, "failed", reason=f"{type(error).__name__}: {error}")
         raise
