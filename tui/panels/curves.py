@@ -232,6 +232,8 @@ class CurvesPanel(Widget, can_focus=True):
 
     def _say(self) -> None:
         """What the curves are drawn from, and how."""
+        if not self.is_running:  # asked for after a refresh, which came when it had been closed
+            return
         empty = bool(self._sources) and not self._names
         if empty:
             self.query_one("#nothing", Static).update(NOTHING_YET if self.live else NOTHING)
