@@ -24,6 +24,12 @@ class Svg(SingleFileSnapshotExtension):
 
 
 async def screenshot(pilot: Pilot[Any], title: str = "traindeck") -> str:
-    """What the app shows now, as SVG. The same screen gives the same text on every machine."""
-    await pilot.pause()
-    return pilot.app.export_screenshot(title=title, simplify=True)
+    """What the app shows once it has come to rest, as SVG; the same text on every machine."""
+    shown = ""
+    for _ in range(40):
+        before = shown
+        await pilot.pause(0.02)
+        shown = pilot.app.export_screenshot(title=title, simplify=True)
+        if shown == before:
+            break
+    return shown

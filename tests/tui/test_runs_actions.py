@@ -205,7 +205,10 @@ async def test_runs_deleted_together_come_back_together(app: TraindeckApp, home:
         await until_shown(pilot, "mnist-3")
         await pilot.press("end", "d")
         await until_dialog(pilot, ConfirmDialog)
-        assert "u on the list of runs brings it back" in " ".join(shown(pilot).split())
+        await until(
+            pilot,
+            lambda: "u on the list of runs brings it back" in " ".join(shown(pilot).split()),
+        )
         await pilot.press("y")
         await until(pilot, lambda: trashed(home) == ids[:1])
         await asyncio.sleep(1.1 * TOGETHER_SECONDS)
