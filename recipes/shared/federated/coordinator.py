@@ -514,7 +514,7 @@ class Federation:
         if name not in self._lost:
             self._lost[name] = why
             self._run.note(f"{name} is {state}: {why}")
-        self.status.owner(name, state, why)
+            self.status.owner(name, state, why)
 
     def _alive(self) -> list[str]:
         return [name for name in self.owners if name not in self._lost]

@@ -8,6 +8,7 @@ clipped and hidden here before any of it leaves.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -111,10 +112,11 @@ def main(facts: dict[str, Any]) -> None:
     try:
         owner.live()
     except SystemExit:
-        owner.status.enter("ended")
+        if owner.status.state != "refused":  # which stays to be read
+            owner.status.enter("ended")
     except Exception as error:
-        traceback.print_exc()
         owner.status.enter("lost", f"{type(error).__name__}: {error}")
+        traceback.print_exc()
         raise SystemExit(1) from None
     finally:
         server.close()
@@ -215,6 +217,7 @@ class Owner:
         }
         self.status.job = facts
         why = self._objection(request)
+        approved = ("", "") if why else (request.sha256, request.params_sha256)
         decision, how = ("refuse", "auto") if why else ("approve", "auto")
         if not why and self.policy.approval == "hand":
             self._tell("asked", why="waits for somebody to read the script")
@@ -235,7 +238,6 @@ class Owner:
         self.status.enter("approved")
         self._site.sync()
         self._tell("approved", keys=self._boxes.signed(KEYS, self._site.fingerprint().encode()))
-        approved = (facts["sha256"], request.params_sha256)
         self._site.run_approved(request, lambda: self._run(request, approved))
         self._site.sync()
         self._tell("ended")
@@ -263,7 +265,7 @@ class Owner:
         for name in (adapter.SCRIPT, adapter.PARAMS):
             shutil.copyfile(request.code / name, work / name)
         if tuple(_sha256(work / name) for name in (adapter.SCRIPT, adapter.PARAMS)) != approved:
-            self._refuse(f"{request.name} was refused: its script changed after it was approved")
+            self._refuse(f"{request.name} was refused: it changed after it was approved")
             return OUTSIDE
         facts = {
             "owner": self.policy.name,
@@ -283,7 +285,7 @@ class Owner:
             code = self._server.ended() if ended is None else ended
             assert code is not None
             job.wire.close()
-            self.status.sandbox = (work / ".stdout").read_text(errors="replace").partition("\n")[0]
+            self._learn_sandbox()
         if gate.done and code == -signal.SIGKILL:
             code = 0  # it had given its result, and had no more to do
         if code and self.status.state != "refused":
@@ -293,6 +295,13 @@ class Owner:
             self.status.enter("ended")
         return code
 
+    def _learn_sandbox(self) -> None:
+        """What confines the script: the first line that its process says, before the script's."""
+        if not self.status.sandbox:
+            said = self.policy.home / "work" / ".stdout"
+            with contextlib.suppress(OSError):
+                self.status.sandbox = said.read_text(errors="replace").partition("\n")[0]
+
     # The world
 
     def _tell(self, type: str, **facts: Any) -> None:
@@ -300,22 +309,23 @@ class Owner:
 
     def _refuse(self, why: str) -> None:
         """Say why something was not done: to the owner's screen and to the scientist."""
-        print(why, flush=True)
         self.status.enter("refused", why)
         self._say("refused", why)
 
     def _notice(self, why: str) -> None:
         """Say that something which came was left aside; what went on goes on."""
-        print(why, flush=True)
         self.status.enter(self.status.state, why)
         self._say("notice", why)
 
     def _say(self, type: str, why: str) -> None:
-        try:
-            if self._site.can_seal(address(SCIENTIST)):
-                self._tell(type, why=why)
-        except OSError as error:  # a full folder: the owner's own screen has it
-            print(f"the data scientist could not be told: {error}", flush=True)
+        """To the owner's log and the scientist, as far as the disk takes it."""
+        with contextlib.suppress(OSError):
+            print(why, flush=True)
+            try:
+                if self._site.can_seal(address(SCIENTIST)):
+                    self._tell(type, why=why)
+            except OSError as error:
+                print(f"the data scientist could not be told: {error}", flush=True)
 
     def _written(self, place: str, content: bytes) -> None:
         """syft has put an object on the drive."""
@@ -418,6 +428,7 @@ class _Gate:
         except TimeoutError:
             raise Refused("the script has left a message unfinished") from None
         owner = self._owner
+        owner._learn_sandbox()
         match facts.get("type"):
             case "log":
                 owner.status.facts.update(_numbers(facts.get("numbers")))
