@@ -1,7 +1,7 @@
 """Sums of encrypted vectors: the owners hold the key, the aggregator adds what it cannot read.
 
-CKKS (Cheon et al., ASIACRYPT 2017) by TenSEAL on Microsoft SEAL: ring degree 8192, modulus of
-60 + 40 + 60 bits (128-bit security allows 218), scale 2^40. One owner makes the context and gives
+CKKS (Cheon et al., ASIACRYPT 2017) by TenSEAL on Microsoft SEAL: ring degree 4096, modulus of
+54 + 54 bits (128-bit security allows 109), scale 2^36: sums take no more. One owner makes the context and gives
 its secret half to the other owners, sealed; the aggregator gets the public half, with which one
 encrypts and adds.
 
@@ -32,11 +32,11 @@ import tenseal
 
 Floats = npt.NDArray[np.float64]
 
-SLOTS = 4096  # numbers in a ciphertext
-LARGEST = float(1 << 20)  # of a number; sums of 1024 of them are far from the modulus
-_DEGREE = 8192
-_MODULUS = (60, 40, 60)  # bits
-_SCALE = 2.0**40
+SLOTS = 2048  # numbers in a ciphertext
+LARGEST = float(1 << 10)  # of a number; 128 of them add up within the modulus
+_DEGREE = 4096
+_MODULUS = (54, 54)  # bits
+_SCALE = 2.0**36
 _GRID = 2.0**16  # what is decrypted is rounded to its inverse
 
 _CHECK = 32
@@ -44,9 +44,9 @@ _ID = 16
 _CONTEXT = struct.Struct(f"<4sB{_ID}s")  # magic, whether with the secret key, which context
 _BLOB = struct.Struct(f"<4s{_ID}sI")  # magic, which context, numbers
 _LENGTH = struct.Struct("<I")  # of a ciphertext, which follows
-# TenSEAL's own frame (protobuf: 4096 numbers, one ciphertext, the scale) around what is SEAL's.
+# TenSEAL's own frame (protobuf: 2048 numbers, one ciphertext, the scale) around what is SEAL's.
 # TenSEAL trusts its frame to the point of a segmentation fault; SEAL checks what it loads.
-_FRAME = b"\x0a\x02\x80\x20\x12"
+_FRAME = b"\x0a\x02\x80\x10\x12"
 _FRAME_END = b"\x19" + struct.pack("<d", _SCALE)
 _SEAL = b"\x5e\xa1\x10"
 
@@ -71,11 +71,11 @@ def new_context() -> tuple[bytes, bytes]:
 
 
 def encrypt(public: bytes, values: npt.NDArray[np.floating[Any]]) -> bytes:
-    """Numbers (d,) encrypted, in one blob of about 65 bytes a number.
+    """Numbers (d,) encrypted, in one blob of about 34 bytes a number.
 
     Either half of the key will do. An owner takes the one that the owners gave it, never one from
     the aggregator, which could be the aggregator's own. Raises ValueError for NaN, infinity or a
-    number beyond 2^20.
+    number beyond 2^10.
     """
     which, context = _context(public)
     if values.ndim != 1 or not values.size:

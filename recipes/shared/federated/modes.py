@@ -38,7 +38,7 @@ VISIBLE = {
 ENCRYPTION = {
     "transport": "Each message is sealed to its reader and signed (syft).",
     "secagg": "Masks of X25519 keys and HKDF modulo 2^64, in messages sealed by syft.",
-    "ckks": "CKKS (TenSEAL, degree 8192) inside messages sealed by syft.",
+    "ckks": "CKKS (TenSEAL, degree 4096) inside messages sealed by syft.",
     "mpc": "Shamir's shares (MPyC) over TLS between owners; messages sealed by syft.",
 }
 
