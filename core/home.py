@@ -10,7 +10,7 @@ from pathlib import Path
 from traindeck.core.errors import UsageError
 from traindeck.core.variables import HOME
 
-FOLDERS = ("runs", "trash", "recipes", "queue", "locks", "cache")
+FOLDERS = ("runs", "trash", "recipes", "queue", "locks", "cache", "envs")
 FILES = (
     "catalogue.json",
     "catalogue.lock",

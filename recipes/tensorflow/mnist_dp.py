@@ -21,9 +21,9 @@
 # noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
 # delta = {type = "float", default = 1e-5, min = 0.0, max = 1.0, help = "chance outside epsilon"}
 # clipping_norm = {type = "float", default = 0.1, min = 1e-9, help = "most that an image adds"}
-# batch_size = {type = "int", default = 1024, min = 1, max = 60000, help = "images a step, mean"}
-# epochs = {type = "float", default = 30.0, min = 0.001, max = 10000.0, help = "may be a fraction"}
-# lr = {type = "float", default = 2.0, min = 1e-6, max = 1000.0, help = "learning rate"}
+# batch_size = {type = "int", default = 2048, min = 1, max = 60000, help = "images a step, mean"}
+# epochs = {type = "float", default = 40.0, min = 0.001, max = 10000.0, help = "may be a fraction"}
+# lr = {type = "float", default = 3.0, min = 1e-6, max = 1000.0, help = "learning rate"}
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
 # noise_seed = {type = "int", default = -1, min = -1, help = "-1: true noise; else not private"}
 # self_test = {type = "bool", default = true, help = "check gradients, noise and sampling first"}
