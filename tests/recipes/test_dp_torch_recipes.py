@@ -188,7 +188,7 @@ class TestMnist:
         recipe = tmp_path / "few.py"
         recipe.write_text(
             text.replace("# records = 60000", "# records = 39").replace(
-                "default = 1024", "default = 8"
+                "default = 2048", "default = 8"
             )
         )
         refused = start(home, str(recipe), f"--data-dir={digits}")
