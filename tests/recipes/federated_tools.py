@@ -235,9 +235,10 @@ def _spelled(raw: bytes) -> list[bytes]:
     return [raw, base64.b64encode(raw)[:-2], raw.hex().encode()]
 
 
-def opened(root: Path) -> Iterator[tuple[str, dict[str, Any], bytes]]:
+def opened(root: Path, *, sealed: bool = True) -> Iterator[tuple[str, dict[str, Any], bytes]]:
     """Who keeps all and has the scientist's keys reads this: sender, facts and body of letters."""
-    scientist = adapter.Site(address(SCIENTIST), root / "scientist", root / "drive", owner=False)
+    home, drive = root / "scientist", root / "drive"
+    scientist = adapter.Site(address(SCIENTIST), home, drive, owner=False, encrypt=sealed)
     scientist.not_ready([])
     for path in sorted((root / "drive" / "mail" / "kept").glob(f"{SCIENTIST}-*")):
         sender = path.name.split("-", 2)[2]

@@ -208,7 +208,9 @@ def test_what_was_agreed_runs_once(pair: Pair) -> None:
     pair.consider()
     pair.consider()
     assert pair.server.started == [JOB.read_text()]
-    assert "the script ended with 1: it was cut off" in pair.told()["reason"]
+    assert pair.told()["reason"] == "the script ended with 1: it was cut off"
+    told = [letter.facts.get("why") for letter in pair.letters()]
+    assert "the script ended with 1" in told, "its last words are the owner's alone"
 
 
 def test_who_is_no_approved_scientist_is_turned_away(pair: Pair) -> None:
@@ -444,6 +446,54 @@ class TestGate:
         assert told["state"] == "refused" and "No space left" in told["reason"]
         assert told["bytes_out"]["ciphertext"] == told["bytes_round"].get("ciphertext", 0) == 0
         monkeypatch.undo()
+        assert pair.letters() == []
+
+    def test_a_script_says_nothing_to_the_scientist_in_its_own_words(
+        self, gate: tuple[owner._Gate, socket.socket], pair: Pair
+    ) -> None:
+        made, script = gate
+        self.ask(made, "round", np.ones(4, "<f4").tobytes(), number=1)
+        wire.receive(script)
+        update = {"type": "update", "round": 1, "examples": 3}
+        for facts in (
+            {**update, "round": "SECRET"},
+            {**update, "examples": "SECRET"},
+            {"type": "outside", "path": "/SECRET"},
+            {"type": "SECRET"},
+            {"type": "log", "numbers": {"SECRET": 1}},
+        ):
+            wire.send(script, facts, np.ones(4).tobytes())
+        script.shutdown(socket.SHUT_WR)
+        made.serve(time.monotonic() + 5)
+        letters = pair.letters()
+        assert len(letters) == 3
+        assert not [letter for letter in letters if "SECRET" in json.dumps(letter.facts)]
+
+    def test_hidden_updates_have_no_open_result_beside_them(
+        self, gate: tuple[owner._Gate, socket.socket], pair: Pair
+    ) -> None:
+        made, script = gate
+        pair.owner.policy.aggregation = "secagg"
+        wire.send(script, {"type": "result", "result": {"weights": [1.0]}})
+        with pytest.raises(Refused, match="gives no result besides"):
+            made._from_job()
+        assert "gives no result" in wire.receive(script)[0]["refused"]
+        assert not (pair.root / "outputs").exists()
+
+    def test_what_cannot_be_hidden_is_not_sent(
+        self, gate: tuple[owner._Gate, socket.socket], pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made, script = gate
+        self.ask(made, "round", np.ones(4, "<f4").tobytes(), number=1)
+        wire.receive(script)
+
+        def never(*args: Any) -> Any:
+            raise ValueError("3 examples times 1e9 are too much for 64 bits")
+
+        monkeypatch.setattr(pair.owner._mode, "update", never)
+        wire.send(script, {"type": "update", "round": 1, "examples": 3}, np.ones(4).tobytes())
+        with pytest.raises(Refused, match="too much for 64 bits"):
+            made._from_job()
         assert pair.letters() == []
 
     def test_a_script_that_outstays_its_time_is_ended(

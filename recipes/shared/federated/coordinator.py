@@ -5,7 +5,8 @@
         results = federation.results()              # or what each job gave as its result
 
 Whatever is waited for has a time limit, and the screen names who is waited for. An owner that is
-lost is left out: with secagg the round is recovered from the others' shares if enough are left.
+lost is left out: with secagg the round is recovered from the others' shares if enough are left. One
+that was only late is asked again once it is heard of.
 """
 
 from __future__ import annotations
@@ -134,6 +135,8 @@ class Federation:
         self._temporary = None if run.folder else tempfile.mkdtemp(prefix="traindeck-")
         self.root = Path(run.folder or self._temporary or "") / "federation"
         self._lost: dict[str, str] = {}
+        self._late: set[str] = set()  # lost for no other reason than that
+        self._heard: set[str] = set()  # who has said something since the round began
         self._proven: set[str] = set()
         self._asked = 0
         self._warm: subprocess.Popen[bytes] | None = None
@@ -318,6 +321,12 @@ class Federation:
         """One round from the model's weights (d,). Raises Failed when it cannot be completed."""
         began = time.monotonic()
         self.status.round = number
+        for name in sorted(self._late & self._heard):
+            self._late.remove(name)
+            del self._lost[name]
+            self._run.note(f"{name} is back: it is asked again from round {number} on")
+            self.status.owner(name, "waiting", "it was late")
+        self._heard.clear()
         alive = self._alive()
         for name in alive:
             self.status.owner(name, "training")
@@ -333,7 +342,9 @@ class Federation:
             self.status.owner(name, "sent")
         lost = [name for name in self.owners if name not in updates]
         for name in lost:
-            self._lose(name, self._lost.get(name, f"no update in {self.options.round_seconds:g} s"))
+            if name not in self._lost:
+                self._lose(name, f"no update in {self.options.round_seconds:g} s")
+                self._late.add(name)
         try:
             if not updates:
                 raise Unrecoverable(f"round {number}: no owner has answered")
@@ -457,6 +468,7 @@ class Federation:
 
     def _hear(self, letter: Letter) -> None:
         """What an owner says of itself, unasked."""
+        self._heard.add(letter.sender)
         if letter.type == "approved":
             self._verify_keys(letter)
         if letter.type in ("notice", "refused"):
@@ -511,6 +523,9 @@ class Federation:
             self._lose(facts["owner"], why)
 
     def _lose(self, name: str, why: str, state: str = "lost") -> None:
+        if name in self._late:  # and is lost for good now
+            self._late.remove(name)
+            del self._lost[name]
         if name not in self._lost:
             self._lost[name] = why
             self._run.note(f"{name} is {state}: {why}")

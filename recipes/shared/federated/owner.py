@@ -290,7 +290,8 @@ class Owner:
             code = 0  # it had given its result, and had no more to do
         if code and self.status.state != "refused":
             lines = (work / ".stderr").read_text(errors="replace").strip().splitlines()
-            self._refuse(f"the script ended with {code}: {lines[-1] if lines else 'no message'}")
+            why = f"the script ended with {code}"
+            self._refuse(f"{why}: {lines[-1] if lines else 'no message'}", why)
         elif not code:
             self.status.enter("ended")
         return code
@@ -307,23 +308,26 @@ class Owner:
     def _tell(self, type: str, **facts: Any) -> None:
         self._mail.send(SCIENTIST, {"type": type, **facts}, kind="metadata")
 
-    def _refuse(self, why: str) -> None:
-        """Say why something was not done: to the owner's screen and to the scientist."""
+    def _refuse(self, why: str, told: str = "") -> None:
+        """Say why something was not done: to the owner's screen and to the scientist.
+
+        told: what the scientist is told instead, where the reason has the script's own words.
+        """
         self.status.enter("refused", why)
-        self._say("refused", why)
+        self._say("refused", why, told)
 
     def _notice(self, why: str) -> None:
         """Say that something which came was left aside; what went on goes on."""
         self.status.enter(self.status.state, why)
         self._say("notice", why)
 
-    def _say(self, type: str, why: str) -> None:
+    def _say(self, type: str, why: str, told: str = "") -> None:
         """To the owner's log and the scientist, as far as the disk takes it."""
         with contextlib.suppress(OSError):
             print(why, flush=True)
             try:
                 if self._site.can_seal(address(SCIENTIST)):
-                    self._tell(type, why=why)
+                    self._tell(type, why=told or why)
             except OSError as error:
                 print(f"the data scientist could not be told: {error}", flush=True)
 
@@ -386,7 +390,7 @@ class _Gate:
             except wire.Closed:
                 return
             except OSError as error:  # Refused among them
-                self._owner._refuse(str(error))
+                self._owner._refuse(str(error), getattr(error, "told", ""))
             self._owner._count()
         self._owner._refuse(f"the script ran out of its {self._owner.policy.seconds:.0f} s")
 
@@ -438,29 +442,39 @@ class _Gate:
             case "result":
                 self._reply(lambda: self._result(facts.get("result")))
             case "outside":
-                why = f"the script reached for {facts.get('path')}, which is outside its data set"
-                owner._refuse(why)
+                what = "which is outside its data set"
+                told = f"the script reached for a file {what}"
+                owner._refuse(f"the script reached for {facts.get('path')}, {what}", told)
         return True
 
     def _reply(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except (Refused, OSError) as error:
+        except (OSError, ValueError) as error:
             wire.send(self._job, {"refused": str(error)})
-            raise Refused(str(error)) from None
+            if isinstance(error, OSError):
+                raise
+            raise _Withheld(str(error), "what the script gave cannot be sent") from None
         wire.send(self._job, {})
 
     def _update(self, facts: dict[str, Any], body: bytes) -> None:
         number, owner = self._expected, self._owner
         examples = facts.get("examples")
         if facts.get("round") != number or not number:
-            raise Refused(f"an update of round {facts.get('round')} came in round {number}")
+            raise _Withheld(
+                f"an update of round {facts.get('round')!r:.40} came in round {number}",
+                f"an update of another round came in round {number}",
+            )
         if len(body) != 8 * self._size:
-            raise Refused(
-                f"round {number}: {len(body) // 8} values came, the model has {self._size}"
+            raise _Withheld(
+                f"round {number}: {len(body) // 8} values came, the model has {self._size}",
+                f"round {number}: the update is not as long as the model",
             )
         if not isinstance(examples, int) or not 0 < examples <= max(owner.status.samples, 1):
-            raise Refused(f"round {number}: {examples!r} examples of {owner.status.samples}")
+            raise _Withheld(
+                f"round {number}: {examples!r:.40} examples of {owner.status.samples}",
+                f"round {number}: the update is not of the owner's number of examples",
+            )
         update = np.frombuffer(body, np.float64)
         norm = float(np.linalg.norm(update))
         if not np.isfinite(norm):
@@ -483,9 +497,22 @@ class _Gate:
     def _result(self, result: Any) -> None:
         if self.done:
             raise Refused("a script gives its result once")
+        if self._owner.policy.aggregation != "transport":
+            raise Refused("a script whose updates are hidden gives no result besides")
         self._outputs.mkdir(exist_ok=True)
         (self._outputs / "result.json").write_text(json.dumps(result))
         self.done = True
+
+
+class _Withheld(Refused):
+    """What was refused in full, for the owner; and what the data scientist is told of it.
+
+    The script's own words and the data's figures stay with the owner.
+    """
+
+    def __init__(self, why: str, told: str) -> None:
+        super().__init__(why)
+        self.told = told
 
 
 def _numbers(found: Any) -> dict[str, float]:
