@@ -2,7 +2,7 @@
 
     TRAINDECK_DATA=/where/mnist/is python screenshots/make.py
 
-Takes about three minutes. Each picture is what the app shows at that moment, as SVG and PNG.
+Takes about four minutes. Each picture is what the app shows at that moment, as SVG and PNG.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import resvg_py
 from textual.pilot import Pilot
 
 from traindeck.core import control
+from traindeck.core.federation import FederationReader
 from traindeck.core.home import Home
+from traindeck.core.inbox import APPROVE, RunInbox, decide
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.params import Value
 from traindeck.core.privacy import budget
@@ -82,6 +85,33 @@ async def picture(pilot: Pilot[object], name: str) -> None:
     print(f"{name}.svg {name}.png")
 
 
+async def until(seen: Callable[[], bool]) -> None:
+    while not seen():
+        await asyncio.sleep(0.2)
+
+
+async def take_federation(home: Home) -> None:
+    """A script that waits for its owners, and the rounds once they have read it."""
+    doc = start(home, "syft-fedavg", label="four hospitals", owners=4, alpha=1.0, approval="hand")
+    path = Path(doc["path"])
+    inbox = RunInbox(path)
+    await until(lambda: len(inbox.read()) == 4)
+    app = TraindeckApp(home)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("i")
+        await picture(pilot, "inbox")
+        await pilot.press("escape")
+        for request in inbox.read():
+            decide(request, APPROVE, sha256=request.sha256)
+        reader = FederationReader(path)
+        await until(lambda: len(federation.rounds if (federation := reader.read()) else ()) > 8)
+        app.open_runs([doc["id"]])
+        await asyncio.sleep(3)
+        await pilot.press("o")
+        await picture(pilot, "federation")
+    wait(doc)
+
+
 async def take(home: Home, private: RunDoc) -> None:
     app = TraindeckApp(home)
     async with app.run_test(size=SIZE) as pilot:
@@ -107,6 +137,7 @@ def main() -> None:
         home = Home(Path(folder))
         home.make()
         os.environ["TRAINDECK_HOME"] = folder
+        asyncio.run(take_federation(home))
         asyncio.run(take(home, prepare(home)))
         runs = [RunFolder(path) for path in home.runs.iterdir()]
         for run in runs:
