@@ -19,7 +19,7 @@ venv: .venv/installed
 	@touch $@
 
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: venv
 	$(BIN)/ruff check .
