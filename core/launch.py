@@ -19,7 +19,7 @@ from traindeck.core.home import Home
 from traindeck.core.ids import new_folder
 from traindeck.core.params import Value
 from traindeck.core.placement import claim
-from traindeck.core.privacy.gate import admit, ledger_of
+from traindeck.core.privacy.gate import admit, ledger_of, resumed_steps
 from traindeck.core.privacy.plan import FILE as PLAN_FILE
 from traindeck.core.privacy.plan import make as make_plan
 from traindeck.core.procident import Identity
@@ -50,6 +50,12 @@ class InterpreterMissing(LaunchError):
     exit_code = NOT_FOUND
 
 
+class CheckpointMissing(LaunchError):
+    """There is nothing that could be resumed."""
+
+    exit_code = NOT_FOUND
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
     """What to run and where: a recipe with its parameters, or any command."""
@@ -64,6 +70,7 @@ class LaunchRequest:
     cwd: str | None = None
     again_of: str | None = None
     accept_no_privacy: bool = False
+    reason: str = ""
 
 
 def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunDoc:
@@ -74,7 +81,8 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
     PlanError for a private run's plan and BudgetRefused when its data set's budget is too small.
 
     Where a path called `resume` is nothing that exists, it may be a run's id, unique start, name or
-    `@last`: that run's folder is meant. Raises AmbiguousRun when several runs go by it.
+    `@last`: that run's folder is meant. Raises AmbiguousRun when several runs go by it, and
+    CheckpointMissing when none does.
     """
     recipe = request.recipe
     cwd = request.cwd or _here()
@@ -135,8 +143,15 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
             write_json(folder / "user.json", {"tags": clean_tags(request.tags)})
         write_json(folder / "run.json", spec)
         if recipe:
-            accept = request.accept_no_privacy
-            admit(ledger, folder.name, recipe.name, plan, accept_no_privacy=accept)
+            admit(
+                ledger,
+                folder.name,
+                recipe.name,
+                plan,
+                earlier=resumed_steps(params, cwd),
+                accept_no_privacy=request.accept_no_privacy,
+                why=request.reason,
+            )
         supervisor = boot or Boot()
     except BaseException as error:
         _undo(folder, ledger)
@@ -181,8 +196,10 @@ def _resumed(home: Home, request: LaunchRequest, cwd: str) -> Mapping[str, Value
         if Path(cwd, ref).expanduser().exists() or Path(ref).expanduser().exists():
             return params
         run = Library(home).find(ref, metrics=False)
-    except (RunNotFound, OSError, ValueError, RuntimeError):  # no run and no path: as it was typed
-        return params
+    except (RunNotFound, OSError, ValueError, RuntimeError):
+        raise CheckpointMissing(
+            f"resume: {ref} is no file, no folder and no run; `traindeck ls` lists the runs"
+        ) from None
     return {**params, RESUME: str(home.runs.absolute() / run["id"])}
 
 
@@ -236,6 +253,8 @@ def typed_command(request: LaunchRequest, params: Mapping[str, Value]) -> list[s
         command += ["--on", request.on]
     if request.python:
         command += ["--python", request.python]
+    if request.accept_no_privacy:
+        command.append("--accept-no-privacy")
     return command if request.recipe else [*command, "--", *request.command]
 
 

@@ -12,7 +12,7 @@ spaces or colons in it. Letter case does not matter, except in the names of metr
                        a metric's last value, by its whole name,
                        a parameter (= and != also with a pattern: mode=graph),
                        a metric by what follows its last slash, as accuracy for test/accuracy: the
-                       run's headline if that fits, else any that does,
+                       run's headline if that fits, else any that does (of private/… none),
                        progress (0 to 1), epsilon (inf: no bound), exit_code.
                      loss=nan finds runs whose last value is not finite. A run that has no such
                      value fits no comparison, not even !=.
@@ -37,6 +37,7 @@ from functools import lru_cache
 from typing import Any
 
 from traindeck.core.errors import UsageError
+from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.state import ENDED, LIVE, UNREACHABLE
 
 Doc = Mapping[str, Any]
@@ -288,9 +289,13 @@ def _value_of(name: str) -> Callable[[Doc], list[Any]]:
         if name in params:
             return [params[name]]
         headline = doc.get("headline") or ""
-        if headline.endswith(ending) and headline in metrics:
+        if headline.endswith(ending) and headline in metrics and not is_private(headline):
             return [_last(metrics[headline])]
-        return [_last(metrics[series]) for series in metrics if series.endswith(ending)]
+        return [
+            _last(metrics[series])
+            for series in metrics
+            if series.endswith(ending) and not is_private(series)  # these only by their whole name
+        ]
 
     return values
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from traindeck.core import events
 from traindeck.core.errors import OVER_BUDGET, BudgetRefused, TraindeckError
 from traindeck.core.figures import figure
-from traindeck.core.files import write_json
+from traindeck.core.files import read_json, write_json
 from traindeck.core.flags import parser
 from traindeck.core.header import HeaderError
 from traindeck.core.home import Home
@@ -72,7 +72,7 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
         device, folder = given.device, managed or given.run_folder
         params = {name: getattr(given, name) for name in recipe.params}
     run = Run(params, device, Path(folder) if folder else None, managed is not None, path.stem)
-    if recipe and recipe.dataset:
+    if recipe:
         run._spending = _spending(run, recipe, getattr(given, "accept_no_privacy", False))
     atexit.register(run.close)  # a recipe without `with` keeps its last points too
     return run
@@ -113,6 +113,7 @@ class Run:
         self._stop_signal: int | None = None
         self._listening = False
         self._spending: Spending | None = None
+        self._use: Callable[[str], None] | None = None
         self._state = "finished"
         if folder is not None:
             self._guard(self._open, folder)
@@ -185,11 +186,13 @@ class Run:
     def use(self, fingerprint: str) -> None:
         """Tell whose privacy is spent: sha256, in hexadecimal, of the training data's contents.
 
-        Ends the process with exit code 5 when the data set's budget is another data set's.
+        Ends the process with exit code 5 when the data set's budget is another data set's, or a
+        recipe without privacy uses budgeted data, under whatever name.
         """
-        if self._spending is not None:
+        use = self._spending.use if self._spending is not None else self._use
+        if use is not None:
             try:
-                self._spending.use(fingerprint)
+                use(fingerprint)
             except BudgetRefused as error:
                 self._refuse(str(error))
             except (OSError, TraindeckError) as error:
@@ -228,7 +231,8 @@ class Run:
         if error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
             self._event("error", text=f"{type(error).__name__}: {error}")
         if error is not None:
-            self._state = "failed"
+            if self._state != "over_budget":
+                self._state = "failed"
         elif self._stop_signal is not None:
             self._state = "stopped"
         self.close()
@@ -285,13 +289,16 @@ class Run:
 
     def _refuse(self, problem: str, code: int = OVER_BUDGET) -> NoReturn:
         self._event("error", text=problem)
-        self._state = "over_budget"
+        self._state = "over_budget" if code == OVER_BUDGET else "failed"
         abort(problem, code)
 
     def _spent(self, released: Mechanism, epsilon: float) -> None:
         """Hear what has been committed so far and what that costs."""
         delta = self.plan.delta
-        self._event("spend", event=released.to_json(), epsilon=epsilon, delta=delta)
+        told: dict[str, Any] = {"event": released.to_json(), "epsilon": epsilon, "delta": delta}
+        if self._spending is not None and self._spending.inherited:
+            told["inherited"] = self._spending.inherited
+        self._event("spend", **told)
         if math.isfinite(epsilon):
             self.log(released.steps, {"epsilon": epsilon})
 
@@ -335,8 +342,16 @@ class Run:
             os.write(2, b"\nstopping after this step; Ctrl-C again ends at once\n")
 
 
+def _same(script: object, path: Path) -> bool:
+    """Whether the script that was launched is this one."""
+    return isinstance(script, str) and os.path.realpath(script) == os.path.realpath(path)
+
+
 def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
-    """What a recipe may spend. By hand it is reserved here; managed, that was done at launch."""
+    """What a recipe may spend. By hand it is reserved here; launched, that was done before.
+
+    A recipe that a launched command starts was never asked: it counts as started by hand.
+    """
     from traindeck.core.privacy import gate
     from traindeck.core.privacy.plan import Plan, make
     from traindeck.core.privacy.spending import Spending
@@ -344,8 +359,10 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
     home = run.folder.parent.parent if run._managed and run.folder else Home.default().root
     ledgers = home / "ledger"
     plan: Plan | None
+    spec = (read_json(run.folder / "run.json") if run._managed and run.folder else None) or {}
     try:
-        if run._managed and run.folder:
+        if run.folder and _same(spec.get("script"), recipe.path):
+            accept = "--accept-no-privacy" in spec.get("command", ())
             run_id, plan = run.folder.name, Plan.read(run.folder)
             if recipe.accounting and plan is None:
                 abort(f"{run.folder} has no usable privacy.json", 1)
@@ -353,10 +370,24 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
             run_id, plan = f"hand-{os.getpid()}-{time.time_ns():x}", make(recipe, vars(run.params))
             me = Identity.of(os.getpid())
             ledger = gate.ledger_of(ledgers, recipe.dataset)
-            gate.admit(ledger, run_id, recipe.name, plan, accept_no_privacy=accept, who=me)
+            earlier = gate.resumed_steps(vars(run.params))
+            gate.admit(
+                ledger,
+                run_id,
+                recipe.name,
+                plan,
+                earlier=earlier,
+                accept_no_privacy=accept,
+                who=me,
+            )
             if plan is not None and run.folder is not None:
                 write_json(run.folder / "privacy.json", plan.to_json())
-        return Spending(plan, ledgers, run_id, run._spent) if plan is not None else None
+        if plan is not None:
+            return Spending(plan, ledgers, run_id, run._spent)
+        run._use = lambda fingerprint: gate.use_without_privacy(
+            ledgers, run_id, recipe.name, fingerprint, accept
+        )
+        return None
     except TraindeckError as error:
         abort(str(error), error.exit_code)
     except OSError as error:

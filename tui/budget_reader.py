@@ -68,10 +68,12 @@ class Budget:
         """
         if self.found is None or self.exposed:
             return None
+        from traindeck.core.privacy import accountant
+
         gate = self.found["filter"]
         if not gate["rho_spent"]:
             return 0.0
-        return float(self.found["epsilon_budget"] - (gate["rho_budget"] - gate["rho_spent"]))
+        return accountant.epsilon_budget(gate["rho_spent"], self.found["delta"], gate["order"])
 
 
 class BudgetWatch:

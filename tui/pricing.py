@@ -9,17 +9,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from traindeck.core.errors import TraindeckError, UsageError
 from traindeck.core.home import Home
 from traindeck.core.params import Value
+from traindeck.core.privacy.report import at_least, percent
 from traindeck.core.recipe import Recipe
 from traindeck.tui.panels.privacy_lines import at_most
 
-if TYPE_CHECKING:
-    from traindeck.core.privacy.account import Account
-
+MOST_COUNTED = 1_000_000
 SETTLE = 0.3
 """Seconds without another question before one is answered."""
 
@@ -104,41 +103,41 @@ def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> Price:
         why = SEEDED if seeded else "infinite epsilon" if found["epsilon"] is None else ""
         if why and ledger is not None:
             return _unprotected(ledger.name, why)
-        account = ledger.account() if ledger is not None else None
     except UsageError as error:
         return Price(refused=str(error))
     except (OSError, TraindeckError, ValueError) as error:
         return Price(refused=f"the budget cannot be read: {error}")
-    own = recipe.accounting.unit
-    if account is not None and account.unit != own:
-        return Price(
-            refused=f"the budget of {account.name} is for the privacy of one {account.unit}, this"
-            f" run's is of one {own}"
-        )
-    return _told(found, why, account)
+    return _told(found, why)
 
 
 def _unprotected(name: str, why: str) -> Price:
     return Price(f"{name} has a privacy budget: this run has {why}", accept=True)
 
 
-def _told(found: Mapping[str, Any], why: str, account: Account | None) -> Price:
+def _told(found: Mapping[str, Any], why: str) -> Price:
     told = (
         f"ε {at_most(found['epsilon'])} at δ {found['delta']:g}"
         f" · noise {found['noise_multiplier']:.4g} · {found['steps']:,} steps"
     )
     told += f" · {why}" if why else ""
     asked = found["budget"]
-    if asked is None or account is None:
+    if found["steps_resumed"]:
+        told += f" ({found['steps'] - found['steps_resumed']:,} left to pay)"
+    if asked is None:
         return Price(f"{told} · {found['dataset']} has no budget: nothing is charged")
-    left, cost = max(0.0, asked["rho_left"]), asked["rho_cost"]
-    whole = f"{account.rho_budget:.3g}"
+    if asked["delta"] != found["delta"]:
+        told += f" (the budget is at δ {asked['delta']:g})"
+    if asked["exposed"]:
+        told += f" · {asked['exposed']}"
     if not asked["fits"]:
-        return Price(
-            told,
-            f"does not fit: costs {cost:.3g} of Rényi divergence, {left:.3g} of {whole} is left in"
-            f" the budget of {account.name}",
-        )
+        return Price(told, f"does not fit: {asked['refused']}")
+    if asked["exposed"]:
+        return Price(told)
+    left, cost, whole = (asked[key] for key in ("rho_left", "rho_cost", "rho_budget"))
     more = asked["more_such_runs"] - 1
-    such = "no more such run" if not more else f"{more:,} more such run{'s' if more > 1 else ''}"
-    return Price(f"{told} · leaves {left - cost:.3g} of {whole} ({such})")
+    many = f"{more:,}" if more <= MOST_COUNTED else "more than a million"
+    such = "no more such run" if not more else f"{many} more such run{'s' if more > 1 else ''}"
+    return Price(
+        f"{told} · takes {percent(cost / whole)} of the budget of {asked['name']}, leaves"
+        f" {percent((left - cost) / whole, at_least)} ({such})"
+    )

@@ -19,6 +19,7 @@ from traindeck.core import events
 from traindeck.core.federation import Federation
 from traindeck.core.follow import LineTail, PointTail
 from traindeck.core.privacy.plan import Plan
+from traindeck.core.privacy.report import exposes
 from traindeck.core.run import RunDoc, RunFolder
 from traindeck.core.state import LIVE
 from traindeck.tui.budget_reader import BudgetLook
@@ -89,6 +90,7 @@ class Picture:
 
     plan    what a private run set out to do
     budget  epsilon of the data set that it trains on, when there is one
+    exposed that it made a budget's epsilon infinite, of a run without privacy
     """
 
     runs: tuple[RunState, ...] = ()
@@ -100,6 +102,7 @@ class Picture:
     budget: float | None = None
     federation: Federation | None = None
     problem: str = ""
+    exposed: str = ""
 
 
 class _Run:
@@ -323,11 +326,15 @@ class _Detail:
         self._federation = FederationLook(folder)
         self._log = LogState()
         self._shown: tuple[object, ...] = ()
+        self._exposed: str | None = None
 
     def picture(self, runs: tuple[RunState, ...]) -> Picture:
         doc = runs[0].doc
         if doc is not None and doc["privacy"] is not None:
             self._budget.look(doc["privacy"].get("ledger"))
+        elif doc is not None and self._exposed is None:
+            ledger = (RunFolder(self._folder).spec() or {}).get("ledger")
+            self._exposed = exposes(ledger) if ledger else ""
         return Picture(
             runs,
             self._devices.history(),
@@ -338,6 +345,7 @@ class _Detail:
             self._budget.epsilon,
             self._federation.found,
             self.log.error or "",
+            self._exposed or "",
         )
 
     def read(self) -> tuple[bool, bool]:

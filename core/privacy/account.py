@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -23,6 +24,7 @@ class Charge:
     state        reserved, running (something is committed), or how it ended
     who          the process that stands for it, if one was named (`Identity.to_json`)
     quarantined  why its claim is not to be believed; empty when nothing speaks against it
+    delta        of its epsilon; None: not known
     """
 
     id: str
@@ -39,6 +41,7 @@ class Charge:
     committed_at: float | None = None
     settled_at: float | None = None
     quarantined: str = ""
+    delta: float | None = None
 
     @property
     def reserved(self) -> int:
@@ -121,6 +124,18 @@ class Account:
     def exposed(self) -> bool:
         """Whether a run without privacy has made epsilon infinite."""
         return bool(self.exposures)
+
+    @property
+    def exposed_by(self) -> str:
+        """In words, the first run that made epsilon infinite; empty when none did."""
+        if not self.exposures:
+            return ""
+        first = self.exposures[0]
+        day = time.strftime("%Y-%m-%d", time.localtime(first["at"]))
+        return (
+            f"{self.name} is exposed: nothing is left to protect by {first['run']}"
+            f" ({first['recipe']}: {first['reason']}) on {day}"
+        )
 
     def fits(self, rho: float) -> int:
         """How many further steps of this cost the budget admits."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ INTERVAL = 1e-3
 """Discretisation of privacy losses: rounded up, so that epsilon is at most some 0.001 too high."""
 LEAST_NOISE = 0.05
 """Of less noise the privacy losses fill the memory; epsilon is in the thousands anyway."""
+MOST_NOISE = 1e4
 LEAST_RHO = 1e-15
 """Of a step: what rounding may take away, so that none is free."""
 ORDERS = tuple(x / 4 for x in range(5, 1025))
@@ -109,6 +111,44 @@ def rho_budget(budget: float, delta: float, order: float) -> float:
     """
     a = order
     return budget - (math.log((a - 1) / a) - (math.log(delta) + math.log(a)) / (a - 1))
+
+
+def epsilon_budget(rho: float, delta: float, order: float) -> float:
+    """The least budget that admits so much divergence of this order: `rho_budget`, solved back."""
+    return rho - rho_budget(0.0, delta, order)
+
+
+def largest_epsilon(
+    mechanism: Mechanism, delta: float, rho_left: float, order: float
+) -> float | None:
+    """The epsilon of a plan of this rate and length with just the noise to fit; None: none does.
+
+    Rounded down to three digits, so that what asks for it fits.
+    """
+
+    def fits(noise: float) -> bool:
+        return rho(replace(mechanism, noise_multiplier=noise), order) * mechanism.steps <= rho_left
+
+    if rho_left <= 0:
+        return None
+    low, high = LEAST_NOISE, 1.0
+    while not fits(high):
+        low, high = high, 2 * high
+        if high > MOST_NOISE:
+            return None
+    while high - low > 5e-4 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    found = epsilon([replace(mechanism, noise_multiplier=high)], delta)
+    if not found > 0.01:
+        return None
+    digit = 10.0 ** (math.floor(math.log10(found)) - 2)
+    return float(f"{math.floor(found / digit) * digit:.3g}")
+
+
+def fills(rho_left: float, delta: float, order: float) -> float:
+    """The epsilon of one run that takes so much divergence, with a loss like a Gaussian's."""
+    return epsilon([Mechanism(math.sqrt(order / (2 * rho_left)), 1.0, 1, "none")], delta)
 
 
 def best_order(budget: float, delta: float) -> float:

@@ -52,6 +52,7 @@ class Book:
                     epsilon=entry["epsilon"],
                     who=entry["who"],
                     reserved_at=entry["t"],
+                    delta=entry.get("delta"),
                 )
             case "settle":
                 run = self._runs[entry["run"]]

@@ -2,13 +2,16 @@
 
 Three numbers stand beside each other. The filter's divergence is what admits and refuses runs, for
 people choose the next run after seeing the last. The PLD epsilon is what the same runs cost had the
-whole schedule been fixed in advance. The naive sum is what adding up epsilons would say.
+whole schedule been fixed in advance. The naive sum adds up the epsilons, and so the deltas.
 """
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,16 +20,63 @@ from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.params import Value
 from traindeck.core.privacy.account import Account
-from traindeck.core.privacy.gate import check_fit
+from traindeck.core.privacy.filter import exact, inexact
+from traindeck.core.privacy.gate import check_fit, refusal, remaining, resumed_steps
 from traindeck.core.privacy.ledger import Ledger, find
-from traindeck.core.privacy.mechanism import RELATION, Mechanism
-from traindeck.core.privacy.plan import SEEDED, make
-from traindeck.core.privacy.report import NO_NOISE
+from traindeck.core.privacy.mechanism import RELATION, UNITS, Mechanism
+from traindeck.core.privacy.plan import SEEDED, make, usual_delta
+from traindeck.core.privacy.report import NO_NOISE, at_least, at_most
 from traindeck.core.recipe import Recipe
+from traindeck.core.shelf import shelf
+
+LARGE_EPSILON = 20.0
+LARGE_DELTA = 1e-3
+
+
+def concerns(home: Home, name: str, epsilon: float, delta: float) -> list[str]:
+    """What speaks against a budget that is about to be made, by the recipes that are known.
+
+    Raises UsageError for a delta at which no recipe could train on that data set.
+    """
+    recipes = [one for one in shelf(home)[0] if one.dataset]
+    records = [
+        one.accounting.records
+        for one in recipes
+        if one.accounting and one.dataset.lower() == name.lower()
+    ]
+    if records and delta >= 1 / min(records):
+        raise UsageError(
+            f"delta: {delta:g} is not below 1/{min(records)}, which its recipes' number of records"
+            f" asks for: one record could be published whole within it. The largest is just below"
+            f" {at_least(1 / min(records))}, {usual_delta(min(records)):g} is usual"
+        )
+    told = []
+    known = sorted({one.dataset for one in recipes})
+    if name.lower() not in map(str.lower, known):
+        near = difflib.get_close_matches(name.lower(), known, 1)
+        told.append(
+            f"no recipe here trains on a data set called {name}"
+            f" ({f'did you mean {near[0]}? ' if near else ''}known: {', '.join(known)}): only one"
+            " that names it so will spend this budget; `traindeck budget rm` takes it back"
+        )
+    if not records and delta >= LARGE_DELTA:
+        told.append(
+            f"delta {delta:g} is large: it must be below 1 over the number of records, else one"
+            " could be published whole within it; 1e-05 is usual"
+        )
+    if epsilon > LARGE_EPSILON:
+        told.append(f"epsilon {epsilon:g} is large: it promises next to nothing")
+    return told
 
 
 def create(
-    home: Home, name: str, epsilon: float, delta: float, unit: str, fingerprint: str | None
+    home: Home,
+    name: str,
+    epsilon: float,
+    delta: float,
+    unit: str,
+    fingerprint: str | None,
+    why: str = "",
 ) -> Ledger:
     """Give a data set a budget. Raises UsageError, and TraindeckError when it has one already."""
     from traindeck.core.privacy import accountant
@@ -35,6 +85,10 @@ def create(
         raise UsageError(f"epsilon: {epsilon:g} is not a budget: it must be above 0 and finite")
     if not 0 < delta < 1:
         raise UsageError(f"delta: {delta:g} is not between 0 and 1")
+    if unit not in UNITS:
+        raise UsageError(f"unit: {unit!r} is none; a unit is example, user or owner")
+    if fingerprint is not None and not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
+        raise UsageError("fingerprint: it is 64 hexadecimal digits, the SHA-256 of the data")
     try:
         order = accountant.best_order(epsilon, delta)
     except ValueError as error:
@@ -50,18 +104,40 @@ def create(
         unit=unit,
         relation=RELATION,
         fingerprint=fingerprint,
+        why=why,
     )
 
 
-def change(ledger: Ledger, epsilon: float) -> None:
-    """Give it another budget; what was spent stays spent. Raises UsageError."""
+def change(ledger: Ledger, epsilon: float, why: str = "", *, below: bool = False) -> None:
+    """Give it another budget; what was spent stays spent. One of 0 admits nothing more.
+
+    below  it may be less than what is spent and reserved: open runs then end at their next steps
+
+    Raises UsageError, and BudgetRefused for one that is below without saying so.
+    """
     from traindeck.core.privacy import accountant
 
     account = ledger.account()
-    budget = accountant.rho_budget(epsilon, account.delta, account.order)
-    if not (math.isfinite(epsilon) and budget > 0):
-        raise UsageError(f"epsilon: {epsilon:g} admits nothing at this ledger's order")
-    ledger.set_budget(epsilon, budget)
+    name, order = account.name, account.order
+    if not 0 <= epsilon < math.inf:
+        raise UsageError(f"epsilon: {epsilon:g} must be above 0 and finite; 0 freezes the budget")
+    budget = accountant.rho_budget(epsilon, account.delta, order) if epsilon else 0.0
+    if epsilon and budget <= 0:
+        least = at_most(accountant.epsilon_budget(0.0, account.delta, order) + 1e-3)
+        raise UsageError(
+            f"epsilon: {epsilon:g} is too little for the budget of {name}, whose filter was fixed"
+            f" for larger ones when it was made (order {order:g}): the least is {least};"
+            " 0 freezes it"
+        )
+    charged = exact(account.rho_budget) - account.exact_left
+    if exact(budget) < charged and not below:
+        needed = at_most(accountant.epsilon_budget(inexact(charged), account.delta, order))
+        raise BudgetRefused(
+            f"epsilon: {epsilon:g} is below the {needed} that is spent and reserved of the budget"
+            f" of {name}: with --yes nothing more is admitted, and runs that go on end as"
+            " over_budget at their next steps"
+        )
+    ledger.set_budget(epsilon, budget, why)
 
 
 def describe(home: Home, ledger: Ledger) -> dict[str, Any]:
@@ -86,8 +162,10 @@ def describe(home: Home, ledger: Ledger) -> dict[str, Any]:
         },
         "epsilon_spent_pld": composed["pld"],
         "epsilon_naive_sum": composed["naive"],
+        "delta_naive_sum": composed["naive_delta"],
         "accountant": composed["accountant"],
         "risk": composed["risk"],
+        "exposed": account.exposed_by,
         "exposures": [dict(one) for one in account.exposures],
         "lineage": [dict(one) for one in account.children],
         "runs": [
@@ -97,7 +175,9 @@ def describe(home: Home, ledger: Ledger) -> dict[str, Any]:
                 "state": run.state,
                 "mechanism": run.mechanism.to_json(),
                 "epsilon_planned": run.epsilon,
+                "delta": run.delta,
                 "rho": run.rho,
+                "rho_charged": inexact(run.cost(run.charged)),
                 "reserved": run.reserved,
                 "committed": run.committed,
                 "settled": run.settled,
@@ -118,10 +198,12 @@ def forecast(
     """
     from traindeck.core.privacy import accountant
 
-    plan = make(recipe, recipe.validate(params))
+    values = recipe.validate(params)
+    plan = make(recipe, values)
     if plan is None:
         return None
     mechanism = plan.mechanism
+    earlier = resumed_steps(values)
     found: dict[str, Any] = {
         "recipe": recipe.name,
         "dataset": plan.dataset,
@@ -130,6 +212,7 @@ def forecast(
         "noise_multiplier": mechanism.noise_multiplier,
         "sampling_rate": mechanism.sampling_rate,
         "steps": mechanism.steps,
+        "steps_resumed": min(earlier, mechanism.steps),
         "accountant": plan.accountant,
         "label": SEEDED if plan.seeded else "" if plan.private else NO_NOISE,
         "risk": plan.risk["sentence"] if plan.private else "",
@@ -145,15 +228,21 @@ def forecast(
     if ledger is not None:
         account = ledger.account()
         refused = ""
+        left = remaining(plan, earlier)
+        cost = accountant.rho(left, account.order) * left.steps
         try:
             check_fit(plan, account)
+            if plan.private and (error := refusal(recipe.name, plan, account, earlier)):
+                refused = str(error)
         except BudgetRefused as error:
             refused = str(error)
-        cost = accountant.rho(mechanism, account.order) * mechanism.steps
         found["budget"] = {
             "name": account.name,
             "epsilon_budget": account.epsilon,
+            "delta": account.delta,
+            "exposed": account.exposed_by,
             "order": account.order,
+            "rho_budget": account.rho_budget,
             "rho_cost": _finite(cost),
             "rho_left": account.rho_left,
             "refused": refused,
@@ -170,7 +259,7 @@ def _composed(home: Home, account: Account) -> dict[str, Any]:
     """
     path = home.ledger / f"{account.name}.composed.json"
     known = read_json(path) or {}
-    if known.get("head") == account.head and "risk" in known:
+    if known.get("head") == account.head and "naive_delta" in known:
         return known
     from traindeck.core.privacy import accountant
     from traindeck.core.privacy.risk import risk
@@ -182,6 +271,7 @@ def _composed(home: Home, account: Account) -> dict[str, Any]:
         "accountant": accountant.name(),
         "pld": None if account.exposed else accountant.epsilon(spent, account.delta),
         "naive": None if account.exposed else _naive_sum(spent, account.delta),
+        "naive_delta": len(spent) * account.delta,
         "risk": risk(spent).to_json() if relied else None,
     }
     with contextlib.suppress(OSError):
@@ -190,17 +280,11 @@ def _composed(home: Home, account: Account) -> dict[str, Any]:
 
 
 def _naive_sum(spent: list[Mechanism], delta: float) -> float:
-    """Each run's own epsilon at its share of delta, added up (basic composition).
-
-    The shares are of a power of two of runs, so that one more run seldom changes all of them.
-    """
+    """Each run's own epsilon at the budget's delta, added up; so add up the deltas."""
     from traindeck.core.privacy import accountant
 
-    share = delta / 2 ** math.ceil(math.log2(max(1, len(spent))))
-    counts: dict[Mechanism, int] = {}
-    for one in spent:
-        counts[one] = counts.get(one, 0) + 1
-    return sum(count * accountant.epsilon([one], share) for one, count in counts.items())
+    counts = Counter(spent)
+    return sum(count * accountant.epsilon([one], delta) for one, count in counts.items())
 
 
 def _finite(value: float) -> float | None:

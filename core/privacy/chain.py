@@ -122,13 +122,14 @@ class Chain:
 
     def scan(self) -> Scan:
         """Read and verify all of it, without waiting for who writes. Raises OSError."""
-        found = self._scanned()
+        found = self.scanned()
         if found.problems:  # perhaps only a write that goes on
             with locked(self._lock):
-                found = self._scanned()
+                found = self.scanned()
         return found
 
-    def _scanned(self) -> Scan:
+    def scanned(self) -> Scan:
+        """Read and verify all of it, as it is at this moment. Raises OSError."""
         head = self._read_head()  # first: what is added meanwhile counts as not yet acknowledged
         try:
             data = self.path.read_bytes()

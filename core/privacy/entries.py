@@ -1,7 +1,7 @@
 """What may stand in a ledger: these types of entries with these fields, and nothing else.
 
     create      a data set's budget: unit, relation, delta and order never change afterwards
-    set         another budget
+    set         another budget; of 0 nothing more is admitted
     pin         the hash of a data set's contents, at its first use
     derive      another data set that is made `of` this one and spends its budget
     reserve     a run's whole plan (a `Mechanism`), before it starts; `rho` is what a step costs
@@ -10,6 +10,10 @@
     expose      a run that has no finite epsilon
     quarantine  a run whose audit found more than it claims
     mend        a torn end that was cut off (`dropped` bytes), or a head that had to be made anew
+
+What people decide (create, set, derive, expose) may say who did (`by`, as user@host) and why
+(`why`), a `set` also what the budget `was`; a reservation may name its plan's own `delta`. Ledgers
+of before these fields are read all the same.
 
 Stored data is never turned into anything but numbers, texts and `Mechanism`.
 """
@@ -67,6 +71,14 @@ def _is_positive(value: Any) -> bool:
     return _is_number(value) and value > 0
 
 
+def _is_share(value: Any) -> bool:
+    return _is_positive(value) and value < 1
+
+
+def _is_budget(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
 def _is_process(value: Any) -> bool:
     if value is None:
         return True
@@ -90,12 +102,12 @@ _FIELDS: dict[str, dict[str, Check]] = {
         "name": is_name,
         "unit": _one_of(*UNITS),
         "relation": _one_of(RELATION),
-        "delta": lambda value: _is_positive(value) and value < 1,
+        "delta": _is_share,
         **_EPSILON,
         "order": lambda value: _is_number(value) and value > 1,
         "fingerprint": _or_null(_is_fingerprint),
     },
-    "set": _EPSILON,
+    "set": {"epsilon": _is_budget, "rho_budget": _is_budget},
     "pin": {"dataset": is_name, "fingerprint": _is_fingerprint},
     "derive": {
         "child": is_name,
@@ -118,6 +130,14 @@ _FIELDS: dict[str, dict[str, Check]] = {
     "quarantine": {"run": _is_run, "reason": _is_text},
     "mend": {"dropped": _is_count, "reason": _is_text},
 }
+_DECIDED: dict[str, Check] = {"by": _is_text, "why": _is_text}
+_OPTIONAL: dict[str, dict[str, Check]] = {
+    "create": _DECIDED,
+    "set": {**_DECIDED, "was": _is_budget},
+    "derive": _DECIDED,
+    "reserve": {"delta": _is_share},
+    "expose": _DECIDED,
+}
 _KEYS = {type: ENVELOPE | fields.keys() for type, fields in _FIELDS.items()}
 
 
@@ -133,9 +153,9 @@ def check(entry: Mapping[str, Any]) -> None:
     type = entry.get("type")
     if not isinstance(type, str) or type not in _FIELDS:
         raise ValueError(f"type {type!r} is not one that a ledger has")
-    if entry.keys() != _KEYS[type]:
-        odd = sorted(entry.keys() ^ _KEYS[type])
+    optional = _OPTIONAL.get(type, {})
+    if odd := sorted((entry.keys() ^ _KEYS[type]) - (entry.keys() & optional.keys())):
         raise ValueError(f"{type}: {', '.join(odd)} unknown or missing")
-    for name, is_sound in _FIELDS[type].items():
-        if not is_sound(entry[name]):
+    for name, is_sound in (*_FIELDS[type].items(), *optional.items()):
+        if name in entry and not is_sound(entry[name]):
             raise ValueError(f"{type}: {name} cannot be {entry[name]!r}")

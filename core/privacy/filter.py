@@ -158,21 +158,37 @@ class Filter:
         mechanism = mechanism_of(entry["mechanism"])
         cost = cost_of(mechanism, rho, mechanism.steps)
         if cost > self.left:
-            raise self._over_budget(entry["recipe"], mechanism, rho, cost)
+            raise over_budget(
+                self.name,
+                entry["recipe"],
+                mechanism,
+                rho,
+                left=self.left,
+                budget=self.rho_budget,
+                delta=self.delta,
+                order=self.order,
+            )
         self.charged += cost
         self.open[run] = Reservation(mechanism, rho)
 
-    def _over_budget(self, recipe: str, mechanism: Mechanism, rho: float, cost: int) -> OverBudget:
-        steps = bisect_right(
-            range(1, mechanism.steps + 1), self.left, key=lambda n: cost_of(mechanism, rho, n)
-        )
-        fit = f"at most {steps} such steps fit" if steps else "not one such step fits"
-        return OverBudget(
-            f"{self.name}: {mechanism.steps} steps of {recipe} cost {inexact(cost):.4g} of Rényi"
-            f" divergence at order {self.order:g}, and {max(inexact(self.left), 0.0):.4g} of"
-            f" {self.rho_budget:.4g} is left: {fit}",
-            steps,
-        )
+    def still_admits(self, run: str, steps: int) -> None:
+        """Raises OverBudget for a commit that a budget lowered since no longer covers.
+
+        No rule of `apply`: what was committed before a budget was lowered stays in the ledger.
+        """
+        if self.left >= 0 or run not in self.open:
+            return
+        released = self.charged
+        for id, one in self.open.items():
+            taken = steps if id == run else one.committed
+            plan = one.mechanism
+            released -= cost_of(plan, one.rho, plan.steps) - cost_of(plan, one.rho, taken)
+        if released > exact(self.rho_budget):
+            raise OverBudget(
+                f"the budget of {self.name} was lowered since run {run} was launched, and admits"
+                f" no more than the {self.open[run].committed} steps that it has taken",
+                0,
+            )
 
     def _commit(self, entry: Entry) -> None:
         run, steps = entry["run"], entry["steps"]
@@ -235,6 +251,56 @@ _RULES: dict[str, Callable[[Filter, Entry], None]] = {
     "quarantine": Filter._quarantine,
     "mend": Filter._mend,
 }
+
+
+def over_budget(
+    name: str,
+    recipe: str,
+    mechanism: Mechanism,
+    rho: float,
+    *,
+    left: int,
+    budget: float,
+    delta: float,
+    order: float,
+    largest: float | None = None,
+) -> OverBudget:
+    """Why a plan does not fit into what is left of a budget, and what would.
+
+    largest  epsilon of such a run that would, if it was worked out
+    """
+    if not budget:
+        return OverBudget(
+            f"the budget of {name} is frozen, it admits nothing more:"
+            f" `traindeck budget set {name} --epsilon E` opens it again",
+            0,
+        )
+    from traindeck.core.privacy import accountant
+    from traindeck.core.privacy.report import at_least, at_most, percent
+
+    cost = cost_of(mechanism, rho, mechanism.steps)
+    steps = bisect_right(
+        range(1, mechanism.steps + 1), left, key=lambda n: cost_of(mechanism, rho, n)
+    )
+    total = exact(budget) - left + cost  # all that the budget would then have to cover
+    wanted = at_most(accountant.epsilon_budget(inexact(total), delta, order))
+    percents = f"{percent(inexact(cost) / budget)} of the budget of {name}"
+    remains = f"{percent(inexact(left) / budget, at_least)} of it is left"
+    epochs = steps * mechanism.sampling_rate
+    fit = (
+        f"{steps:,} of its {mechanism.steps:,} steps {'fits' if steps == 1 else 'fit'} at the same"
+        f" noise ({at_least(epochs)} epochs)"
+        if steps
+        else "not one of its steps fits"
+    )
+    smaller = f", and so would a run of epsilon {largest:g}" if largest else ""
+    return OverBudget(
+        f"{recipe} would take {percents}, and {remains}: {fit}; a budget of epsilon {wanted} would"
+        f" admit it (`traindeck budget set {name} --epsilon {wanted}`){smaller} [Rényi"
+        f" divergence of order {order:g}: it costs {inexact(cost):.4g},"
+        f" {max(inexact(left), 0.0):.4g} of {budget:.4g} is left]",
+        steps,
+    )
 
 
 def mechanism_of(data: dict[str, Any]) -> Mechanism:

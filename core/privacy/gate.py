@@ -7,12 +7,16 @@ has no finite epsilon: it is refused, unless that is accepted by name, and then 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core.errors import BudgetRefused
 from traindeck.core.home import Home
-from traindeck.core.privacy.plan import SEEDED, Plan
+from traindeck.core.privacy.filter import OverBudget, cost_of, over_budget
+from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.plan import SEEDED, Plan, usual_delta
 from traindeck.core.procident import Identity
 from traindeck.core.run import RunFolder
 from traindeck.core.state import ENDED
@@ -20,6 +24,9 @@ from traindeck.core.state import ENDED
 if TYPE_CHECKING:
     from traindeck.core.privacy.account import Account, Charge
     from traindeck.core.privacy.ledger import Ledger
+
+
+_checkpoint = re.compile(r"checkpoint-(\d{1,9})\.").match
 
 
 def ledger_of(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger | None:
@@ -40,13 +47,18 @@ def admit(
     recipe: str,
     plan: Plan | None,
     *,
+    earlier: int = 0,
     accept_no_privacy: bool = False,
+    why: str = "",
     who: Identity | None = None,
 ) -> None:
     """Reserve a run's plan in a data set's ledger; without a ledger nothing is asked.
 
-    `who` is the process that stands for the run until it is settled. Raises BudgetRefused, and
-    OSError or LedgerDamaged when the ledger cannot be used.
+    earlier  steps of the plan that a checkpoint holds already: they were paid for
+    why      the reason that was given for accepting no privacy
+    who      the process that stands for the run until it is settled
+
+    Raises BudgetRefused, and OSError or LedgerDamaged when the ledger cannot be used.
     """
     if ledger is None:
         return
@@ -56,22 +68,106 @@ def admit(
 
         account = ledger.account()
         check_fit(plan, account)
-        cost = accountant.rho(plan.mechanism, account.order)
+        left = remaining(plan, earlier)
+        cost = accountant.rho(left, account.order)
         if not math.isfinite(cost):
             raise BudgetRefused(f"no bound on what a step of {recipe} costs can be computed")
-        ledger.reserve(
-            run, recipe, plan.mechanism, cost, plan.epsilon, who.to_json() if who else None
-        )
+        epsilon = accountant.epsilon([left], plan.delta) if earlier else plan.epsilon
+        process = who.to_json() if who else None
+        try:
+            ledger.reserve(run, recipe, left, cost, epsilon, process, delta=plan.delta)
+        except OverBudget as error:
+            raise refusal(recipe, plan, ledger.account(), earlier) or error from None
         return
-    why = "no privacy"
+    lacks = "no privacy"
     if plan is not None:
-        why = SEEDED if plan.seeded else "epsilon infinite"
+        lacks = SEEDED if plan.seeded else "epsilon infinite"
     if not accept_no_privacy:
-        raise BudgetRefused(
-            f"{ledger.name} has a privacy budget and {recipe} would train on it with {why}: take a"
-            " private recipe, or --accept-no-privacy, which is recorded for good"
+        raise _unaccepted(ledger, recipe, lacks)
+    ledger.expose(run, recipe, lacks, why)
+
+
+def use_without_privacy(
+    ledgers: Path, run: str, recipe: str, fingerprint: str, accepted: bool
+) -> None:
+    """Ask whether a run without a plan may train on data of these contents, whatever its name.
+
+    Raises BudgetRefused for budgeted data, unless it was accepted: then the budget is exposed.
+    """
+    if not ledgers.is_dir():
+        return
+    from traindeck.core.privacy.ledger import find
+
+    ledger = find(ledgers, "", fingerprint)
+    if ledger is None or any(one["run"] == run for one in ledger.account().exposures):
+        return
+    if not accepted:
+        raise _unaccepted(ledger, recipe, "no privacy")
+    ledger.expose(run, recipe, "no privacy")
+
+
+def _unaccepted(ledger: Ledger, recipe: str, lacks: str) -> BudgetRefused:
+    return BudgetRefused(
+        f"{ledger.name} has a privacy budget and {recipe} would train on it with {lacks}: take a"
+        " private recipe, or --accept-no-privacy, which is recorded: the budget's epsilon is then"
+        " infinite, for ever"
+    )
+
+
+def remaining(plan: Plan, earlier: int) -> Mechanism:
+    """What is left to be released of a plan of which so many steps are in a checkpoint."""
+    return plan.mechanism.with_steps(max(0, plan.mechanism.steps - earlier))
+
+
+def resumed_steps(params: Mapping[str, object], cwd: str = "") -> int:
+    """The steps in the checkpoint that the parameter `resume` means, by the name of its file.
+
+    What is said too much makes the run stop early: no more is reserved then than what is left.
+    """
+    given = params.get("resume")
+    if not isinstance(given, str) or not given:
+        return 0
+    place = Path(cwd, Path(given).expanduser())
+    try:
+        folder = place / "artifacts" if (place / "artifacts").is_dir() else place
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else [place.name]
+    except OSError:
+        return 0
+    found = [_checkpoint(name) for name in names]
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def refusal(recipe: str, plan: Plan, account: Account, earlier: int = 0) -> OverBudget | None:
+    """Why a plan does not fit into a budget, and which one of this recipe would; None: it fits."""
+    from traindeck.core.privacy import accountant
+
+    left = remaining(plan, earlier)
+    rho = accountant.rho(left, account.order)
+    if cost_of(left, rho, left.steps) <= account.exact_left:
+        return None
+    largest = None
+    if not earlier:  # a checkpoint of another noise cannot be taken up
+        largest = accountant.largest_epsilon(left, plan.delta, account.rho_left, account.order)
+    error = over_budget(
+        account.name,
+        recipe,
+        left,
+        rho,
+        left=account.exact_left,
+        budget=account.rho_budget,
+        delta=account.delta,
+        order=account.order,
+        largest=largest,
+    )
+    told = str(error)
+    if account.rho_budget and plan.epsilon <= account.epsilon:
+        told += (
+            f". An epsilon of {plan.epsilon:.3g} may not fit into {account.epsilon:g}: the filter"
+            " lets each run be chosen after the last was seen, and its order is fixed when the"
+            " budget is made. One run alone takes more of it than its epsilon, one unlike those"
+            " that it was tuned for, such as one of few steps, much more"
         )
-    ledger.expose(run, recipe, why)
+    return OverBudget(told, error.steps)
 
 
 def tend(ledger: Ledger) -> None:
@@ -112,5 +208,8 @@ def check_fit(plan: Plan, account: Account) -> None:
     if account.delta >= 1 / plan.records:
         raise BudgetRefused(
             f"the budget of {name} is at delta {account.delta:g}, which is not below"
-            f" 1/{plan.records}: one record in each data set could be published whole within it"
+            f" 1/{plan.records}: one record in each data set could be published whole within it."
+            f" While nothing is recorded, `traindeck budget rm {name}` and"
+            f" `traindeck budget create {name} --epsilon {account.epsilon:g} --delta"
+            f" {usual_delta(plan.records):g}` mend that"
         )

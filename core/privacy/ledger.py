@@ -17,9 +17,12 @@ Standard library only: recipes and the supervisor import this.
 from __future__ import annotations
 
 import contextlib
+import getpass
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from traindeck.core.errors import BudgetRefused, NotFoundError, UsageError
 from traindeck.core.files import locked, sweep
@@ -93,11 +96,13 @@ class Ledger:
         unit: str = "example",
         relation: str = RELATION,
         fingerprint: str | None = None,
+        why: str = "",
     ) -> Ledger:
         """Give a data set a budget.
 
         rho_budget   what runs may spend: Rényi divergence at `order`, covered by (epsilon, delta)
         fingerprint  SHA-256 of the data's contents, in hexadecimal; else pinned at its first use
+        why          the reason of whoever makes it
 
         Raises BudgetRefused when the data set has a budget already, by its name, by one that it
         was derived of, or by its contents.
@@ -113,6 +118,7 @@ class Ledger:
             order=order,
             rho_budget=rho_budget,
             fingerprint=fingerprint,
+            **_decided(why),
         )
         _check_covered(rho_budget, epsilon, delta, order)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -120,7 +126,10 @@ class Ledger:
             other = find(folder, name, fingerprint)
             if other is not None:
                 whose = "" if other.name == ledger.name else f", that of {other.name}"
-                raise BudgetRefused(f"{name} has a privacy budget already{whose}")
+                raise BudgetRefused(
+                    f"{name} has a privacy budget already{whose}: `traindeck budget set"
+                    f" {other.name} --epsilon E` changes it"
+                )
             ledger._chain.create([first], Filter.begun(ledger.name, first).to_json())
         return ledger
 
@@ -128,7 +137,9 @@ class Ledger:
 
     def account(self) -> Account:
         """What the whole ledger comes to, read and verified anew."""
-        scan = self._scan()
+        return self.account_of(self._scan())
+
+    def account_of(self, scan: Scan) -> Account:
         return replay(self.name, self.path, scan).account(len(scan.entries), scan.last)
 
     def history(self) -> list[Entry]:
@@ -163,11 +174,12 @@ class Ledger:
         epsilon: float,
         who: dict[str, str | int] | None,
         fingerprint: str | None = None,
+        delta: float | None = None,
     ) -> None:
         """Take a run's whole plan out of the budget, before its process starts.
 
         rho          what one step costs: Rényi divergence at the ledger's order
-        epsilon      what the whole plan costs, for people to read
+        epsilon      what the whole plan costs, for people to read; at its own delta
         who          the process that stands for the run until it is settled
         fingerprint  of the data, if it is known by now
 
@@ -182,6 +194,7 @@ class Ledger:
             rho=rho,
             epsilon=epsilon,
             who=who,
+            **({} if delta is None else {"delta": delta}),
         )
         sweep(self.folder)
         if fingerprint is not None:
@@ -192,9 +205,10 @@ class Ledger:
         """Say that noise will be released for the run's steps up to this many, from its first.
 
         mechanism  what the run goes by: it must be what was reserved, whatever its plan's file
-                   says by now
+                   says by now, but for the steps: one that was resumed has reserved what was left
 
-        Raises OverBudget for more than was reserved, and NotOpen when the run was settled (by
+        Raises OverBudget for more than was reserved, or than a budget that was lowered since
+        covers, and NotOpen when the run was settled (by
         others, perhaps, who thought it dead) or has become another: the step must then not be
         taken. A run that is exposed has an infinite epsilon already: nothing is counted.
         """
@@ -203,9 +217,12 @@ class Ledger:
         def add(now: Filter) -> list[Entry]:
             if run in now.open:
                 reserved = now.open[run].mechanism
-                if mechanism not in (None, reserved):
+                if mechanism and mechanism.with_steps(0) != reserved.with_steps(0):
                     raise NotOpen(f"run {run} has reserved {reserved}, and goes by {mechanism}")
-                return [] if now.open[run].committed == steps else [new]
+                if now.open[run].committed == steps:
+                    return []
+                now.still_admits(run, steps)
+                return [new]
             return [] if run in now.exposed and run not in now.ended else [new]
 
         self._add(add, verified=False)
@@ -227,14 +244,18 @@ class Ledger:
 
         self._add(add, verified=False)
 
-    def expose(self, run: str, recipe: str, reason: str) -> None:
-        """Record, for good, a run that has no finite epsilon."""
+    def expose(self, run: str, recipe: str, reason: str, why: str = "") -> None:
+        """Record, for good, a run that has no finite epsilon.
+
+        reason  what it lacks; `why` is that of whoever accepted it
+        """
         new = new_entry(
             "expose",
             run=run,
             recipe=recipe[:MAX_TEXT],
             dataset=self.dataset,
             reason=reason[:MAX_TEXT],
+            **_decided(why),
         )
         self._add(lambda now: [] if run in now.exposed else [new])
 
@@ -259,7 +280,7 @@ class Ledger:
                 raise OtherData(f"this data has a privacy budget, that of {other.name}, already")
             self._add(lambda now: [new])
 
-    def derive(self, child: str, kind: str, fingerprint: str | None = None) -> None:
+    def derive(self, child: str, kind: str, fingerprint: str | None = None, why: str = "") -> None:
         """Declare that a data set is made of this one: it spends this budget.
 
         kind  subset, augmentation or features
@@ -267,7 +288,14 @@ class Ledger:
         Raises BudgetRefused when the child has a budget already.
         """
         child = child.lower()
-        new = new_entry("derive", child=child, of=self.dataset, kind=kind, fingerprint=fingerprint)
+        new = new_entry(
+            "derive",
+            child=child,
+            of=self.dataset,
+            kind=kind,
+            fingerprint=fingerprint,
+            **_decided(why),
+        )
         self._require()
         with locked(self.folder / FOLDER_LOCK):
             other = find(self.folder, child, fingerprint)
@@ -275,12 +303,36 @@ class Ledger:
                 raise BudgetRefused(f"{child} spends the privacy budget of {other.name} already")
             self._add(lambda now: [new])
 
-    def set_budget(self, epsilon: float, rho_budget: float) -> None:
-        """Change the budget. What is charged stays charged, even when it is more."""
+    def set_budget(self, epsilon: float, rho_budget: float, why: str = "") -> None:
+        """Change the budget; one of 0 admits nothing more.
+
+        What is charged stays charged, even when it is more: open runs then commit no further.
+        """
         made = self.account()
-        _check_covered(rho_budget, epsilon, made.delta, made.order)
-        new = new_entry("set", epsilon=epsilon, rho_budget=rho_budget)
+        if rho_budget:
+            _check_covered(rho_budget, epsilon, made.delta, made.order)
+        new = new_entry(
+            "set", epsilon=epsilon, rho_budget=rho_budget, was=made.epsilon, **_decided(why)
+        )
         self._add(lambda now: [new])
+
+    def remove(self) -> Path:
+        """Take away a budget on which nothing was ever recorded; returns where it is kept.
+
+        Raises BudgetRefused once a run was reserved or exposed.
+        """
+        with locked(self.folder / FOLDER_LOCK), self._writing():
+            account = self.account_of(self._chain.scanned())
+            if account.runs or account.exposures:
+                raise BudgetRefused(
+                    f"{self.name}: runs are recorded against this budget, so it stays;"
+                    f" `traindeck budget set {self.name} --epsilon 0` freezes it"
+                )
+            kept = self.folder / "removed" / f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+            kept.mkdir(parents=True)
+            for path in (self.path, self._chain.head):
+                path.rename(kept / path.name)
+        return kept
 
     # How
 
@@ -367,6 +419,16 @@ def _find_contents(folder: Path, fingerprint: str) -> Ledger | None:
             if pinned == fingerprint:
                 return Ledger(folder, ledger.name, name)
     return None
+
+
+def _decided(why: str) -> dict[str, Any]:
+    """Who decides, and the reason given."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        user = str(os.getuid())
+    by = {"by": f"{user}@{os.uname().nodename}"[:MAX_TEXT]}
+    return {**by, "why": why[:MAX_TEXT]} if why else by
 
 
 def _check_covered(rho_budget: float, epsilon: float, delta: float, order: float) -> None:

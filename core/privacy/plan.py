@@ -95,8 +95,9 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     """The plan of a private recipe; None for any other.
 
     The standard parameters decide: epsilon (noise is solved for) or noise_multiplier, delta,
-    clipping_norm, batch_size, epochs or steps, noise_seed. Takes 1 to 2 s, most of it the
-    accountant's import. Raises PlanError.
+    clipping_norm, batch_size, epochs or steps, noise_seed; of federated recipes rounds, with
+    local_steps in each. Without a sampler all records are in each step, whatever batch_size.
+    Takes 1 to 2 s, most of it the accountant's import. Raises PlanError.
     """
     declared = recipe.accounting
     if declared is None:
@@ -107,6 +108,8 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     delta = _number(params, "delta", DEFAULT_DELTA)
     _check_delta(recipe.name, delta, declared.records)
     batch_size = int(_number(params, "batch_size", 0))
+    if declared.sampler == "none":
+        batch_size = declared.records
     if not 1 <= batch_size <= declared.records:
         raise PlanError(f"batch_size: {batch_size} is not from 1 to the {declared.records} records")
     rate = batch_size / declared.records
@@ -149,20 +152,33 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     )
 
 
+def usual_delta(records: int) -> float:
+    """What delta to take for so many records: the default, as long as it is far below 1/N."""
+    small = records < MAX_RECORDS_FOR_DEFAULT_DELTA
+    return DEFAULT_DELTA if small else float(f"{0.1 / records:.0e}")
+
+
 def _check_delta(name: str, delta: float, records: int) -> None:
     if not 0 < delta < 1:
         raise PlanError(f"delta: {delta:g} is not between 0 and 1")
     if delta >= 1 / records:
         raise PlanError(
             f"delta: {delta:g} is not below 1/{records}: one record in each data set could be"
-            f" published whole at that delta; take at most {0.1 / records:.0e}"
+            f" published whole at that delta; {usual_delta(records):g} is usual"
         )
     if delta == DEFAULT_DELTA and records >= MAX_RECORDS_FOR_DEFAULT_DELTA:
-        raise PlanError(f"delta: name one; {delta:g} is no default for the {records} of {name}")
+        raise PlanError(
+            f"delta: name one; {delta:g} is no default for the {records} of {name},"
+            f" {usual_delta(records):g} is usual"
+        )
 
 
 def _steps(params: Mapping[str, Value], records: int, batch_size: int) -> int:
-    wanted = _number(params, "steps", 0) or _number(params, "epochs", 0) * records / batch_size
+    wanted = (
+        _number(params, "steps", 0)
+        or _number(params, "rounds", 0) * _number(params, "local_steps", 1)
+        or _number(params, "epochs", 0) * records / batch_size
+    )
     if wanted < 1:
         raise PlanError("steps or epochs: there is not one whole step to do")
     if wanted > MAX_STEPS:

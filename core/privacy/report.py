@@ -25,6 +25,8 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
 
     epsilon   an upper bound on what has been spent so far, at delta
     steps     how many releases that covers, those of the runs it was resumed from included
+    inherited how many those were: they were paid for by the runs that took them
+    exposed   that it made a budget's epsilon infinite; empty when it did not
     events    the mechanisms released, for anyone to account for again
     planned   what the whole run is to spend
     label     why the epsilon must not be relied upon; empty when nothing speaks against it
@@ -36,13 +38,14 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
         return None
     spent = events.last(folder / "events.jsonl", "spend")
     released = plan.mechanism.with_steps(0)
-    epsilon = 0.0
+    epsilon, inherited = 0.0, 0
     if spent is None and _is_long(folder / "events.jsonl"):  # it was told before what is looked at
         released, epsilon = plan.mechanism, plan.epsilon
     elif spent is not None:
         try:
             released = Mechanism.from_json(spent.get("event") or {})
             epsilon = float(spent["epsilon"])
+            inherited = int(spent.get("inherited", 0))
         except ValueError:
             epsilon = math.inf
     audit = events.last(folder / "events.jsonl", "audit")
@@ -52,6 +55,7 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
         label = NO_NOISE
     if plan.seeded:
         label = SEEDED
+    exposed = bool(ledger) and not plan.private
     return {
         "epsilon": epsilon if math.isfinite(epsilon) else None,
         "delta": plan.delta,
@@ -62,6 +66,7 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
         "noise_multiplier": mechanism.noise_multiplier,
         "clipping_norm": plan.clipping_norm,
         "steps": released.steps,
+        "inherited": inherited,
         "accountant": plan.accountant,
         "events": [released.to_json()] if released.steps else [],
         "audit": audit.get("result") if audit else None,
@@ -71,6 +76,7 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
             "epsilon": plan.epsilon if math.isfinite(plan.epsilon) else None,
         },
         "label": label,
+        "exposed": exposes(str(ledger)) if exposed else "",
         "dataset": plan.dataset,
         "records": plan.records,
         "batch_size": plan.batch_size,
@@ -93,6 +99,10 @@ def words(privacy: Mapping[str, Any]) -> dict[str, str]:
     }
     if privacy["steps"] == privacy["planned"]["steps"]:
         del told["planned"]
+    if privacy.get("inherited"):
+        told["resumed"] = inherits(privacy)
+    if privacy.get("exposed"):
+        told["exposed"] = privacy["exposed"]
     if violated:
         told["audit"] = (
             f"VIOLATED: epsilon is at least {at_least(audit.get('lower'))}, do not rely on what is"
@@ -103,6 +113,19 @@ def words(privacy: Mapping[str, Any]) -> dict[str, str]:
     if violated or privacy["label"]:  # what a claim says of the risk holds as long as it does
         del told["risk"]
     return told
+
+
+def exposes(ledger: str) -> str:
+    """Of a run without privacy that was admitted on a budgeted data set."""
+    return f"this run exposed the budget of {ledger}: its epsilon is infinite, for ever"
+
+
+def inherits(privacy: Mapping[str, Any]) -> str:
+    """Of a resumed run."""
+    return (
+        f"{privacy['inherited']:,} of the {privacy['steps']:,} steps were inherited from the"
+        " checkpoint and paid for by the run that took them"
+    )
 
 
 def sampling(privacy: Mapping[str, Any]) -> str:
@@ -120,19 +143,27 @@ def in_short(privacy: Mapping[str, Any]) -> str:
     return at_most(None if privacy["label"] else privacy["epsilon"])
 
 
-def at_most(value: float | None, digits: int = 3) -> str:
+def at_most(value: float | None, digits: int = 3, infinite: str = "inf") -> str:
     """An upper bound, rounded up; None is an infinite one."""
-    return _rounded(value, digits, math.ceil)
+    return _rounded(value, digits, math.ceil, infinite)
 
 
-def at_least(value: float | None, digits: int = 3) -> str:
+def at_least(value: float | None, digits: int = 3, infinite: str = "inf") -> str:
     """A lower bound, rounded down."""
-    return _rounded(value, digits, math.floor)
+    return _rounded(value, digits, math.floor, infinite)
 
 
-def _rounded(value: float | None, digits: int, toward: Callable[[float], int]) -> str:
+def percent(share: float, bound: Callable[[float], str] = at_most) -> str:
+    """A share of a budget in hundredths, rounded by `at_most` or `at_least`."""
+    hundredths = 100 * share
+    return f"{bound(hundredths) if hundredths < 1000 else f'{hundredths:,.0f}'} %"
+
+
+def _rounded(
+    value: float | None, digits: int, toward: Callable[[float], int], infinite: str
+) -> str:
     if value is None or not math.isfinite(value):
-        return "inf"
+        return infinite
     if value <= 0:
         return "0"
     exponent = digits - 1 - math.floor(math.log10(value))

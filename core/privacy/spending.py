@@ -57,6 +57,11 @@ class Spending:
         self._closed = False
         self._process = os.getpid()
 
+    @property
+    def inherited(self) -> int:
+        """Steps that the model holds already, paid for by an earlier run."""
+        return self._earlier
+
     def resumed(self, steps: int) -> None:
         """Count the steps that an earlier run paid for: the model has learned from them too."""
         self._earlier = steps

@@ -75,13 +75,21 @@ with track.start() as run:
         if run.should_stop():
             break
 """
+RESUME = """# [tool.traindeck.params.resume]
+# type = "path"
+"""
 PLAIN = """# /// script
 # [tool.traindeck]
 # name = "plain"
 # dataset = "toy"
+# [tool.traindeck.params.fingerprint]
+# type = "str"
+# default = ""
 # ///
 from traindeck.core import track
 with track.start() as run:
+    if run.params.fingerprint:
+        run.use(run.params.fingerprint)
     run.log(0, {"loss": 1.0})
 """
 
@@ -140,7 +148,7 @@ def test_every_epsilon_that_is_shown_says_what_it_depends_on_and_what_it_means(
         "an attacker allowed 1 false accusation in 100" in traindeck("budget", "show", "toy").stdout
     )
     assert "1 false accusation" in traindeck("budget", "forecast", "private").stdout
-    seeded = traindeck("budget", "forecast", "private", "-p", "noise_seed=1").stdout
+    seeded = traindeck("budget", "forecast", "private", "-p", "noise_seed=1", code=5).stdout
     assert "seeded noise: not private" in seeded and "accusation" not in seeded
     assert "does not fit" in seeded
     run(traindeck, "private", "-p", "noise_seed=1", "--accept-no-privacy")
@@ -187,7 +195,7 @@ def test_six_runs_of_epsilon_one_fit_into_three_and_the_seventh_is_refused(
     recipe = find_recipe(home, "private")
     runs = [launch(home, LaunchRequest(recipe=recipe)) for _ in range(6)]
     refused = traindeck("run", "private", code=5).stderr
-    assert "100 steps of private cost" in refused and "steps fit" in refused
+    assert "private would take 14.6 %" in refused and "of its 100 steps fit at the same" in refused
     traindeck("run", "private", "-p", "steps=1", "-p", "epsilon=0.1", "--wait")
     for one in runs:
         assert wait_for_state(RunFolder(Path(one["path"])))["state"] == "finished"
@@ -291,10 +299,20 @@ def test_a_run_whose_ledger_has_gone_since_its_launch_spends_nothing(
 
 
 def test_a_budget_at_too_large_a_delta_is_none(traindeck: Command, home: Home) -> None:
-    traindeck("budget", "create", "toy", "--epsilon", "3", "--delta", "1e-4")
+    """Refused when it is made, where recipes say how many records there are."""
+    words = ("budget", "create", "toy", "--epsilon", "3", "--delta", "1e-4")
+    told = traindeck(*words, code=2).stderr
+    assert "is not below 1/10000" in told and "just below 0.0001, 1e-05 is usual" in told
+    private = home.recipes / "private.py"
+    private.rename(home.root / "private.py")  # so that nobody knows yet
+    traindeck(*words)
+    (home.root / "private.py").rename(private)
     assert "is not below 1/10000" in traindeck("run", "private", code=5).stderr
-    assert "is not below 1/10000" in traindeck("budget", "forecast", "private").stdout
+    assert "budget rm toy" in traindeck("budget", "forecast", "private", code=5).stdout
     assert Ledger(home.ledger, "toy").account().runs == ()
+    assert "without being asked: --yes" in traindeck("budget", "rm", "toy", code=2).stderr
+    traindeck("budget", "rm", "toy", "--yes")
+    assert not Ledger(home.ledger, "toy").exists and len(list(home.ledger.glob("removed/*"))) == 1
 
 
 def test_what_is_spent_is_known_however_much_was_told_since(
@@ -323,6 +341,13 @@ def test_without_privacy_a_budgeted_data_set_is_only_trained_on_by_name(
     doc = run(traindeck, "private", "-p", "noise_seed=1", "--accept-no-privacy")
     assert doc["privacy"]["label"] == "seeded noise: not private"
     traindeck("run", "plain", "--accept-no-privacy", "--wait")
+    plain = traindeck("show", "@last").stdout
+    assert "run plain --accept-no-privacy" in plain and "exposed the budget of toy" in plain
+    listed = traindeck("budget", "show", "toy").stdout
+    assert "toy is exposed: nothing is left to protect by" in listed and "% left" not in listed
+    assert [line.split()[2] for line in listed.splitlines()[-2:]] == ["exposed", "exposed"]
+    assert "protect by" in traindeck("budget", "forecast", "private").stdout
+    assert "protect by" in traindeck("run", "private", "-p", "steps=1", "--wait").stderr
     found = shown(traindeck)
     assert found["epsilon_spent_pld"] is None  # infinite
     assert [one["reason"] for one in found["exposures"]] == [
@@ -345,6 +370,35 @@ def test_a_resumed_run_pays_for_its_own_steps_and_tells_of_all(
     assert doc["privacy"]["steps"] == 100 and doc["privacy"]["epsilon"] > 0.98
     [charge] = budget.account().runs
     assert charge.settled == 10
+    assert doc["privacy"]["inherited"] == 90
+    assert "90 of the 100 steps were inherited" in traindeck("show", "@last").stdout
+
+
+def test_a_resumed_run_reserves_only_what_is_left(
+    traindeck: Command, budget: Ledger, home: Home
+) -> None:
+    resumes = RECIPE.replace("# ///\nimport", RESUME + "# ///\nimport").replace("private", "again")
+    (home.recipes / "again.py").write_text(resumes)
+    checkpoints = home.root / "checkpoints"
+    checkpoints.mkdir()
+    for step in (60, 90):
+        (checkpoints / f"checkpoint-{step:08d}.pt").touch()
+    words = ("-p", f"resume={checkpoints}", "-p", "resumed=90")
+    assert run(traindeck, "again", *words)["state"] == "finished"
+    told = traindeck("budget", "forecast", "again", *words).stdout
+    assert "resumed: 10 steps are left, and only these are charged" in told
+    subprocess.run(
+        [sys.executable, home.recipes / "again.py", f"--resume={checkpoints}", "--resumed=90"],
+        check=True,
+        capture_output=True,
+    )
+    assert [(one.reserved, one.settled) for one in budget.account().runs] == [(10, 10)] * 2
+    # A name that promises too much makes the run stop early, not spend more.
+    (checkpoints / "checkpoint-00000099.pt").touch()
+    doc = run(traindeck, "again", *words, code=5)
+    assert doc["state"] == "over_budget" and budget.account().runs[-1].charged <= 1
+    missing = traindeck("run", "again", "-p", "resume=nothing", code=3).stderr
+    assert "resume: nothing is no file, no folder and no run" in missing
 
 
 def test_the_data_is_pinned_at_its_first_use_and_other_data_is_refused(
@@ -354,6 +408,7 @@ def test_the_data_is_pinned_at_its_first_use_and_other_data_is_refused(
     assert shown(traindeck)["fingerprint"] == "a" * 64
     doc = run(traindeck, "private", "-p", f"fingerprint={'b' * 64}", code=5)
     assert doc["state"] == "over_budget" and "a" * 64 in doc["reason"]
+    assert shown(traindeck)["runs"][-1]["state"] == "over_budget"
 
 
 def test_budgeted_data_under_another_name_is_known_by_its_contents(
@@ -364,6 +419,17 @@ def test_budgeted_data_under_another_name_is_known_by_its_contents(
     (home.recipes / "other.py").write_text(renamed)
     doc = run(traindeck, "other", "-p", f"fingerprint={'a' * 64}", code=5)
     assert "traindeck budget derive toy renamed" in doc["reason"]
+    (home.recipes / "bare.py").write_text(
+        PLAIN.replace('dataset = "toy"', 'dataset = "renamed"').replace("plain", "bare")
+    )
+    doc = run(traindeck, "bare", "-p", f"fingerprint={'a' * 64}", code=1)
+    assert "toy has a privacy budget and bare would train on it with no privacy" in doc["reason"]
+    run(traindeck, "bare", "-p", f"fingerprint={'b' * 64}")
+    assert not budget.account().exposed
+    words = ("-p", f"fingerprint={'a' * 64}", "--accept-no-privacy", "--reason", "as a test")
+    run(traindeck, "bare", *words)
+    [exposure] = budget.account().exposures
+    assert exposure["recipe"] == "bare"
 
 
 def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
@@ -384,9 +450,22 @@ class TestByHand:
         assert charge.id.startswith("hand-")
         assert (charge.state, charge.settled) == ("finished", 100)
 
+    def test_a_command_that_starts_a_recipe_pays_too(
+        self, traindeck: Command, budget: Ledger, home: Home
+    ) -> None:
+        for name, code in (("private", 0), ("plain", 1)):
+            script = str(home.recipes / f"{name}.py")
+            traindeck("run", "--wait", "--", sys.executable, script, code=code)
+        [charge] = budget.account().runs
+        assert (charge.state, charge.settled) == ("finished", 100)
+        assert "--accept-no-privacy" in traindeck("logs", "@last").stdout
+        words = [sys.executable, str(home.recipes / "plain.py"), "--accept-no-privacy"]
+        traindeck("run", "--wait", "--", *words)
+        assert budget.account().exposed
+
     def test_it_is_refused(self, traindeck: Command, budget: Ledger, home: Home) -> None:
         traindeck("budget", "set", "toy", "--epsilon", "1.5")
-        for name, told in (("plain", "--accept-no-privacy"), ("private", "steps fit")):
+        for name, told in (("plain", "--accept-no-privacy"), ("private", "would admit it")):
             script = str(home.recipes / f"{name}.py")
             done = subprocess.run([sys.executable, script], capture_output=True, text=True)
             assert done.returncode == 5 and told in done.stderr, done.stderr

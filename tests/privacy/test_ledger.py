@@ -80,12 +80,12 @@ class TestSpending:
 
     def test_what_does_not_fit_is_refused_with_what_would(self, ledger: Ledger) -> None:
         reserve(ledger, "one", 1000)
-        with pytest.raises(OverBudget, match=r"100 steps of torch-mnist-dp.*at most 24") as refused:
+        with pytest.raises(OverBudget, match=r"9.77 % of .* 24 of its 100 steps") as refused:
             reserve(ledger, "two", 100)
         assert refused.value.steps == 24 == ledger.account().fits(RHO)
         assert refused.value.exit_code == OVER_BUDGET
         reserve(ledger, "two", 24)
-        with pytest.raises(OverBudget, match="not one such step fits"):
+        with pytest.raises(OverBudget, match="not one of its steps fits"):
             reserve(ledger, "three", 1)
         ledger.settle("one", "failed")
         reserve(ledger, "three", 1000)
@@ -125,7 +125,7 @@ class TestSpending:
             assert charged(ledger) == (cost, 200 - cost)
         ledger.settle("shuffled", "stopped", 1)
         assert charged(ledger) == (100, 0)
-        with pytest.raises(OverBudget, match="at most 900"):
+        with pytest.raises(OverBudget, match="900 of its 1,000 steps"):
             reserve(ledger, "more", 1000, sampler="shuffle")
 
     def test_a_run_stops_before_the_step_that_it_has_not_reserved(self, ledger: Ledger) -> None:
@@ -208,7 +208,48 @@ class TestSpending:
         assert (account.epsilon, account.rho_left / RHO, account.fits(RHO)) == (2.0, -50, 0)
         with pytest.raises(OverBudget, match=r" 0 of 0\.04883 is left"):
             reserve(ledger, "two", 1)
-        ledger.commit("one", 100)
+        ledger.commit("one", 50)
+        with pytest.raises(OverBudget, match="was lowered since run one was launched"):
+            ledger.commit("one", 51)
+        ledger.set_budget(2.5, 60 * RHO)
+        ledger.commit("one", 60)
+        ledger.set_budget(0.0, 0.0)
+        with pytest.raises(OverBudget, match="is frozen, it admits nothing more"):
+            reserve(ledger, "two", 1)
+        assert not ledger.verify() and charged(ledger) == (60, 40)
+
+    def test_who_decided_and_why_is_kept(self, ledger: Ledger) -> None:
+        ledger.set_budget(2.0, 50 * RHO, why="less is enough")
+        ledger.derive("small", "subset", why="a first look")
+        ledger.expose("one", "torch-mnist", "no privacy")
+        made, lowered, derived, exposed = ledger.history()
+        assert (lowered["was"], lowered["why"], derived["why"]) == (
+            3.0,
+            "less is enough",
+            "a first look",
+        )
+        assert "why" not in exposed
+        assert all("@" in each["by"] for each in (made, lowered, derived, exposed))
+        assert "torch-mnist: no privacy" in ledger.account().exposed_by
+
+    def test_only_a_budget_without_any_run_is_taken_away(self, ledger: Ledger) -> None:
+        ledger.pin(DATA)
+        kept = ledger.remove()
+        assert not ledger.exists and (kept / "mnist.jsonl").exists()
+        again = made(ledger.folder)
+        again.expose("one", "torch-mnist", "no privacy")
+        with pytest.raises(BudgetRefused, match="so it stays"):
+            again.remove()
+        assert not again.verify() and ledgers(ledger.folder)[0].name == "mnist"
+
+    def test_a_resumed_run_reserves_what_is_left_and_goes_by_its_plan(self, ledger: Ledger) -> None:
+        reserve(ledger, "resumed", 40)
+        plan = Mechanism(1.25, 0.01, 100)
+        ledger.commit("resumed", 40, plan)
+        with pytest.raises(OverBudget):
+            ledger.commit("resumed", 41, plan)
+        with pytest.raises(NotOpen, match="goes by"):
+            ledger.commit("resumed", 40, Mechanism(1.0, 0.01, 40))
 
     def test_runs_whose_process_has_gone_are_found(self, ledger: Ledger) -> None:
         reserve(ledger, "mine", 1, who=ME)

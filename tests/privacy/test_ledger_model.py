@@ -39,6 +39,9 @@ class Model:
     def charged(self) -> int:
         return sum(self.settled.get(run, steps) for run, steps in self.reserved.items())
 
+    def released(self) -> int:
+        return sum(self.settled.get(run, steps) for run, steps in self.committed.items())
+
     def may(self, kind: str, run: int, steps: int) -> bool:
         """Do it, if it may be done."""
         if kind == "set":
@@ -52,6 +55,9 @@ class Model:
         if kind == "commit":
             is_open = run in self.reserved and run not in self.settled
             if not is_open or not self.committed[run] <= steps <= self.reserved[run]:
+                return False
+            more = steps - self.committed[run]
+            if more and self.released() + more > self.budget:  # it was lowered
                 return False
             self.committed[run] = steps
             return True

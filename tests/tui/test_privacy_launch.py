@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from textual.widgets import Switch
 
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.private_runs import make_ledger
@@ -75,11 +74,13 @@ async def test_the_price_is_live(app: TraindeckApp, home: Home) -> None:
     make_ledger(home)
     async with app.run_test(size=(120, 40)) as pilot:
         form = await open_form(pilot, "private")
-        await until_shown(pilot, "ε 2.93 at δ 1e-05 · noise 2.505 · 585 steps · leaves 2.8 of 4.62")
-        assert "(1 more such run)" in " ".join(text_of_price(pilot).split())
+        await until_shown(pilot, "ε 2.93 at δ 1e-05 · noise 2.505 · 585 steps · takes 39.4 %")
+        assert "of the budget of mnist, leaves 60.6 % (1 more such run)" in " ".join(
+            text_of_price(pilot).split()
+        )
         row(pilot, "noise_multiplier").set_text("1.2")
-        await until_shown(pilot, "does not fit: costs")
-        assert "4.62 of 4.62 is left" in " ".join(text_of_price(pilot).split())
+        await until_shown(pilot, "does not fit: private would take")
+        assert "`traindeck budget set mnist --epsilon" in " ".join(text_of_price(pilot).split())
         row(pilot, "noise_multiplier").set_text("x")
         await until(pilot, lambda: not form.bar.query_one("#price").display)
         row(pilot, "noise_multiplier").set_text("2.505")
@@ -111,8 +112,10 @@ async def test_no_privacy_must_be_accepted_each_time(home: Home) -> None:
         await pilot.press("ctrl+l")
         await until_shown(pilot, "not launched: mnist has a privacy budget")
         assert not ledger.account().exposed
-        screen(pilot).set_focus(form.bar.query_one("#accept-switch", Switch))
+        assert "[ ] accept: the budget's epsilon is then infinite, for ever" in shown(pilot)
+        screen(pilot).set_focus(form.bar.query_one("#accept-switch"))
         await pilot.press("space")
+        await until_shown(pilot, "[x] accept")
         await until_shown(pilot, "--accept-no-privacy")
         assert "not launched" not in shown(pilot)
         await pilot.press("ctrl+l")
@@ -131,7 +134,7 @@ async def test_a_run_that_does_not_fit_is_refused_in_the_form(
         await open_form(pilot, "private")
         row(pilot, "noise_multiplier").set_text("1.2")
         await pilot.press("ctrl+l")
-        await until_shown(pilot, "not launched: mnist: 585 steps of private cost")
+        await until_shown(pilot, "not launched: private would take")
         assert not list(home.runs.iterdir())
         await pilot.press("escape", "escape")
         await until(pilot, lambda: screen(pilot).recipe_list.options.has_focus)
@@ -145,10 +148,30 @@ async def test_seeded_noise_has_no_privacy_either(app: TraindeckApp, home: Home)
         await open_form(pilot, "private")
         row(pilot, "noise_seed").set_text("1")
         await until_shown(pilot, "this run has seeded noise: not private")
-        await until_shown(pilot, "accept, on record")
+        await until_shown(pilot, "accept: the budget's epsilon")
         row(pilot, "noise_seed").set_text("-1")
         await until_shown(pilot, "ε 2.93 at")
-        assert "accept, on record" not in shown(pilot)
+        assert "accept: the budget's" not in shown(pilot)
+
+
+async def test_an_exposed_budget_and_a_resumed_run_are_told_so(
+    app: TraindeckApp, home: Home, folder: Path
+) -> None:
+    ledger = make_ledger(home)
+    resumes = PRIVATE.replace(
+        "# ///\nfrom", '# [tool.traindeck.params.resume]\n# type = "path"\n# ///\nfrom'
+    )
+    (folder / "private.py").write_text(resumes)
+    (home.root / "checkpoint-00000500.pt").touch()
+    async with app.run_test(size=(160, 40)) as pilot:
+        await open_form(pilot, "private")
+        row(pilot, "resume").set_text(str(home.root / "checkpoint-00000500.pt"))
+        await until_shown(pilot, "(85 left to pay)")
+        await until_shown(pilot, "(16 more such runs)")
+        ledger.expose("one", "plain", "no privacy")
+        row(pilot, "resume").set_text("")
+        await until_shown(pilot, "mnist is exposed: nothing is left to protect by one")
+        assert "leaves" not in text_of_price(pilot)
 
 
 async def test_a_budget_that_is_damaged_or_never_answers_stops_nothing(

@@ -24,7 +24,7 @@ from traindeck.core.points import PointWriter
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.commands import runs
-from traindeck.tui.panels.privacy_lines import at_least, at_most, axis, digits, gauge
+from traindeck.tui.panels.privacy_lines import at_least, at_most, axis, digits, gauge, head
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
 
@@ -121,7 +121,7 @@ async def test_a_ledger_that_cannot_be_read_costs_only_the_line_in_the_chart(
     async with app.run_test(size=(80, 24)) as pilot:
         await open_run(pilot, run_id)
         await pilot.press("6")
-        await until_shown(pilot, "planned ε 2.93")
+        await until_shown(pilot, "plan ε 2.93")
         assert "budget 3" not in shown(pilot)
 
 
@@ -140,9 +140,26 @@ async def test_a_ledger_that_never_answers_holds_up_nothing(
         async with app.run_test(size=(80, 24)) as pilot:
             await open_run(pilot, run_id)
             await pilot.press("6")
-            await until_shown(pilot, "planned ε 2.93")
+            await until_shown(pilot, "plan ε 2.93")
     finally:
         never.set()
+
+
+async def test_a_run_that_exposed_a_budget_says_so(app: TraindeckApp, home: Home) -> None:
+    make_ledger(home)
+    plain = make_run(home, 1, ledger="mnist", name="plain")
+    seeded = private_run(home, 2, ledger="mnist", seeded=True)
+    for run_id in (plain, seeded):
+        async with TraindeckApp(home).run_test(size=(100, 40)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("6")
+            await until_shown(pilot, "✗ this run exposed the budget of mnist")
+
+
+def test_a_resumed_run_says_what_it_inherited() -> None:
+    privacy = {"steps": 100, "inherited": 90, "planned": {"steps": 100}, "epsilon": 1.0}
+    assert "90 of the 100 steps were inherited" in head(privacy, False, 120).plain
+    assert "inherited" not in head({**privacy, "inherited": 0}, False, 120).plain
 
 
 async def test_a_run_without_accounting_says_that_nothing_is_known(
@@ -226,11 +243,12 @@ class TestPrivateTelemetry:
         run_id = self.run_with_telemetry(home)
         deck, cli = typer.Typer(), CliRunner()
         runs.register(deck)
+        named = cli.invoke(deck, ["metrics", run_id, "--series", "private/loss"])
+        assert "private/loss" in named.stdout and not named.stderr  # its name asks for it
         for words in (
             ["metrics", run_id],
             ["metrics", run_id, "--csv"],
             ["metrics", run_id, "--json"],
-            ["metrics", run_id, "--series", "private/loss"],
             ["show", run_id],
             ["show", run_id, "--json"],
             ["ls", "--json"],

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.core.errors import FAILED, NotFoundError, UsageError
+from traindeck.core.errors import FAILED, OVER_BUDGET, NotFoundError, UsageError
 from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.ledger import Ledger
 
+Why = Annotated[
+    str, typer.Option("--reason", help="Why, for the ledger, which also keeps who and when.")
+]
 Name = Annotated[str, typer.Argument(help="A data set, as recipes call it: mnist, cancer …")]
 FINGERPRINT_SECONDS = 120
+WORDS = {"why": "because:", "was": "was epsilon"}
+MOST_COUNTED = 1_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +28,7 @@ def register(app: typer.Typer) -> None:
     for command in (create, ls, show, history, verify, export, forecast, derive):
         group.command(command.__name__)(command)
     group.command("set")(change)
+    group.command("rm")(remove)
     app.add_typer(group, name="budget")
 
 
@@ -34,17 +40,31 @@ def create(
     fingerprint: Annotated[
         str | None, typer.Option(help="SHA-256 of the training data's contents.")
     ] = None,
+    reason: Why = "",
 ) -> None:
     """Give a data set a privacy budget; unit, delta and relation never change afterwards."""
     from traindeck.core.home import Home
-    from traindeck.core.privacy import budget
+    from traindeck.core.privacy import accountant, budget
+    from traindeck.core.privacy.ledger import Ledger
+    from traindeck.core.privacy.report import at_least
 
-    known = fingerprint or _fingerprint(name)
-    ledger = budget.create(Home.default(), name, epsilon, delta, unit, known)
+    home = Home.default()
+    known = fingerprint
+    for concern in budget.concerns(home, name, epsilon, delta):
+        say(f"warning: {concern}")
+    if fingerprint is None and not Ledger(home.ledger, name).exists:
+        known = _fingerprint(name)
+    ledger = budget.create(home, name, epsilon, delta, unit, known, reason)
     account = ledger.account()
-    say(
-        f"{name} has a privacy budget of epsilon {epsilon:g} at delta {delta:g}, kept in"
-        f" {ledger.path} (filter order {account.order:g}, {account.rho_budget:.4g} of divergence)"
+    fills = accountant.fills(account.rho_budget, delta, account.order)
+    print(
+        f"{name} has a privacy budget of epsilon {epsilon:g} at delta {delta:g} for one {unit},"
+        f" kept in {ledger.path}"
+    )
+    print(
+        f"it admits one run of about epsilon {at_least(fills)}, or several smaller ones: the rest"
+        " is what it takes to let each run be chosen after the last was seen"
+        f" [filter of order {account.order:g}, Rényi divergence {account.rho_budget:.4g}]"
     )
     if known is None:
         say(f"its data is not here to be looked at: the first run on {name} says which data it is")
@@ -71,11 +91,13 @@ def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
         return
     print_table(
         ("DATA SET", "BUDGET ε", "DELTA", "UNIT", "SPENT ε", "FILTER USED", "RUNS"),
-        (_line(one) for one in found),
+        (line for one in found for line in _lines(one)),
     )
     for one in found:
         if not one["verified"]:
             say(f"{one['name']}: {one.get('problem', 'see `traindeck budget verify`')}")
+        elif one["exposed"]:
+            print(one["exposed"])
 
 
 def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
@@ -92,16 +114,17 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
         print_json(found)
         return
     gate = found["filter"]
-    left = gate["rho_budget"] - gate["rho_spent"] - gate["rho_reserved"]
     facts = {
+        "exposed": found["exposed"],
         "data": found["fingerprint"] or "not pinned yet: the first run does that",
         "budget": f"epsilon {found['epsilon_budget']:g} at delta {found['delta']:g}"
-        f" for one {found['unit']} ({found['relation']})",
-        "filter": f"order {gate['order']:g}: {gate['rho_spent']:.4g} spent,"
-        f" {gate['rho_reserved']:.4g} reserved, {left:.4g} of {gate['rho_budget']:.4g} left",
+        f" for one {found['unit']} ({found['relation']})"
+        + ("" if gate["rho_budget"] else ": frozen, it admits nothing more"),
+        "filter": _filter(gate, bool(found["exposed"])),
         "PLD": f"epsilon {_epsilon(found['epsilon_spent_pld'])} spent, had this schedule been fixed"
         f" in advance ({found['accountant']})",
-        "naive sum": f"epsilon {_epsilon(found['epsilon_naive_sum'])} spent by basic composition",
+        "naive sum": f"epsilon {_epsilon(found['epsilon_naive_sum'])} at delta"
+        f" {found['delta_naive_sum']:g}: each run's own epsilon and delta added up",
         "risk": found["risk"]["sentence"] if found["risk"] else "not known, see below",
         "lineage": ", ".join(f"{one['name']} ({one['kind']})" for one in found["lineage"]),
         "verified": "the chain is whole" if found["verified"] else "",
@@ -116,48 +139,120 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
         if one["quarantined"]:
             say(f"{one['id']} does not do what it claims ({one['quarantined']})")
     for one in found["exposures"]:
-        say(f"exposed by {one['run']} ({one['recipe']}): {one['reason']}; epsilon is infinite")
-    if found["runs"]:
+        print(f"exposed by {one['run']} ({one['recipe']}): {one['reason']}; epsilon is infinite")
+    if found["runs"] or found["exposures"]:
         print()
         print_table(
-            ("RUN", "RECIPE", "STATE", "STEPS", "COMMITTED", "SETTLED", "PLANNED ε", "NOTE"),
             (
-                (
-                    run["id"],
-                    run["recipe"],
-                    run["state"],
-                    str(run["reserved"]),
-                    str(run["committed"]),
-                    "–" if run["settled"] is None else str(run["settled"]),
-                    _epsilon(run["epsilon_planned"]),
-                    run["quarantined"],
-                )
-                for run in found["runs"]
+                *("RUN", "RECIPE", "STATE", "STEPS", "COMMITTED", "SETTLED"),
+                *("CHARGED", "PLANNED ε", "NOTE"),
             ),
+            [
+                *(_run_line(found, run) for run in found["runs"]),
+                *(
+                    (one["run"], one["recipe"], "exposed", *"–––", "all", "infinite", one["reason"])
+                    for one in found["exposures"]
+                ),
+            ],
         )
 
 
+def _filter(gate: dict[str, Any], exposed: bool) -> str:
+    budget, spent, reserved = (gate[key] for key in ("rho_budget", "rho_spent", "rho_reserved"))
+    left = budget - spent - reserved
+    in_full = (
+        f"[Rényi divergence of order {gate['order']:g}: {spent:.4g} spent, {reserved:.4g} reserved,"
+        f" {left:.4g} of {budget:.4g} left]"
+    )
+    if exposed:
+        return f"it limits what private runs add, and protects nothing any more {in_full}"
+    if not budget:
+        return f"nothing is left {in_full}"
+    from traindeck.core.privacy.report import at_least, percent
+
+    return (
+        f"{percent(spent / budget)} spent, {percent(reserved / budget)} reserved,"
+        f" {percent(left / budget, at_least)} left {in_full}"
+    )
+
+
+def _run_line(found: dict[str, Any], run: dict[str, Any]) -> tuple[str, ...]:
+    from traindeck.core.privacy.report import percent
+
+    budget, delta = found["filter"]["rho_budget"], run["delta"]
+    other = "" if delta in (None, found["delta"]) else f" at delta {delta:g}"
+    return (
+        run["id"],
+        run["recipe"],
+        run["state"],
+        str(run["reserved"]),
+        str(run["committed"]),
+        "–" if run["settled"] is None else str(run["settled"]),
+        percent(run["rho_charged"] / budget) if budget else "–",
+        _epsilon(run["epsilon_planned"]) + other,
+        run["quarantined"],
+    )
+
+
 def change(
-    name: Name, epsilon: Annotated[float, typer.Option(help="The budget from now on.")]
+    name: Name,
+    epsilon: Annotated[
+        float, typer.Option(help="The budget from now on; 0 freezes it: nothing more is admitted.")
+    ],
+    reason: Why = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also below what is spent and reserved: runs then end.")
+    ] = False,
 ) -> None:
     """Change a budget; what is spent stays spent, and the change is in its history."""
     from traindeck.core.privacy import budget
 
-    budget.change(_ledger(name), epsilon)
-    say(f"the budget of {name} is epsilon {epsilon:g} from now on")
+    ledger = _ledger(name)
+    before = ledger.account().epsilon
+    budget.change(ledger, epsilon, reason, below=yes)
+    if epsilon:
+        print(f"the budget of {ledger.name} is epsilon {epsilon:g} from now on, not {before:g}")
+    else:
+        print(
+            f"the budget of {ledger.name} is frozen: it admits nothing more, and runs that go on"
+            f" end as over_budget at their next steps; `traindeck budget set {ledger.name}"
+            f" --epsilon {before:g}` opens it again"
+        )
+
+
+def remove(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Take back a budget on which nothing was recorded yet; its ledger is moved aside."""
+    ledger = _ledger(name)
+    if ledger.dataset != ledger.name:
+        raise UsageError(f"{name} spends the budget of {ledger.name}: name that one")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"to remove the budget of {ledger.name} without being asked: --yes")
+        typer.confirm(f"Remove the budget of {ledger.name}?", abort=True, err=True)
+    print(f"{ledger.name} has no budget any more; its ledger is kept in {ledger.remove()}")
 
 
 def derive(
     name: Name,
     child: Annotated[str, typer.Argument(help="The data set that was made of it.")],
     kind: Annotated[str, typer.Option(help="subset, augmentation or features.")] = "subset",
+    reason: Why = "",
 ) -> None:
     """Declare that a data set was made of another one: it spends the other one's budget."""
-    try:
-        _ledger(name).derive(child, kind)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    say(f"{child} spends the budget of {name}")
+    from traindeck.core.privacy.entries import KINDS, is_name
+
+    if kind not in KINDS:
+        raise UsageError(f"kind: {kind!r} is none; a kind is {', '.join(KINDS)}")
+    if not is_name(child.lower()):
+        raise UsageError(f"{child!r} is no data set's name: letters, digits and . _ - make it")
+    ledger = _ledger(name)
+    ledger.derive(child, kind, why=reason)
+    print(
+        f"runs on {child} spend the budget of {ledger.name} from now on: recipes name it by"
+        f' dataset = "{child}"'
+    )
     if kind == "augmentation":
         say(
             f"runs on it keep the promise to one record of {name} only if they clip all that was"
@@ -244,9 +339,17 @@ def forecast(
     found = budget.forecast(home, find_recipe(home, recipe), params(param or []), runs)
     if found is None:
         raise UsageError(f"{recipe} has no privacy accounting: it costs an infinite epsilon")
+    left = found["budget"]
+    fits = left is None or left["fits"]
     if as_json:
         print_json(found)
-        return
+    else:
+        _print_forecast(recipe, found, runs)
+    if not fits:
+        raise typer.Exit(OVER_BUDGET)
+
+
+def _print_forecast(recipe: str, found: dict[str, Any], runs: int) -> None:
     print(
         f"{recipe}: epsilon {_epsilon(found['epsilon'])} at delta {found['delta']:g}"
         f" ({found['steps']} steps, sampling rate {found['sampling_rate']:.4g}, noise multiplier"
@@ -256,25 +359,46 @@ def forecast(
         print(found["label"])
     if found["risk"]:
         print(found["risk"])
+    if found["steps_resumed"]:
+        rest = found["steps"] - found["steps_resumed"]
+        print(f"resumed: {rest} steps are left, and only these are charged")
     if runs > 1:
         print(f"{runs} such runs: epsilon {_epsilon(found['epsilon_all'])} together")
         best = found["epsilon_best_of_random_repeats"]
         if best is not None:
             print(
-                f"a random number of them, {runs} on average, of which only the best is ever shown:"
-                f" epsilon {_epsilon(best)} (the number must be drawn before anything is seen)"
+                f"instead a random number of runs, {runs} on average (geometric, drawn before any"
+                f" is seen), of which only the best is ever shown: epsilon {_epsilon(best)}"
             )
     left = found["budget"]
     if left is None:
         say(f"{found['dataset']} has no budget: nothing would be charged")
         return
+    budget = f"budget of {left['name']}, epsilon {left['epsilon_budget']:g}"
+    if left["delta"] != found["delta"]:
+        budget += f" at delta {left['delta']:g} (not {found['delta']:g}: the two do not compare)"
+    if left["exposed"]:
+        print(f"{left['exposed']}; a private run may go on all the same")
     if left["refused"]:
-        print(left["refused"])
+        print(f"{budget}: {'it does' if runs == 1 else 'they do'} not fit: {left['refused']}")
         return
-    verdict = "fits" if left["fits"] else "does not fit"
+    if found["label"]:
+        print(f"{budget}: it does not fit; --accept-no-privacy would expose the budget, for ever")
+        return
+    if left["exposed"]:
+        return
+    from traindeck.core.privacy.report import at_least, percent
+
+    cost, whole = left["rho_cost"], left["rho_budget"]
+    what = "it takes" if runs == 1 else f"{runs} such runs take"
+    verdict = "" if left["fits"] else f"{'it does' if runs == 1 else 'they do'} not fit: "
+    more = left["more_such_runs"]
+    many = f"{more:,}" if more <= MOST_COUNTED else "more than a million"
     print(
-        f"budget of {left['name']}, epsilon {left['epsilon_budget']:g}: it {verdict};"
-        f" {left['more_such_runs']} such runs fit into what is left"
+        f"{budget}: {verdict}{what} {percent(runs * cost / whole)} of it,"
+        f" {percent(left['rho_left'] / whole, at_least)} is left; {many} such run"
+        f"{' fits' if more == 1 else 's fit'} [Rényi divergence of order {left['order']:g}: one"
+        f" costs {cost:.4g}, {left['rho_left']:.4g} of {whole:.4g} is left]"
     )
 
 
@@ -282,6 +406,8 @@ def _ledger(name: str) -> Ledger:
     from traindeck.core.home import Home
     from traindeck.core.privacy.ledger import find
 
+    if not name:
+        raise UsageError("say which data set; `traindeck budget ls` lists those with a budget")
     ledger = find(Home.default().ledger, name)
     if ledger is None:
         raise NotFoundError(
@@ -309,20 +435,25 @@ def _fingerprint(name: str) -> str | None:
     return said.stdout.strip()
 
 
-def _line(one: dict[str, Any]) -> tuple[str, ...]:
+def _lines(one: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A budget, and below it the data sets that spend it too."""
     if "problem" in one:
-        return (one["name"], "damaged", "", "", "", "", "")
+        return [(one["name"], "damaged", "", "", "", "", "")]
+    from traindeck.core.privacy.report import percent
+
     gate = one["filter"]
-    used = (gate["rho_spent"] + gate["rho_reserved"]) / gate["rho_budget"]
-    return (
+    used = gate["rho_spent"] + gate["rho_reserved"]
+    share = "exposed" if one["exposed"] else "frozen" if not gate["rho_budget"] else ""
+    line = (
         one["name"],
         f"{one['epsilon_budget']:g}",
         f"{one['delta']:g}",
         one["unit"],
         _epsilon(one["epsilon_spent_pld"]),
-        f"{used:.0%}",
-        str(len(one["runs"])),
+        share or percent(used / gate["rho_budget"]),
+        str(len(one["runs"]) + len(one["exposures"])),
     )
+    return [line, *((each["name"], f"of {each['of']}", *[""] * 5) for each in one["lineage"])]
 
 
 def _epsilon(value: float | None) -> str:
@@ -333,7 +464,7 @@ def _epsilon(value: float | None) -> str:
 
 def _details(entry: dict[str, Any]) -> str:
     skipped = ("v", "n", "t", "type", "run", "prev", "hash", "who", "mechanism")
-    told = [f"{key} {value}" for key, value in entry.items() if key not in skipped]
+    told = [f"{WORDS.get(key, key)} {value}" for key, value in entry.items() if key not in skipped]
     if "mechanism" in entry:
         one = entry["mechanism"]
         told.append(f"noise {one['noise_multiplier']:g}, q {one['sampling_rate']:.4g}")

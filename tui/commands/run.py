@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from traindeck.core.errors import INTERRUPTED, MissingError, NotFoundError, UsageError
+from traindeck.core.errors import (
+    INTERRUPTED,
+    MissingError,
+    NotFoundError,
+    TraindeckError,
+    UsageError,
+)
 from traindeck.tui.commands.output import AS_JSON, exit_if_not_finished, print_json, say
 
 if TYPE_CHECKING:
     from traindeck.core.home import Home
     from traindeck.core.launch import LaunchRequest
     from traindeck.core.params import Value
+    from traindeck.core.run import RunDoc
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +56,9 @@ def run(
             help="Train without privacy even on a data set that has a privacy budget.",
         ),
     ] = False,
+    reason: Annotated[
+        str, typer.Option(help="Why no privacy is accepted, for the budget's ledger.")
+    ] = "",
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Start a run and come back at once; it goes on when the terminal is closed.
@@ -75,11 +86,14 @@ def run(
         assert recipe is not None
         request = _recipe(home, recipe, given, on, name, tag, python)
     if accept_no_privacy:
-        request = replace(request, accept_no_privacy=True)
+        request = replace(request, accept_no_privacy=True, reason=reason)
+    elif reason:
+        raise UsageError("--reason belongs to --accept-no-privacy")
     _check_dependencies(request)
     doc = launch(home, request, boot)
     if resumed := resumed_run(home, doc, given):
         say(f"resume: the newest checkpoint of run {resumed}")
+    _say_exposed(home, doc)
     if not wait:
         if as_json:
             print_json({"id": doc["id"], "state": doc["state"], "path": doc["path"]})
@@ -90,6 +104,19 @@ def run(
             say(f"started {plain(doc['name'])}; `traindeck watch {doc['id']}` follows it")
         return
     _wait(home, doc["id"], as_json)
+
+
+def _say_exposed(home: Home, doc: RunDoc) -> None:
+    """A run on an exposed budget is told so: what it spends protects nobody any more."""
+    from traindeck.core.run import RunFolder
+
+    name = (RunFolder(home.runs / doc["id"]).spec() or {}).get("ledger")
+    if name:
+        from traindeck.core.privacy.ledger import Ledger
+
+        with contextlib.suppress(OSError, TraindeckError):  # the run goes on by now
+            if told := Ledger(home.ledger, name).account().exposed_by:
+                say(told)
 
 
 def params(pairs: list[str]) -> dict[str, Value]:

@@ -76,7 +76,8 @@ def ls(
 
 def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private = False) -> None:
     """Show all that is known of one run."""
-    from traindeck.core.privacy.report import words
+    from traindeck.core.privacy.report import exposes, words
+    from traindeck.core.run import RunFolder
     from traindeck.core.text import plain
 
     doc = _library().find(ref)
@@ -86,6 +87,8 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
     _leave_out_private([doc], private)
     privacy = doc["privacy"]
     told = words(privacy) if privacy else {"privacy": "no privacy accounting"}
+    if not privacy and (ledger := (RunFolder(Path(doc["path"])).spec() or {}).get("ledger")):
+        told["privacy"] = f"none: {exposes(ledger)}"
     facts = {
         "state": doc["state"] + (f" ({doc['reason']})" if doc["reason"] else ""),
         "queue": f"place {doc['queue']['place']}: {doc['queue']['reason']}" if doc["queue"] else "",
@@ -170,7 +173,7 @@ def metrics(
         raise NotFoundError(f"run {doc['id']} has no series {unknown.pop()!r}; it has {known}")
     if series:
         doc["metrics"] = {name: doc["metrics"][name] for name in series}
-    _leave_out_private([doc], private)
+    _leave_out_private([doc], private or bool(series))  # by its name it was asked for
     wanted = list(doc["metrics"])
     if csv or as_json:
         from traindeck.core.points import read_points

@@ -12,11 +12,14 @@ from traindeck.core.text import plain
 from traindeck.tui.budget_reader import Budget
 from traindeck.tui.figures import Row, rows
 from traindeck.tui.panels.privacy_lines import at_most
+from traindeck.tui.pricing import MOST_COUNTED
 from traindeck.tui.widgets.columns import Part
 from traindeck.tui.widgets.row_table import RowColumn
 
 NONE: Sequence[Part] = (("–", "dim"),)
 MOST_EXPOSURES = 3
+LEFT = 2
+"""The place of what is left among the shares."""
 CREATE = "traindeck budget create NAME --epsilon 3 --delta 1e-5"
 NO_BUDGETS = (
     "No data set has a privacy budget yet.\n\n"
@@ -33,8 +36,10 @@ def shares(budget: Budget) -> tuple[float, float, float]:
     """Spent, reserved and left, of what the filter admits; left is negative when overdrawn."""
     assert budget.found is not None
     gate = budget.found["filter"]
-    spent = gate["rho_spent"] / gate["rho_budget"]
-    reserved = gate["rho_reserved"] / gate["rho_budget"]
+    whole = gate["rho_budget"]
+    if not whole:  # frozen
+        return 1.0, 0.0, 0.0
+    spent, reserved = gate["rho_spent"] / whole, gate["rho_reserved"] / whole
     return spent, reserved, 1.0 - spent - reserved
 
 
@@ -60,7 +65,7 @@ def _gauge(budget: Budget, width: int) -> Sequence[Part]:
 
 def _share(place: int) -> Any:
     def parts(budget: Budget, width: int) -> Sequence[Part]:
-        if budget.damaged:
+        if budget.damaged or (budget.exposed and place == LEFT):
             return NONE
         share = shares(budget)[place]
         return [(percent(share), "bad" if share < 0 else "")]
@@ -109,7 +114,7 @@ BUDGETS = (
     RowColumn("name", "Data set", 10, 0, _name, grow=1, most=24),
     RowColumn("gauge", "Spent ━ reserved ╍", 12, 2, _gauge, grow=3, most=40),
     RowColumn("spent", "Spent", 5, 4, _share(0), right=True),
-    RowColumn("left", "Left", 5, 1, _share(2), right=True),
+    RowColumn("left", "Left", 5, 1, _share(LEFT), right=True),
     RowColumn("budget", "Budget ε", 8, 1, _text("epsilon_budget", "{:g}"), right=True),
     RowColumn("filter", "Filter", 6, 2, _filter, right=True),
     RowColumn("pld", "PLD", 5, 3, _found("epsilon_spent_pld"), right=True),
@@ -132,6 +137,8 @@ def facts(budget: Budget, width: int) -> Content:
     found, gate = budget.found, budget.found["filter"]
     spent, reserved, left = shares(budget)
     pairs: list[Row] = []
+    if budget.exposed:
+        pairs.append(("", Content.styled(plain(found["exposed"], 300), "bold $text-error")))
     for one in found["exposures"][:MOST_EXPOSURES]:
         said = f"by {one['run']} ({one['recipe']}): {one['reason']}; ε is infinite, for good"
         pairs.append(("exposed", Content.styled(plain(said, 300), "bold $text-error")))
@@ -142,7 +149,7 @@ def facts(budget: Budget, width: int) -> Content:
         (
             "budget",
             f"ε {found['epsilon_budget']:g} at δ {found['delta']:g} for one {found['unit']}"
-            f" ({found['relation']})",
+            f" ({found['relation']})" + ("" if gate["rho_budget"] else ": frozen, admits nothing"),
         ),
         (
             "filter",
@@ -151,6 +158,10 @@ def facts(budget: Budget, width: int) -> Content:
                 f" · {percent(spent)} spent, {percent(reserved)} reserved, ",
                 (f"{percent(left)} left" if left >= 0 else "overdrawn", over),
                 (" · holds though each run is chosen after the last", "dim"),
+            )
+            if not budget.exposed
+            else Content.assemble(
+                _bold(None), (" · limits what private runs add, protects nothing any more", "dim")
             ),
         ),
         (
@@ -163,7 +174,8 @@ def facts(budget: Budget, width: int) -> Content:
         (
             "naive sum",
             Content.assemble(
-                _bold(found["epsilon_naive_sum"]), (" each run's own epsilon added up", "dim")
+                _bold(found["epsilon_naive_sum"]),
+                (f" at δ {found['delta_naive_sum']:g}: each run's own ε and δ added up", "dim"),
             ),
         ),
         ("forecast", _forecast(budget)),
@@ -189,7 +201,8 @@ def _forecast(budget: Budget) -> Content:
     like = f"like the last one ({plain(one.recipe)}, ε {at_most(one.epsilon)})"
     if not one.more:
         return Content.styled(f"no more run {like} fits", "$text-warning")
-    return Content(f"{one.more:,} more run{'' if one.more == 1 else 's'} {like} fit")
+    many = f"{one.more:,}" if one.more <= MOST_COUNTED else "more than a million"
+    return Content(f"{many} more run{f' {like} fits' if one.more == 1 else f's {like} fit'}")
 
 
 def _data(found: Mapping[str, Any]) -> str:
@@ -200,7 +213,9 @@ def _data(found: Mapping[str, Any]) -> str:
 
 
 def _verified(budget: Budget, order: float) -> Content:
-    kept = f"{budget.entries:,} entries, filter of order {order:g}"
+    kept = (
+        f"{budget.entries:,} entr{'y' if budget.entries == 1 else 'ies'}, filter of order {order:g}"
+    )
     if budget.problems:
         why = "; ".join(plain(each, 200) for each in budget.problems)
         return Content.styled(f"{why}: mended by the next entry · {kept}", "$text-warning")

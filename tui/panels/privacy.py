@@ -49,6 +49,7 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
         self._plan: Plan | None = None
         self._budget: float | None = None
         self._live = False
+        self._exposed = ""
 
     def compose(self) -> ComposeResult:
         yield Static(id="privacy-head")
@@ -65,18 +66,20 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
         plan: Plan | None = None,
         budget: float | None = None,
         live: bool = False,
+        exposed: str = "",
     ) -> None:
         """Take a run's privacy (`core.privacy.report`), or None when it accounts for none.
 
         plan    what it set out to do, when that has been read: gives the curve
         budget  of its data set, as an epsilon, when there is one
         live    more may still be spent
+        exposed of a run that accounts for none: that it exposed a budget
         """
-        given = (privacy, plan, budget, live)
+        given = (privacy, plan, budget, live, exposed)
         if given == self._known:
             return
         self._known = given
-        self._privacy, self._plan, self._budget, self._live = given
+        self._privacy, self._plan, self._budget, self._live, self._exposed = given
         self._draw()
         self._draw_curve()
 
@@ -90,7 +93,10 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
         below = self.query_one("#privacy-assumptions", Static)
         below.display = self._privacy is not None
         if self._privacy is None:
-            above.update(Content.styled(NOTHING, "dim"))
+            told = Content.styled(NOTHING, "dim")
+            if self._exposed:
+                told = Content.styled(f"✗ {self._exposed}\n", "bold $text-error") + told
+            above.update(told)
             return
         width = self.scrollable_content_region.width
         above.update(head(self._privacy, self._live, width))
@@ -109,7 +115,7 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
         now = privacy.get("epsilon")
         curves = [points(steps, values, _PLANNED)]
         marks: list[Mark] = []
-        legend: Words = [(f" planned ε {at_most(plan.epsilon)}", LABEL)]
+        legend: Words = [(f" plan ε {at_most(plan.epsilon)}", LABEL)]
         if done and isinstance(now, int | float) and math.isfinite(now):
             past = [n for n in steps if n < done]
             curves.insert(0, points([*past, done], [*values[: len(past)], float(now)], _SPENT))
@@ -121,6 +127,6 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
             top = max(top, budget)
             curves.append(points([0, steps[-1]], [budget, budget], _BUDGET))
             over = plan.epsilon > budget
-            legend.append((f"  ━ budget {budget:g}", ALERT if over else LINE + _BUDGET))
+            legend.append((f" ━ budget {budget:g} in all", ALERT if over else LINE + _BUDGET))
         axes = Axes(0, max(steps[-1], done, 1), 0.0, 1.06 * top)
         sketch.show(curves, axes, marks, [*legend, (" ", TEXT)])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from rich.cells import cell_len
 from textual.content import Content
 from textual.renderables.digits import DIGITS, DIGITS3X3
 
+from traindeck.core.privacy import report
 from traindeck.core.text import plain
 from traindeck.tui.figures import Row, rows
 
@@ -23,25 +25,8 @@ _SAMPLERS = {
 }
 
 
-def at_most(value: float | None, digits: int = 3) -> str:
-    """An upper bound, rounded up; None is an infinite one."""
-    return _rounded(value, digits, math.ceil)
-
-
-def at_least(value: float | None, digits: int = 3) -> str:
-    """A lower bound, rounded down."""
-    return _rounded(value, digits, math.floor)
-
-
-def _rounded(value: float | None, digits: int, toward: Any) -> str:
-    if value is None or not math.isfinite(value):
-        return "∞"
-    if value <= 0:
-        return "0"
-    unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
-    # A hair less, so that what is exact stays as it is.
-    nudge = -1e-9 if toward is math.ceil else 1e-9
-    return f"{toward(value / unit + nudge) * unit:.{digits}g}"
+at_most = partial(report.at_most, infinite="∞")
+at_least = partial(report.at_least, infinite="∞")
 
 
 def head(privacy: Mapping[str, Any], live: bool, width: int) -> Content:
@@ -97,6 +82,8 @@ def _reliance(privacy: Mapping[str, Any], width: int) -> Content:
     lines = []
     if label := plain(str(privacy.get("label") or "")):
         lines.append(Content.styled(f"✗ {label}", "bold $text-error"))
+    if exposed := plain(str(privacy.get("exposed") or ""), 300):
+        lines += _wrapped(Content.styled(f"✗ {exposed}", "bold $text-error"), width)
     if violated(privacy):
         audit = audit_of(privacy) or {}
         said = (
@@ -166,7 +153,11 @@ def _steps(privacy: Mapping[str, Any], live: bool, width: int) -> Content:
     else:
         words = f"{done:,} of {total:,} steps spent"
         words += f", {total - done:,} left" if live else ""
-    return labelled("steps", gauge([(done / total, "$text-primary")], _bar(width)), words, width)
+    shown = labelled("steps", gauge([(done / total, "$text-primary")], _bar(width)), words, width)
+    if not privacy.get("inherited"):
+        return shown
+    said = _wrapped(Content(report.inherits(privacy)), max(8, width - 9))
+    return Content("\n").join([shown, *(Content(" " * 9) + line for line in said)])
 
 
 def _bar(width: int) -> int:

@@ -44,7 +44,11 @@ def show_details(screen: RunActions, picture: Picture, visible: Set[str]) -> Non
         )
     if doc is not None and "privacy" in visible:
         screen.query_one(PrivacyPanel).show(
-            doc["privacy"], plan=picture.plan, budget=picture.budget, live=run.live
+            doc["privacy"],
+            plan=picture.plan,
+            budget=picture.budget,
+            live=run.live,
+            exposed=picture.exposed,
         )
     if doc is not None and "parameters" in visible:
         screen.query_one(ProvenancePanel).show(doc, picture.provenance)

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Button, Static, Switch
+from textual.widgets import Button, Checkbox, Static
 
 from traindeck.core.text import clean
 from traindeck.tui.pricing import Price
@@ -43,6 +43,16 @@ def command_line(
     return shlex.join(words)
 
 
+ACCEPT = "accept: the budget's epsilon is then infinite, for ever"
+
+
+class Consent(Checkbox):
+    """A box that is empty or crossed, so that it can be told without colors."""
+
+    def render(self) -> Content:
+        return Content(f"[{'x' if self.value else ' '}] ") + self._label
+
+
 class LaunchBar(Vertical):
     """The command, live, with Copy and Launch; below it its price and what stands in the way."""
 
@@ -51,14 +61,14 @@ class LaunchBar(Vertical):
     LaunchBar > Horizontal { height: auto; }
     LaunchBar #command { width: 1fr; height: auto; max-height: 4; overflow-y: auto; }
     LaunchBar Button { margin: 0 0 0 1; min-width: 10; }
-    LaunchBar > #price { display: none; height: auto; max-height: 4; color: $text-muted; }
+    LaunchBar > #price { display: none; height: auto; max-height: 7; color: $text-muted; }
     LaunchBar > #accept { display: none; height: 1; }
     LaunchBar #accept-switch {
-        height: 1; width: 6; border: none !important; padding: 0 1; margin: 0 1 0 0;
+        height: 1; width: auto; border: none !important; padding: 0; margin: 0;
+        background: transparent; color: $text-warning;
+        &:focus { text-style: reverse; }
     }
-    LaunchBar #accept-switch:focus { background-tint: $foreground 12%; }
-    LaunchBar #accept-words { width: 1fr; height: 1; color: $text-warning; }
-    LaunchBar > #obstacle { color: $text-error; display: none; height: auto; max-height: 4; }
+    LaunchBar > #obstacle { color: $text-error; display: none; height: auto; max-height: 7; }
     """
 
     class Launch(Message):
@@ -75,10 +85,8 @@ class LaunchBar(Vertical):
         self._command = Static(id="command")
         self._launch = Button("Launch", id="launch", variant="success", compact=True)
         self._price = Static(id="price")
-        self._switch = Switch(id="accept-switch")
-        self._accept = Horizontal(
-            self._switch, Static("accept, on record for good", id="accept-words"), id="accept"
-        )
+        self._switch = Consent(ACCEPT, id="accept-switch")
+        self._accept = Horizontal(self._switch, id="accept")
         self._obstacle = Static(id="obstacle")
 
     def compose(self) -> ComposeResult:
@@ -129,8 +137,8 @@ class LaunchBar(Vertical):
         self._launch.disabled = busy
         self._launch.label = "Launching…" if busy else "Launch"
 
-    @on(Switch.Changed)
-    def _switched(self, event: Switch.Changed) -> None:
+    @on(Consent.Changed)
+    def _switched(self, event: Consent.Changed) -> None:
         event.stop()
         self.post_message(self.Accepted())
 
