@@ -19,7 +19,7 @@ from traindeck.tui.figures import shorten
 from traindeck.tui.plot import raster
 from traindeck.tui.plot.palette import palette_of
 from traindeck.tui.run_reader import RunState
-from traindeck.tui.widgets.run_columns import number, state_text
+from traindeck.tui.widgets.run_columns import covered, number, state_text
 
 MAX_METRICS = 12
 CELL_WIDTH = 28
@@ -97,7 +97,8 @@ class ComparisonPanel(Vertical):
         """Take the runs as they are now."""
         self._runs = runs
         params, metrics = differing(runs), metric_names(runs)
-        header = ["", "run", "state", *params, *metrics]
+        asked = [f"{name} asked" if name in metrics else name for name in params]
+        header = ["", "run", "state", *asked, *map(covered, metrics)]
         lines = [_cells(run, params, metrics) for run in runs]
         if (header, lines) == self._shown:
             return

@@ -127,10 +127,6 @@ class TradeoffPanel(VerticalScroll, inherit_bindings=False):
         if not found:
             sketch.show([], None)
             return
-        best: dict[float, float] = {}
-        for point in found:
-            most = max(point.value, *best.values(), -math.inf)
-            best[point.epsilon] = most
         values = [point.value for point in found] + [each.accuracy for each in known]
         most = max([point.epsilon for point in found] + [each.epsilon for each in known])
         room = (max(values) - min(values)) * 0.12 or 0.05
@@ -147,10 +143,10 @@ class TradeoffPanel(VerticalScroll, inherit_bindings=False):
         ]
         marks += [Mark(each.epsilon, each.accuracy, "✦", each.paper, LABEL) for each in known]
         sketch.show(
-            [points(list(best), list(best.values()), _GREY)],
+            [points([point.epsilon], [point.value], _GREY) for point in found],
             axes,
             marks,
-            [(f" {plain(metric)} · x: ε · line: the best so far ", LABEL)],
+            [(f" {plain(metric)} · x: ε ", LABEL)],
         )
 
 

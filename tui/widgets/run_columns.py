@@ -9,6 +9,8 @@ from operator import itemgetter
 from typing import Any
 
 from traindeck.core.figures import figure, percent
+from traindeck.core.privacy.report import at_most
+from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run import RunDoc
 from traindeck.core.state import LIVE
 from traindeck.core.text import plain
@@ -108,6 +110,11 @@ def headline(doc: RunDoc) -> tuple[str, float | None] | None:
     return name, doc["metrics"][name]["last"]
 
 
+def covered(series: str) -> str:
+    """A series' name; with a mark where it was computed from private data."""
+    return f"{series} (not in ε)" if is_private(series) else series
+
+
 def epsilon(doc: RunDoc) -> float | None:
     """What a run has spent; infinite where there is no bound, None without accounting."""
     privacy = doc["privacy"] or {}
@@ -160,7 +167,7 @@ def _metric(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
     if found is None:
         return [(NONE, "dim")]
     name, value = found
-    return [(f"{number(value):<6}", ""), (f" {plain(name)}", "dim")]
+    return [(f"{number(value):<6}", ""), (f" {covered(plain(name))}", "dim")]
 
 
 def _epsilon(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
@@ -171,15 +178,7 @@ def _epsilon(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
     audit = privacy.get("audit") or {}
     # Not to be relied upon: infinite, of seeded noise, or refuted by an audit.
     bad = privacy.get("label") or audit.get("verdict") == "violated"
-    return [(_at_most(value), "bad" if bad else "")]
-
-
-def _at_most(value: float) -> str:
-    """An upper bound in five cells: three digits, rounded up."""
-    if not 0 < value < math.inf:
-        return number(value)
-    scale = 10.0 ** (2 - math.floor(math.log10(value)))
-    return f"{math.ceil(value * scale - 1e-9) / scale:.3g}"
+    return [(at_most(value, infinite="∞"), "bad" if bad else "")]
 
 
 def _text(value: str) -> Sequence[Part]:

@@ -9,9 +9,18 @@ from datetime import datetime
 from textual.content import Content
 from textual.widgets import Static
 
+from traindeck.core.privacy.report import at_most
 from traindeck.core.run import RunDoc
 from traindeck.core.text import clean, plain
-from traindeck.tui.widgets.run_columns import STATES, UNKNOWN, age, duration, number, state_text
+from traindeck.tui.widgets.run_columns import (
+    STATES,
+    UNKNOWN,
+    age,
+    covered,
+    duration,
+    number,
+    state_text,
+)
 
 _TONE_COLORS = {
     "dim": "$text-muted",
@@ -103,7 +112,7 @@ def _panel(doc: RunDoc, now: float) -> Content:
     metrics = list(doc["metrics"].items())
     lines += _block(
         "Metrics",
-        [(plain(name), number(each["last"])) for name, each in metrics[:_MOST_METRICS]],
+        [(covered(plain(name)), number(each["last"])) for name, each in metrics[:_MOST_METRICS]],
     )
     if len(metrics) > _MOST_METRICS:
         lines.append(Content.assemble((f"and {len(metrics) - _MOST_METRICS} more", "dim")))
@@ -140,11 +149,15 @@ def _params(doc: RunDoc) -> list[tuple[str, object]]:
 
 def _privacy(doc: RunDoc) -> str:
     privacy = doc["privacy"]
-    if not privacy or not isinstance(privacy.get("epsilon"), int | float):
+    if not privacy:
+        return ""
+    if label := privacy.get("label"):
+        return plain(str(label))
+    if not isinstance(privacy.get("epsilon"), int | float):
         return ""
     delta = privacy.get("delta")
     at = f" at delta {delta:g}" if isinstance(delta, int | float) else ""
-    return f"{number(privacy['epsilon'])}{at}"
+    return f"{at_most(privacy['epsilon'])}{at}"
 
 
 def _when(unix: float) -> str:
