@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from traindeck.core import track
 
@@ -48,3 +49,11 @@ def find(given: str, suffix: str) -> Path:
     if not found:
         track.abort(f"--resume: {folder}: no checkpoint-*{suffix} in it")
     return found[-1]
+
+
+def refuse(path: Path) -> NoReturn:
+    """End the recipe: what is to be resumed is no checkpoint of its own, or not whole."""
+    track.abort(
+        f"--resume: {path} is not a checkpoint of this recipe with these layers: take one that it"
+        " wrote itself, or leave --resume out"
+    )

@@ -61,8 +61,8 @@ class Training:
             for name, variable in self._variables().items():
                 variable.assign(state[name])
             self.step = int(state["step"])
-        except Exception as error:  # numpy raises a different one for each way to be wrong
-            track.abort(f"--resume: {path} is not a checkpoint of this recipe ({error!r:.200})")
+        except Exception:  # numpy raises a different one for each way to be wrong
+            checkpoints.refuse(path)
         for name, value in self._kind.items():
             if state[name] != value:
                 track.abort(

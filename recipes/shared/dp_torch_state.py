@@ -78,8 +78,8 @@ class Training:
             self.average.load_state_dict(state["average"])
             self._velocities = {name: state["velocities"][name] for name in self._velocities}
             self.step, kind = int(state["step"]), dict(state["kind"])
-        except Exception as error:  # torch raises a different one for each way to be wrong
-            track.abort(f"--resume: {path} is not a checkpoint of this recipe ({error!r:.200})")
+        except Exception:  # torch raises a different one for each way to be wrong
+            checkpoints.refuse(path)
         for name, value in self._kind.items():
             if kind.get(name) != value:
                 track.abort(

@@ -52,7 +52,7 @@ import time
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import checkpoints, digits, needs
+from traindeck.recipes.shared import checkpoints, datasets, digits, needs
 
 WARMUP = 0.1  # share of all steps in which the learning rate rises
 LOG_EVERY = 10  # reading a loss waits for the device: every step would slow a GPU down
@@ -63,6 +63,7 @@ def main(run: track.Run) -> None:
     resume = checkpoints.find(p.resume, ".keras") if p.resume else None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if run.device == "gpu" else "3")
     data = needs.data(digits.load)
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
     with needs.framework("tensorflow"):
         import numpy as np
         import tensorflow as tf
@@ -94,8 +95,8 @@ def main(run: track.Run) -> None:
     if resume:
         try:
             model.load_weights(resume)  # and the optimizer's state, its step counter among it
-        except Exception as error:  # Keras raises a different one for each way to be wrong
-            track.abort(f"--resume: {resume} is not a checkpoint of this recipe ({error!r:.200})")
+        except Exception:  # Keras raises a different one for each way to be wrong
+            checkpoints.refuse(resume)
         print(f"resuming after step {int(optimizer.iterations)} of {total_steps}", flush=True)
         if int(optimizer.iterations) >= total_steps:
             track.abort(f"{resume} has already been trained for {p.epochs} epochs: raise --epochs")

@@ -50,7 +50,7 @@ import math
 import time
 
 from traindeck.core import track
-from traindeck.recipes.shared import checkpoints, digits, needs
+from traindeck.recipes.shared import checkpoints, datasets, digits, needs
 
 WARMUP = 0.1  # share of all steps in which the learning rate rises
 LOG_EVERY = 10  # reading a loss waits for the device: every step would slow a GPU down
@@ -62,6 +62,7 @@ def main(run: track.Run) -> None:
     if p.mode == "graph":
         needs.compiler()
     data = needs.data(digits.load)
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
     with needs.framework("torch"):
         import numpy as np
         import torch
@@ -94,8 +95,8 @@ def main(run: track.Run) -> None:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             first_step = int(state["step"])
-        except Exception as error:  # torch raises a different one for each way to be wrong
-            track.abort(f"--resume: {resume} is not a checkpoint of this recipe ({error!r:.200})")
+        except Exception:  # torch raises a different one for each way to be wrong
+            checkpoints.refuse(resume)
         print(f"resuming after step {first_step} of {total_steps} from {resume}", flush=True)
         if first_step >= total_steps:
             track.abort(f"{resume} has already been trained for {p.epochs} epochs: raise --epochs")

@@ -54,7 +54,7 @@ import os
 import time
 
 from traindeck.core import track
-from traindeck.recipes.shared import checkpoints, mnist, needs
+from traindeck.recipes.shared import checkpoints, datasets, mnist, needs
 
 WARMUP = 0.1  # share of all steps in which the learning rate rises
 LOG_EVERY = 10  # reading a loss waits for the device: every step would slow a GPU down
@@ -66,6 +66,7 @@ def main(run: track.Run) -> None:
     if p.mode == "graph":
         needs.compiler()
     data = needs.data(mnist.load, p.data_dir)
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
     # Threads that wait sleep: spinning, two runs that share cores slow each other down threefold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with needs.framework("torch"):
@@ -115,8 +116,8 @@ def main(run: track.Run) -> None:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             first_step = int(state["step"])
-        except Exception as error:  # torch raises a different one for each way to be wrong
-            track.abort(f"--resume: {resume} is not a checkpoint of this recipe ({error!r:.200})")
+        except Exception:  # torch raises a different one for each way to be wrong
+            checkpoints.refuse(resume)
         print(f"resuming after step {first_step} of {total_steps} from {resume}", flush=True)
         if first_step >= total_steps:
             track.abort(f"{resume} has already been trained for {p.epochs} epochs: raise --epochs")

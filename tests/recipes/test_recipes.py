@@ -229,7 +229,7 @@ class TestDigits:
         wrong = tmp_path / "wrong"
         wrong.write_bytes(b"not a checkpoint")
         line = refusal(recipe, f"--resume={wrong}")
-        assert line.startswith(f"--resume: {wrong} is not a checkpoint of this recipe (")
+        assert line.startswith(f"--resume: {wrong} is not a checkpoint of this recipe with")
         train(recipe, "--epochs=1", f"--run-folder={tmp_path}")
         line = refusal(recipe, "--epochs=1", f"--resume={tmp_path}")
         assert line.endswith("has already been trained for 1 epochs: raise --epochs")
