@@ -8,10 +8,12 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from traindeck.core.catalogue import Catalogue, CatalogueError
 from traindeck.core.devices.inventory import discover
 from traindeck.core.home import Home
+from traindeck.core.recipe import Recipe
 from traindeck.core.shelf import missing_dependencies, shelf
 
 PACKAGES = ("torch", "tensorflow", "scikit-learn", "dp-accounting")
@@ -80,10 +82,23 @@ def _packages() -> list[Finding]:
     return findings
 
 
+def _environment(home: Home, recipe: Recipe) -> Path | None:
+    if not recipe.environment:
+        return None
+    named = os.environ.get(f"TRAINDECK_{recipe.environment.upper()}")
+    return Path(named).expanduser() if named else home.root / "envs" / recipe.environment
+
+
 def _recipes(home: Home) -> list[Finding]:
     found, broken = shelf(home)
     findings = []
     for recipe in found:
+        place = _environment(home, recipe)
+        if place is not None and not (place / "bin" / "python").exists():
+            told = f"needs an environment of its own, {place}"
+            mend = f"traindeck run {recipe.name} says how to make it"
+            findings.append(Finding(f"recipe {recipe.name}", False, told, mend))
+            continue
         missing = missing_dependencies(recipe)
         wanted = " ".join(f"'{requirement}'" for requirement in missing)
         findings.append(

@@ -37,6 +37,7 @@ _RECIPE_KEYS: dict[str, type] = {
     "headline": str,
     "params": dict,
     "accounting": dict,
+    "environment": str,
 }
 _ACCOUNTING_KEYS = ("records", "unit", "sampler")
 _PARAM_KEYS = ("type", "default", "min", "max", "choices", "help")
@@ -58,7 +59,11 @@ class Accounting:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A script that can be launched, as its header describes it."""
+    """A script that can be launched, as its header describes it.
+
+    environment  of a framework that cannot live beside the others: its own Python environment,
+                 `envs/<environment>` in the home or the folder that TRAINDECK_<ENVIRONMENT> names
+    """
 
     name: str
     path: Path
@@ -75,6 +80,7 @@ class Recipe:
     accounting: Accounting | None = None
     dependencies: tuple[str, ...] = ()
     requires_python: str = ""
+    environment: str = ""
     origin: str = ""
 
     def defaults(self) -> dict[str, Value]:
@@ -229,6 +235,7 @@ def _recipe(header: Header, origin: str) -> Recipe:
         accounting=_accounting(header, table),
         dependencies=tuple(dependencies),
         requires_python=str(header.toml.get("requires-python", "")),
+        environment=table.get("environment", ""),
         origin=origin,
     )
 

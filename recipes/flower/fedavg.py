@@ -6,6 +6,7 @@
 # title = "Federated averaging (Flower)"
 # description = "Owners behind SuperNodes train one model; SecAgg+ gives away their sum alone."
 # framework = "other"
+# environment = "flower"
 # task = "image classification"
 # dataset = "mnist"
 # privacy = "secure-aggregation"

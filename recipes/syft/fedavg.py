@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["torch>=2.8", "numpy>=2.0", "traindeck[syft]"]
+# dependencies = ["torch>=2.8", "numpy>=2.0", "syft==0.10.0", "syft-rds==0.6.1", "traindeck"]
 # [tool.traindeck]
 # name = "syft-fedavg"
 # title = "Federated averaging over PySyft owners (PyTorch)"

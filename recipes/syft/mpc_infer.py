@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["torch>=2.8", "numpy>=2.0", "scikit-learn>=1.5", "traindeck[syft]"]
+# dependencies = ["torch>=2.8", "scikit-learn>=1.5", "syft==0.10.0", "syft-rds==0.6.1", "traindeck"]
 # [tool.traindeck]
 # name = "mpc-infer"
 # title = "Reading images by a model that stays secret (PySyft, MPyC)"

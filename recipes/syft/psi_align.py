@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["numpy>=2.0", "scikit-learn>=1.5", "traindeck[syft]"]
+# dependencies = ["numpy>=2.0", "scikit-learn>=1.5", "syft==0.10.0", "syft-rds==0.6.1", "traindeck"]
 # [tool.traindeck]
 # name = "psi-align"
 # title = "Two hospitals, the same patients (PySyft, PSI, MPyC)"

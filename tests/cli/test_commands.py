@@ -200,6 +200,20 @@ def test_reindex_devices_doctor(traindeck: Command, home: Home, toy: Path) -> No
     assert {"what": "recipe toy", "ok": True, "is": "can run", "mend": ""} in findings
 
 
+def test_doctor_misses_a_recipes_own_environment(traindeck: Command, home: Home, toy: Path) -> None:
+    toy.write_text(
+        toy.read_text().replace(
+            "# [tool.traindeck]\n", '# [tool.traindeck]\n# environment = "elsewhere"\n', 1
+        )
+    )
+    told = {each["what"]: each for each in of(traindeck("doctor", "--json"))}["recipe toy"]
+    assert not told["ok"] and str(home.root / "envs" / "elsewhere") in told["is"]
+    python = home.root / "envs" / "elsewhere" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert {each["what"]: each for each in of(traindeck("doctor", "--json"))}["recipe toy"]["ok"]
+
+
 def test_the_home_is_private_and_keeps_no_secret(
     traindeck: Command, home: Home, tmp_path: Path
 ) -> None:
