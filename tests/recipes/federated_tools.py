@@ -247,5 +247,25 @@ def opened(root: Path, *, sealed: bool = True) -> Iterator[tuple[str, dict[str, 
         yield sender, json.loads(whole[8 : 8 + length]), whole[8 + length :]
 
 
+def propose(site: adapter.Site, to: str, path: str, content: str, old: str = "") -> None:
+    """Have syft ask a peer to write a file into its datasite: how jobs come, and what else may.
+
+    old: content of the file that is there already.
+    """
+    from syft.sync.messages.proposed_filechange import (
+        ProposedFileChange,
+        ProposedFileChangesMessage,
+    )
+    from syft.sync.utils.syftbox_utils import get_event_hash_from_content
+
+    hashed = get_event_hash_from_content(old) if old else None
+    change = ProposedFileChange(
+        path_in_datasite=Path(path), content=content, datasite_email=to, old_hash=hashed
+    )
+    message = ProposedFileChangesMessage(sender_email=site.email, proposed_file_changes=[change])
+    router = site._client.sync_engine.datasite_watcher_syncer.connection_router
+    router.watcher_send_proposed_file_changes_message(to, message)
+
+
 def cosine(a: Row, b: Row) -> float:
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))

@@ -6,8 +6,9 @@ is kept. What must not be found in it is found when encryption is off: so the se
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,10 +129,6 @@ class TestSearch:
 
     @pytest.mark.parametrize("hidden", ("gzip", "base64", "decimals"))
     def test_the_search_looks_into_what_is_packed(self, hidden: str, tmp_path: Path) -> None:
-        import base64
-        import gzip
-        import json
-
         row = OWNERS["owner-1"]["x"][0]
         packed = {
             "gzip": b"head\n" + gzip.compress(b"..." + row.tobytes()),
@@ -316,9 +313,3 @@ def _guesses(body: bytes, size: int) -> Iterator[Row]:
             found = np.clip(np.nan_to_num(found, posinf=0, neginf=0), -1e100, 1e100)
         if len(found) == size and np.any(found):
             yield found
-
-
-def test_the_parent_is_not_left_with_children() -> None:
-    """What ran is over: each federation has taken its owners along."""
-    left = [p for p in psutil.Process().children(recursive=True) if p.status() != "zombie"]
-    assert not [p.pid for p in left if "federated" in " ".join(p.cmdline())], os.getpid()

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.recipes.federated_tools import as_before
+from tests.recipes.federated_tools import as_before, propose
 from traindeck.recipes.shared.federated import adapter
 from traindeck.recipes.shared.federated.drive import FolderStore
 from traindeck.recipes.shared.federated.mail import address
@@ -337,6 +337,28 @@ class TestAtWork:
     ) -> None:
         with pytest.raises(ValueError, match="is no peer: jobs go to peers only"):
             sites[SCIENTIST].submit(address("owner-9"), code(tmp_path / "code"), "nowhere")
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "private/crypto_keys.json",
+            f"app_data/job/inbox/{SCIENTIST}/v1/../../../../../private/crypto_keys.json",
+            f"app_data/job/inbox/{SCIENTIST}/v1/job/../../../../../../private/written",
+            f"app_data/job/inbox/{SCIENTIST}/v1/../../../../../../../written",
+            f"app_data/job/inbox/{SCIENTIST}/syft.pub.yaml",
+            f"app_data/job/review/{SCIENTIST}/v1/job/state.yaml",
+            f"app_data/job/inbox/{SCIENTIST}/v1/../../../review/{SCIENTIST}/v1/job/state.yaml",
+            "public/syft_datasets/digits/mock.npz",
+        ],
+    )
+    def test_a_peer_writes_nothing_but_its_own_jobs(
+        self, path: str, sites: dict[str, adapter.Site]
+    ) -> None:
+        propose(sites[SCIENTIST], OWNER, path, "WRITTEN")
+        sites[OWNER].sync()
+        homes = [path for path in sites[OWNER].home.parent.rglob("*") if path.is_file()]
+        found = [path for path in homes if b"WRITTEN" in path.read_bytes()]
+        assert not found, "syft lets a peer write where it should not"
 
     def test_keys_last_as_long_as_the_home(self, sites: dict[str, adapter.Site]) -> None:
         before = sites[SCIENTIST].fingerprint()

@@ -165,7 +165,7 @@ class Federation:
                 self._agree_on_keys()
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
-            if isinstance(error, OSError):  # syft's, from a folder that is full or gone
+            if isinstance(error, OSError):  # of syft, from a folder that is full or gone
                 raise Failed(f"the folder of the drive cannot be used: {error}") from error
             raise
         return self
@@ -312,8 +312,10 @@ class Federation:
         self.status.enter("keys", self.owners)
         try:
             self._mode.keys(self._ask_all)
-        except KeyError as error:
-            self._give_up(f"{error.args[0]} has not answered about keys")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self._give_up(f"what owners have answered about keys is malformed: {error!r}")
+        except Refused as error:
+            self._give_up(str(error))
 
     # Rounds
 
@@ -349,10 +351,10 @@ class Federation:
             if not updates:
                 raise Unrecoverable(f"round {number}: no owner has answered")
             update, examples = self._mode.mean(number, updates, self.owners, self._ask)
-        except (Unrecoverable, ValueError, KeyError, TypeError) as error:
+        except (Unrecoverable, Refused, ValueError, KeyError, TypeError) as error:
             self._give_up(f"{error}{self._who_is_lost()}")
-        if not np.isfinite(update).all():
-            self._give_up(f"round {number}: the sum has values that are not finite")
+        if update.shape != (self._size,) or not np.isfinite(update).all():
+            self._give_up(f"round {number}: the sum is not of the model, or not finite")
         return Outcome(update, examples, lost, time.monotonic() - began)
 
     def tell(self, number: int, outcome: Outcome, **facts: float) -> None:

@@ -26,6 +26,8 @@ from traindeck.recipes.shared.federated.secagg_session import Session
 
 MODES = ("transport", "secagg", "ckks")
 
+MOST_EXAMPLES = 1 << 40  # of an owner
+
 Vector = npt.NDArray[np.float64]
 Answer = tuple[dict[str, Any], bytes]
 
@@ -115,8 +117,16 @@ class TransportAggregator:
     def mean(
         self, number: int, updates: Mapping[str, Letter], owners: list[str], ask: Ask
     ) -> tuple[Vector, int]:
-        weights = [int(letter.facts["examples"]) for letter in updates.values()]
-        vectors = [_floats(letter.body, "<f4") for letter in updates.values()]
+        weights: list[int] = []
+        vectors: list[Vector] = []
+        for name, letter in updates.items():
+            vector, examples = _floats(letter.body, "<f4"), letter.facts.get("examples")
+            if not isinstance(examples, int) or not 0 < examples < MOST_EXAMPLES:
+                raise ValueError(f"{name}: its update says it is of {examples!r:.40} examples")
+            if not np.isfinite(vector).all() or (vectors and len(vector) != len(vectors[0])):
+                raise ValueError(f"{name}: its update has numbers that are none, or another length")
+            weights.append(examples)
+            vectors.append(vector)
         return np.average(vectors, axis=0, weights=weights), sum(weights)
 
 
