@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from traindeck.core.errors import BudgetRefused, TraindeckError
+from traindeck.core.errors import OVER_BUDGET, BudgetRefused, TraindeckError
 from traindeck.core.privacy.account import Account, Charge, Child, Exposure
 from traindeck.core.privacy.chain import Entry, Problem, Scan
 from traindeck.core.privacy.entries import MAX_TEXT, check, new_entry
@@ -12,7 +12,9 @@ from traindeck.core.privacy.filter import Filter, inexact, mechanism_of
 
 
 class LedgerDamaged(TraindeckError):
-    """The ledger cannot be trusted, so nothing is spent from it."""
+    """The ledger cannot be trusted, so nothing is spent from it: a refusal, too."""
+
+    exit_code = OVER_BUDGET
 
     def __init__(self, path: Path, problem: Problem) -> None:
         super().__init__(

@@ -79,11 +79,13 @@ def admit(
         except OverBudget as error:
             raise refusal(recipe, plan, ledger.account(), earlier) or error from None
         return
-    lacks = "no privacy"
-    if plan is not None:
-        lacks = SEEDED if plan.seeded else "epsilon infinite"
+    lacks, instead = "no privacy", "take a private recipe"
+    if plan is not None and plan.seeded:
+        lacks, instead = SEEDED, "leave noise_seed out"
+    elif plan is not None:
+        lacks, instead = "epsilon infinite, without noise", "give it a finite epsilon"
     if not accept_no_privacy:
-        raise _unaccepted(ledger, recipe, lacks)
+        raise _unaccepted(ledger, recipe, lacks, instead)
     ledger.expose(run, recipe, lacks, why)
 
 
@@ -106,10 +108,12 @@ def use_without_privacy(
     ledger.expose(run, recipe, "no privacy")
 
 
-def _unaccepted(ledger: Ledger, recipe: str, lacks: str) -> BudgetRefused:
+def _unaccepted(
+    ledger: Ledger, recipe: str, lacks: str, instead: str = "take a private recipe"
+) -> BudgetRefused:
     return BudgetRefused(
-        f"{ledger.name} has a privacy budget and {recipe} would train on it with {lacks}: take a"
-        " private recipe, or --accept-no-privacy, which is recorded: the budget's epsilon is then"
+        f"{ledger.name} has a privacy budget and {recipe} would train on it with {lacks}:"
+        f" {instead}, or --accept-no-privacy, which is recorded: the budget's epsilon is then"
         " infinite, for ever"
     )
 

@@ -106,7 +106,9 @@ def test_a_run_can_be_named_where_a_checkpoint_is_meant(
     assert resume("first one") == first["path"]
     assert resume(first["id"]) == first["path"]
     assert resume("there") == "there"
-    assert resume("nothing-by-this-name") == "nothing-by-this-name"
+    with pytest.raises(launch.CheckpointMissing, match="no file, no folder and no run") as missing:
+        resume("nothing-by-this-name")
+    assert missing.value.exit_code == 3
     wait_for_state(RunFolder(Path(first["path"])))
     repeated = launch.again(home, first["id"], {"resume": "first one"})
     assert launch.launch(home, repeated)["params"]["resume"] == first["path"]

@@ -337,6 +337,8 @@ def test_without_privacy_a_budgeted_data_set_is_only_trained_on_by_name(
     for words in (["plain"], ["private", "-p", "epsilon=inf"], ["private", "-p", "noise_seed=1"]):
         refused = traindeck("run", *words, code=5).stderr
         assert "toy has a privacy budget" in refused and "--accept-no-privacy" in refused
+    endless = traindeck("run", "private", "-p", "epsilon=inf", code=5).stderr
+    assert "epsilon infinite, without noise: give it a finite epsilon" in endless
     assert shown(traindeck)["epsilon_spent_pld"] == 0.0
     doc = run(traindeck, "private", "-p", "noise_seed=1", "--accept-no-privacy")
     assert doc["privacy"]["label"] == "seeded noise: not private"
@@ -493,7 +495,7 @@ def test_damage_is_named_and_nothing_is_spent_on_it(traindeck: Command, budget: 
     budget.path.write_text(text.replace('"steps":1', '"steps":2', 1))
     wrong = traindeck("budget", "verify", code=1).stderr
     assert "toy" in wrong
-    assert "Nothing is spent on this budget" in traindeck("run", "private", code=1).stderr
+    assert "Nothing is spent on this budget" in traindeck("run", "private", code=5).stderr
     told = json.loads(traindeck("budget", "verify", "--json", code=1).stdout)
     assert not told[0]["verified"] and told[0]["problems"]
 

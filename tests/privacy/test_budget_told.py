@@ -24,6 +24,8 @@ from traindeck.core.run import RunFolder
 from traindeck.core.shelf import find_recipe
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+DP = {"batch_size": 1024, "epochs": 30.0}
+TYPED = ("-p", "batch_size=1024", "-p", "epochs=30")
 
 
 def made(home: Home, name: str = "mnist", epsilon: float = 3.0, delta: float = 1e-5) -> Ledger:
@@ -80,7 +82,7 @@ def test_a_typo_can_be_taken_back(traindeck: Command, home: Home) -> None:
 
 class TestWhatDoesNotFit:
     def test_it_is_told_in_shares_steps_and_epsilon(self, home: Home) -> None:
-        ledger, dp = made(home), plan(home, "torch-mnist-dp")
+        ledger, dp = made(home), plan(home, "torch-mnist-dp", **DP)
         error = refusal("torch-mnist-dp", dp, ledger.account())
         assert error is not None and error.steps == 1542
         for part in (
@@ -95,7 +97,7 @@ class TestWhatDoesNotFit:
         budget.change(ledger, 3.24)
         assert refusal("torch-mnist-dp", dp, ledger.account()) is None
         budget.change(ledger, 3.0)
-        smaller = plan(home, "torch-mnist-dp", epsilon=2.73)
+        smaller = plan(home, "torch-mnist-dp", **DP, epsilon=2.73)
         assert refusal("torch-mnist-dp", smaller, ledger.account()) is None
         with pytest.raises(BudgetRefused, match="would admit it"):
             admit(ledger, "one", "torch-mnist-dp", dp)
@@ -114,14 +116,14 @@ class TestWhatDoesNotFit:
 
     def test_a_forecast_says_so_and_exits_with_5(self, traindeck: Command, home: Home) -> None:
         made(home)
-        told = traindeck("budget", "forecast", "torch-mnist-dp", code=5).stdout
+        told = traindeck("budget", "forecast", "torch-mnist-dp", *TYPED, code=5).stdout
         assert "it does not fit: torch-mnist-dp would take 114 %" in told
-        tiny = ("-p", "noise_multiplier=1000", "-p", "epsilon=2.93", "-p", "epochs=0.02")
+        tiny = ("-p", "noise_multiplier=1000", "-p", "epsilon=2.93", "-p", "epochs=1")
         told = traindeck("budget", "forecast", "torch-mnist-dp", *tiny).stdout
         assert "more than a million such runs fit" in told and "% of it, 100 % is left" in told
-        words = ("torch-mnist-scatter-dp", "-p", "epsilon=1", "--runs", "9")
+        words = ("torch-mnist-dp", *TYPED, "-p", "epsilon=1", "--runs", "9")
         told = traindeck("budget", "forecast", *words, code=5).stdout
-        assert "9 such runs take 143 % of it" in told and "instead a random number" in told
+        assert "they do not fit: 9 such runs take 1" in told and "instead a random number" in told
 
 
 class TestChanging:
@@ -208,7 +210,7 @@ def test_queries_find_private_series_by_their_whole_name_only() -> None:
 
 
 def test_the_largest_epsilon_fits_and_a_little_more_does_not(home: Home) -> None:
-    dp = plan(home, "torch-mnist-dp").mechanism
+    dp = plan(home, "torch-mnist-dp", **DP).mechanism
     largest = accountant.largest_epsilon(dp, 1e-5, 0.5, 7.5)
     assert largest is not None
     for epsilon, fits in ((largest, True), (1.02 * largest, False)):
@@ -220,6 +222,6 @@ def test_the_largest_epsilon_fits_and_a_little_more_does_not(home: Home) -> None
 
 def test_json_of_a_forecast_has_all_of_it(traindeck: Command, home: Home) -> None:
     made(home)
-    words = ("budget", "forecast", "torch-mnist-dp", "--json")
+    words = ("budget", "forecast", "torch-mnist-dp", *TYPED, "--json")
     left = json.loads(traindeck(*words, code=5).stdout)["budget"]
     assert not left["fits"] and "114 %" in left["refused"] and left["exposed"] == ""

@@ -18,7 +18,7 @@ from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.private_runs import make_ledger, private_run, reserve
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.home import Home
-from traindeck.core.privacy import entries
+from traindeck.core.privacy import entries, ledger
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.tui import budget_reader
 from traindeck.tui.app import TraindeckApp
@@ -32,7 +32,8 @@ SIZES = [(80, 24), (120, 30), (200, 50)]
 
 @pytest.fixture(autouse=True)
 def same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ledgers are written at the moment that it always is in these tests, and looked at often."""
+    """Ledgers are always written at one moment by one person here, and looked at often."""
+    monkeypatch.setattr(ledger, "_decided", lambda why: {"by": "ada@desk"})
     monkeypatch.setattr(entries, "time", SimpleNamespace(time=lambda: NOW))
     monkeypatch.setattr(BudgetWatch.__init__, "__kwdefaults__", {"interval": 0.1})
 
@@ -150,6 +151,8 @@ async def test_a_run_without_privacy_is_told_in_red_for_good(app: TraindeckApp, 
         screen = await choose(pilot, "mnist")
         await until_shown(pilot, "by hand-1 (torch-mnist): no privacy; ε is infinite")
         assert "a run was exposed" in shown(pilot)
+        assert "mnist is exposed: nothing is left to protect by hand-1" in shown(pilot)
+        assert "% left" not in shown(pilot) and "100%" not in shown(pilot)
         await pilot.press("enter")
         assert screen.runs.current["state"] == "exposed"
         await pilot.press("enter")

@@ -240,7 +240,12 @@ def charges(budget: Budget, known: Mapping[str, Any]) -> list[dict[str, Any]]:
         for one in reversed(found["exposures"])
     ]
     return exposed + [
-        {**run, "spent": _spent(run, known.get(run["id"])), "note": run["quarantined"]}
+        {
+            **run,
+            "spent": _spent(run, known.get(run["id"])),
+            "note": run["quarantined"],
+            "delta": None if run.get("delta") == found["delta"] else run.get("delta"),
+        }
         for run in reversed(found["runs"])
     ]
 
@@ -272,6 +277,8 @@ def _run_epsilon(run: Mapping[str, Any], width: int) -> Sequence[Part]:
 
 
 def _note(run: Mapping[str, Any], width: int) -> Sequence[Part]:
+    if not run["note"] and run.get("delta"):
+        return [(f"ε at δ {run['delta']:g}", "warn")]
     return [(plain(run["note"], 200), "bad")] if run["note"] else [("", "")]
 
 
