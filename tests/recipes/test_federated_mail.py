@@ -99,7 +99,7 @@ def test_letters_are_kept_only_if_asked(tmp_path: Path) -> None:
         ("empty", "it is not as scientist sealed it"),
         ("unsealed", "it is not as scientist sealed it"),
         ("another's", "it is not as owner-2 sealed it"),
-        ("nobody's", "it is not as  sealed it"),
+        ("nobody's", "its file has no letter's name"),
     ],
 )
 def test_what_is_no_letter_is_refused_and_gone(

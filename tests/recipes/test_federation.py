@@ -19,7 +19,15 @@ import pytest
 from tests.recipes import federated_tools as tools
 from tests.recipes.federated_tools import JOB, as_before
 from traindeck.core import track
-from traindeck.recipes.shared.federated import adapter, boxes, coordinator, mail, owner, wire
+from traindeck.recipes.shared.federated import (
+    adapter,
+    boxes,
+    coordinator,
+    mail,
+    owner,
+    plainfile,
+    wire,
+)
 from traindeck.recipes.shared.federated.jobserver import Job
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.secagg import Refused
@@ -437,10 +445,10 @@ class TestGate:
         self.ask(made, "round", np.ones(4, "<f4").tobytes(), number=1)
         wire.receive(script)
 
-        def full(self: Path, data: bytes) -> int:
+        def full(path: Path, content: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(Path, "write_bytes", full)
+        monkeypatch.setattr(plainfile, "replace", full)
         update = {"type": "update", "round": 1, "examples": 3, "loss": 1.0}
         wire.send(script, update, np.ones(4).tobytes())
         script.shutdown(socket.SHUT_WR)

@@ -421,13 +421,11 @@ class TestDrive:
         store = self.make(tmp_path)
         whole = (tmp_path / "a-1.object").read_bytes()
 
-        def full(self: Path, data: bytes) -> int:
-            with self.open("wb") as file:
-                file.write(data[:10])
+        def full(source: Path, target: Path) -> None:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "write_bytes", full)
+            patch.setattr(os, "replace", full)
             file = store.get_file("a-1")
             assert file is not None
             with pytest.raises(OSError, match="No space left"):

@@ -8,10 +8,13 @@ a change is made under a lock of the folder.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +22,19 @@ from typing import Any
 
 from syft.sync.connections.drive.mock_drive_service import MockDriveFile, MockPermission
 
+from traindeck.recipes.shared.federated import plainfile
+
+MOST = 1 << 30  # bytes of an object
+LOCKED_SECONDS = 60.0  # that others may keep the folder locked
+LOOK = 0.005  # seconds
+END = ".object"  # of an object's file name
+
 Written = Callable[[str, bytes], None]
 """Told of each object that is written: the names of its folders and its own, and its content."""
+
+
+class _NoObject(ValueError):
+    """A file of the drive's that is none of its objects."""
 
 
 class _Object(MockDriveFile):
@@ -35,7 +49,8 @@ class _Object(MockDriveFile):
 class FolderStore:
     """The objects of a drive, in a folder that all parties can reach.
 
-    Raises OSError when the folder is full or gone: nothing is then half written.
+    Raises OSError when the folder is full, gone, or locked for too long: nothing is then half
+    written. What lies in it and is no object of a drive's is passed over.
     """
 
     def __init__(self, root: Path, written: Written | None = None) -> None:
@@ -50,8 +65,9 @@ class FolderStore:
 
     def values(self) -> list[_Object]:
         """All objects, as they are now."""
-        names = sorted(name for name in os.listdir(self.root) if name.endswith(".object"))
-        return [found for name in names if (found := self.get_file(name[:-7])) is not None]
+        ids = sorted(n.removesuffix(END) for n in os.listdir(self.root) if n.endswith(END))
+        found = (self.get_file(id) for id in ids if _is_id(id))
+        return [file for file in found if file is not None]
 
     def __contains__(self, id: object) -> bool:
         return self._path(str(id)).exists()
@@ -89,9 +105,9 @@ class FolderStore:
             self._write(file, known[1] if known else [])
 
     def _path(self, id: str) -> Path:
-        if not id.replace("-", "").isalnum():
+        if not _is_id(id):
             raise ValueError(f"{id!r} is no id of an object")
-        return self.root / f"{id}.object"
+        return self.root / f"{id}{END}"
 
     def _bound(self, facts: dict[str, Any]) -> _Object:
         file = _Object(**facts)
@@ -101,30 +117,39 @@ class FolderStore:
     def _load(self, id: str) -> tuple[_Object, list[dict[str, Any]]] | None:
         with self._alone:
             try:
-                with self._path(id).open("rb") as file:
-                    found = os.fstat(file.fileno())
+                found = os.lstat(self._path(id))
+                known = self._known.get(id)
+                if known is None or known[0] != (found.st_mtime_ns, found.st_ino):
+                    content, found = plainfile.read(self._path(id), MOST)
                     version = (found.st_mtime_ns, found.st_ino)
-                    known = self._known.get(id)
-                    if known is None or known[0] != version:
-                        facts = json.loads(file.readline())
-                        may = facts.pop("permissions")
-                        bound = self._bound({**facts, "content": file.read()})
-                        known = self._known[id] = (version, bound, may)
-            except FileNotFoundError:
+                    known = self._known[id] = (version, *self._parsed(id, content))
+            except (FileNotFoundError, _NoObject):
                 self._known.pop(id, None)
                 return None
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
+                    raise
+                return None  # a link or a pipe
             return known[1], known[2]
+
+    def _parsed(self, id: str, content: bytes) -> tuple[_Object, list[dict[str, Any]]]:
+        head, _, body = content.partition(b"\n")
+        try:
+            facts = json.loads(head)
+            may = facts.pop("permissions")
+            bound = self._bound({**facts, "content": body})
+            for each in may:
+                MockPermission(**each)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise _NoObject(f"{id}: {error}") from None
+        if bound.id != id:
+            raise _NoObject(f"{id} says that it is another")
+        return bound, may
 
     def _write(self, file: _Object, permissions: list[dict[str, Any]]) -> None:
         facts = {**file.model_dump(exclude={"content"}), "permissions": permissions}
         whole = json.dumps(facts).encode() + b"\n" + file.content
-        part = self.root / f".{file.id}.{os.getpid()}.{threading.get_ident()}"
-        try:
-            part.write_bytes(whole)
-            os.replace(part, self._path(file.id))
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        plainfile.replace(self._path(file.id), whole)
         if self._written:
             self._written(self._place(file), whole)
 
@@ -134,6 +159,18 @@ class FolderStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._alone, (self.root / ".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self._alone, open(os.open(self.root / ".lock", flags, 0o600), "rb") as lock:
+            until = time.monotonic() + LOCKED_SECONDS
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                if time.monotonic() > until:
+                    raise TimeoutError(errno.ETIMEDOUT, f"somebody keeps {self.root} locked")
+                time.sleep(LOOK)
             yield
+
+
+def _is_id(id: str) -> bool:
+    return id.isascii() and id.replace("-", "").isalnum()

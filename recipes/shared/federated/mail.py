@@ -10,18 +10,21 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
-import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from traindeck.recipes.shared.federated import plainfile
+
 MOST = 512 << 20
 POLL = 0.004  # seconds between looks into the folder
 ADDRESS = "@traindeck.invalid"
 SCIENTIST = "scientist"
+_NAME = re.compile(r"[0-9]{10,}-([A-Za-z0-9-]{1,64})")  # of a letter's file: the sender
 
 
 def address(name: str) -> str:
@@ -96,15 +99,9 @@ class Mailbox:
         head = {"from": self.name, "to": to, "session": self._session, "number": self._sent}
         told = json.dumps({**facts, "_": head}).encode()
         sealed = self._seal.seal(address(to), len(told).to_bytes(8, "little") + told + body)
-        name = f"{self._sent:010d}-{self.name}"
-        part = self._own.parent / to / f".{name}"
-        try:
-            part.parent.mkdir(exist_ok=True)
-            part.write_bytes(sealed)
-            os.replace(part, part.with_name(name))
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        box = self._root / to
+        box.mkdir(exist_ok=True)
+        plainfile.replace(box / f"{self._sent:010d}-{self.name}", sealed)
         if self._left and kind:
             self._left(kind, len(sealed))
 
@@ -124,9 +121,12 @@ class Mailbox:
 
     def _open(self, name: str) -> Letter:
         path = self._own / name
-        sender = name.partition("-")[2]
+        named = _NAME.fullmatch(name)
+        sender = named[1] if named else "nobody"
         try:
-            sealed, size = _read(path)
+            if not named:
+                raise OSError(errno.EINVAL, "its file has no letter's name")
+            sealed, found = plainfile.read(path, MOST)
         except OSError as error:  # a link, a pipe, a folder, or gone
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -137,8 +137,8 @@ class Mailbox:
             os.replace(path, self._kept / f"{self.name}-{name}")
         else:
             path.unlink()
-        if size > MOST:
-            raise BadLetter(sender, f"{size} bytes, of {MOST} at most")
+        if found.st_size > MOST:
+            raise BadLetter(sender, f"{found.st_size} bytes, of {MOST} at most")
         try:
             opened = self._seal.unseal(address(sender), sealed)
             length = int.from_bytes(opened[:8], "little")
@@ -155,16 +155,3 @@ class Mailbox:
             raise BadLetter(sender, f"number {number} came before: it is shown again")
         self._seen[sender] = number
         return Letter(sender, facts, opened[8 + length :])
-
-
-def _read(path: Path) -> tuple[bytes, int]:
-    """Content of a plain file and its size; without the content when it is too large."""
-    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a plain file")
-        with open(opened, "rb", closefd=False) as file:
-            return file.read() if found.st_size <= MOST else b"", found.st_size
-    finally:
-        os.close(opened)

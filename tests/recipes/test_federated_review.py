@@ -1,0 +1,101 @@
+"""What somebody may try who can write to the drive, or whose script an owner has approved."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("syft", reason="syft is not installed")
+from traindeck.recipes.shared.federated import drive, mail, plainfile
+from traindeck.recipes.shared.federated.drive import FolderStore
+
+SCIENTIST = mail.SCIENTIST
+
+
+class Plain:
+    """Letters in the clear."""
+
+    def seal(self, to: str, data: bytes) -> bytes:
+        return data
+
+    def unseal(self, sender: str, data: bytes) -> bytes:
+        return data
+
+
+class TestDrive:
+    """Somebody else writes to the folder."""
+
+    def store(self, root: Path) -> FolderStore:
+        from syft.sync.connections.drive.mock_drive_service import MockDriveFile
+
+        store = FolderStore(root)
+        store.add_file(MockDriveFile(id="a-1", name="a file", content=b"content"))
+        return store
+
+    def test_what_is_no_object_is_passed_over(self, tmp_path: Path) -> None:
+        store = self.store(tmp_path)
+        whole = (tmp_path / "a-1.object").read_bytes()
+        (tmp_path / "empty.object").touch()
+        (tmp_path / "text.object").write_text("[1]\n")
+        (tmp_path / "deep.object").write_text("[" * 100_000)
+        (tmp_path / "bare.object").write_text("{}\n")
+        (tmp_path / "odd name!.object").write_bytes(whole)
+        (tmp_path / "link.object").symlink_to(tmp_path / "a-1.object")
+        (tmp_path / "folder.object").mkdir()
+        os.mkfifo(tmp_path / "pipe.object")
+        (tmp_path / "b-2.object").write_bytes(whole)  # says that it is a-1
+        assert [file.id for file in store.values()] == ["a-1"]
+
+    def test_an_object_cannot_name_another_place(self, tmp_path: Path) -> None:
+        root = tmp_path / "drive"
+        self.store(root)
+        facts = json.loads((root / "a-1.object").read_bytes().partition(b"\n")[0])
+        facts["id"] = "/../../stolen"
+        (root / "c-3.object").write_bytes(json.dumps(facts).encode() + b"\nmine")
+        assert FolderStore(root).get_file("c-3") is None
+        assert [path.name for path in tmp_path.iterdir()] == ["drive"]
+
+    def test_who_keeps_the_folder_locked_is_not_waited_for_for_ever(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = self.store(tmp_path)
+        monkeypatch.setattr(drive, "LOCKED_SECONDS", 0.05)
+        with (tmp_path / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(TimeoutError, match="locked"):
+                store.delete_file("a-1")
+        store.delete_file("a-1")
+        assert not store.values()
+
+
+def test_a_file_is_not_written_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plainfile.secrets, "token_hex", lambda size: "guessed")
+    own = tmp_path / "own"
+    own.write_text("mine")
+    (tmp_path / ".letter.guessed").symlink_to(own)
+    with pytest.raises(FileExistsError):
+        plainfile.replace(tmp_path / "letter", b"another's")
+    assert own.read_text() == "mine"
+    (tmp_path / "linked").symlink_to(own)
+    monkeypatch.setattr(plainfile.secrets, "token_hex", lambda size: "new")
+    plainfile.replace(tmp_path / "linked", b"another's")
+    assert own.read_text() == "mine"
+    assert stat.S_IMODE((tmp_path / "linked").lstat().st_mode) == 0o600
+
+
+def test_a_name_that_is_no_text_stops_nobody(tmp_path: Path) -> None:
+    box = mail.Mailbox(tmp_path, "owner-1", Plain(), "s")
+    for name in (b"0000000001-\xff", b"0000000002-\x1b[31m", b"letter"):
+        (tmp_path / "owner-1" / os.fsdecode(name)).touch()
+    for _ in range(3):
+        with pytest.raises(mail.BadLetter) as refused:
+            box.next()
+        assert str(refused.value).isprintable() and str(refused.value).isascii()
+    assert box.next() is None
