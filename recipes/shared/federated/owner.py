@@ -119,6 +119,7 @@ def main(facts: dict[str, Any]) -> None:
         traceback.print_exc()
         raise SystemExit(1) from None
     finally:
+        owner.status.write()  # with the last bytes that left
         server.close()
 
 
