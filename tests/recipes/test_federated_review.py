@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("syft", reason="syft is not installed")
-from traindeck.recipes.shared.federated import drive, mail, plainfile
+from traindeck.recipes.shared.federated import drive, mail, plainfile, wire
 from traindeck.recipes.shared.federated.drive import FolderStore
 
 SCIENTIST = mail.SCIENTIST
@@ -99,3 +102,26 @@ def test_a_name_that_is_no_text_stops_nobody(tmp_path: Path) -> None:
             box.next()
         assert str(refused.value).isprintable() and str(refused.value).isascii()
     assert box.next() is None
+
+
+def test_a_frame_that_drips_is_not_waited_for_for_ever() -> None:
+    ours, theirs = socket.socketpair()
+
+    def drip() -> None:
+        for _ in range(40):
+            try:
+                theirs.sendall(b"\1")
+            except OSError:
+                return
+            time.sleep(0.05)
+
+    with ours, theirs:
+        ours.settimeout(0.2)
+        dripping = threading.Thread(target=drip)
+        began = time.monotonic()
+        dripping.start()
+        with pytest.raises(TimeoutError):
+            wire.receive(ours)
+        assert time.monotonic() - began < 1 and ours.gettimeout() == 0.2
+        ours.close()
+        dripping.join()

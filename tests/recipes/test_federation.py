@@ -28,6 +28,7 @@ from traindeck.recipes.shared.federated import (
     plainfile,
     wire,
 )
+from traindeck.recipes.shared.federated import gate as gates
 from traindeck.recipes.shared.federated.jobserver import Job
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.secagg import Refused
@@ -367,16 +368,16 @@ class TestGate:
     """What a script gives its owner, and what the aggregator asks of it."""
 
     @pytest.fixture
-    def gate(self, pair: Pair) -> Iterator[tuple[owner._Gate, socket.socket]]:
+    def gate(self, pair: Pair) -> Iterator[tuple[gates.Gate, socket.socket]]:
         pair.befriend()
         ours, theirs = socket.socketpair()
         theirs.settimeout(5)
         ours.settimeout(0.2)
         with ours, theirs:
-            made = owner._Gate(pair.owner, ours, pair.root / "outputs")
+            made = gates.Gate(pair.owner, ours, pair.root / "outputs")
             yield made, theirs
 
-    def ask(self, gate: owner._Gate, type: str, body: bytes = b"", **facts: Any) -> None:
+    def ask(self, gate: gates.Gate, type: str, body: bytes = b"", **facts: Any) -> None:
         gate._from_aggregator(mail.Letter(SCIENTIST, {"type": type, **facts}, body))
 
     @pytest.mark.parametrize(
@@ -392,12 +393,12 @@ class TestGate:
         ],
     )
     def test_a_round_that_is_none_is_refused(
-        self, facts: Any, body: bytes, why: str, gate: tuple[owner._Gate, socket.socket]
+        self, facts: Any, body: bytes, why: str, gate: tuple[gates.Gate, socket.socket]
     ) -> None:
         with pytest.raises(Refused, match=why):
             self.ask(gate[0], "round", body, **facts)
 
-    def test_a_round_is_followed_once(self, gate: tuple[owner._Gate, socket.socket]) -> None:
+    def test_a_round_is_followed_once(self, gate: tuple[gates.Gate, socket.socket]) -> None:
         model = np.ones(4, "<f4").tobytes()
         self.ask(gate[0], "round", model, number=3)
         for number in (3, 2):
@@ -405,14 +406,40 @@ class TestGate:
                 self.ask(gate[0], "round", model, number=number)
         assert wire.receive(gate[1]) == ({"type": "round", "number": 3}, model)
 
+    def test_a_round_waits_for_the_one_that_the_script_is_in(
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
+    ) -> None:
+        """Else the script would take the model for the answer to its update."""
+        made, script = gate
+        for number in (1, 2, 3):
+            self.ask(made, "round", np.full(4, number, "<f4").tobytes(), number=number)
+        assert wire.receive(script)[0]["number"] == 1
+        late = {"type": "update", "round": 1, "examples": 3, "loss": 1.0}
+        wire.send(script, late, np.ones(4).tobytes())
+        made.serve(time.monotonic() + 0.1)
+        assert wire.receive(script) == ({}, b"")
+        assert wire.receive(script)[0]["number"] == 3, "the newest that came meanwhile"
+        updates = [letter for letter in pair.letters() if letter.type == "update"]
+        assert [letter.facts["number"] for letter in updates] == [1]
+
+    def test_what_a_script_logs_has_an_end(
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
+    ) -> None:
+        made, script = gate
+        for number in range(100):
+            wire.send(script, {"type": "log", "numbers": {f"name {number}": 1, "name 0": number}})
+            assert made._from_job()
+        assert len(pair.owner.status.facts) == gates.MOST_NUMBERS
+        assert pair.owner.status.facts["name 0"] == 99
+
     def test_what_is_not_asked_in_this_mode_is_refused(
-        self, gate: tuple[owner._Gate, socket.socket]
+        self, gate: tuple[gates.Gate, socket.socket]
     ) -> None:
         with pytest.raises(Refused, match="'open' is not asked in transport mode"):
             self.ask(gate[0], "open", number=1, alive=[], dropped=[])
 
     def test_a_script_cannot_stop_its_owner(
-        self, gate: tuple[owner._Gate, socket.socket], pair: Pair
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
     ) -> None:
         """Whatever it says, its owner says no or nothing, and goes on."""
         made, script = gate
@@ -439,7 +466,7 @@ class TestGate:
         assert not made._from_job()
 
     def test_a_full_folder_is_a_refusal(
-        self, gate: tuple[owner._Gate, socket.socket], pair: Pair, monkeypatch: pytest.MonkeyPatch
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made, script = gate
         self.ask(made, "round", np.ones(4, "<f4").tobytes(), number=1)
@@ -461,7 +488,7 @@ class TestGate:
         assert pair.letters() == []
 
     def test_a_script_says_nothing_to_the_scientist_in_its_own_words(
-        self, gate: tuple[owner._Gate, socket.socket], pair: Pair
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
     ) -> None:
         made, script = gate
         self.ask(made, "round", np.ones(4, "<f4").tobytes(), number=1)
@@ -482,7 +509,7 @@ class TestGate:
         assert not [letter for letter in letters if "SECRET" in json.dumps(letter.facts)]
 
     def test_hidden_updates_have_no_open_result_beside_them(
-        self, gate: tuple[owner._Gate, socket.socket], pair: Pair
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
     ) -> None:
         made, script = gate
         pair.owner.policy.aggregation = "secagg"
@@ -493,7 +520,7 @@ class TestGate:
         assert not (pair.root / "outputs").exists()
 
     def test_what_cannot_be_hidden_is_not_sent(
-        self, gate: tuple[owner._Gate, socket.socket], pair: Pair, monkeypatch: pytest.MonkeyPatch
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made, script = gate
         self.ask(made, "round", np.ones(4, "<f4").tobytes(), number=1)
@@ -502,14 +529,14 @@ class TestGate:
         def never(*args: Any) -> Any:
             raise ValueError("3 examples times 1e9 are too much for 64 bits")
 
-        monkeypatch.setattr(pair.owner._mode, "update", never)
+        monkeypatch.setattr(pair.owner.mode, "update", never)
         wire.send(script, {"type": "update", "round": 1, "examples": 3}, np.ones(4).tobytes())
         with pytest.raises(Refused, match="too much for 64 bits"):
             made._from_job()
         assert pair.letters() == []
 
     def test_a_script_that_outstays_its_time_is_ended(
-        self, gate: tuple[owner._Gate, socket.socket], pair: Pair
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
     ) -> None:
         gate[0].serve(time.monotonic())
         assert "ran out of its" in pair.told()["reason"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import socket
 import stat
 import subprocess
@@ -209,8 +210,12 @@ def test_only_the_ports_that_were_given_can_be_used(tmp_path: Path) -> None:
                     return error.errno
                 return 0
             def try_it(here):
-                udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                made = lambda *kind: attempt(lambda: socket.socket(*kind).close())
+                socket.socketpair()[0].close()
                 return {{
+                    "datagrams": made(socket.AF_INET, socket.SOCK_DGRAM),
+                    "programs": made(socket.AF_UNIX),
+                    "other streams": made(socket.AF_INET, socket.SOCK_STREAM, 262),
                     "connect": attempt(lambda: socket.create_connection(("127.0.0.1", {ours}), 2)),
                     "listen": attempt(lambda: socket.create_server(("127.0.0.1", {free}))),
                 }}
@@ -218,8 +223,11 @@ def test_only_the_ports_that_were_given_can_be_used(tmp_path: Path) -> None:
         )
         [without] = run(tmp_path / "a", script + IN_SESSION)
         [given] = run(tmp_path / "b", script + IN_SESSION, ports=(ours, free))
-    assert without.result == {"connect": 13, "listen": 13}
-    assert given.result == {"connect": 0, "listen": 0}
+    others = dict.fromkeys(("datagrams", "programs", "other streams"), 13)
+    if platform.machine() not in ("x86_64", "aarch64"):
+        others = {what: without.result[what] for what in others}
+    assert without.result == {"connect": 13, "listen": 13, **others}
+    assert given.result == {"connect": 0, "listen": 0, **others}
 
 
 @pytest.fixture(autouse=True)
@@ -259,6 +267,35 @@ def test_how_a_script_ends_is_told(tmp_path: Path) -> None:
     child = int((ended[-1].folder / "tmp" / "child").read_text())
     for pid in (child, *(ran.pid for ran in ended)):
         assert not _runs(pid), "what a script has started ends with it"
+
+
+def test_what_a_script_has_left_behind_ends_with_it(tmp_path: Path) -> None:
+    [ran] = run(
+        tmp_path,
+        "import os, time\n"
+        "if not os.fork():\n"
+        "    os.setsid()\n"
+        "    if not os.fork():\n"
+        "        open('tmp/left', 'w').write(str(os.getpid()))\n"
+        "        time.sleep(60)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "while not os.path.exists('tmp/left') or not os.path.getsize('tmp/left'):\n"
+        "    time.sleep(0.01)\n",
+    )
+    assert ran.exit == 0, ran.errors
+    assert not _runs(int((ran.folder / "tmp" / "left").read_text()))
+
+
+def test_a_script_fills_no_disk_with_what_it_prints_and_leaves_no_core(tmp_path: Path) -> None:
+    script = """
+    import resource
+    def try_it(here):
+        found = (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE)
+        return {"limits": [resource.getrlimit(each) for each in found]}
+    """
+    [ran] = run(tmp_path, textwrap.dedent(script) + IN_SESSION)
+    assert ran.result == {"limits": [[0, 0], [1 << 30, 1 << 30]]}
 
 
 def _runs(pid: int) -> bool:

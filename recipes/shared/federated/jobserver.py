@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import runpy
 import select
 import signal
@@ -19,6 +20,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+import psutil
 
 from traindeck.recipes.shared.federated import job, sandbox, wire
 
@@ -34,7 +37,9 @@ OUTSIDE = 77
 
 TEMPORARY = "tmp"  # folder that a job may write to
 
-_DEATH_SIGNAL = 1
+MOST_FILE = 1 << 30  # bytes of a file that a job writes, what it prints among them
+
+_DEATH_SIGNAL, _SUBREAPER = 1, 36  # of prctl
 
 
 def die_with_parent() -> None:
@@ -101,6 +106,8 @@ class JobServer:
 
 def _serve(orders: socket.socket) -> NoReturn:
     die_with_parent()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while True:
         try:
@@ -116,9 +123,27 @@ def _serve(orders: socket.socket) -> NoReturn:
         try:
             wire.send(orders, {"pid": pid})
             _, status = os.waitpid(pid, 0)
+            _end_what_is_left()
             wire.send(orders, {"exit": os.waitstatus_to_exitcode(status)})
         except wire.Closed:
             os._exit(0)
+
+
+def _end_what_is_left() -> None:
+    """Kill what a job has started and left behind, wherever it has moved to: it is ours now."""
+    while True:
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def no_core() -> None:
+    """Leave no memory behind on a crash: it holds keys and private data."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _run(order: dict[str, Any], descriptor: int) -> NoReturn:
@@ -127,6 +152,8 @@ def _run(order: dict[str, Any], descriptor: int) -> NoReturn:
     try:
         os.setsid()
         die_with_parent()
+        no_core()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_FILE, MOST_FILE))
         folder = Path(order["code"])
         os.chdir(folder)
         (folder / TEMPORARY).mkdir(exist_ok=True)

@@ -2,8 +2,7 @@
 
 It takes the one data scientist that it knows as a peer, offers its data set, reads each job that
 asks for it (automatically by the hash of the script, or by hand), and runs what it has approved in
-a sandbox. Between the script and the world stands the gate: what the script gives is checked,
-clipped and hidden here before any of it leaves.
+a sandbox, beside the gate that stands between the script and the world, see `gate`.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ import contextlib
 import hashlib
 import json
 import os
-import select
 import shutil
 import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -28,8 +25,14 @@ import numpy as np
 import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from traindeck.recipes.shared.federated import adapter, boxes, inbox, mail, modes, status, wire
-from traindeck.recipes.shared.federated.jobserver import OUTSIDE, JobServer, die_with_parent
+from traindeck.recipes.shared.federated import adapter, boxes, inbox, mail, modes, status
+from traindeck.recipes.shared.federated.gate import Gate
+from traindeck.recipes.shared.federated.jobserver import (
+    OUTSIDE,
+    JobServer,
+    die_with_parent,
+    no_core,
+)
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.secagg import Refused
 from traindeck.recipes.shared.randomness import Randomness
@@ -39,7 +42,7 @@ FARTHEST = 9.0  # standard deviations that noise can be away, see Randomness
 LOOK = 0.05  # seconds between looks at the drive while nothing runs
 KEYS = "syft keys"  # what an owner signs the hash of
 COUNT = 0.5  # seconds between counts of what the processes use
-MOST_NUMBERS = 64  # that a script may log
+MOST_LINE = 2000  # bytes of a script's line that are repeated
 PATIENCE = 30.0  # seconds for a script to read or write a whole frame, once it has begun
 
 
@@ -100,6 +103,7 @@ class Policy:
 def main(facts: dict[str, Any]) -> None:
     """Be an owner until the data scientist's process ends or says so."""
     os.umask(0o077)
+    no_core()
     die_with_parent()
     policy = Policy.from_json(facts)
     server = JobServer()  # before there are keys
@@ -133,7 +137,7 @@ class Owner:
         self.status.write()
         self._server = server
         self._counted = 0.0
-        self._randomness = Randomness()
+        self.randomness = Randomness()
         self._site = adapter.Site(
             address(policy.name),
             policy.home / "syft",
@@ -142,7 +146,7 @@ class Owner:
             encrypt=policy.encrypt,
             written=self._written,
         )
-        self._mail = mail.Mailbox(
+        self.mail = mail.Mailbox(
             policy.root / "drive" / "mail",
             policy.name,
             self._site,
@@ -153,9 +157,9 @@ class Owner:
         identity = Ed25519PrivateKey.from_private_bytes((policy.home / "identity").read_bytes())
         pins = {name: bytes.fromhex(key) for name, key in policy.pins.items()}
         self._boxes = boxes.Boxes(policy.name, identity, pins, policy.session)
-        self._mode: modes.OwnerSide = modes.TransportOwner()
+        self.mode: modes.OwnerSide = modes.TransportOwner()
         if policy.aggregation == "secagg":
-            self._mode = modes.SecAggOwner(
+            self.mode = modes.SecAggOwner(
                 policy.name,
                 identity,
                 pins,
@@ -166,7 +170,7 @@ class Owner:
                 policy.clip + FARTHEST * policy.noise,
             )
         elif policy.aggregation == "ckks":
-            self._mode = modes.CkksOwner(policy.name, self._boxes)
+            self.mode = modes.CkksOwner(policy.name, self._boxes)
         with np.load(policy.shard, allow_pickle=False) as arrays:
             self.status.samples = max((len(arrays[name]) for name in arrays.files), default=0)
 
@@ -185,7 +189,7 @@ class Owner:
             self._site.sync()
             for request in self._site.requests():
                 self._consider(request)
-            self._count()
+            self.count()
             time.sleep(LOOK)
 
     # Peers
@@ -194,7 +198,7 @@ class Owner:
         for email in self._site.asked_by():
             if email != address(SCIENTIST):
                 self._site.turn_away(email)
-                self._refuse(f"{email} was turned away: it is no approved scientist")
+                self.refuse(f"{email} was turned away: it is no approved scientist")
                 continue
             keys = self._site.fingerprint(email)
             if not keys and self.policy.encrypt:
@@ -232,7 +236,7 @@ class Owner:
         facts.update(decision="approved" if decision == "approve" else "refused", reason=why)
         if decision != "approve":
             self._site.refuse(request, why)
-            self._refuse(f"{request.name} was refused: {why}")
+            self.refuse(f"{request.name} was refused: {why}")
             self._site.sync()
             return
         self._site.approve(request, how, why)
@@ -255,7 +259,7 @@ class Owner:
 
     def _waiting(self) -> None:
         self.status.enter("waiting", "a script waits for approval")
-        self._count()
+        self.count()
         time.sleep(LOOK)
 
     def _run(self, request: adapter.Request, approved: tuple[str, str]) -> int:
@@ -266,7 +270,7 @@ class Owner:
         for name in (adapter.SCRIPT, adapter.PARAMS):
             shutil.copyfile(request.code / name, work / name)
         if tuple(_sha256(work / name) for name in (adapter.SCRIPT, adapter.PARAMS)) != approved:
-            self._refuse(f"{request.name} was refused: it changed after it was approved")
+            self.refuse(f"{request.name} was refused: it changed after it was approved")
             return OUTSIDE
         facts = {
             "owner": self.policy.name,
@@ -276,7 +280,7 @@ class Owner:
         }
         job = self._server.start(work, adapter.SCRIPT, facts, self.policy.ports)
         job.wire.settimeout(PATIENCE)
-        gate = _Gate(self, job.wire, request.code / "outputs")
+        gate = Gate(self, job.wire, request.code / "outputs")
         try:
             gate.serve(time.monotonic() + self.policy.seconds)
         finally:
@@ -286,30 +290,29 @@ class Owner:
             code = self._server.ended() if ended is None else ended
             assert code is not None
             job.wire.close()
-            self._learn_sandbox()
+            self.learn_sandbox()
         if gate.done and code == -signal.SIGKILL:
             code = 0  # it had given its result, and had no more to do
         if code and self.status.state != "refused":
-            lines = (work / ".stderr").read_text(errors="replace").strip().splitlines()
             why = f"the script ended with {code}"
-            self._refuse(f"{why}: {lines[-1] if lines else 'no message'}", why)
+            self.refuse(f"{why}: {_last_line(work / '.stderr') or 'no message'}", why)
         elif not code:
             self.status.enter("ended")
         return code
 
-    def _learn_sandbox(self) -> None:
+    def learn_sandbox(self) -> None:
         """What confines the script: the first line that its process says, before the script's."""
         if not self.status.sandbox:
             said = self.policy.home / "work" / ".stdout"
-            with contextlib.suppress(OSError):
-                self.status.sandbox = said.read_text(errors="replace").partition("\n")[0]
+            with contextlib.suppress(OSError), said.open(errors="replace") as lines:
+                self.status.sandbox = lines.readline(MOST_LINE).rstrip("\n")
 
     # The world
 
     def _tell(self, type: str, **facts: Any) -> None:
-        self._mail.send(SCIENTIST, {"type": type, **facts}, kind="metadata")
+        self.mail.send(SCIENTIST, {"type": type, **facts}, kind="metadata")
 
-    def _refuse(self, why: str, told: str = "") -> None:
+    def refuse(self, why: str, told: str = "") -> None:
         """Say why something was not done: to the owner's screen and to the scientist.
 
         told: what the scientist is told instead, where the reason has the script's own words.
@@ -317,7 +320,7 @@ class Owner:
         self.status.enter("refused", why)
         self._say("refused", why, told)
 
-    def _notice(self, why: str) -> None:
+    def notice(self, why: str) -> None:
         """Say that something which came was left aside; what went on goes on."""
         self.status.enter(self.status.state, why)
         self._say("notice", why)
@@ -346,7 +349,7 @@ class Owner:
     def _left(self, kind: str, size: int) -> None:
         self.status.left(kind, size)
 
-    def _count(self) -> None:
+    def count(self) -> None:
         """What this owner's processes use, now and then."""
         if time.monotonic() - self._counted < COUNT:
             return
@@ -364,164 +367,12 @@ class Owner:
         self.status.write(now=False)
 
 
-class _Gate:
-    """Between an approved script and the aggregator, for as long as the script runs."""
-
-    def __init__(self, owner: Owner, job: socket.socket, outputs: Path) -> None:
-        self._owner = owner
-        self._job = job
-        self._outputs = outputs
-        self._expected = 0  # the round that the script is in
-        self._size = 0
-        self._began = 0.0
-        self.done = False
-
-    def serve(self, until: float) -> None:
-        """Carry rounds in and updates out until the script ends, or its time is over."""
-        while time.monotonic() < until:
-            readable, _, _ = select.select([self._job], [], [], mail.POLL)
-            try:
-                if readable and not self._from_job():
-                    return
-                letter = self._owner._mail.next()
-                if letter is not None and letter.sender == SCIENTIST:
-                    self._from_aggregator(letter)
-            except mail.BadLetter as error:
-                self._owner._notice(str(error))
-            except wire.Closed:
-                return
-            except OSError as error:  # Refused among them
-                self._owner._refuse(str(error), getattr(error, "told", ""))
-            self._owner._count()
-        self._owner._refuse(f"the script ran out of its {self._owner.policy.seconds:.0f} s")
-
-    def _from_aggregator(self, letter: mail.Letter) -> None:
-        try:
-            self._follow(letter)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise Refused(f"a message {letter.type!r} is malformed: {error!r}") from None
-
-    def _follow(self, letter: mail.Letter) -> None:
-        owner = self._owner
-        if letter.type == "round":
-            number = int(letter.facts["number"])
-            weights = np.frombuffer(letter.body, "<f4")
-            if number <= owner.status.round:
-                raise Refused(f"round {number} came before: it is shown again")
-            if number > owner.policy.rounds:
-                raise Refused(f"round {number} of {owner.policy.rounds} was not agreed")
-            if not np.isfinite(weights).all():
-                raise Refused(f"round {number}: the model has values that are not finite")
-            self._expected, self._size, self._began = number, len(weights), time.monotonic()
-            owner.status.round, owner.status.bytes_round = number, {}
-            owner.status.enter("training")
-            wire.send(self._job, {"type": "round", "number": number}, letter.body)
-        elif letter.type == "end":
-            self.done = True
-            wire.send(self._job, {"type": "end"})
-        else:
-            facts, body = owner._mode.answer(letter)
-            answer = {**facts, "type": "answer", "to": letter.facts.get("ask")}
-            owner._mail.send(SCIENTIST, answer, body, kind="ciphertext")
-
-    def _from_job(self) -> bool:
-        """A frame of the script's; False when the script has ended."""
-        try:
-            facts, body = wire.receive(self._job)
-        except (wire.Closed, wire.BadFrame):
-            return False
-        except TimeoutError:
-            raise Refused("the script has left a message unfinished") from None
-        owner = self._owner
-        owner._learn_sandbox()
-        match facts.get("type"):
-            case "log":
-                owner.status.facts.update(_numbers(facts.get("numbers")))
-                owner.status.write(now=False)
-            case "update":
-                self._reply(lambda: self._update(facts, body))
-            case "result":
-                self._reply(lambda: self._result(facts.get("result")))
-            case "outside":
-                what = "which is outside its data set"
-                told = f"the script reached for a file {what}"
-                owner._refuse(f"the script reached for {facts.get('path')}, {what}", told)
-        return True
-
-    def _reply(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except (OSError, ValueError) as error:
-            wire.send(self._job, {"refused": str(error)})
-            if isinstance(error, OSError):
-                raise
-            raise _Withheld(str(error), "what the script gave cannot be sent") from None
-        wire.send(self._job, {})
-
-    def _update(self, facts: dict[str, Any], body: bytes) -> None:
-        number, owner = self._expected, self._owner
-        examples = facts.get("examples")
-        if facts.get("round") != number or not number:
-            raise _Withheld(
-                f"an update of round {facts.get('round')!r:.40} came in round {number}",
-                f"an update of another round came in round {number}",
-            )
-        if len(body) != 8 * self._size:
-            raise _Withheld(
-                f"round {number}: {len(body) // 8} values came, the model has {self._size}",
-                f"round {number}: the update is not as long as the model",
-            )
-        if not isinstance(examples, int) or not 0 < examples <= max(owner.status.samples, 1):
-            raise _Withheld(
-                f"round {number}: {examples!r:.40} examples of {owner.status.samples}",
-                f"round {number}: the update is not of the owner's number of examples",
-            )
-        update = np.frombuffer(body, np.float64)
-        norm = float(np.linalg.norm(update))
-        if not np.isfinite(norm):
-            raise Refused(f"round {number}: the update has values that are not finite")
-        if norm > owner.policy.clip:
-            update = update * (owner.policy.clip / norm)
-        if owner.policy.noise:
-            update = update + owner._randomness.normal(update.shape, owner.policy.noise)
-            examples = 1
-        told, sealed = owner._mode.update(number, update, examples)
-        self._expected = 0
-        kind = owner._mode.kind if owner.policy.encrypt or owner._mode.kind == "masked" else "raw"
-        owner._mail.send(SCIENTIST, {**told, "type": "update", "number": number}, sealed, kind=kind)
-        owner.status.seconds = time.monotonic() - self._began
-        loss = facts.get("loss")
-        owner.status.loss = _numbers({"loss": loss}).get("loss")
-        owner.status.facts["update_norm"] = norm
-        owner.status.enter("sent")
-
-    def _result(self, result: Any) -> None:
-        if self.done:
-            raise Refused("a script gives its result once")
-        if self._owner.policy.aggregation != "transport":
-            raise Refused("a script whose updates are hidden gives no result besides")
-        self._outputs.mkdir(exist_ok=True)
-        (self._outputs / "result.json").write_text(json.dumps(result))
-        self.done = True
-
-
-class _Withheld(Refused):
-    """What was refused in full, for the owner; and what the data scientist is told of it.
-
-    The script's own words and the data's figures stay with the owner.
-    """
-
-    def __init__(self, why: str, told: str) -> None:
-        super().__init__(why)
-        self.told = told
-
-
-def _numbers(found: Any) -> dict[str, float]:
-    """What a script logs, as far as a status can hold it."""
-    items = list(found.items())[:MOST_NUMBERS] if isinstance(found, dict) else []
-    return {
-        str(k)[:64]: v for k, v in items if isinstance(v, (int, float)) and abs(v) < float("inf")
-    }
+def _last_line(log: Path) -> str:
+    """What a script has said last, however much that was."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - MOST_LINE))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _sha256(path: Path) -> str:

@@ -1,5 +1,7 @@
 """What a job may reach: its data, its folder and the libraries; by Linux's Landlock, for good.
 
+Of sockets a job makes TCP's alone (`syscalls`), for the ports that Landlock leaves it.
+
 Landlock (docs.kernel.org, userspace-api/landlock) takes rights from a process and all that it
 starts, and nothing gives them back. Where a kernel has none, an audit hook of Python is all that
 is left: it stops code that does not try to get around it, and `confine` says so.
@@ -15,6 +17,8 @@ import sysconfig
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from traindeck.recipes.shared.federated import syscalls
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # the same numbers on all architectures
 _PATH_BENEATH, _NET_PORT = 1, 2
@@ -60,10 +64,13 @@ def confine(
 ) -> str:
     """Leave this process only these files and TCP ports. Says in words what is in force.
 
+    Before version 4 Landlock confines no ports: without any a job makes no sockets then, else it
+    can reach all. Before version 6 it can send signals to the user's other processes.
+
     denied is told of a path that Python code tried to open outside of them, and need not return.
     Raises OSError when the kernel has Landlock and refuses it.
     """
-    read, write = [*map(Path, read)], [*map(Path, write)]
+    read, write, ports = [*map(Path, read)], [*map(Path, write)], [*ports]
     roots = tuple(str(path.resolve()) for path in (*read, *write))
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -73,13 +80,16 @@ def confine(
                 denied(path)
 
     found = version()
+    if sys.platform == "linux" and _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "no_new_privs")
     if found:
         _landlock(found, read, write, ports)
+    filtered = syscalls.only_tcp(tcp=found >= 4 or bool(ports))
     sys.addaudithook(hook)
     if not found:
         return "no sandbox: this kernel has no Landlock; Python's own opening of files is watched"
     net = " and TCP ports" if found >= 4 else ""
-    return f"Landlock {found}: files{net} of the job alone"
+    return f"Landlock {found}: files{net} of the job alone" + ", no other sockets" * filtered
 
 
 def _landlock(found: int, read: list[Path], write: list[Path], ports: Iterable[int]) -> None:
@@ -101,8 +111,6 @@ def _landlock(found: int, read: list[Path], write: list[Path], ports: Iterable[i
     if net:
         for port in ports:
             _call(_ADD, ruleset, _NET_PORT, struct.pack("<QQ", net, port), 0)
-    if _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "no_new_privs")
     _call(_RESTRICT, ruleset, 0)
     os.close(ruleset)
 
