@@ -20,7 +20,7 @@ LR = 0.5
 
 
 def update(row: Any, x: Any, y: Any) -> Any:
-    """One step down the mean gradient of the small network: (d,) float64. Exact to repeat."""
+    """One step down the mean gradient of the small network: (d,) float64."""
     x = x.reshape(len(x), -1).astype(np.float64) / 16
     shapes = mlp.shapes(x.shape[1])
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
