@@ -45,7 +45,9 @@
 DP-FedAvg (B. McMahan et al., ICLR 2018) with the noise made by the owners (P. Kairouz, Z. Liu,
 T. Steinke, ICML 2021, but with rounded continuous Gaussians): each clips its update, adds its
 share of the noise, and masks the result, so that the aggregator sees a sum that is private
-already. All owners take part in each round: there is no amplification by sampling. The unit is an
+already: also of the fewest owners whose sum it can open by lying to them about who answered, for
+the shares are made for these, and two thirds must answer. Owners know their own shares, and what
+they tell the aggregator of them is not in the sum's noise any more. All owners take part in each round: there is no amplification by sampling. The unit is an
 owner with all its data. Few owners make this expensive: that is what it costs, shown honestly.
 """
 

@@ -26,7 +26,7 @@
 
 Three PySyft owners approve `jobs/psi_align.py`. owner-1 and owner-2 are the hospitals; they find
 the patients that both have by private set intersection, which tells each hospital which of its own
-patients the other has too, and nobody else anything. Then MPyC trains a logistic regression on
+patients the other has too, and nobody else more than how many these are. Then MPyC trains a logistic regression on
 shares of both's measures. owner-3 helps, without data: two parties have no honest majority.
 The patients' ids are made up. This recipe plays all three, and so can compare with the clear.
 """

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("syft", reason="syft is not installed")
-from traindeck.recipes.shared.federated import drive, mail, plainfile, wire
+from tests.recipes import federated_tools as tools
+from traindeck.core import track
+from traindeck.recipes.shared.federated import (
+    boxes,
+    coordinator,
+    drive,
+    mail,
+    plainfile,
+    psi,
+    secagg,
+    wire,
+)
 from traindeck.recipes.shared.federated.drive import FolderStore
 
 SCIENTIST = mail.SCIENTIST
@@ -125,3 +141,95 @@ def test_a_frame_that_drips_is_not_waited_for_for_ever() -> None:
         assert time.monotonic() - began < 1 and ours.gettimeout() == 0.2
         ours.close()
         dripping.join()
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[coordinator.Federation]:
+    """A federation that has not started its owners."""
+    with tools.as_before(), track.Run(folder=tmp_path) as run:
+        yield coordinator.Federation(
+            run,
+            tools.JOB,
+            dataset="digits",
+            shards=tools.shards(10, 10, 10),
+            mock=tools.MOCK,
+            params={},
+            size=tools.SIZE,
+        )
+
+
+def test_owners_do_not_get_the_environment(
+    made: coordinator.Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job can read the first environment of its process, whatever becomes of `os.environ`."""
+
+    class Started(Exception):
+        pass
+
+    def start(words: list[str], **how: Any) -> None:
+        raise Started(how["env"])
+
+    monkeypatch.setenv("A_TOKEN", "secret")
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(Started) as started:
+        made._start()
+    [environment] = started.value.args
+    assert "PATH" in environment and "A_TOKEN" not in environment
+
+
+def test_owners_that_end_together_are_all_heard_of(made: coordinator.Federation) -> None:
+    script = """print('{"owner": "owner-1", "exit": -9}\\n{"owner": "owner-2", "exit": 3}')"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as warm:
+        made._warm = warm
+        warm.wait(20)
+        made._notice_ended()
+        made._warm = None
+    assert made._lost["owner-1"] == "its process was ended by signal 9"
+    assert made._lost["owner-2"] == "it ended with 3"
+
+
+@pytest.mark.parametrize("owners", range(3, 8))
+def test_no_sum_of_fewer_can_be_opened(owners: int) -> None:
+    """By trial of all that an aggregator can say, against the bound that noise is shared by."""
+    for threshold in range(owners // 2 + 1, owners + 1):
+        bound = secagg.fewest_summed(owners, threshold)
+        missing = owners - threshold  # how many each owner can be told of at the most
+        for left_out in range(owners - bound + 1, owners):
+            # Each of these must be called dropped by `threshold` owners, none by itself.
+            assert left_out * threshold > missing * owners
+        assert secagg.default_threshold(owners) <= owners and bound >= 1
+    for count in (3, 16):
+        usual = -(-2 * count // 3)
+        assert secagg.fewest_summed(count, usual) >= count // 2 + 1
+
+
+def test_a_proof_that_is_none_is_refused() -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    pins = {"owner-2": key.public_key().public_bytes_raw()}
+    own = boxes.Boxes("owner-1", key, pins, "s")
+    good = boxes.Boxes("owner-2", key, {}, "s").signed("keys", b"value")
+    assert own.proven("keys", "owner-2", good) == b"value"
+    bad: list[Any] = [{}, [], {**good, "value": "\u00e4"}, {**good, "signature": 3}, {"value": "="}]
+    for signed in bad:
+        with pytest.raises(secagg.Refused, match="not signed by the key"):
+            own.proven("keys", "owner-2", signed)
+
+
+def test_who_asks_for_more_ids_than_agreed_is_not_answered() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for end in (ours, theirs):
+            end.settimeout(10)
+
+        def ask() -> None:
+            with contextlib.suppress(psi.PartyError):
+                psi.intersect(psi.Link(theirs, "owner-1"), ["a"], 9, first=True)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        with pytest.raises(psi.PartyError, match="owner-2 asks for 9 ids, of 4 at the most"):
+            psi.intersect(psi.Link(ours, "owner-2"), ["a"], 4, first=False)
+        ours.close()
+        asking.join()

@@ -7,7 +7,6 @@ seals for another is under HKDF-SHA256 of their agreement, bound to the session 
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +53,7 @@ class Boxes:
             signature = base64.b64decode(signed["signature"], validate=True)
             key = Ed25519PublicKey.from_public_bytes(self._pins[name])
             key.verify(signature, self._bound(what, name) + value)
-        except (InvalidSignature, KeyError, TypeError, binascii.Error):
+        except (InvalidSignature, LookupError, TypeError, ValueError):
             raise Refused(f"{name}: its {what} is not signed by the key that is pinned") from None
         return value
 

@@ -1,9 +1,9 @@
 """Sums of encrypted vectors: the owners hold the key, the aggregator adds what it cannot read.
 
 CKKS (Cheon et al., ASIACRYPT 2017) by TenSEAL on Microsoft SEAL: ring degree 4096, modulus of
-54 + 54 bits (128-bit security allows 109), scale 2^36: sums take no more. One owner makes the context and gives
-its secret half to the other owners, sealed; the aggregator gets the public half, with which one
-encrypts and adds.
+54 + 54 bits (128-bit security allows 109), scale 2^36: sums take no more. One owner makes the
+context and gives its secret half to the other owners, sealed; the aggregator gets the public half,
+with which one encrypts and adds.
 
 What it does not stand up to:
 - Owners in league with the aggregator. All of them hold one key, so one that gets another's

@@ -34,11 +34,12 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
-from traindeck.recipes.shared.federated import adapter, mail, modes, status
+from traindeck.recipes.shared.federated import adapter, mail, modes, secagg, status
 from traindeck.recipes.shared.federated.boxes import Boxes
+from traindeck.recipes.shared.federated.jobserver import ENVIRONMENT
 from traindeck.recipes.shared.federated.mail import SCIENTIST, Letter, address
 from traindeck.recipes.shared.federated.owner import KEYS, Policy
-from traindeck.recipes.shared.federated.secagg import Refused, Unrecoverable, default_threshold
+from traindeck.recipes.shared.federated.secagg import Refused, Unrecoverable
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -60,10 +61,11 @@ class Options:
 
     aggregation    one of `modes.MODES`; 'mpc': jobs compute on shares among themselves
     approval       'auto' or 'hand', see `owner.Policy`
-    rounds         how many at the most; threshold: owners that must answer (0: more than half)
+    rounds         how many at the most; threshold: owners that must answer (0: more than half; with
+                   noise two thirds)
     clip           L2 norm that each owner clips its update to
     noise          standard deviation of the Gaussian noise in the sum of clipped updates, of which
-                   each owner adds a share so large that `threshold` of them suffice
+                   each owner adds a share: the fewest whose sum an aggregator can open suffice
     round_seconds  time limit of a round; approval_seconds: of the answers to the job
     encrypt        False only to show what could then be read; keep: keep all messages
     preload        modules that owners share in memory
@@ -124,7 +126,9 @@ class Federation:
         self._told_params = json.dumps(dict(params), indent=2).encode()
         self.options = options or Options()
         self.owners = sorted(shards, key=lambda name: (len(name), name))
-        self._threshold = self.options.threshold or default_threshold(len(self.owners))
+        count = len(self.owners)
+        usual = -(-2 * count // 3) if self.options.noise else secagg.default_threshold(count)
+        self._threshold = self.options.threshold or usual
         if self.options.aggregation == "secagg" and size and len(self.owners) < FEWEST_MASKED:
             raise Failed(
                 f"secagg needs {FEWEST_MASKED} owners: of two, each knows the other's part"
@@ -140,6 +144,7 @@ class Federation:
         self._proven: set[str] = set()
         self._asked = 0
         self._warm: subprocess.Popen[bytes] | None = None
+        self._unread = b""  # of its lines, one that has not come whole
         self._lay_out(shards, mock)
         mode = self.options.aggregation
         self.status = status.Coordinator(
@@ -190,7 +195,11 @@ class Federation:
         words = [sys.executable, "-m", "traindeck.recipes.shared.federated.warm", *options.preload]
         with (self.root / "owners.log").open("ab") as log:
             self._warm = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
             )
         self._log = (self.root / "scientist.log").open("a")
         with self._quiet():
@@ -204,6 +213,7 @@ class Federation:
         self._mail = mail.Mailbox(
             self.root / "drive" / "mail", SCIENTIST, self._site, self._session, keep=options.keep
         )
+        fewest = secagg.fewest_summed(len(self.owners), self._threshold)
         policies = [
             Policy(
                 name=name,
@@ -222,7 +232,7 @@ class Federation:
                 rounds=options.rounds,
                 threshold=self._threshold,
                 clip=options.clip,
-                noise=options.noise / math.sqrt(self._threshold),
+                noise=options.noise / math.sqrt(fewest),
                 encrypt=options.encrypt,
                 keep=options.keep,
                 ports=options.ports,
@@ -391,7 +401,10 @@ class Federation:
                     self._give_up(f"{name}: {self._lost.get(name) or reason or 'its job failed'}")
                 path = outputs.get(address(name), Path()) / "result.json"
                 if state == "done" and path.exists():
-                    found[name] = json.loads(path.read_text())
+                    try:
+                        found[name] = dict(json.loads(path.read_text()))
+                    except (ValueError, TypeError, RecursionError) as error:
+                        self._give_up(f"{name}: its result is malformed: {error!r:.200}")
                     self.status.owner(name, "sent")
             waited = [name for name in self.owners if name not in found]
             if not waited:
@@ -487,7 +500,7 @@ class Federation:
         pins = {name: bytes.fromhex(key) for name, key in self._pins.items()}
         proof = Boxes(SCIENTIST, Ed25519PrivateKey.generate(), pins, self._session)
         try:
-            proven = proof.proven(KEYS, letter.sender, letter.facts["keys"]).decode()
+            proven = proof.proven(KEYS, letter.sender, letter.facts.get("keys", {})).decode()
         except Refused as error:
             self._give_up(str(error))
         if proven != self._site.fingerprint(address(letter.sender)):
@@ -512,17 +525,16 @@ class Federation:
         """Learn which owners' processes have ended."""
         assert self._warm is not None and self._warm.stdout is not None
         while select.select([self._warm.stdout], [], [], 0)[0]:
-            line = self._warm.stdout.readline()
-            if not line:
+            part = os.read(self._warm.stdout.fileno(), 1 << 16)
+            if not part:
                 for name in self._alive():
                     self._lose(name, "the process that owners are forked from has ended")
                 return
-            facts = json.loads(line)
-            code = facts["exit"]
-            why = (
-                f"its process was ended by signal {-code}" if code < 0 else f"it ended with {code}"
-            )
-            self._lose(facts["owner"], why)
+            *lines, self._unread = (self._unread + part).split(b"\n")
+            for facts in map(json.loads, lines):
+                code = facts["exit"]
+                signal = f"its process was ended by signal {-code}"
+                self._lose(facts["owner"], signal if code < 0 else f"it ended with {code}")
 
     def _lose(self, name: str, why: str, state: str = "lost") -> None:
         if name in self._late:  # and is lost for good now

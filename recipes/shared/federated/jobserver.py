@@ -32,6 +32,9 @@ KEPT: tuple[str, ...] = (
 )
 """Of the environment, what a job sees."""
 
+ENVIRONMENT = (*KEPT, "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
+"""What owners see of it. A job reads that too: a process's first environment stays in /proc."""
+
 OUTSIDE = 77
 """Exit code of a job that reached for what is not its own."""
 

@@ -58,9 +58,10 @@ def free_ports(count: int) -> list[int]:
 def credentials(days: int = 7) -> dict[str, str]:
     """A certificate and its key (PEM) for the members of one run; the key is a secret of theirs.
 
-    The data scientist makes them and sends them with the job, sealed to each owner. They do not
-    open recorded traffic (TLS 1.3 agrees on other keys, and forgets them); to step between two
-    parties one would have to have the key, and not to follow the protocol.
+    They are made when a federation is set up, and told to the owners with whom to trust; no job's
+    parameters hold them. They do not open recorded traffic (TLS 1.3 agrees on other keys, and
+    forgets them). Who has the key, as whoever set the federation up, could step between two parties
+    by not following the protocol, and read their shares.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

@@ -134,6 +134,8 @@ def intersect(link: Link, ids: Sequence[str], bound: int, *, first: bool) -> lis
     theirs, asked = hear()
     if not first:
         tell()
+    if (asked_for := len(asked.encrypted_elements)) > bound:
+        raise PartyError(f"{link.other} asks for {asked_for} ids, of {bound} at the most")
     try:
         answer = server.ProcessRequest(asked).SerializeToString()
     except (RuntimeError, ValueError) as error:

@@ -17,10 +17,11 @@ are left on the sum. Never both of one owner.
 What it stands up to, with t the threshold of n owners: an aggregator that keeps everything it reads
 and lies to owners about who answered. To open one owner's vector it needs t owners to say one thing
 of it and t to say the other, and t > n/2. By telling owners of different sets it can open the sum
-of fewer than t, but never of one. If c owners tell it all that they hold, it needs only t - c
-honest ones for each, so t > (n + c)/2 is wanted; t > 2n/3 stands up to any third of the owners, and
-every sum then holds two honest ones. It does not stand up to an owner that spoils the sum by what
-it adds.
+of fewer than t (`fewest_summed`), but never of one. If c owners tell it all that they hold, it
+needs only t - c honest ones for each, so t > (n + c)/2 is wanted: the default, just more than half,
+stands up to none of an odd number of owners and to one of an even. t > 2n/3 stands up to any third
+of the owners, and every sum then holds two honest ones. It does not stand up to an owner that
+spoils the sum by what it adds.
 """
 
 from __future__ import annotations
@@ -56,7 +57,16 @@ from traindeck.recipes.shared.federated.secagg_session import (
     untext,
 )
 
-__all__ = ["Party", "Refused", "Sum", "Unrecoverable", "decode", "default_threshold", "encode"]
+__all__ = [
+    "Party",
+    "Refused",
+    "Sum",
+    "Unrecoverable",
+    "decode",
+    "default_threshold",
+    "encode",
+    "fewest_summed",
+]
 
 FEWEST = 3  # owners: of two, each could take its own vector off the sum
 _NONCE = 12
@@ -70,6 +80,15 @@ class Unrecoverable(RuntimeError):
 def default_threshold(owners: int) -> int:
     """How many owners must answer at the least: more than half."""
     return owners // 2 + 1
+
+
+def fewest_summed(owners: int, threshold: int) -> int:
+    """Of how few owners an aggregator can open the sum that lies to them about who answered.
+
+    Every owner left out of a sum must have been called dropped by `threshold` owners, each of whom
+    takes at most owners - threshold for such.
+    """
+    return max(1, owners - owners * (owners - threshold) // threshold)
 
 
 class Party:

@@ -1,9 +1,9 @@
 """Which sockets a job may make, by a seccomp filter of its process: what Landlock leaves open.
 
 Landlock confines TCP ports, and neither datagrams nor the sockets of other programs (a session bus
-that starts programs outside, an agent that signs). The filter (seccomp(2), man-pages) takes away all
-but TCP, for good and from all that the process starts. Other systems' calls, by which one could
-pass it, it takes away whole.
+that starts programs outside, an agent that signs). The filter (seccomp(2), man-pages) takes away
+all but TCP, for good and from all that the process starts. Other ways to make one (io_uring, the
+calls of other architectures) it takes away whole.
 """
 
 from __future__ import annotations

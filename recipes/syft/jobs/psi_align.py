@@ -2,7 +2,7 @@
 
 owner-1 and owner-2 are hospitals that know different things of partly the same patients; owner-2
 has the labels as well. First they find the patients that both have, by private set intersection:
-each learns which of its own patients the other one has too, nobody else learns anything. Then a
+each learns which of its own patients the other one has too, nobody else learns which. Then a
 logistic regression over both hospitals' measures of these patients is computed on shares by MPyC.
 Of two parties Shamir's sharing has no honest majority: its threshold would be 0, a share the value
 itself. So owner-3 takes part, without data, and learns neither rows nor how many there are.
