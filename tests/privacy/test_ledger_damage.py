@@ -203,7 +203,7 @@ class TestDamage:
                     "epsilon": 1.0,
                     "who": None,
                 },
-                "cost 1.001 of Rényi divergence",
+                "costs 1.001",
             ),
         ],
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
@@ -46,8 +48,20 @@ def command_line(
 ACCEPT = "accept: the budget's epsilon is then infinite, for ever"
 
 
-class Consent(Checkbox):
+class Consent(Checkbox, inherit_bindings=False):
     """A box that is empty or crossed, so that it can be told without colors."""
+
+    BINDING_GROUP_TITLE = "Consent"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "enter,space",
+            "toggle_button",
+            "Accept",
+            id="consent.toggle",
+            show=False,
+            tooltip="Accept that the budget's epsilon is infinite from then on, or take it back",
+        )
+    ]
 
     def render(self) -> Content:
         return Content(f"[{'x' if self.value else ' '}] ") + self._label
