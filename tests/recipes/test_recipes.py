@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import traindeck.recipes
+from tests.privacy.ledgers import made
 from tests.recipes.idxfiles import contents, write
 from traindeck.core.follow import PointTail
 from traindeck.core.points import read_names
 from traindeck.core.recipe import discover
+from traindeck.recipes.shared import datasets, digits, mnist
 
 FOLDER = Path(traindeck.recipes.__file__).parent
 SCRIPTS = {
@@ -233,6 +235,23 @@ class TestDigits:
         train(recipe, "--epochs=1", f"--run-folder={tmp_path}")
         line = refusal(recipe, "--epochs=1", f"--resume={tmp_path}")
         assert line.endswith("has already been trained for 1 epochs: raise --epochs")
+
+
+@pytest.mark.parametrize("recipe", ["torch-digits", "tf-digits", "torch-mnist", "tf-mnist"])
+def test_budgeted_data_under_another_name_is_known_by_its_contents(
+    recipe: str, tmp_path: Path
+) -> None:
+    """Before anything is trained, and before the framework is imported."""
+    flags: list[object] = []
+    if "digits" in recipe:
+        data = digits.load()
+    else:
+        flags = [f"--data-dir={write(tmp_path / 'data', contents())}"]
+        data = mnist.load(str(tmp_path / "data"))
+    found = datasets.fingerprint(data.train_x, data.train_y)
+    made(tmp_path / "home" / "ledger", "renamed", fingerprint=found)
+    told = train(recipe, *flags, code=5).strip()
+    assert f"renamed has a privacy budget and {recipe} would train on it with no privacy" in told
 
 
 @pytest.mark.framework

@@ -123,7 +123,9 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
         "filter": _filter(gate, bool(found["exposed"])),
         "PLD": f"epsilon {_epsilon(found['epsilon_spent_pld'])} spent, had this schedule been fixed"
         f" in advance ({found['accountant']})",
-        "naive sum": f"epsilon {_epsilon(found['epsilon_naive_sum'])} at delta"
+        "naive sum": "epsilon infinite"
+        if found["exposed"]
+        else f"epsilon {_epsilon(found['epsilon_naive_sum'])} at delta"
         f" {found['delta_naive_sum']:g}: each run's own epsilon and delta added up",
         "risk": found["risk"]["sentence"] if found["risk"] else "not known, see below",
         "lineage": ", ".join(f"{one['name']} ({one['kind']})" for one in found["lineage"]),

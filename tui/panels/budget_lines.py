@@ -175,7 +175,8 @@ def facts(budget: Budget, width: int) -> Content:
             "naive sum",
             Content.assemble(
                 _bold(found["epsilon_naive_sum"]),
-                (f" at δ {found['delta_naive_sum']:g}: each run's own ε and δ added up", "dim"),
+                ("" if budget.exposed else f" at δ {found['delta_naive_sum']:g}", "dim"),
+                (": each run's own ε and δ added up", "dim"),
             ),
         ),
         ("forecast", _forecast(budget)),
