@@ -42,13 +42,14 @@
 # ///
 """Train over data owners so that the model tells little of whether one of them took part.
 
-DP-FedAvg (B. McMahan et al., ICLR 2018) with the noise made by the owners (P. Kairouz, Z. Liu,
-T. Steinke, ICML 2021, but with rounded continuous Gaussians): each clips its update, adds its
-share of the noise, and masks the result, so that the aggregator sees a sum that is private
-already: also of the fewest owners whose sum it can open by lying to them about who answered, for
-the shares are made for these, and two thirds must answer. Owners know their own shares, and what
-they tell the aggregator of them is not in the sum's noise any more. All owners take part in each round: there is no amplification by sampling. The unit is an
-owner with all its data. Few owners make this expensive: that is what it costs, shown honestly.
+DP-FedAvg (B. McMahan et al., ICLR 2018) with the noise made by the owners (P. Kairouz, Z. Liu, T.
+Steinke, ICML 2021, but with rounded continuous Gaussians): each clips its update, adds its share of
+the noise, and masks the result, so that the aggregator sees a sum that is private already: also of
+the fewest owners whose sum it can open by lying to them about who answered, for the shares are made
+for these, and two thirds must answer. Owners know their own shares, and what they tell the
+aggregator of them is not in the sum's noise any more. All owners take part in each round: there is
+no amplification by sampling. The unit is an owner with all its data. Few owners make this
+expensive: that is what it costs, shown honestly.
 """
 
 from pathlib import Path
@@ -59,15 +60,10 @@ from traindeck.recipes.shared import needs
 
 def main(run: track.Run) -> None:
     with needs.syft():
-        from traindeck.recipes.shared.federated import coordinator, fedavg
+        from traindeck.recipes.shared.federated import fedavg
 
     script = Path(__file__).resolve().parent / "jobs" / "fedavg_torch.py"
-    try:
-        fedavg.learn(run, script, preload=("syft_rds", "torch"), dp="central")
-    except coordinator.Stopped:
-        print("stopped on request", flush=True)
-    except coordinator.Failed as error:
-        track.abort(str(error), 1)
+    fedavg.learn(run, script, preload=("syft_rds", "torch"), dp="central")
 
 
 if __name__ == "__main__":

@@ -54,15 +54,10 @@ from traindeck.recipes.shared import needs
 
 def main(run: track.Run) -> None:
     with needs.syft():
-        from traindeck.recipes.shared.federated import coordinator, fedavg
+        from traindeck.recipes.shared.federated import fedavg
 
     script = Path(__file__).resolve().parent / "jobs" / "fedavg_local_dp.py"
-    try:
-        fedavg.learn(run, script, preload=("syft_rds", "torch"), dp="local")
-    except coordinator.Stopped:
-        print("stopped on request", flush=True)
-    except coordinator.Failed as error:
-        track.abort(str(error), 1)
+    fedavg.learn(run, script, preload=("syft_rds", "torch"), dp="local")
 
 
 if __name__ == "__main__":

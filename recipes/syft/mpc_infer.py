@@ -44,7 +44,7 @@ def main(run: track.Run) -> None:
     with needs.syft():
         import numpy as np
 
-        from traindeck.recipes.shared.federated import coordinator, mpc
+        from traindeck.recipes.shared.federated import mpc, together
         from traindeck.recipes.shared.federated import mpc_models as models
 
     model = read(p.model) if p.model else None
@@ -67,47 +67,29 @@ def main(run: track.Run) -> None:
     hidden = p.hidden if model is None else model["w1"].shape[1]
     classes = 10 if model is None else model["w2"].shape[1]
     ports = mpc.free_ports(3)
-    seconds = p.minutes * 60
     params = {
         "sizes": [count, inputs, hidden, classes],
         "epochs": p.epochs,
         "seed": p.seed,
-        "parties": {
-            "ports": ports,
-            "patience": seconds,
-            "limit": seconds,
-        },
     }
     shards: dict[str, dict[str, Any]] = {
         "owner-1": {"x": train_x, "y": train_y} if model is None else model,
         "owner-2": {"x": test_x, "y": test_y},
         "owner-3": {"nothing": np.zeros(1)},
     }
-    options = coordinator.Options(
-        aggregation="mpc",
-        tls=mpc.credentials(),
-        approval=p.approval,
-        round_seconds=seconds,
-        ports=ports,
-    )
     print(f"{count} images through {inputs}-{hidden}-{classes} on shares", flush=True)
     script = Path(__file__).resolve().parent / "jobs" / "mpc_infer.py"
-    try:
-        with coordinator.Federation(
-            run,
-            script,
-            dataset=p.dataset,
-            shards=shards,
-            mock={"x": np.zeros((1, inputs), np.float32), "y": np.zeros(1, np.uint8)},
-            params=params,
-            options=options,
-        ) as federation:
-            results = federation.results(seconds)
-    except coordinator.Stopped:
-        print("stopped on request", flush=True)
+    results = together.compute(
+        run,
+        script,
+        dataset=p.dataset,
+        shards=shards,
+        mock={"x": np.zeros((1, inputs), np.float32), "y": np.zeros(1, np.uint8)},
+        params=params,
+        ports=ports,
+    )
+    if results is None:
         return
-    except coordinator.Failed as error:
-        track.abort(str(error), 1)
 
     if model is None:
         model = models.train_network(

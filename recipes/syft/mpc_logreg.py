@@ -46,7 +46,7 @@ def main(run: track.Run) -> None:
     with needs.syft():
         import numpy as np
 
-        from traindeck.recipes.shared.federated import coordinator, mpc, shards
+        from traindeck.recipes.shared.federated import mpc, shards, together
         from traindeck.recipes.shared.federated import mpc_models as models
 
     train_x, train_y, test_x, test_y = load(p.dataset)
@@ -61,27 +61,14 @@ def main(run: track.Run) -> None:
     }
     bound = -(-max(map(len, parts)) // p.batch_size) * p.batch_size
     ports = mpc.free_ports(p.owners)
-    seconds = p.minutes * 60
     params = {
         "rounds": p.rounds,
         "lr": p.lr,
         "decay": p.decay,
         "batch_size": p.batch_size,
         "bound": bound,
-        "parties": {
-            "ports": ports,
-            "patience": seconds,
-            "limit": seconds,
-        },
     }
     mock = {"x": np.zeros((bound, train_x.shape[1]), np.float32), "y": np.zeros(bound, np.uint8)}
-    options = coordinator.Options(
-        aggregation="mpc",
-        tls=mpc.credentials(),
-        approval=p.approval,
-        round_seconds=seconds,
-        ports=ports,
-    )
     print(
         f"{p.owners} owners with {len(train_x)} rows of {train_x.shape[1]} features in all,"
         f" at most {bound} each; {p.rounds} rounds on shares",
@@ -89,22 +76,17 @@ def main(run: track.Run) -> None:
     )
     began = time.monotonic()
     script = Path(__file__).resolve().parent / "jobs" / "mpc_logreg.py"
-    try:
-        with coordinator.Federation(
-            run,
-            script,
-            dataset=p.dataset,
-            shards=data,
-            mock=mock,
-            params=params,
-            options=options,
-        ) as federation:
-            results = federation.results(seconds)
-    except coordinator.Stopped:
-        print("stopped on request", flush=True)
+    results = together.compute(
+        run,
+        script,
+        dataset=p.dataset,
+        shards=data,
+        mock=mock,
+        params=params,
+        ports=ports,
+    )
+    if results is None:
         return
-    except coordinator.Failed as error:
-        track.abort(str(error), 1)
     wall = time.monotonic() - began
 
     opened = [np.array(result["weights"]) for result in results.values()]

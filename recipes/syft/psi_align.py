@@ -26,9 +26,10 @@
 
 Three PySyft owners approve `jobs/psi_align.py`. owner-1 and owner-2 are the hospitals; they find
 the patients that both have by private set intersection, which tells each hospital which of its own
-patients the other has too, and nobody else more than how many these are. Then MPyC trains a logistic regression on
-shares of both's measures. owner-3 helps, without data: two parties have no honest majority.
-The patients' ids are made up. This recipe plays all three, and so can compare with the clear.
+patients the other has too, and nobody else more than how many these are. Then MPyC trains a
+logistic regression on shares of both's measures. owner-3 helps, without data: two parties have no
+honest majority. The patients' ids are made up. This recipe plays all three, and so can compare with
+the clear.
 """
 
 from pathlib import Path
@@ -44,7 +45,7 @@ def main(run: track.Run) -> None:
     with needs.syft():
         import numpy as np
 
-        from traindeck.recipes.shared.federated import coordinator, mpc
+        from traindeck.recipes.shared.federated import mpc, together
         from traindeck.recipes.shared.federated import mpc_models as models
 
     data = needs.data(cancer.load)
@@ -54,7 +55,6 @@ def main(run: track.Run) -> None:
     first, second = (random.permutation(total)[: round(p.share * total)] for _ in range(2))
     bound = -(-total // p.batch_size) * p.batch_size
     *ports, psi_port = mpc.free_ports(4)
-    seconds = p.minutes * 60
     params = {
         "rounds": p.rounds,
         "lr": p.lr,
@@ -63,11 +63,6 @@ def main(run: track.Run) -> None:
         "bound": bound,
         "features": [HALF, data.train_x.shape[1] - HALF],
         "psi_port": psi_port,
-        "parties": {
-            "ports": ports,
-            "patience": seconds,
-            "limit": seconds,
-        },
     }
     shards = {
         "owner-1": {"ids": ids[first], "x": data.train_x[first, :HALF]},
@@ -78,31 +73,20 @@ def main(run: track.Run) -> None:
         },
         "owner-3": {"nothing": np.zeros(1)},
     }
-    options = coordinator.Options(
-        aggregation="mpc",
-        tls=mpc.credentials(),
-        approval=p.approval,
-        round_seconds=seconds,
-        ports=[*ports, psi_port],
-    )
     print(f"two hospitals with {len(first)} patients each, at most {bound} told", flush=True)
     script = Path(__file__).resolve().parent / "jobs" / "psi_align.py"
-    try:
-        with coordinator.Federation(
-            run,
-            script,
-            dataset="cancer",
-            shards=shards,
-            mock={"ids": np.array(["patient-0"]), "x": np.zeros((1, HALF), np.float32)},
-            params=params,
-            options=options,
-        ) as federation:
-            results = federation.results(seconds)
-    except coordinator.Stopped:
-        print("stopped on request", flush=True)
+    results = together.compute(
+        run,
+        script,
+        dataset="cancer",
+        shards=shards,
+        mock={"ids": np.array(["patient-0"]), "x": np.zeros((1, HALF), np.float32)},
+        params=params,
+        ports=ports,
+        more_ports=(psi_port,),
+    )
+    if results is None:
         return
-    except coordinator.Failed as error:
-        track.abort(str(error), 1)
 
     common = np.intersect1d(first, second)
     common = common[np.argsort(ids[common])]

@@ -17,17 +17,16 @@ import json
 import math
 import os
 import secrets
-import select
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,57 +34,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
 from traindeck.recipes.shared.federated import adapter, mail, modes, secagg, status
-from traindeck.recipes.shared.federated.boxes import Boxes
+from traindeck.recipes.shared.federated.dialogue import Dialogue, Failed, Options, Stopped
 from traindeck.recipes.shared.federated.jobserver import ENVIRONMENT
-from traindeck.recipes.shared.federated.mail import SCIENTIST, Letter, address
-from traindeck.recipes.shared.federated.owner import KEYS, Policy
+from traindeck.recipes.shared.federated.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.owner import Policy
 from traindeck.recipes.shared.federated.secagg import Refused, Unrecoverable
+
+__all__ = ["Failed", "Federation", "Options", "Outcome", "Stopped"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 SETUP_SECONDS = 180.0
 FEWEST_MASKED = 3
-
-
-class Failed(RuntimeError):
-    """The federation cannot go on; the text says who or what is the reason."""
-
-
-class Stopped(Exception):
-    """The run was asked to stop while something was waited for."""
-
-
-@dataclass
-class Options:
-    """How a federation works.
-
-    aggregation    one of `modes.MODES`; 'mpc': jobs compute on shares among themselves
-    approval       'auto' or 'hand', see `owner.Policy`
-    rounds         how many at the most; threshold: owners that must answer (0: more than half; with
-                   noise two thirds)
-    clip           L2 norm that each owner clips its update to
-    noise          standard deviation of the Gaussian noise in the sum of clipped updates, of which
-                   each owner adds a share: the fewest whose sum an aggregator can open suffice
-    round_seconds  time limit of a round; approval_seconds: of the answers to the job
-    encrypt        False only to show what could then be read; keep: keep all messages
-    preload        modules that owners share in memory
-    ports          TCP ports of this machine that jobs may use among themselves; tls: certificate
-                   and key (PEM) that they do it with
-    """
-
-    aggregation: str = "secagg"
-    approval: str = "auto"
-    rounds: int = 1
-    threshold: int = 0
-    clip: float = 10.0
-    noise: float = 0.0
-    round_seconds: float = 120.0
-    approval_seconds: float = 86400.0
-    encrypt: bool = True
-    keep: bool = False
-    preload: tuple[str, ...] = ("syft_rds", "numpy")
-    ports: list[int] = field(default_factory=list)
-    tls: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +58,7 @@ class Outcome:
     seconds: float
 
 
-class Federation:
+class Federation(Dialogue):
     """Owners as processes of this machine, and the data scientist that asks them.
 
     script    the job; it is agreed beforehand, by its hash
@@ -121,7 +81,7 @@ class Federation:
         size: int = 0,
         options: Options | None = None,
     ) -> None:
-        self._run = run
+        super().__init__(run)
         self._script = script
         self._told_params = json.dumps(dict(params), indent=2).encode()
         self.options = options or Options()
@@ -138,21 +98,14 @@ class Federation:
         self._session = secrets.token_hex(8)
         self._temporary = None if run.folder else tempfile.mkdtemp(prefix="traindeck-")
         self.root = Path(run.folder or self._temporary or "") / "federation"
-        self._lost: dict[str, str] = {}
-        self._late: set[str] = set()  # lost for no other reason than that
-        self._heard: set[str] = set()  # who has said something since the round began
-        self._proven: set[str] = set()
-        self._asked = 0
-        self._warm: subprocess.Popen[bytes] | None = None
-        self._unread = b""  # of its lines, one that has not come whole
         self._lay_out(shards, mock)
         mode = self.options.aggregation
         self.status = status.Coordinator(
             self.root / "coordinator.json",
             aggregation=mode,
             engine="syft",
-            encryption=_encryption(mode, bool(size), self.options.encrypt),
-            visible=_visible(mode, bool(size)),
+            encryption=modes.encryption(mode, self.options.encrypt),
+            visible=modes.visible(mode, bool(size)),
             rounds_total=self.options.rounds if size else 0,
             threshold=self._threshold,
             owners=[{"name": name, "state": "warming", "reason": ""} for name in self.owners],
@@ -411,157 +364,6 @@ class Federation:
                 return found
             self._wait("training", waited, until)
 
-    # Asking and waiting
-
-    def _ask(
-        self,
-        to: list[str],
-        facts: Mapping[str, Any],
-        own: Mapping[str, Mapping[str, Any]] | None = None,
-        body: bytes = b"",
-    ) -> dict[str, Letter]:
-        """See `modes.Ask`: to all that are not lost when nobody is named."""
-        to = to or self._alive()
-        self._asked += 1
-        asked = self._asked
-        for name in to:
-            self._post(name, {**facts, **(own or {}).get(name, {}), "ask": asked}, body)
-        return self._collect(
-            to, lambda letter: letter.type == "answer" and letter.facts.get("to") == asked
-        )
-
-    def _ask_all(
-        self,
-        to: list[str],
-        facts: Mapping[str, Any],
-        own: Mapping[str, Mapping[str, Any]] | None = None,
-        body: bytes = b"",
-    ) -> dict[str, Letter]:
-        """As `_ask`, but the federation fails when one does not answer."""
-        told = self._ask(to, facts, own, body)
-        if missing := [name for name in to or self.owners if name not in told]:
-            why = self._lost.get(missing[0]) or "no answer came in time"
-            self._give_up(f"{missing[0]} has not agreed on keys: {why}")
-        return told
-
-    def _collect(self, names: list[str], wanted: Callable[[Letter], bool]) -> dict[str, Letter]:
-        """The wanted letter of each of these, as far as they come in time and are not lost."""
-        found: dict[str, Letter] = {}
-        until = time.monotonic() + self.options.round_seconds
-        looked = 0.0
-        while waited := [name for name in names if name not in found and name not in self._lost]:
-            if time.monotonic() > until:
-                break
-            if time.monotonic() - looked > 0.2:
-                looked = time.monotonic()
-                self._notice_ended()
-                self.status.enter(self.status.phase, waited)
-                if self._run.should_stop() and self.status.phase != "training":
-                    raise Stopped
-            for letter in self._letters(0.05):
-                if letter.sender in waited and wanted(letter):
-                    found[letter.sender] = letter
-                    if letter.type == "update":
-                        self.status.owner(letter.sender, "sent")
-                else:
-                    self._hear(letter)
-        return found
-
-    def _post(self, name: str, facts: Mapping[str, Any], body: bytes = b"") -> None:
-        try:
-            self._mail.send(name, dict(facts), body)
-        except OSError as error:
-            self._give_up(f"the folder of the drive cannot be written: {error.strerror}")
-
-    def _letters(self, seconds: float = 0.0) -> list[Letter]:
-        try:
-            letter = self._mail.next(seconds)
-        except mail.BadLetter as error:
-            self._run.note(str(error))
-            return []
-        return [letter] if letter else []
-
-    def _hear(self, letter: Letter) -> None:
-        """What an owner says of itself, unasked."""
-        self._heard.add(letter.sender)
-        if letter.type == "approved":
-            self._verify_keys(letter)
-        if letter.type in ("notice", "refused"):
-            why = str(letter.facts.get("why"))
-            self._run.note(f"{letter.sender}: {why}")
-        if letter.type == "refused":
-            if self.status.phase == "training" or "reached for" in why:
-                self._lose(letter.sender, why, "refused")
-            else:
-                self.status.owner(letter.sender, "refused", why)
-
-    def _verify_keys(self, letter: Letter) -> None:
-        """The keys that syft knows an owner by must be signed by the one that was agreed."""
-        pins = {name: bytes.fromhex(key) for name, key in self._pins.items()}
-        proof = Boxes(SCIENTIST, Ed25519PrivateKey.generate(), pins, self._session)
-        try:
-            proven = proof.proven(KEYS, letter.sender, letter.facts.get("keys", {})).decode()
-        except Refused as error:
-            self._give_up(str(error))
-        if proven != self._site.fingerprint(address(letter.sender)):
-            self._give_up(f"{letter.sender}: its keys in syft are not its own: they were swapped")
-        self._proven.add(letter.sender)
-
-    def _wait(self, phase: str, waited: list[str], until: float) -> None:
-        """Wait a moment for these. Raises Failed when their time is over or one has ended."""
-        self.status.enter(phase, waited)
-        self._notice_ended()
-        if self._run.should_stop():
-            raise Stopped
-        for letter in self._letters():
-            self._hear(letter)
-        if gone := [name for name in waited if name in self._lost]:
-            self._give_up(f"{gone[0]}: {self._lost[gone[0]]}")
-        if time.monotonic() > until:
-            self._give_up(f"no answer of {', '.join(waited)} in time")
-        time.sleep(0.05)
-
-    def _notice_ended(self) -> None:
-        """Learn which owners' processes have ended."""
-        assert self._warm is not None and self._warm.stdout is not None
-        while select.select([self._warm.stdout], [], [], 0)[0]:
-            part = os.read(self._warm.stdout.fileno(), 1 << 16)
-            if not part:
-                for name in self._alive():
-                    self._lose(name, "the process that owners are forked from has ended")
-                return
-            *lines, self._unread = (self._unread + part).split(b"\n")
-            for facts in map(json.loads, lines):
-                code = facts["exit"]
-                signal = f"its process was ended by signal {-code}"
-                self._lose(facts["owner"], signal if code < 0 else f"it ended with {code}")
-
-    def _lose(self, name: str, why: str, state: str = "lost") -> None:
-        if name in self._late:  # and is lost for good now
-            self._late.remove(name)
-            del self._lost[name]
-        if name not in self._lost:
-            self._lost[name] = why
-            self._run.note(f"{name} is {state}: {why}")
-            self.status.owner(name, state, why)
-
-    def _alive(self) -> list[str]:
-        return [name for name in self.owners if name not in self._lost]
-
-    def _who_is_lost(self) -> str:
-        told = [f"{name}: {why}" for name, why in self._lost.items()]
-        return f" ({'; '.join(told)})" if told else ""
-
-    def _give_up(self, why: str) -> NoReturn:
-        self.status.enter("failed", reason=why)
-        raise Failed(why)
-
-    @contextlib.contextmanager
-    def _quiet(self) -> Any:
-        """syft speaks much; it goes to a log."""
-        with contextlib.redirect_stdout(self._log):
-            yield
-
     # Ending
 
     def __exit__(
@@ -592,15 +394,3 @@ class Federation:
         shutil.rmtree(self.root / "job", ignore_errors=True)
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
-
-
-def _encryption(mode: str, rounds: bool, encrypt: bool) -> str:
-    if not encrypt:
-        return "None: encryption was switched off for this run, to show what can then be read."
-    return modes.ENCRYPTION[mode]
-
-
-def _visible(mode: str, rounds: bool) -> str:
-    if rounds or mode == "mpc":
-        return modes.VISIBLE[mode]
-    return "The data scientist gets what the script gives as its result, and nothing else."

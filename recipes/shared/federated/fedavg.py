@@ -27,7 +27,17 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str = "") 
     script: the job that each owner runs; preload: what it imports, loaded once for all.
     dp: 'central': owners add noise to their clipped updates, for privacy of an owner's whole data;
     'local': owners train by DP-SGD, for privacy of one example. Both by the run's plan.
+    Ends the program (1) when the federation cannot go on.
     """
+    try:
+        _learn(run, script, preload, dp)
+    except coordinator.Stopped:
+        print("stopped on request", flush=True)
+    except coordinator.Failed as error:
+        track.abort(str(error), 1)
+
+
+def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> None:
     p = run.params
     plan = run.plan if dp else None
     rounds = plan.mechanism.steps if plan else p.rounds

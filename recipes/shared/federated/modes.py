@@ -45,6 +45,20 @@ ENCRYPTION = {
 }
 
 
+def encryption(mode: str, encrypt: bool) -> str:
+    """The encryption in force, in a sentence."""
+    if not encrypt:
+        return "None: encryption was switched off for this run, to show what can then be read."
+    return ENCRYPTION[mode]
+
+
+def visible(mode: str, rounds: bool) -> str:
+    """What the aggregator can read, in a sentence; rounds: of an aggregation, or a job's result."""
+    if rounds or mode == "mpc":
+        return VISIBLE[mode]
+    return "The data scientist gets what the script gives as its result, and nothing else."
+
+
 class OwnerSide(Protocol):
     """How one owner hides its updates. Every method raises `secagg.Refused`, which says why."""
 

@@ -50,6 +50,8 @@ from traindeck.recipes.shared.federated.secagg_session import (
     Session,
     Words,
     agree,
+    default_threshold,
+    fewest_summed,
     parts,
     proof,
     public,
@@ -75,20 +77,6 @@ _BUNDLE = 2 * shamir.SHARE  # bytes a round: a share of the seed, one of the mas
 
 class Unrecoverable(RuntimeError):
     """A round's sum cannot be opened; the text says whose shares are missing."""
-
-
-def default_threshold(owners: int) -> int:
-    """How many owners must answer at the least: more than half."""
-    return owners // 2 + 1
-
-
-def fewest_summed(owners: int, threshold: int) -> int:
-    """Of how few owners an aggregator can open the sum that lies to them about who answered.
-
-    Every owner left out of a sum must have been called dropped by `threshold` owners, each of whom
-    takes at most owners - threshold for such.
-    """
-    return max(1, owners - owners * (owners - threshold) // threshold)
 
 
 class Party:

@@ -30,6 +30,20 @@ class Refused(PermissionError):
     """What was asked of this owner would not be safe; the text says whose fault it seems."""
 
 
+def default_threshold(owners: int) -> int:
+    """How many owners must answer at the least: more than half."""
+    return owners // 2 + 1
+
+
+def fewest_summed(owners: int, threshold: int) -> int:
+    """Of how few owners an aggregator can open the sum that lies to them about who answered.
+
+    Every owner left out of a sum must have been called dropped by `threshold` owners, each of whom
+    takes at most owners - threshold for such.
+    """
+    return max(1, owners - owners * (owners - threshold) // threshold)
+
+
 @dataclass(frozen=True)
 class Advert:
     """The public keys of one owner for one session, as it signed them."""

@@ -1,8 +1,8 @@
 """What the screen shows of a federation: files that the aggregator and each owner keep of itself.
 
-`coordinator.json` is the aggregator's and `owners/<name>/status.json` each owner's own, of which the
-aggregator reads only that the owner is up; `traindeck.core.federation` reads both. Each is replaced whole, at most ten
-times a second unless a state has changed.
+`coordinator.json` is the aggregator's and `owners/<name>/status.json` each owner's own, of which
+the aggregator reads only that the owner is up; `traindeck.core.federation` reads both. Each is
+replaced whole, at most ten times a second unless a state has changed.
 """
 
 from __future__ import annotations
