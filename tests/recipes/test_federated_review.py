@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ from traindeck.recipes.shared.federated import (
     coordinator,
     drive,
     mail,
+    mpc,
+    owner,
     plainfile,
     psi,
     secagg,
@@ -233,3 +236,35 @@ def test_who_asks_for_more_ids_than_agreed_is_not_answered() -> None:
             psi.intersect(psi.Link(ours, "owner-2"), ["a"], 4, first=False)
         ours.close()
         asking.join()
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".hidden", "../up", "a/b", "red\x1b[31m", "\u00e4", "a" * 101]
+)
+def test_a_job_whose_name_cannot_be_shown_is_refused(name: str) -> None:
+    asked: Any = SimpleNamespace(name=name)
+    nobody: Any = None
+    assert "its name is none" in owner.Owner._objection(nobody, asked)
+
+
+def test_who_comes_first_and_is_no_member_does_not_keep_the_other_out() -> None:
+    tls = mpc.credentials()
+    [port] = mpc.free_ports(1)
+    found: list[psi.Link] = []
+
+    def listen() -> None:
+        found.append(psi.link("owner-1", port, listen=True, tls=tls, patience=20))
+
+    listening = threading.Thread(target=listen)
+    listening.start()
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as wire:
+            wire.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            break
+    link = psi.link("owner-2", port, listen=False, tls=tls, patience=20)
+    with link.socket:
+        listening.join(20)
+        link.send("hello", b"you")
+        assert found[0].receive("hello") == b"you"
+        found[0].socket.close()

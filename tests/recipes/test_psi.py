@@ -115,7 +115,7 @@ def test_who_is_no_member_of_the_run_is_not_spoken_with() -> None:
     stranger = threading.Thread(target=other)
     stranger.start()
     with pytest.raises(mpc.PartyError, match="owner-1 is no member of this run"):
-        psi.link("owner-1", port, listen=True, tls=mpc.credentials(), patience=10)
+        psi.link("owner-1", port, listen=True, tls=mpc.credentials(), patience=2)
     stranger.join(PATIENCE)
 
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -44,6 +45,9 @@ KEYS = "syft keys"  # what an owner signs the hash of
 COUNT = 0.5  # seconds between counts of what the processes use
 MOST_LINE = 2000  # bytes of a script's line that are repeated
 PATIENCE = 30.0  # seconds for a script to read or write a whole frame, once it has begun
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a job's name, and its folder's
 
 
 @dataclass
@@ -249,6 +253,8 @@ class Owner:
 
     def _objection(self, request: adapter.Request) -> str:
         """Why a job is refused whatever its script does; empty: it is not."""
+        if not _PLAIN.fullmatch(request.name):
+            return "its name is none that can be shown"
         if request.asked_by != address(SCIENTIST):
             return f"{request.asked_by} is no approved scientist"
         if request.files != (adapter.SCRIPT, adapter.PARAMS):

@@ -14,6 +14,7 @@ protocol. Each owner asks once and is asked once, as only who asks learns the in
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import secrets
 import socket
@@ -26,6 +27,7 @@ from traindeck.recipes.shared.federated import wire
 from traindeck.recipes.shared.federated.mpc import HOST, RETRY_SECONDS, PartyError, context
 
 MADE_UP = "\0made up "  # no id begins so
+HANDSHAKE_SECONDS = 10.0  # that TLS may take
 _NEVER = 1e-12  # chance of a false positive: has no meaning for RAW, must be given
 
 
@@ -70,27 +72,37 @@ def link(
     Raises PartyError when it does not come.
     """
     until = time.monotonic() + patience
-    met = _accept(port, patience) if listen else _reach(port, until)
-    if met is None:
-        raise PartyError(f"{other} did not come within {patience:g} s")
-    met.settimeout(patience)
     secured = context(tls, server=listen)
-    if secured is not None:
-        try:
-            met = secured.wrap_socket(met, server_side=listen)
-        except OSError as error:
-            met.close()
-            raise PartyError(f"{other} is no member of this run: {error}") from None
-    return Link(met, other)
+    why = f"{other} did not come within {patience:g} s"
+    with _listening(port) if listen else contextlib.nullcontext() as server:
+        while (left := until - time.monotonic()) > 0:
+            met = _reach(port, until) if server is None else _accept(server, left)
+            if met is None:
+                break
+            met.settimeout(min(left, HANDSHAKE_SECONDS))
+            try:
+                if secured is not None:
+                    met = secured.wrap_socket(met, server_side=listen)
+            except OSError as error:  # somebody else of this machine: who is meant may come yet
+                met.close()
+                why = f"{other} is no member of this run: {error}"
+                time.sleep(RETRY_SECONDS)
+                continue
+            met.settimeout(patience)
+            return Link(met, other)
+    raise PartyError(why)
 
 
-def _accept(port: int, patience: float) -> socket.socket | None:
-    with socket.create_server((HOST, port), backlog=1) as server:
-        server.settimeout(patience)
-        try:
-            return server.accept()[0]
-        except TimeoutError:
-            return None
+def _listening(port: int) -> socket.socket:
+    return socket.create_server((HOST, port), backlog=8)
+
+
+def _accept(server: socket.socket, seconds: float) -> socket.socket | None:
+    server.settimeout(seconds)
+    try:
+        return server.accept()[0]
+    except TimeoutError:
+        return None
 
 
 def _reach(port: int, until: float) -> socket.socket | None:
