@@ -145,6 +145,7 @@ def facts(budget: Budget, width: int) -> Content:
     if (more := len(found["exposures"]) - MOST_EXPOSURES) > 0:
         pairs.append(("", Content.styled(f"and {more:,} more", "$text-error")))
     over = "" if left >= 0 else "$text-error"
+    at_delta = "" if budget.exposed else f" at δ {found['delta_naive_sum']:g}"
     pairs += [
         (
             "budget",
@@ -175,8 +176,7 @@ def facts(budget: Budget, width: int) -> Content:
             "naive sum",
             Content.assemble(
                 _bold(found["epsilon_naive_sum"]),
-                ("" if budget.exposed else f" at δ {found['delta_naive_sum']:g}", "dim"),
-                (": each run's own ε and δ added up", "dim"),
+                (f"{at_delta}: each run's own ε and δ added up", "dim"),
             ),
         ),
         ("forecast", _forecast(budget)),
