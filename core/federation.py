@@ -118,6 +118,14 @@ class Federation:
         """Scripts that wait for the hand of any owner."""
         return tuple(request for owner in self.owners for request in owner.waiting)
 
+    def over(self) -> Federation:
+        """The same once its run has ended: nobody trains or waits any more, whatever was said."""
+        owners = tuple(
+            replace(owner, requests=(), cpu_percent=None, state=_ended(owner.state))
+            for owner in self.owners
+        )
+        return replace(self, owners=owners, waiting_for=())
+
     def to_json(self) -> dict[str, Any]:
         plain = ("aggregation", "engine", "encryption", "visible", "phase", "waiting_for")
         numbers = ("reason", "round", "rounds_total", "threshold")
@@ -360,6 +368,10 @@ def _owner_json(owner: Owner) -> dict[str, Any]:
         "job": {key: getattr(job, key) for key in Job.__dataclass_fields__} if job else None,
         "waiting": [request.to_json() for request in owner.waiting],
     }
+
+
+def _ended(state: str) -> str:
+    return state if state in ("refused", "lost", UNKNOWN) else "ended"
 
 
 def _state(value: object) -> str:

@@ -83,6 +83,10 @@ class Recipe:
     environment: str = ""
     origin: str = ""
 
+    def trains_on(self, params: Mapping[str, Value]) -> str:
+        """The data set whose budget a run spends: of the parameter `dataset` where there is one."""
+        return str(params.get("dataset") or self.dataset)
+
     def defaults(self) -> dict[str, Value]:
         return {name: param.default for name, param in self.params.items()}
 

@@ -369,7 +369,7 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
         else:
             run_id, plan = f"hand-{os.getpid()}-{time.time_ns():x}", make(recipe, vars(run.params))
             me = Identity.of(os.getpid())
-            ledger = gate.ledger_of(ledgers, recipe.dataset)
+            ledger = gate.ledger_of(ledgers, recipe.trains_on(vars(run.params)))
             earlier = gate.resumed_steps(vars(run.params))
             gate.admit(
                 ledger,

@@ -136,7 +136,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
             f" {wanted:g} that is asked for: leave one of the two out"
         )
     return Plan(
-        dataset=recipe.dataset,
+        dataset=recipe.trains_on(params),
         unit=declared.unit,
         relation=RELATION,
         records=declared.records,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NAMES = ("cancer", "digits", "mnist")
+NAMES = ("cancer", "digits", "mnist", "mnist-owners")
 
 
 def fingerprint(*arrays: NDArray[np.generic]) -> str:
@@ -30,7 +30,7 @@ def fingerprint(*arrays: NDArray[np.generic]) -> str:
 
 def of(name: str) -> str:
     """The fingerprint of a data set by its name. Raises DataError when it is not here."""
-    if name == "mnist":
+    if name in ("mnist", "mnist-owners"):  # budgets of its images, and of owners that divide it
         from traindeck.recipes.shared.mnist import load as mnist
 
         images = mnist()

@@ -113,9 +113,12 @@ def _federated(ref: str) -> tuple[RunDoc, Federation]:
     from traindeck.core.federation import read_federation
     from traindeck.core.home import Home
     from traindeck.core.library import Library
+    from traindeck.core.state import ENDED
 
     doc = Library(Home.default()).find(ref, metrics=False)
     found = read_federation(Path(doc["path"]))
+    if found and doc["state"] in ENDED:
+        found = found.over()
     if found is None:
         raise NotFoundError(f"run {doc['id']} is not federated: it has no owners")
     return doc, found

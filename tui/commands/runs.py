@@ -134,8 +134,11 @@ def _federation(doc: RunDoc, private: bool) -> dict[str, Any] | None:
     if not (Path(doc["path"]) / "federation").is_dir():
         return None
     from traindeck.core.federation import read_federation
+    from traindeck.core.state import ENDED
 
     found = read_federation(Path(doc["path"]))
+    if found and doc["state"] in ENDED:
+        found = found.over()
     told = found.to_json() if found else None
     for owner in told["owners"] if told and not private else ():
         del owner["loss"], owner["facts"]

@@ -49,6 +49,8 @@ class FederationPanel(VerticalScroll, inherit_bindings=False):
 
     def show(self, federation: Federation | None, *, framework: str, live: bool) -> None:
         """Take what is known of a run's federation; `live` is whether the run goes on."""
+        if federation is not None and not live:
+            federation = federation.over()
         if (federation, framework, live) != (self._federation, self._framework, self._live):
             if self._back and federation is not None and self._federation is not None:
                 # Whoever looks back goes on looking at the same rounds.

@@ -38,7 +38,7 @@ _SAYS = {
     "peers": "owners and scientist exchange their keys",
     "approval": "owners judge the script",
     "keys": "owners agree on the keys of this run",
-    "done": "all rounds are done",
+    "done": "all that was asked for is done",
 }
 _FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
 SOURCES = (
@@ -67,7 +67,7 @@ def phase(federation: Federation, framework: str, live: bool) -> Content:
     if not live and name not in ("done", "failed"):
         parts.append((", broken off", "$text-warning"))
     if reason := plain(federation.reason):
-        said = f"{said}: {reason}" if said else reason
+        said = f"{said}: {reason}" if said and name != "done" else reason
     if said:
         parts.append((f": {said}", ""))
     if federation.waiting_for and live:

@@ -224,7 +224,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
             ("owner", f"{plain(request.owner)}, job {plain(request.job)}"),
         ]
         if script:
-            pairs.append(("SHA-256", script.sha256))
+            pairs.append(("SHA-256", f"{script.sha256} (parameters: {script.params_sha256[:12]}…)"))
             pairs.append(("agreed", _agreed(script)))
             short = " ".join(script.params.split()) or "none"
             pairs.append(("parameters", shorten(short, max(10, width - 14))))
@@ -269,14 +269,15 @@ class InboxScreen(Screen[None], inherit_bindings=False):
             return
         request = script.request
         detail = [
-            f"SHA-256 {script.sha256}",
+            f"SHA-256 {script.sha256}, of the parameters {script.params_sha256}",
             f"{plain(request.owner)} then runs it on its private data, in every round and without"
             " asking again.",
             *(f"Mind: {each}." for each in script.warnings),
         ]
         unseen = len(self._read.lines) - max(self._seen, self._seen_now)
         if unseen > 0:
-            detail.append(f"Its last {unseen:,} lines have not been on the screen yet.")
+            lines = "line has" if unseen == 1 else f"{unseen:,} lines have"
+            detail.append(f"Its last {lines} not been on the screen yet.")
 
         def answered(yes: bool | None) -> None:
             if yes:

@@ -33,14 +33,14 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
-from traindeck.recipes.shared.federated import adapter, mail, modes, secagg, status
-from traindeck.recipes.shared.federated.dialogue import Dialogue, Failed, Options, Stopped
+from traindeck.recipes.shared.federated import adapter, mail, modes, sandbox, secagg, status
+from traindeck.recipes.shared.federated.dialogue import Dialogue, Failed, Options, Stopped, Unfit
 from traindeck.recipes.shared.federated.jobserver import ENVIRONMENT
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.owner import Policy
 from traindeck.recipes.shared.federated.secagg import Refused, Unrecoverable
 
-__all__ = ["Failed", "Federation", "Options", "Outcome", "Stopped"]
+__all__ = ["Failed", "Federation", "Options", "Outcome", "Stopped", "Unfit"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -89,9 +89,15 @@ class Federation(Dialogue):
         count = len(self.owners)
         usual = -(-2 * count // 3) if self.options.noise else secagg.default_threshold(count)
         self._threshold = self.options.threshold or usual
-        if self.options.aggregation == "secagg" and size and len(self.owners) < FEWEST_MASKED:
-            raise Failed(
-                f"secagg needs {FEWEST_MASKED} owners: of two, each knows the other's part"
+        hidden = self.options.aggregation in ("secagg", "ckks") and size
+        if hidden and count < FEWEST_MASKED:
+            raise Unfit(
+                f"owners: {self.options.aggregation} needs {FEWEST_MASKED}, not {count}:"
+                " in a sum of fewer, one knows another's part"
+            )
+        if not count / 2 < self._threshold <= count:
+            raise Unfit(
+                f"threshold: {self._threshold} of {count} owners; more than half of them is needed"
             )
         self._size = size
         self._dataset = dataset
@@ -105,7 +111,7 @@ class Federation(Dialogue):
             aggregation=mode,
             engine="syft",
             encryption=modes.encryption(mode, self.options.encrypt),
-            visible=modes.visible(mode, bool(size)),
+            visible=modes.visible(mode, bool(size), self.options.encrypt),
             rounds_total=self.options.rounds if size else 0,
             threshold=self._threshold,
             owners=[{"name": name, "state": "warming", "reason": ""} for name in self.owners],
@@ -129,6 +135,8 @@ class Federation(Dialogue):
         return self
 
     def _lay_out(self, shards: Mapping[str, Arrays], mock: Arrays) -> None:
+        if place := sandbox.library_of(self.root):
+            raise Failed(f"{self.root} lies in {place}, where jobs read libraries: name another")
         os.umask(0o077)
         shutil.rmtree(self.root, ignore_errors=True)
         (self.root / "drive" / "mail").mkdir(parents=True)
@@ -255,6 +263,9 @@ class Federation(Dialogue):
             for name in self.owners:
                 state, reason = answers.get(address(name), ("", ""))
                 if state in ("rejected", "failed"):
+                    while not reason and (heard := self._letters(1.0)):
+                        self._hear(heard[0])
+                        reason = self.status.reason_of(name)
                     self.status.owner(name, "refused", reason)
                     self._give_up(f"{name} has refused the job: {reason or 'no reason was given'}")
                 if state in ("approved", "running", "done") and name in self._proven:
@@ -311,8 +322,11 @@ class Federation(Dialogue):
                 self._lose(name, f"no update in {self.options.round_seconds:g} s")
                 self._late.add(name)
         try:
-            if not updates:
-                raise Unrecoverable(f"round {number}: no owner has answered")
+            if len(updates) < self._threshold:
+                raise Unrecoverable(
+                    f"round {number}: {len(updates)} of {len(self.owners)} owners answered,"
+                    f" {self._threshold} are needed"
+                )
             update, examples = self._mode.mean(number, updates, self.owners, self._ask)
         except (Unrecoverable, Refused, ValueError, KeyError, TypeError) as error:
             self._give_up(f"{error}{self._who_is_lost()}")
@@ -376,7 +390,9 @@ class Federation(Dialogue):
             if error is None:
                 for name in self._alive():
                     self.status.owner(name, "ended")
-                self.status.enter("done")
+                total = self.status.rounds_total
+                why = f"stopped on request after round {self.status.round} of {total}"
+                self.status.enter("done", reason=why if self.status.round < total else "")
             elif self.status.phase != "failed":
                 stopped = isinstance(error, Stopped)
                 why = "stopped on request" if stopped else str(error) or error.__class__.__name__

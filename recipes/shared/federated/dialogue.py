@@ -29,6 +29,10 @@ class Failed(RuntimeError):
     """The federation cannot go on; the text says who or what is the reason."""
 
 
+class Unfit(Failed):
+    """What was asked for is no federation: too few owners, or a threshold that none can have."""
+
+
 class Stopped(Exception):
     """The run was asked to stop while something was waited for."""
 

@@ -34,7 +34,7 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str = "") 
     except coordinator.Stopped:
         print("stopped on request", flush=True)
     except coordinator.Failed as error:
-        track.abort(str(error), 1)
+        track.abort(str(error), 2 if isinstance(error, coordinator.Unfit) else 1)
 
 
 def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> None:
@@ -60,10 +60,9 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> N
     owned = {
         f"owner-{n}": {"x": train_x[part], "y": train_y[part]} for n, part in enumerate(parts, 1)
     }
-    if plan:
-        if dp == "local" and len(train_x) > plan.records:
-            track.abort(f"{len(train_x)} images: epsilon is for {plan.records} at most", 2)
-        run.use(datasets.fingerprint(train_x, train_y))
+    if plan and dp == "local" and len(train_x) > plan.records:
+        track.abort(f"{len(train_x)} images: epsilon is for {plan.records} at most", 2)
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
     mock = {"x": np.zeros_like(train_x[:4]), "y": np.zeros_like(train_y[:4])}
 
     weights: mlp.Row = mlp.first(inputs, p.seed)
@@ -75,10 +74,10 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> N
                 weights = state["weights"].astype(np.float32).reshape(weights.shape)
                 velocity = state["velocity"].astype(np.float64).reshape(velocity.shape)
                 done = int(state["round"])
-        except Exception as error:  # numpy raises a different one for each way to be wrong
-            track.abort(f"--resume: {resume} is not a checkpoint of this recipe ({error!r:.200})")
+        except Exception:  # numpy raises a different one for each way to be wrong
+            checkpoints.refuse(resume)
         if done >= rounds:
-            track.abort(f"{resume} has already been trained for {rounds} rounds: raise --rounds")
+            track.abort(f"{resume} has been trained for {done} rounds already: raise --rounds", 2)
         if plan:
             run.resumed(done * local_steps)
 
@@ -132,7 +131,10 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> N
         options=options,
     ) as federation:
         ready = time.perf_counter()
+        if not options.encrypt:
+            print("warning: encryption is off: this is to see what can be read, not to train")
         print(f"{federation.status.visible} Ready after {ready - began:.1f} s.", flush=True)
+        lost: list[str] = []
         for number in range(done + 1, rounds + 1):
             if plan and not all(run.spend() for _ in range(local_steps)):
                 save(number - 1)
@@ -146,12 +148,14 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> N
             run.log(number, round_seconds=outcome.seconds, owners=p.owners - len(outcome.lost))
             run.progress(number, rounds)
             stopping = run.should_stop()
-            if stopping or number % every == 0 or number == rounds:
+            news = outcome.lost != lost
+            lost = outcome.lost
+            if stopping or news or number % every == 0 or number == rounds:
                 save(number)
-                lost = f"  without {', '.join(outcome.lost)}" if outcome.lost else ""
+                without = f"  without {', '.join(lost)}" if lost else ""
                 print(
                     f"round {number}/{rounds}  test loss {loss:.4f}  test accuracy {accuracy:.4f}"
-                    f"  {outcome.seconds:.2f} s{lost}",
+                    f"  {outcome.seconds:.2f} s{without}",
                     flush=True,
                 )
             if stopping:

@@ -52,8 +52,10 @@ def encryption(mode: str, encrypt: bool) -> str:
     return ENCRYPTION[mode]
 
 
-def visible(mode: str, rounds: bool) -> str:
+def visible(mode: str, rounds: bool, encrypt: bool = True) -> str:
     """What the aggregator can read, in a sentence; rounds: of an aggregation, or a job's result."""
+    if not encrypt and mode == "transport":
+        return "Whoever can read the folder can read each owner's update, and all that is said."
     if rounds or mode == "mpc":
         return VISIBLE[mode]
     return "The data scientist gets what the script gives as its result, and nothing else."

@@ -69,6 +69,10 @@ class Coordinator(_File):
             if owner["name"] == name:
                 owner.update(state=state, reason=reason or owner.get("reason", ""))
 
+    def reason_of(self, name: str) -> str:
+        """Why an owner is in its state, as far as it was told."""
+        return next((owner["reason"] for owner in self.owners if owner["name"] == name), "")
+
     def enter(self, phase: str, waiting_for: list[str] | None = None, reason: str = "") -> None:
         """Go on to a phase, or say anew who is waited for in it."""
         now = (phase, waiting_for or []) != (self.phase, self.waiting_for)
