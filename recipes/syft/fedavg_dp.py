@@ -33,7 +33,7 @@
 # mu = {type = "float", default = 0.0, min = 0.0, max = 100.0, help = "FedProx: pull back"}
 # server_lr = {type = "float", default = 1.0, min = 1e-6, max = 100.0, help = "of the mean"}
 # server_momentum = {type = "float", default = 0.0, min = 0.0, max = 0.999, help = "FedAvgM"}
-# threshold = {type = "int", default = 0, min = 0, max = 16, help = "answers needed; 0: > half"}
+# threshold = {type = "int", default = 0, min = 0, max = 16, help = "answers needed; 0: 2/3 of all"}
 # approval = {type = "choice", default = "auto", choices = ["auto", "hand"], help = "by hash"}
 # round_seconds = {type = "float", default = 120.0, min = 0.1, max = 86400.0}
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "weights, split, order"}

@@ -31,6 +31,7 @@ from traindeck.recipes.shared.federated import (
     owner,
     plainfile,
     psi,
+    sandbox,
     secagg,
     wire,
 )
@@ -268,3 +269,18 @@ def test_who_comes_first_and_is_no_member_does_not_keep_the_other_out() -> None:
         link.send("hello", b"you")
         assert found[0].receive("hello") == b"you"
         found[0].socket.close()
+
+
+def test_owners_do_not_live_where_jobs_read_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "libraries", lambda: [tmp_path])
+    with (
+        tools.as_before(),
+        track.Run(folder=tmp_path / "run") as run,
+        pytest.raises(coordinator.Failed, match="where jobs read libraries"),
+    ):
+        coordinator.Federation(
+            run, tools.JOB, dataset="digits", shards=tools.shards(1), mock=tools.MOCK, params={}
+        )
+    assert not (tmp_path / "run" / "federation").exists()

@@ -109,7 +109,7 @@ def test_who_is_no_member_of_the_run_is_not_spoken_with() -> None:
 
     def other() -> None:
         with pytest.raises(mpc.PartyError):
-            met = psi.link("owner-2", port, listen=False, tls=mpc.credentials(), patience=10)
+            met = psi.link("owner-2", port, listen=False, tls=mpc.credentials(), patience=2)
             met.receive("ids")
 
     stranger = threading.Thread(target=other)

@@ -56,6 +56,12 @@ def libraries() -> list[Path]:
     return [Path(place) for place in sorted(places) if Path(place).exists()]
 
 
+def library_of(path: Path) -> Path | None:
+    """The folder of libraries that a path lies in, where every job can read it; None: in none."""
+    found = (place for place in libraries() if path.resolve().is_relative_to(place.resolve()))
+    return next(found, None)
+
+
 def confine(
     read: Iterable[Path],
     write: Iterable[Path],
