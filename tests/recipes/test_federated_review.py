@@ -284,3 +284,34 @@ def test_owners_do_not_live_where_jobs_read_libraries(
             run, tools.JOB, dataset="digits", shards=tools.shards(1), mock=tools.MOCK, params={}
         )
     assert not (tmp_path / "run" / "federation").exists()
+
+
+def test_owners_have_time_to_end_when_the_scientist_has(tmp_path: Path) -> None:
+    script = """
+import signal, sys, time
+from pathlib import Path
+from traindeck.recipes.shared.federated import owner, warm
+def be(facts):
+    def leave(number, frame):
+        time.sleep(0.3)
+        Path(facts["root"], "left").touch()
+        raise SystemExit(0)
+    signal.signal(signal.SIGTERM, leave)
+    Path(facts["root"], "up").touch()
+    time.sleep(60)
+owner.main = be
+sys.argv = ["warm"]
+warm.main()
+"""
+    (tmp_path / "owners" / "owner-1").mkdir(parents=True)
+    policies = json.dumps([{"root": str(tmp_path), "name": "owner-1"}]).encode()
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as warm:
+        assert warm.stdin is not None
+        warm.stdin.write(policies + b"\n")
+        warm.stdin.flush()
+        until = time.monotonic() + 60
+        while not (tmp_path / "up").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        warm.stdin.close()
+        assert warm.wait(20) == 0
+    assert (tmp_path / "left").exists()

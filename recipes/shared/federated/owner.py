@@ -287,11 +287,13 @@ class Owner:
         job = self._server.start(work, adapter.SCRIPT, facts, self.policy.ports)
         job.wire.settimeout(PATIENCE)
         gate = Gate(self, job.wire, request.code / "outputs")
+        patience = 0.0
         try:
             gate.serve(time.monotonic() + self.policy.seconds)
+            patience = ENDING
         finally:
             job.wire.shutdown(socket.SHUT_RDWR)
-            ended = self._server.ended(ENDING)
+            ended = self._server.ended(patience)
             job.stop()
             code = self._server.ended() if ended is None else ended
             assert code is not None

@@ -15,12 +15,16 @@ import os
 import select
 import signal
 import sys
+import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from traindeck.recipes.shared.federated import owner
 from traindeck.recipes.shared.federated.jobserver import die_with_parent
+
+ENDING = 5.0  # seconds that owners have to end in
 
 
 def main() -> None:
@@ -38,13 +42,23 @@ def main() -> None:
         readable, _, _ = select.select([0], [], [], 0.05)
         if readable and not os.read(0, 4096):
             break
-        while names:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if not pid:
-                break
-            _say({"owner": names.pop(pid), "exit": os.waitstatus_to_exitcode(status)})
+        for name, code in _ended(names):
+            _say({"owner": name, "exit": code})
     for pid in names:
         os.kill(pid, signal.SIGTERM)
+    until = time.monotonic() + ENDING  # what then lives is killed, as its parent ends
+    while names and time.monotonic() < until:
+        if not list(_ended(names)):
+            time.sleep(0.01)
+
+
+def _ended(names: dict[int, str]) -> Iterator[tuple[str, int]]:
+    """Who has ended, and how; they are taken from the names."""
+    while names:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        yield names.pop(pid), os.waitstatus_to_exitcode(status)
 
 
 def _be(facts: dict[str, Any]) -> NoReturn:
