@@ -613,7 +613,7 @@ class TestScientist:
     def test_secagg_of_two_does_not_begin(self, tmp_path: Path) -> None:
         with (
             track.Run(folder=tmp_path / "two") as run,
-            pytest.raises(coordinator.Failed, match="secagg needs 3 owners"),
+            pytest.raises(coordinator.Failed, match="secagg needs 3"),
         ):
             coordinator.Federation(
                 run,
