@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from traindeck.core import track
-from traindeck.recipes.shared.canaries import COUNT, FILE, Canaries
+from traindeck.core.privacy import AUDIT_FILE
+from traindeck.recipes.shared.canaries import COUNT, Canaries
 from traindeck.recipes.shared.randomness import Randomness
 
 CLIP = 0.1
@@ -113,12 +114,12 @@ def test_scores_are_left_with_the_run(tmp_path: Path) -> None:
     train(canaries, 0.5, 1.0, 4)
     with track.Run(folder=tmp_path / "run") as run:
         canaries.save(run)
-    with np.load(run.artifacts / FILE) as file:
+    with np.load(run.artifacts / AUDIT_FILE) as file:
         included, excluded = canaries.scores()
         assert file["included"].tolist() == included.tolist()
         assert file["excluded"].tolist() == excluded.tolist()
         assert file["steps"] == 4
-    assert [path.name for path in run.artifacts.iterdir()] == [FILE]
+    assert [path.name for path in run.artifacts.iterdir()] == [AUDIT_FILE]
     assert '"kind": "audit"' in (tmp_path / "run" / "events.jsonl").read_text()
 
 
@@ -131,4 +132,4 @@ def test_scores_that_cannot_be_written_cost_a_warning(
         run.artifacts.rmdir()
         run.artifacts.write_text("in the way")
         canaries.save(run)
-    assert f"warning: no {run.artifacts / FILE}" in capsys.readouterr().out
+    assert f"warning: no {run.artifacts / AUDIT_FILE}" in capsys.readouterr().out

@@ -142,7 +142,7 @@ with job.session() as here:
     async def compute(party):
         {leak}
 
-    mpc.run(compute, owner=here.owner, owners=here.owners, **here.params["parties"])
+    mpc.run(compute, owner=here.owner, owners=here.owners, tls=None, **here.params["parties"])
     here.result()
 """
 

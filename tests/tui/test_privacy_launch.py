@@ -151,7 +151,7 @@ async def test_seeded_noise_has_no_privacy_either(app: TraindeckApp, home: Home)
         await until_shown(pilot, "accept: the budget's epsilon")
         row(pilot, "noise_seed").set_text("-1")
         await until_shown(pilot, "ε 2.93 at")
-        assert "accept: the budget's" not in shown(pilot)
+        await until(pilot, lambda: "accept: the budget's" not in shown(pilot))
 
 
 async def test_an_exposed_budget_and_a_resumed_run_are_told_so(

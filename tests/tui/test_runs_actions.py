@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList, TextArea
+from textual.widgets import OptionList, Static, TextArea
 
 from tests.tui.homes import make_run, state_of
 from tests.tui.pilots import shown, told, until, until_shown
@@ -205,10 +205,8 @@ async def test_runs_deleted_together_come_back_together(app: TraindeckApp, home:
         await until_shown(pilot, "mnist-3")
         await pilot.press("end", "d")
         await until_dialog(pilot, ConfirmDialog)
-        await until(
-            pilot,
-            lambda: "u on the list of runs brings it back" in " ".join(shown(pilot).split()),
-        )
+        said = " ".join(str(each.content) for each in app.screen.query(Static))
+        assert "u on the list of runs brings it back" in said
         await pilot.press("y")
         await until(pilot, lambda: trashed(home) == ids[:1])
         await asyncio.sleep(1.1 * TOGETHER_SECONDS)
