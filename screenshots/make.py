@@ -65,12 +65,12 @@ def prepare(home: Home) -> RunDoc:
     control.stop(Path(stopped["path"]))
     wait(stopped)
     private = start(home, PRIVATE, on="cpu:1", label="epsilon 2.93", audit=True)
-    live = start(home, "torch-digits", "cpu:0", "small steps", epochs=1000, batch_size=2)
+    live = start(home, "torch-digits", "cpu:0", "small steps", epochs=1000, batch_size=2, lr=0.002)
     wait(live, "running")
     waiting = launch(home, LaunchRequest(command=["sleep", "9"], on="cpu:0", name="waits its turn"))
     wait(waiting, "queued")
     points = Path(private["path"]) / "points.bin"
-    while not points.exists() or points.stat().st_size < 28 * 1500:
+    while not points.exists() or points.stat().st_size < 28 * 700:
         time.sleep(0.2)
     return private
 
