@@ -3,7 +3,7 @@
     TRAINDECK_FLOWER=ENVIRONMENT python tests/bench/bench_flower.py [--rounds N] [--no-secagg]
 
 Three owners, 25,450 parameters, 12,000 images of MNIST by Dirichlet 0.5, one local epoch of batches
-of 32: the setting of bench_federated.py, to be put beside it. The first round is left out. Each
+of 32: the setting of bench_federation.py, to be put beside it. The first round is left out. Each
 stage of a round (four with SecAgg+, one without) is cut in three:
 
     start   from the aggregator's message until the last owner's app runs: a SuperNode looks for
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import traindeck.recipes
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.bench.common import head, row
 
 RECIPE = Path(traindeck.recipes.__file__).parent / "flower" / "fedavg.py"
