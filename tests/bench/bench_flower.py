@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import traindeck.recipes
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.bench.common import head, row
 
