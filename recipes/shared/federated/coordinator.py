@@ -89,6 +89,8 @@ class Federation(Dialogue):
         count = len(self.owners)
         usual = -(-2 * count // 3) if self.options.noise else secagg.default_threshold(count)
         self._threshold = self.options.threshold or usual
+        if self.options.approval == "hand" and run.folder is None:
+            raise Unfit("approval: a script is read in a run's folder: start it by `traindeck run`")
         hidden = self.options.aggregation in ("secagg", "ckks") and size
         if hidden and count < FEWEST_MASKED:
             raise Unfit(
@@ -266,8 +268,9 @@ class Federation(Dialogue):
                     while not reason and (heard := self._letters(1.0)):
                         self._hear(heard[0])
                         reason = self.status.reason_of(name)
-                    self.status.owner(name, "refused", reason)
-                    self._give_up(f"{name} has refused the job: {reason or 'no reason was given'}")
+                    said = "has refused the job" if state == "rejected" else "has not run the job"
+                    self.status.owner(name, "refused" if state == "rejected" else "lost", reason)
+                    self._give_up(f"{name} {said}: {reason or 'no reason was given'}")
                 if state in ("approved", "running", "done") and name in self._proven:
                     self.status.owner(name, "approved")
                 else:

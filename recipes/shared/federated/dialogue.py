@@ -165,7 +165,7 @@ class Dialogue:
         self._heard.add(letter.sender)
         if letter.type == "approved":
             self._verify_keys(letter)
-        if letter.type in ("notice", "refused"):
+        if letter.type in ("notice", "refused", "failed"):
             why = str(letter.facts.get("why"))
             self._run.note(f"{letter.sender}: {why}")
         if letter.type == "refused":
@@ -173,6 +173,8 @@ class Dialogue:
                 self._lose(letter.sender, why, "refused")
             else:
                 self.status.owner(letter.sender, "refused", why)
+        if letter.type == "failed":
+            self._lose(letter.sender, why)
 
     def _verify_keys(self, letter: Letter) -> None:
         """The keys that syft knows an owner by must be signed by the one that was agreed."""

@@ -302,8 +302,8 @@ class Owner:
         if gate.done and code == -signal.SIGKILL:
             code = 0  # it had given its result, and had no more to do
         if code and self.status.state != "refused":
-            why = f"the script ended with {code}"
-            self.refuse(f"{why}: {_last_line(work / '.stderr') or 'no message'}", why)
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+            self.fail(f"the script {how}", _last_line(work / ".stderr"))
         elif not code:
             self.status.enter("ended")
         return code
@@ -327,6 +327,11 @@ class Owner:
         """
         self.status.enter("refused", why)
         self._say("refused", why, told)
+
+    def fail(self, why: str, own: str) -> None:
+        """Say that a script came to no good end; its own last words are for the owner alone."""
+        self.status.enter("lost", f"{why}: {own or 'no message'}")
+        self._say("failed", f"{why}: {own}", why)
 
     def notice(self, why: str) -> None:
         """Say that something which came was left aside; what went on goes on."""
