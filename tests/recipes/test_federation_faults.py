@@ -309,7 +309,7 @@ class TestMalice:
         (mail / "owner-3" / "0000000000-scientist").symlink_to("/dev/zero")
         (mail / "owner-3" / "0000000001-owner-1").mkdir()
         [*_, last] = sorted(mail.glob(f"kept/{SCIENTIST}-*-owner-3"))
-        shutil.copy(last, mail / SCIENTIST / "0000009001-owner-3")
+        shutil.copy(last, mail / SCIENTIST / "0000000000-owner-3")  # the first to be opened
 
     def test_each_bad_update_is_refused_with_the_reason(self, course: Course) -> None:
         said = tools.log(course.root, "owner-1")
