@@ -106,14 +106,15 @@ class CurvesPanel(Widget, can_focus=True):
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="words in the series' name, * for anything", compact=True)
-        yield (charts := Charts())
-        charts.can_focus = False
+        self._charts = Charts()
+        self._charts.can_focus = False
+        yield self._charts
         yield Static(id="nothing")
         yield StatusLine()
 
     @property
     def charts(self) -> Charts:
-        return self.query_one(Charts)
+        return self._charts
 
     @property
     def view(self) -> View:
@@ -124,6 +125,8 @@ class CurvesPanel(Widget, can_focus=True):
         self.charts.view = view
 
     def on_mount(self) -> None:
+        if not self.children:  # its screen was closed before it stood
+            return
         self.watch(self.charts, "view", self._view_changed, init=False)
         self.set_interval(1, self._tick)
         self._rebuild()
