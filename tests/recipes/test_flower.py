@@ -267,6 +267,8 @@ class TestProcesses:
         flower.does(a_round(1))
         process, children = started(flower.root, "--rounds=5")
         assert len(children) >= 7  # warden, SuperLink and what it started, three SuperNodes, flwr
+        coordinator = tmp_path / "run/federation/coordinator.json"
+        until(lambda: read(coordinator)["rounds"], "the first round")
         process.send_signal(number)
         assert process.wait(60) == (130 if number == signal.SIGINT else 0)
         assert "stopped on request after round 1 of 5" in (tmp_path / "out").read_text()
