@@ -23,7 +23,8 @@ from traindeck.core.privacy.gate import admit, ledger_of, resumed_steps
 from traindeck.core.privacy.plan import FILE as PLAN_FILE
 from traindeck.core.privacy.plan import make as make_plan
 from traindeck.core.procident import Identity
-from traindeck.core.recipe import Recipe, read_recipe
+from traindeck.core.recipe import Recipe
+from traindeck.core.recipe_header import read_recipe
 from traindeck.core.run import DAMAGED, RunDoc, RunFolder, clean_tags, new_spec
 
 if TYPE_CHECKING:

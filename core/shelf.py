@@ -11,7 +11,8 @@ import traindeck
 from traindeck.core.errors import NotFoundError
 from traindeck.core.home import Home
 from traindeck.core.installed import installed, normal
-from traindeck.core.recipe import BrokenRecipe, Recipe, discover, read_recipe
+from traindeck.core.recipe import BrokenRecipe, Recipe
+from traindeck.core.recipe_header import discover, read_recipe
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 

@@ -39,7 +39,8 @@ from traindeck.core.header import HeaderError
 from traindeck.core.home import Home
 from traindeck.core.points import PROGRESS, PointWriter
 from traindeck.core.procident import Identity
-from traindeck.core.recipe import Recipe, read_recipe
+from traindeck.core.recipe import Recipe
+from traindeck.core.recipe_header import read_recipe
 from traindeck.core.variables import DEVICE, RUN_FOLDER
 
 if TYPE_CHECKING:

@@ -168,7 +168,7 @@ def key_to_paint(terminal: Terminal, rows: tuple[bytes, bytes], presses: int) ->
 def start_writers(home: Home, count: int, rate: int) -> list[Path]:
     script = home.recipes / "writer.py"
     script.write_text(HEADER + WRITER.replace("RATE", str(rate)), encoding="utf-8")
-    from traindeck.core.recipe import read_recipe
+    from traindeck.core.recipe_header import read_recipe
 
     recipe = read_recipe(script)
     return [

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 import traindeck.recipes
-from traindeck.core.recipe import Recipe, discover
+from traindeck.core.recipe import Recipe
+from traindeck.core.recipe_header import discover
 
 REACH = {  # least accuracy, most seconds
     "torch-digits": (0.95, 30),

@@ -29,7 +29,8 @@ from traindeck.core.home import Home
 from traindeck.core.ids import decode, encode
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.procident import Identity
-from traindeck.core.recipe import Recipe, read_recipe
+from traindeck.core.recipe import Recipe
+from traindeck.core.recipe_header import read_recipe
 from traindeck.core.run import RunFolder, encode_exit
 from traindeck.core.state import ENDED, identity
 

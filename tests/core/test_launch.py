@@ -16,7 +16,8 @@ from traindeck.core.errors import TraindeckError
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.points import PROGRESS, PointWriter
-from traindeck.core.recipe import Recipe, read_recipe
+from traindeck.core.recipe import Recipe
+from traindeck.core.recipe_header import read_recipe
 from traindeck.core.run import RunFolder
 from traindeck.core.state import exit_code
 

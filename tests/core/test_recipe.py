@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from traindeck.core.header import HeaderError
 from traindeck.core.params import Param, ParamError
-from traindeck.core.recipe import BrokenRecipe, Recipe, discover, read_recipe
+from traindeck.core.recipe import BrokenRecipe, Recipe
+from traindeck.core.recipe_header import discover, read_recipe
 
 GOOD = """\
 # /// script

@@ -15,7 +15,8 @@ from traindeck.core.files import write_json
 from traindeck.core.header import HeaderError
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan, PlanError, make
-from traindeck.core.recipe import Recipe, read_recipe
+from traindeck.core.recipe import Recipe
+from traindeck.core.recipe_header import read_recipe
 
 HEADER = """# /// script
 # [tool.traindeck]

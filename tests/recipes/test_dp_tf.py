@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import traindeck.recipes
 from tests.recipes.idxfiles import write
 from traindeck.core.follow import PointTail
-from traindeck.core.recipe import read_recipe
+from traindeck.core.recipe_header import read_recipe
 from traindeck.recipes.shared.randomness import Randomness
 
 pytestmark = pytest.mark.framework

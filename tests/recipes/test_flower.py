@@ -25,7 +25,7 @@ import pytest
 import traindeck.recipes
 from tests.conftest import until
 from traindeck.core.follow import PointTail
-from traindeck.core.recipe import read_recipe
+from traindeck.core.recipe_header import read_recipe
 from traindeck.recipes.flower.flower_board import Board, Journal
 from traindeck.recipes.flower.flower_env import VARIABLE, missing
 

@@ -18,7 +18,7 @@ from tests.privacy.ledgers import made
 from tests.recipes.idxfiles import contents, write
 from traindeck.core.follow import PointTail
 from traindeck.core.points import read_names
-from traindeck.core.recipe import discover
+from traindeck.core.recipe_header import discover
 from traindeck.recipes.shared import datasets, digits, mnist
 
 FOLDER = Path(traindeck.recipes.__file__).parent

@@ -13,7 +13,7 @@ from tests.tui.recipe_files import form_of, open_form, row, screen, write_recipe
 from traindeck.core.home import Home
 from traindeck.core.library import Library
 from traindeck.core.privacy import budget
-from traindeck.core.recipe import discover
+from traindeck.core.recipe_header import discover
 from traindeck.core.state import ENDED
 from traindeck.tui import pricing
 from traindeck.tui.app import TraindeckApp

@@ -14,7 +14,7 @@ from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.recipe_files import form_of, open_form, row, text_of, type_text, write_recipes
 from traindeck.core import shelf
 from traindeck.core.home import Home
-from traindeck.core.recipe import discover
+from traindeck.core.recipe_header import discover
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.last_values import Draft, last_file, read_drafts, remember
 from traindeck.tui.screens.run import RunScreen

@@ -31,7 +31,7 @@ from traindeck.core.devices.cpu import CpuInfo
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.model import Accelerator
 from traindeck.core.home import Home
-from traindeck.core.recipe import discover
+from traindeck.core.recipe_header import discover
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.launching import Devices
 from traindeck.tui.widgets.recipe_list import fuzzy, match_recipe
