@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,10 +17,9 @@ from typing import Any
 from traindeck.core.errors import TraindeckError
 from traindeck.core.home import Home
 from traindeck.core.privacy.ledger import Ledger, LedgerDamaged, ledgers
+from traindeck.tui.watch import Watch
 
 LOOK_EVERY = 2.0
-PACE = 8
-"""A look that takes long is taken seldom: it pauses so many times as long as it took."""
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -76,12 +74,8 @@ class Budget:
         return accountant.epsilon_budget(gate["rho_spent"], self.found["delta"], gate["order"])
 
 
-class BudgetWatch:
-    """A thread that looks at the ledgers every so often, until it is stopped.
-
-    ready   called on the thread with all budgets, when something about them is new
-    failed  called on the thread when a look failed, once for each different failure in a row
-    """
+class BudgetWatch(Watch[tuple[Budget, ...]]):
+    """Looks at all budgets, from `start` on."""
 
     def __init__(
         self,
@@ -91,68 +85,28 @@ class BudgetWatch:
         failed: Callable[[Exception], object],
         interval: float = LOOK_EVERY,
     ) -> None:
+        super().__init__("budget watch", ready=ready, failed=failed, interval=interval)
         self._home = home
-        self._ready, self._failed, self._interval = ready, failed, interval
         self._known: dict[str, tuple[Stamp, Budget]] = {}
-        self._told: tuple[Budget, ...] | None = None
         self._wanted = ""
-        self._parked = False
         self._anew = False
-        self._stopped = False
-        self._wake = threading.Event()
-        self.looking_since: float | None = None
-        """When the look now under way began (`time.monotonic()`); None between two looks."""
-        # A daemon: a ledger on a mount that hangs must not keep the program from ending.
-        self._thread = threading.Thread(target=self._watch, name="budget watch", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask the thread to end; returns at once."""
-        self._stopped = True
-        self._wake.set()
 
     def park(self, parked: bool) -> None:
         """Look no more while nobody sees it, or go on."""
         self._parked = parked
-        self._wake.set()
+        if not parked:
+            self.look_now()
 
-    def look_now(self, *, anew: bool = False) -> None:
-        """Look at once; anew, also at ledgers that seem unchanged."""
-        self._anew |= anew
-        self._wake.set()
+    def look_anew(self) -> None:
+        """Look at once, also at ledgers that seem unchanged."""
+        self._anew = True
+        self.look_now()
 
     def want_history(self, name: str) -> None:
         """Read the history of this data set's ledger too, from now on."""
         if name != self._wanted:
             self._wanted = name
-            self._wake.set()
-
-    # The thread
-
-    def _watch(self) -> None:
-        failure = ""
-        while not self._stopped:
-            if self._parked:
-                self._wake.wait()
-                self._wake.clear()
-                continue
-            self.looking_since = begun = time.monotonic()
-            try:
-                found = self._look()
-                failure = ""
-            except Exception as error:  # whatever a file can do must reach the screen, not end us
-                if failure != (failure := repr(error)) and not self._stopped:
-                    self._failed(error)
-            else:
-                if found != self._told and not self._stopped:
-                    self._told = found
-                    self._ready(found)
-            self.looking_since = None
-            took = time.monotonic() - begun
-            self._wake.wait(max(self._interval, PACE * took))
-            self._wake.clear()
+            self.look_now()
 
     def _look(self) -> tuple[Budget, ...]:
         anew, self._anew = self._anew, False

@@ -160,7 +160,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
 
     def action_refresh(self) -> None:
         if self._watch is not None:
-            self._watch.look_now(anew=True)
+            self._watch.look_anew()
 
     def _tick(self) -> None:
         """Say so when the ledgers do not answer."""
