@@ -136,6 +136,7 @@ def main(run: track.Run) -> None:
             print(f"training on {len(chosen)} images: {_told(board.samples)}", flush=True)
             while not (board.done or stopping):
                 over = deployment.over()
+                board.meet(deployment.missing(), deployment.numbers)
                 board.lose(deployment.gone())
                 board.measure({name: node.pid for name, node in deployment.nodes.items()})
                 for round in board.look():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from traindeck.recipes.shared.federated import status
 
 JOURNAL = "journal.jsonl"
 MEASURE_SECONDS = 1.0
+UNKNOWN = "an owner that has not spoken yet"
 
 ENCRYPTION = {
     "secagg": "Flower's SecAgg+: weights under masks modulo 2^32, inside TLS.",
@@ -111,6 +113,12 @@ class Board:
         """The last round that is over; 0 before the first."""
         return int(self.coordinator.rounds[-1]["number"]) if self.coordinator.rounds else 0
 
+    def meet(self, missing: list[str], numbers: Mapping[str, str]) -> None:
+        """Learn whose node has which of Flower's numbers, and show who has not joined yet."""
+        self._nodes.update(numbers)
+        if self.coordinator.phase == "warming":
+            self.coordinator.enter("warming", missing)
+
     def look(self) -> list[Round]:
         """Read what is new, show it, and give the rounds that have finished meanwhile."""
         for name, journal in self._journals.items():
@@ -119,7 +127,7 @@ class Board:
         finished = []
         for line in self._aggregator.read():
             if line["type"] == "waiting":
-                self._waiting(line["round"], [self._name(node) for node in line["nodes"]])
+                self._waiting(line["round"], line["nodes"])
             elif line["type"] == "round":
                 finished.append(self._finish(line))
             elif line["type"] == "failed":
@@ -173,10 +181,11 @@ class Board:
                 if size:
                     owner.left(kind, size)
 
-    def _waiting(self, number: int, names: list[str]) -> None:
+    def _waiting(self, number: int, nodes: list[str]) -> None:
         self.coordinator.round = number
+        names = [self._name(node) for node in nodes]
         for name, owner in self.owners.items():
-            if name not in self._gone:
+            if name not in self._gone and name in self._nodes.values():
                 self._set(owner, "training" if name in names else "sent")
         self.coordinator.enter("training", names)
 
@@ -208,12 +217,14 @@ class Board:
         self.coordinator.owner(owner.name, state)
 
     def _name(self, node: str) -> str:
-        return self._nodes.get(node, f"node {node}")
+        return self._nodes.get(node, UNKNOWN)
 
     def _named(self, text: str) -> str:
-        for node, name in self._nodes.items():
-            text = text.replace(node, name)
-        return text
+        def name(found: re.Match[str]) -> str:
+            number = found["number"]
+            return self._name(number) if found["said"] or number in self._nodes else number
+
+        return re.sub(r"\b(?P<said>node )?(?P<number>\d+)\b", name, text)
 
 
 def _private(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,7 +26,9 @@ APP = Path(__file__).parent / "flower_app"
 START_SECONDS = 120.0
 POLL_SECONDS = 0.1  # how often Flower looks for work to start a process for; 1 by default
 TAIL_BYTES = 8192
+HEAD_BYTES = 65536
 
+_NUMBER = re.compile(rb"SuperNode ID: (\d+)\D")
 _WARDEN = "import os, sys; sys.stdin.read(); os.killpg(0, 9)"
 
 
@@ -42,6 +45,7 @@ class Deployment:
         self.environment = environment
         self.owners = owners
         self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self.numbers: dict[str, str] = {}  # Flower's number of a node → whose it is
         self._warden: subprocess.Popen[bytes] | None = None
         self._link: subprocess.Popen[bytes] | None = None
         self._run: subprocess.Popen[bytes] | None = None
@@ -93,6 +97,15 @@ class Deployment:
         """The owners whose SuperNodes have ended, and what they said last."""
         ended = {name: node for name, node in self.nodes.items() if node.poll() is not None}
         return {name: self._said(name, node) for name, node in ended.items()}
+
+    def missing(self) -> list[str]:
+        """The owners whose SuperNodes have not joined yet: the others have logged a number."""
+        waited = [name for name in self.nodes if name not in self.numbers.values()]
+        for name in waited:
+            with (self.folder / f"{name}.log").open("rb") as log:
+                if found := _NUMBER.search(log.read(HEAD_BYTES)):
+                    self.numbers[found[1].decode()] = name
+        return [name for name in waited if name not in self.numbers.values()]
 
     def said(self, name: str = "run") -> str:
         """The last line of a process's log."""

@@ -52,6 +52,10 @@ if name == "flower-superlink":
     time.sleep(600)
 if name == "flower-supernode":
     own = folder(flags["--node-config"])
+    print("INFO : SuperNode ID:", json.loads((root / "nodes.json").read_text())[own.name])
+    sys.stdout.flush()
+    if own.name == (root / "silent").read_text():
+        time.sleep(600)
     assert (own / "data.npz").stat().st_mode & 0o777 == 0o600
     nodes = json.loads((root / "nodes.json").read_text())
     say(own, [{{"type": "message", "node": nodes[own.name], "round": 1}}])
@@ -89,11 +93,14 @@ class StandIn:
 
     root: Path
 
-    def does(self, says: list[dict[str, Any]], ends: str = "", dies: str = "") -> None:
+    def does(
+        self, says: list[dict[str, Any]], ends: str = "", dies: str = "", silent: str = ""
+    ) -> None:
         (self.root / "says.json").write_text(json.dumps(says))
         (self.root / "nodes.json").write_text(json.dumps(NODES))
         (self.root / "ends").write_text(ends)
         (self.root / "dies").write_text(dies)
+        (self.root / "silent").write_text(silent)
 
 
 def packages(root: Path, *names: str) -> None:
@@ -295,13 +302,26 @@ class TestProcesses:
         assert {"name": "owner-2", "state": "lost", "reason": why} in shown["owners"]
         assert shown["phase"] == "training"
 
+    def test_an_owner_has_its_name_before_it_says_anything(
+        self, tmp_path: Path, flower: StandIn, started: Any
+    ) -> None:
+        flower.does(a_round(1)[:1], silent="owner-3")
+        started(flower.root, "--rounds=5")
+        shown = read(tmp_path / "run/federation/coordinator.json")
+        assert shown["waiting_for"] == list(NODES)
+
     @pytest.mark.parametrize(
         ("says", "ends", "why"),
         [
             ([], "1", "run: exit code 1: the app could not be read"),
             (a_round(1), "0", "the run ended early: ?"),
             (
-                [{"type": "failed", "reason": "RuntimeError: round 2 gave no average (22: gone)"}],
+                [
+                    {
+                        "type": "failed",
+                        "reason": "RuntimeError: round 2 gave no average (node 22: gone)",
+                    }
+                ],
                 "",
                 "RuntimeError: round 2 gave no average (owner-2: gone)",
             ),
@@ -324,6 +344,25 @@ class TestProcesses:
 
 
 class TestBoard:
+    def test_who_has_not_joined_is_waited_for_and_nobody_is_a_number(self, tmp_path: Path) -> None:
+        board = Board(tmp_path, dict.fromkeys(NODES, 5), "secagg", 2, 2)
+        board.meet(["owner-2", "owner-3"], {"11": "owner-1"})
+        shown = read(tmp_path / "coordinator.json")
+        assert (shown["phase"], shown["waiting_for"]) == ("warming", ["owner-2", "owner-3"])
+        told = [
+            {"type": "waiting", "round": 1, "nodes": ["11", "77"]},
+            {"type": "failed", "reason": "round 1: 2 are left (node 11: late; node 77: late)"},
+        ]
+        journal = board.aggregator_folder / "journal.jsonl"
+        journal.write_text("".join(json.dumps(line) + "\n" for line in told))
+        board.look()
+        shown = read(tmp_path / "coordinator.json")
+        assert shown["waiting_for"] == ["owner-1", "an owner that has not spoken yet"]
+        assert [owner["state"] for owner in shown["owners"]] == ["training", "warming", "warming"]
+        assert board.failure == (
+            "round 1: 2 are left (owner-1: late; an owner that has not spoken yet: late)"
+        )
+
     def test_a_line_that_is_not_whole_comes_later(self, tmp_path: Path) -> None:
         path = tmp_path / "journal.jsonl"
         journal = Journal(path)

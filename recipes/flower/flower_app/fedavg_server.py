@@ -79,7 +79,7 @@ class Rounds(FedAvg):
         return loss, {"accuracy": accuracy}
 
     def _why(self) -> str:
-        told = [f"{node}: {why}" for node, why in (self.wrong | self.late).items()]
+        told = [f"node {node}: {why}" for node, why in (self.wrong | self.late).items()]
         return f" ({'; '.join(told)})" if told else ""
 
 
