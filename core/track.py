@@ -184,6 +184,18 @@ class Run:
             raise RuntimeError("this recipe's header has no [tool.traindeck.accounting]")
         return self._spending.plan
 
+    @property
+    def id(self) -> str:
+        """What ledgers know the run by."""
+        by_hand = f"hand-{os.getpid()}-{int(self._started * 1e9):x}"
+        return self._spending.run if self._spending is not None else by_hand
+
+    @property
+    def ledgers(self) -> Path:
+        """The folder of the home's privacy ledgers."""
+        home = self.folder.parent.parent if self._managed and self.folder else Home.default().root
+        return home / "ledger"
+
     def use(self, fingerprint: str) -> None:
         """Tell whose privacy is spent: sha256, in hexadecimal, of the training data's contents.
 
@@ -212,9 +224,12 @@ class Run:
         """
         return self._spending is not None and self._spending.step()
 
-    def over_budget(self) -> NoReturn:
-        """End the process: the privacy budget does not admit the next step (exit code 5)."""
-        self._refuse(self._spending.problem if self._spending else "")
+    def over_budget(self, why: str = "") -> NoReturn:
+        """End the process: a privacy budget does not admit the next step (exit code 5).
+
+        why  of a budget that is not this run's own to spend, such as a data owner's
+        """
+        self._refuse(why or (self._spending.problem if self._spending else ""))
 
     def round(self, number: int, **facts: Any) -> None:
         """Record a finished federated round."""
@@ -357,8 +372,7 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
     from traindeck.core.privacy.plan import Plan, make
     from traindeck.core.privacy.spending import Spending
 
-    home = run.folder.parent.parent if run._managed and run.folder else Home.default().root
-    ledgers = home / "ledger"
+    ledgers = run.ledgers
     plan: Plan | None
     spec = (read_json(run.folder / "run.json") if run._managed and run.folder else None) or {}
     try:

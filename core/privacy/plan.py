@@ -81,14 +81,20 @@ class Plan:
         """The plan of a run's folder; None when it has none or it is damaged."""
         data = read_json(folder / FILE)
         try:
-            if data is None:
-                return None
-            data["mechanism"] = Mechanism.from_json(data["mechanism"])
-            data["epsilon"] = _infinite(data["epsilon"])
-            data["curve"] = tuple((int(steps), _infinite(value)) for steps, value in data["curve"])
-            return cls(**data)
+            return None if data is None else cls.from_json(data)
         except (KeyError, TypeError, ValueError):
             return None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
+        curve = tuple((int(steps), _infinite(value)) for steps, value in data["curve"])
+        parsed = {
+            "mechanism": Mechanism.from_json(data["mechanism"]),
+            "epsilon": _infinite(data["epsilon"]),
+            "curve": curve,
+        }
+        return cls(**{**data, **parsed})
 
 
 def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:

@@ -14,12 +14,16 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from traindeck.core.errors import BudgetRefused, TraindeckError
 from traindeck.core.files import read_json
 from traindeck.core.privacy.gate import ledger_of
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan
+
+if TYPE_CHECKING:
+    from traindeck.core.privacy.ledger import Ledger
 
 BLOCK_SECONDS = 1.0
 LONGEST_BLOCK = 1000
@@ -36,18 +40,23 @@ class Spending:
     ledgers  the folder of all ledgers
     run      the run's id, by which the data set's ledger knows its reservation; without a ledger
              steps are only told, not paid for
+    charged  a ledger that somebody else charges for these steps: they are not paid for again
     """
 
-    def __init__(self, plan: Plan, ledgers: Path, run: str, tell: Tell) -> None:
+    def __init__(
+        self, plan: Plan, ledgers: Path, run: str, tell: Tell, charged: str | None = None
+    ) -> None:
         self.plan = plan
+        self.run = run
         self.problem = ""
         self._ledgers = ledgers
-        self._ledger = ledger_of(ledgers, plan.dataset)
+        self._charged = charged
+        found = ledger_of(ledgers, plan.dataset)
+        self._ledger = None if found is not None and found.name == charged else found
         self._gone = ""
         if self._ledger is None:  # as it was when the run was launched?
             spec = read_json(ledgers.parent / "runs" / run / "run.json") or {}
             self._gone = str(spec.get("ledger") or "")
-        self._run = run
         self._tell = tell
         self._earlier = 0
         self._spent = 0
@@ -56,6 +65,16 @@ class Spending:
         self._last_block = 1
         self._closed = False
         self._process = os.getpid()
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What the steps are paid from."""
+        return self._ledger
+
+    @property
+    def steps(self) -> int:
+        """Steps that the model holds so far, those of an earlier run among them."""
+        return self._earlier + self._spent
 
     @property
     def inherited(self) -> int:
@@ -75,45 +94,51 @@ class Spending:
             self._ledger.pin(fingerprint)
             return
         other = ledger_of(self._ledgers, self.plan.dataset, fingerprint)
-        if other is not None:
+        if other is not None and other.name != self._charged:
             raise BudgetRefused(
                 f"this data is that of {other.name}, which has a privacy budget: it spends that"
                 f" one once `traindeck budget derive {other.name} {self.plan.dataset}` says so"
             )
 
-    def step(self) -> bool:
-        """Pay for the next step; False, with `problem` set, when it must not be taken."""
+    def step(self, count: int = 1) -> bool:
+        """Pay for the next steps; False, with `problem` set, when none of them may be taken."""
         if self._closed:  # what was left of the last block has been given back
             self.problem = "the run has been closed: it may spend no more"
             return False
         if os.getpid() != self._process:  # its steps would be paid for once and taken twice
             self.problem = "only the process that began the run may spend, not one forked of it"
             return False
-        if self._spent == self._committed and not self._commit():
+        if self._spent + count > self._committed and not self._commit(count):
             return False
-        self._spent += 1
+        self._spent += count
         return True
 
-    def close(self, state: str) -> None:
-        """Give back what was committed and not used, and tell the exact epsilon of what was."""
+    def settle(self, state: str) -> None:
+        """Give back what was committed and not used: nothing more may be spent."""
         if self._closed:
             return
         self._closed = True
         if self._ledger is not None:
             try:
-                self._ledger.settle(self._run, state, self._spent)
+                self._ledger.settle(self.run, state, self._spent)
             except (OSError, TraindeckError) as error:
                 self.problem = f"what was not used could not be given back: {error}"
+
+    def close(self, state: str) -> None:
+        """Settle, and tell the exact epsilon of what was used."""
+        if self._closed:
+            return
+        self.settle(state)
         mechanism = self._released(self._spent)
         if mechanism.steps:
             from traindeck.core.privacy import accountant
 
             self._tell(mechanism, accountant.epsilon([mechanism], self.plan.delta))
 
-    def _commit(self) -> bool:
+    def _commit(self, count: int) -> bool:
         left = self.plan.mechanism.steps - self._earlier
-        steps = min(self._spent + self._block(), left)
-        if steps <= self._spent:
+        steps = min(self._spent + max(self._block(), count), left)
+        if steps < self._spent + count:
             self.problem = f"all {self.plan.mechanism.steps} steps of the plan are spent"
             return False
         if self._gone:
@@ -121,7 +146,7 @@ class Spending:
             return False
         if self._ledger is not None:
             try:
-                self._ledger.commit(self._run, steps, self.plan.mechanism)
+                self._ledger.commit(self.run, steps, self.plan.mechanism)
             except BudgetRefused as error:
                 self.problem = str(error)
                 return False
