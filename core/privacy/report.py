@@ -11,6 +11,7 @@ from traindeck.core import events
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import SEEDED, Plan
 
+MOST_COUNTED = 1_000_000
 NO_NOISE = "no noise: epsilon is infinite"
 _SAMPLERS = {
     "poisson": "Poisson sampling",
@@ -157,6 +158,11 @@ def percent(share: float, bound: Callable[[float], str] = at_most) -> str:
     """A share of a budget in hundredths, rounded by `at_most` or `at_least`."""
     hundredths = 100 * share
     return f"{bound(hundredths) if hundredths < 1000 else f'{hundredths:,.0f}'} %"
+
+
+def counted(number: int) -> str:
+    """So many; what is left for very small runs is no number to be read."""
+    return f"{number:,}" if number <= MOST_COUNTED else "more than a million"
 
 
 def _rounded(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.core.errors import FAILED, OVER_BUDGET, NotFoundError, UsageError
+from traindeck.core.errors import FAILED, NotFoundError, UsageError
+from traindeck.tui.commands.budget_forecast import forecast
 from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ Why = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="A data set, as recipes call it: mnist, cancer …")]
 FINGERPRINT_SECONDS = 120
-WORDS = {"why": "because:", "was": "was epsilon"}
-MOST_COUNTED = 1_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -75,6 +74,7 @@ def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
     from traindeck.core.home import Home
     from traindeck.core.privacy import budget
     from traindeck.core.privacy.ledger import LedgerDamaged, ledgers
+    from traindeck.tui.commands.budget_words import rows
 
     home = Home.default()
     found: list[dict[str, Any]] = []
@@ -91,7 +91,7 @@ def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
         return
     print_table(
         ("DATA SET", "BUDGET ε", "DELTA", "UNIT", "SPENT ε", "FILTER USED", "RUNS"),
-        (line for one in found for line in _lines(one)),
+        (row for one in found for row in rows(one)),
     )
     for one in found:
         if not one["verified"]:
@@ -105,6 +105,7 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
     from traindeck.core.home import Home
     from traindeck.core.privacy import budget
     from traindeck.core.privacy.gate import tend
+    from traindeck.tui.commands.budget_words import charges, facts
 
     home = Home.default()
     ledger = _ledger(name)
@@ -113,26 +114,8 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
     if as_json:
         print_json(found)
         return
-    gate = found["filter"]
-    facts = {
-        "exposed": found["exposed"],
-        "data": found["fingerprint"] or "not pinned yet: the first run does that",
-        "budget": f"epsilon {found['epsilon_budget']:g} at delta {found['delta']:g}"
-        f" for one {found['unit']} ({found['relation']})"
-        + ("" if gate["rho_budget"] else ": frozen, it admits nothing more"),
-        "filter": _filter(gate, bool(found["exposed"])),
-        "PLD": f"epsilon {_epsilon(found['epsilon_spent_pld'])} spent, had this schedule been fixed"
-        f" in advance ({found['accountant']})",
-        "naive sum": "epsilon infinite"
-        if found["exposed"]
-        else f"epsilon {_epsilon(found['epsilon_naive_sum'])} at delta"
-        f" {found['delta_naive_sum']:g}: each run's own epsilon and delta added up",
-        "risk": found["risk"]["sentence"] if found["risk"] else "not known, see below",
-        "lineage": ", ".join(f"{one['name']} ({one['kind']})" for one in found["lineage"]),
-        "verified": "the chain is whole" if found["verified"] else "",
-    }
     print(found["name"])
-    for key, value in facts.items():
+    for key, value in facts(found).items():
         if value:
             print(f"  {key:<10} {value}")
     for problem in ledger.verify():
@@ -149,51 +132,8 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
                 *("RUN", "RECIPE", "STATE", "STEPS", "COMMITTED", "SETTLED"),
                 *("CHARGED", "PLANNED ε", "NOTE"),
             ),
-            [
-                *(_run_line(found, run) for run in found["runs"]),
-                *(
-                    (one["run"], one["recipe"], "exposed", *"–––", "all", "infinite", one["reason"])
-                    for one in found["exposures"]
-                ),
-            ],
+            charges(found),
         )
-
-
-def _filter(gate: dict[str, Any], exposed: bool) -> str:
-    budget, spent, reserved = (gate[key] for key in ("rho_budget", "rho_spent", "rho_reserved"))
-    left = budget - spent - reserved
-    in_full = (
-        f"[Rényi divergence of order {gate['order']:g}: {spent:.4g} spent, {reserved:.4g} reserved,"
-        f" {left:.4g} of {budget:.4g} left]"
-    )
-    if exposed:
-        return f"it limits what private runs add, and protects nothing any more {in_full}"
-    if not budget:
-        return f"nothing is left {in_full}"
-    from traindeck.core.privacy.report import at_least, percent
-
-    return (
-        f"{percent(spent / budget)} spent, {percent(reserved / budget)} reserved,"
-        f" {percent(left / budget, at_least)} left {in_full}"
-    )
-
-
-def _run_line(found: dict[str, Any], run: dict[str, Any]) -> tuple[str, ...]:
-    from traindeck.core.privacy.report import percent
-
-    budget, delta = found["filter"]["rho_budget"], run["delta"]
-    other = "" if delta in (None, found["delta"]) else f" at delta {delta:g}"
-    return (
-        run["id"],
-        run["recipe"],
-        run["state"],
-        str(run["reserved"]),
-        str(run["committed"]),
-        "–" if run["settled"] is None else str(run["settled"]),
-        percent(run["rho_charged"] / budget) if budget else "–",
-        _epsilon(run["epsilon_planned"]) + other,
-        run["quarantined"],
-    )
 
 
 def change(
@@ -264,6 +204,8 @@ def derive(
 
 def history(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Every entry of a ledger, the oldest first."""
+    from traindeck.tui.commands.budget_words import details
+
     entries = _ledger(name).history()
     if as_json:
         print_json(entries)
@@ -276,7 +218,7 @@ def history(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
                 time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["t"])),
                 entry["type"],
                 str(entry.get("run", "")),
-                _details(entry),
+                details(entry),
             )
             for entry in entries
         ),
@@ -322,88 +264,6 @@ def export(name: Name) -> None:
     print_json({**budget.describe(Home.default(), ledger), "history": ledger.history()})
 
 
-def forecast(
-    recipe: Annotated[str, typer.Argument(help="A private recipe.")],
-    param: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--param", metavar="KEY=VALUE", help="A parameter; may be repeated."),
-    ] = None,
-    runs: Annotated[int, typer.Option(min=1, max=100_000, help="How many such runs.")] = 1,
-    as_json: Annotated[bool, AS_JSON] = False,
-) -> None:
-    """Say what a launch would cost, what it would leave, and how many more such would fit."""
-    from traindeck.core.home import Home
-    from traindeck.core.privacy import budget
-    from traindeck.core.shelf import find_recipe
-    from traindeck.tui.commands.run import params
-
-    home = Home.default()
-    found = budget.forecast(home, find_recipe(home, recipe), params(param or []), runs)
-    if found is None:
-        raise UsageError(f"{recipe} has no privacy accounting: it costs an infinite epsilon")
-    left = found["budget"]
-    fits = left is None or left["fits"]
-    if as_json:
-        print_json(found)
-    else:
-        _print_forecast(recipe, found, runs)
-    if not fits:
-        raise typer.Exit(OVER_BUDGET)
-
-
-def _print_forecast(recipe: str, found: dict[str, Any], runs: int) -> None:
-    print(
-        f"{recipe}: epsilon {_epsilon(found['epsilon'])} at delta {found['delta']:g}"
-        f" ({found['steps']} steps, sampling rate {found['sampling_rate']:.4g}, noise multiplier"
-        f" {found['noise_multiplier']:.4g}; {found['accountant']})"
-    )
-    if found["label"]:
-        print(found["label"])
-    if found["risk"]:
-        print(found["risk"])
-    if found["steps_resumed"]:
-        rest = found["steps"] - found["steps_resumed"]
-        print(f"resumed: {rest} steps are left, and only these are charged")
-    if runs > 1:
-        print(f"{runs} such runs: epsilon {_epsilon(found['epsilon_all'])} together")
-        best = found["epsilon_best_of_random_repeats"]
-        if best is not None:
-            print(
-                f"instead a random number of runs, {runs} on average (geometric, drawn before any"
-                f" is seen), of which only the best is ever shown: epsilon {_epsilon(best)}"
-            )
-    left = found["budget"]
-    if left is None:
-        say(f"{found['dataset']} has no budget: nothing would be charged")
-        return
-    budget = f"budget of {left['name']}, epsilon {left['epsilon_budget']:g}"
-    if left["delta"] != found["delta"]:
-        budget += f" at delta {left['delta']:g} (not {found['delta']:g}: the two do not compare)"
-    if left["exposed"]:
-        print(f"{left['exposed']}; a private run may go on all the same")
-    if left["refused"]:
-        print(f"{budget}: {'it does' if runs == 1 else 'they do'} not fit: {left['refused']}")
-        return
-    if found["label"]:
-        print(f"{budget}: it does not fit; --accept-no-privacy would expose the budget, for ever")
-        return
-    if left["exposed"]:
-        return
-    from traindeck.core.privacy.report import at_least, percent
-
-    cost, whole = left["rho_cost"], left["rho_budget"]
-    what = "it takes" if runs == 1 else f"{runs} such runs take"
-    verdict = "" if left["fits"] else f"{'it does' if runs == 1 else 'they do'} not fit: "
-    more = left["more_such_runs"]
-    many = f"{more:,}" if more <= MOST_COUNTED else "more than a million"
-    print(
-        f"{budget}: {verdict}{what} {percent(runs * cost / whole)} of it,"
-        f" {percent(left['rho_left'] / whole, at_least)} is left; {many} such run"
-        f"{' fits' if more == 1 else 's fit'} [Rényi divergence of order {left['order']:g}: one"
-        f" costs {cost:.4g}, {left['rho_left']:.4g} of {whole:.4g} is left]"
-    )
-
-
 def _ledger(name: str) -> Ledger:
     from traindeck.core.home import Home
     from traindeck.core.privacy.ledger import find
@@ -435,39 +295,3 @@ def _fingerprint(name: str) -> str | None:
         say(plain(lines[-1], 1000) if lines else "")
         return None
     return said.stdout.strip()
-
-
-def _lines(one: dict[str, Any]) -> list[tuple[str, ...]]:
-    """A budget, and below it the data sets that spend it too."""
-    if "problem" in one:
-        return [(one["name"], "damaged", "", "", "", "", "")]
-    from traindeck.core.privacy.report import percent
-
-    gate = one["filter"]
-    used = gate["rho_spent"] + gate["rho_reserved"]
-    share = "exposed" if one["exposed"] else "frozen" if not gate["rho_budget"] else ""
-    line = (
-        one["name"],
-        f"{one['epsilon_budget']:g}",
-        f"{one['delta']:g}",
-        one["unit"],
-        _epsilon(one["epsilon_spent_pld"]),
-        share or percent(used / gate["rho_budget"]),
-        str(len(one["runs"]) + len(one["exposures"])),
-    )
-    return [line, *((each["name"], f"of {each['of']}", *[""] * 5) for each in one["lineage"])]
-
-
-def _epsilon(value: float | None) -> str:
-    from traindeck.core.privacy.report import at_most
-
-    return "infinite" if value is None else at_most(value, 4)
-
-
-def _details(entry: dict[str, Any]) -> str:
-    skipped = ("v", "n", "t", "type", "run", "prev", "hash", "who", "mechanism")
-    told = [f"{WORDS.get(key, key)} {value}" for key, value in entry.items() if key not in skipped]
-    if "mechanism" in entry:
-        one = entry["mechanism"]
-        told.append(f"noise {one['noise_multiplier']:g}, q {one['sampling_rate']:.4g}")
-    return ", ".join(told)

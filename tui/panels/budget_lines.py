@@ -8,11 +8,11 @@ from typing import Any
 
 from textual.content import Content
 
+from traindeck.core.privacy.report import counted
 from traindeck.core.text import plain
 from traindeck.tui.budget_reader import Budget
 from traindeck.tui.figures import Row, rows
 from traindeck.tui.panels.privacy_lines import at_most
-from traindeck.tui.pricing import MOST_COUNTED
 from traindeck.tui.widgets.columns import Part
 from traindeck.tui.widgets.row_table import RowColumn
 
@@ -202,8 +202,9 @@ def _forecast(budget: Budget) -> Content:
     like = f"like the last one ({plain(one.recipe)}, ε {at_most(one.epsilon)})"
     if not one.more:
         return Content.styled(f"no more run {like} fits", "$text-warning")
-    many = f"{one.more:,}" if one.more <= MOST_COUNTED else "more than a million"
-    return Content(f"{many} more run{f' {like} fits' if one.more == 1 else f's {like} fit'}")
+    return Content(
+        f"{counted(one.more)} more run{f' {like} fits' if one.more == 1 else f's {like} fit'}"
+    )
 
 
 def _data(found: Mapping[str, Any]) -> str:
