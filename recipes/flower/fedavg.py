@@ -51,7 +51,7 @@ from typing import TYPE_CHECKING
 
 from traindeck.core import track
 from traindeck.recipes.flower import flower_env
-from traindeck.recipes.shared import checkpoints, digits, mnist, needs
+from traindeck.recipes.shared import checkpoints, datasets, digits, mnist, needs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +69,7 @@ def main(run: track.Run) -> None:
         data, brightest = needs.data(mnist.load, p.data_dir), 255
     else:
         data, brightest = needs.data(digits.load), digits.BRIGHTEST
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     import numpy as np
 

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import digits, mnist, needs
+from traindeck.recipes.shared import datasets, digits, mnist, needs
 
 
 def main(run: track.Run) -> None:
@@ -49,6 +49,8 @@ def main(run: track.Run) -> None:
 
     model = read(p.model) if p.model else None
     data = needs.data(mnist.load, p.data_dir) if p.dataset == "mnist" else needs.data(digits.load)
+    if model is None:
+        run.use(datasets.fingerprint(data.train_x, data.train_y))
     brightest = 255 if p.dataset == "mnist" else digits.BRIGHTEST
 
     def pixels(images: Any) -> Any:

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import cancer, digits, needs
+from traindeck.recipes.shared import cancer, datasets, digits, needs
 
 TELL = (3, 8)  # of the digits
 
@@ -50,7 +50,7 @@ def main(run: track.Run) -> None:
         from traindeck.recipes.shared.federated import mpc_models as models
 
     train_x, train_y, test_x, test_y = load(p.dataset)
-
+    run.use(datasets.of(p.dataset))  # of all digits, whichever are told apart
     try:
         parts = shards.split(train_y, p.owners, "iid", 1.0, p.seed)
     except ValueError as error:

@@ -35,7 +35,7 @@ the clear.
 from pathlib import Path
 
 from traindeck.core import track
-from traindeck.recipes.shared import cancer, needs
+from traindeck.recipes.shared import cancer, datasets, needs
 
 HALF = 15  # of the 30 measures; owner-2 has the others and the labels
 
@@ -49,6 +49,7 @@ def main(run: track.Run) -> None:
         from traindeck.recipes.shared.federated import mpc_models as models
 
     data = needs.data(cancer.load)
+    run.use(datasets.fingerprint(data.train_x, data.train_y))
     random = np.random.default_rng(p.seed)
     total = len(data.train_x)
     ids = np.array([f"patient-{number:08d}" for number in random.permutation(10**6)[:total]])

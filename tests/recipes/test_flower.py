@@ -24,10 +24,12 @@ import pytest
 
 import traindeck.recipes
 from tests.conftest import until
+from tests.privacy.ledgers import made
 from traindeck.core.follow import PointTail
 from traindeck.core.recipe_header import read_recipe
 from traindeck.recipes.flower.flower_board import Board, Journal
 from traindeck.recipes.flower.flower_env import VARIABLE, missing
+from traindeck.recipes.shared import datasets
 
 RECIPE = Path(traindeck.recipes.__file__).parent / "flower" / "fedavg.py"
 FLOWER = os.environ.get(VARIABLE, "")
@@ -336,6 +338,14 @@ class TestProcesses:
         assert line.startswith(f"error: {why}") and "run/federation/flower)" in line
         shown = read(tmp_path / "run/federation/coordinator.json")
         assert shown["phase"] == "failed" and shown["reason"].startswith(why)
+
+    def test_budgeted_data_under_another_name_is_known_by_its_contents(
+        self, tmp_path: Path, flower: StandIn
+    ) -> None:
+        made(tmp_path / "home" / "ledger", "renamed", fingerprint=datasets.of("digits"))
+        told = train(tmp_path, flower.root, code=5)
+        assert "renamed has a privacy budget and flower-fedavg would train on it" in told
+        assert not (tmp_path / "run/federation").exists()
 
     def test_a_folder_is_used_once(self, tmp_path: Path, flower: StandIn) -> None:
         flower.does([*a_round(1), {"type": "done"}])

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import traindeck.recipes
+from tests.privacy.ledgers import made
+from traindeck.recipes.shared import datasets
 
 FOLDER = Path(traindeck.recipes.__file__).parent / "syft"
 PATIENCE = 240.0  # PySyft takes long to load on a busy machine
@@ -58,6 +60,23 @@ def test_hospitals_find_their_patients_and_train() -> None:
 def test_a_client_has_its_images_read(tmp_path: Path) -> None:
     told = run("mpc_infer.py", "--dataset", "digits", "--images", 4, "--hidden", 8)
     assert "; 0 labels differ; " in told
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data", "flags"),
+    [
+        ("mpc_logreg.py", "cancer", []),
+        ("mpc_logreg.py", "digits", ["--dataset=digits"]),
+        ("mpc_infer.py", "digits", ["--dataset=digits"]),
+        ("psi_align.py", "cancer", []),
+    ],
+)
+def test_budgeted_data_under_another_name_is_known_by_its_contents(
+    recipe: str, data: str, flags: list[str], tmp_path: Path
+) -> None:
+    made(tmp_path / "home" / "ledger", "renamed", fingerprint=datasets.of(data))
+    assert "renamed has a privacy budget and" in run(recipe, *flags, code=5)
+    assert not list(tmp_path.glob("**/federation"))
 
 
 def test_what_is_no_such_model_is_said(tmp_path: Path) -> None:
