@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from traindeck.core.errors import FAILED, OVER_BUDGET
+from traindeck.core.errors import FAILED, MISSING, NOT_FOUND, OVER_BUDGET, USAGE
 from traindeck.core.procident import Identity, boot_id
 
 LIVE = ("queued", "starting", "running", "stopping")
@@ -58,9 +58,15 @@ def judge(status: int, *, asked: str = "", waited: float = 0.0, oom: str = "") -
     return Verdict("finished", "", 0)
 
 
-def exit_code(state: str) -> int:
-    """What a command that waited for a run ends with: 0, 5 for a refused budget, else 1."""
-    return {"finished": 0, "over_budget": OVER_BUDGET}.get(state, FAILED)
+def exit_code(verdict: Verdict, *, recipe: bool) -> int:
+    """What a command that waited for a run ends with: 0, 5 for a refused budget, else 1.
+
+    A recipe that ended itself for wrong usage (2), or since something is not there (3, 4), is
+    repeated; what another command means by these numbers is not known.
+    """
+    if recipe and verdict.state == "failed" and verdict.exit_code in (USAGE, NOT_FOUND, MISSING):
+        return verdict.exit_code
+    return {"finished": 0, "over_budget": OVER_BUDGET}.get(verdict.state, FAILED)
 
 
 def signal_name(number: int) -> str:

@@ -19,7 +19,7 @@ from traindeck.core.points import PROGRESS, PointWriter
 from traindeck.core.recipe import Recipe
 from traindeck.core.recipe_header import read_recipe
 from traindeck.core.run import RunFolder
-from traindeck.core.state import exit_code
+from traindeck.core.state import Verdict, exit_code
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -149,4 +149,16 @@ def test_what_is_left_is_told_by_the_pace_since_the_first_report(home: Home) -> 
 
 
 def test_what_a_command_that_waited_ends_with() -> None:
-    assert [exit_code(state) for state in ("finished", "over_budget", "failed")] == [0, 5, 1]
+    for state, code, told in [
+        ("finished", 0, 0),
+        ("over_budget", 5, 5),
+        ("failed", 1, 1),
+        ("failed", 2, 2),
+        ("failed", 4, 4),
+        ("failed", 5, 1),
+        ("failed", None, 1),
+        ("stopped", 2, 1),
+        ("killed", -9, 1),
+    ]:
+        assert exit_code(Verdict(state, "", code), recipe=True) == told
+        assert exit_code(Verdict(state, "", code), recipe=False) == {0: 0, 5: 5}.get(told, 1)

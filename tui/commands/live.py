@@ -13,7 +13,7 @@ from traindeck.core.follow import LineTail, PointTail
 from traindeck.core.points import PROGRESS, RECORD
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run import RunFolder
-from traindeck.core.state import ENDED
+from traindeck.core.state import ENDED, exit_code
 from traindeck.core.text import plain
 from traindeck.tui.commands.output import duration, figure, print_json_line, say
 
@@ -23,7 +23,7 @@ LINE_SECONDS = 1.0
 
 def follow(
     folder: Path, *, to_stderr: bool = False, as_json: bool = False, private: bool = False
-) -> str:
+) -> int:
     """Print states, events and metrics as they come, at most a line of metrics a second.
 
     Series of private training data are left out unless `private` asks for them.
@@ -32,7 +32,7 @@ def follow(
     "step", "progress": 0 to 1 or null, "metrics": {name: {"step", "value"}}}, or an event as it
     stands in events.jsonl.
 
-    Returns the state in which the run ended.
+    Returns the exit code of a command that waited for the run.
     """
     return _Follower(folder, to_stderr, as_json, private).follow()
 
@@ -52,10 +52,11 @@ class _Follower:
         self._printed = 0.0
         self._fresh = False
 
-    def follow(self) -> str:
+    def follow(self) -> int:
         shown: tuple[str, str] | None = None
         while True:
-            state, reason = self._run.state()
+            verdict = self._run.verdict()
+            state, reason = verdict.state, verdict.reason
             over = state in ENDED
             if not over and (state, reason) != shown:
                 self._print_state(state, reason)
@@ -65,7 +66,8 @@ class _Follower:
                 self._print_metrics()
             if over:  # told last: all that it left has been read
                 self._print_state(state, reason)
-                return state
+                spec = self._run.spec() or {}
+                return exit_code(verdict, recipe=spec.get("recipe") is not None)
             time.sleep(POLL_SECONDS)
 
     def _read(self) -> None:

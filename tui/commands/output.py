@@ -57,14 +57,6 @@ def _sound(value: Any) -> Any:
     return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def exit_if_not_finished(state: str) -> None:
-    """End the command with what became of the run it waited for, unless that is well."""
-    from traindeck.core.state import exit_code
-
-    if code := exit_code(state):
-        raise typer.Exit(code)
-
-
 def say(text: str) -> None:
     """Tell people something that is not the command's result."""
     typer.echo(text, err=True)

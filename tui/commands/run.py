@@ -16,7 +16,7 @@ from traindeck.core.errors import (
     TraindeckError,
     UsageError,
 )
-from traindeck.tui.commands.output import AS_JSON, exit_if_not_finished, print_json, say
+from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 if TYPE_CHECKING:
     from traindeck.core.home import Home
@@ -184,7 +184,7 @@ def _wait(home: Home, run_id: str, as_json: bool) -> None:
     from traindeck.tui.commands.live import follow
 
     try:
-        state = follow(home.runs / run_id, to_stderr=as_json)
+        code = follow(home.runs / run_id, to_stderr=as_json)
     except KeyboardInterrupt:
         say(f"\nrun {run_id} goes on; `traindeck stop {run_id}` ends it")
         raise typer.Exit(INTERRUPTED) from None
@@ -192,4 +192,5 @@ def _wait(home: Home, run_id: str, as_json: bool) -> None:
         from traindeck.tui.commands.runs import shown
 
         print_json(shown(Library(home).find(run_id), private=False))
-    exit_if_not_finished(state)
+    if code:
+        raise typer.Exit(code)

@@ -18,7 +18,6 @@ from traindeck.tui.commands.output import (
     AS_JSON,
     AS_JSON_LINES,
     duration,
-    exit_if_not_finished,
     figure,
     print_json,
     print_json_line,
@@ -248,18 +247,20 @@ def watch(
 ) -> None:
     """Follow a run as plain lines until it ends.
 
-    Exits 0 when it finished, 5 when a privacy budget ended it, else 1. With --json each line is an
+    Exits 0 when it finished, 5 when a privacy budget ended it, else 1; or as a recipe that ended
+    itself for wrong usage (2) or since something is not there (3, 4). With --json each line is an
     object whose type is state, metrics or that of an event.
     """
     from traindeck.tui.commands.live import follow
 
     doc = _library().find(ref, metrics=False)
     try:
-        state = follow(Path(doc["path"]), as_json=as_json, private=private)
+        code = follow(Path(doc["path"]), as_json=as_json, private=private)
     except KeyboardInterrupt:
         say(f"\nrun {doc['id']} goes on")
         raise typer.Exit(INTERRUPTED) from None
-    exit_if_not_finished(state)
+    if code:
+        raise typer.Exit(code)
 
 
 def _leave_out_private(docs: Iterable[RunDoc], private: bool) -> None:
