@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from traindeck.core.params import Param, ParamError
@@ -11,15 +12,23 @@ from traindeck.core.recipe import Recipe
 from traindeck.core.variables import DEVICE
 
 
-def parser(recipe: Recipe) -> argparse.ArgumentParser:
-    """What a recipe takes on its command line."""
+def parse(recipe: Recipe, argv: Sequence[str] | None) -> tuple[Recipe, argparse.Namespace]:
+    """What was typed, and the recipe as it makes it. Ends the process (2) for a wrong flag."""
+    given = _parser(recipe).parse_args(argv)
+    chosen = recipe.chosen(vars(given))
+    if chosen.params != recipe.params:  # other defaults
+        given = _parser(chosen).parse_args(argv)
+    return chosen, given
+
+
+def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=recipe.path.name,
         description=f"{recipe.title}. {recipe.description}".strip(),
         allow_abbrev=False,
     )
     for param in recipe.params.values():
-        _add_flag(made, param)
+        _add_flag(made, param, recipe.defaults_elsewhere(param.name))
     devices = [kind for kind in recipe.devices if kind in ("cpu", "gpu", "tpu")]
     made.add_argument(
         "--device",
@@ -40,11 +49,12 @@ def parser(recipe: Recipe) -> argparse.ArgumentParser:
     return made
 
 
-def _add_flag(parser: argparse.ArgumentParser, param: Param) -> None:
+def _add_flag(parser: argparse.ArgumentParser, param: Param, elsewhere: str) -> None:
     words = [param.help, param.limits if param.type != "choice" else ""]
     text = "; ".join(word for word in words if word).replace("%", "%%")
     if param.default is not None:
-        text = f"{text} (default: {str(param.default).replace('%', '%%')})".strip()
+        default = f"{param.default}, {elsewhere}" if elsewhere else str(param.default)
+        text = f"{text} (default: {default.replace('%', '%%')})".strip()
     if param.type == "bool":
         parser.add_argument(
             param.flag,

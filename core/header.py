@@ -72,9 +72,9 @@ class Header:
         table = tool.get("traindeck") if isinstance(tool, dict) else None
         return table if isinstance(table, dict) else None
 
-    def line(self, key: str, param: str | None = None) -> int:
-        """The file's line where a key of [tool.traindeck] (or of one parameter) stands."""
-        table = "tool.traindeck" + (f".params.{param}" if param else "")
+    def line(self, key: str, where: str = "") -> int:
+        """The file's line where a key of [tool.traindeck] stands, or of a table within it."""
+        table = "tool.traindeck" + (f".{where}" if where else "")
         here, at = "", self.first_line
         for offset, text in enumerate(self.lines):
             heading = re.fullmatch(r"\s*\[([^\]]+)\]\s*(#.*)?", text)
@@ -86,8 +86,8 @@ class Header:
                 return self.first_line + offset
         return at
 
-    def error(self, key: str, reason: str, param: str | None = None) -> HeaderError:
-        return HeaderError(self.path, self.line(key, param), reason)
+    def error(self, key: str, reason: str, where: str = "") -> HeaderError:
+        return HeaderError(self.path, self.line(key, where), reason)
 
 
 def _is_inside(line: str) -> bool:

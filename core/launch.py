@@ -88,8 +88,9 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
     recipe = request.recipe
     cwd = request.cwd or _here()
     params = recipe.validate(_resumed(home, request, cwd)) if recipe else {}
+    recipe = recipe.chosen(params) if recipe else None
     plan = make_plan(recipe, params) if recipe else None
-    ledger = ledger_of(home.ledger, recipe.trains_on(params) if recipe else "")
+    ledger = ledger_of(home.ledger, recipe.dataset if recipe else "")
     devices = recipe.devices if recipe else ()
     wanted = claim(request.on, devices)
     python = _interpreter(request.python) if request.python else sys.executable
@@ -117,7 +118,7 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
             framework=recipe.framework if recipe else "other",
             headline=recipe.headline if recipe else None,
             privacy=recipe.privacy if recipe else "none",
-            dataset=recipe.trains_on(params) if recipe else "",
+            dataset=recipe.dataset if recipe else "",
             ledger=ledger.name if ledger else None,
             params=params,
             argv=argv,
@@ -246,8 +247,9 @@ def typed_command(request: LaunchRequest, params: Mapping[str, Value]) -> list[s
     if request.recipe:
         by_path = request.recipe.origin.endswith(".py")
         command.append(str(request.recipe.path) if by_path else request.recipe.name)
+        defaults = request.recipe.chosen(params).defaults()
         for name, value in params.items():
-            if value != request.recipe.params[name].default:
+            if value != defaults[name]:
                 shown = str(value).lower() if isinstance(value, bool) else value
                 command += ["-p", f"{name}={shown}"]
     if request.on != "cpu":

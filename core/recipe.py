@@ -7,7 +7,7 @@ script's own flags are all made from it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from traindeck.core.params import Param, ParamError, Value
@@ -28,9 +28,26 @@ class Accounting:
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """What a recipe is where its choice `param` has this value: what differs, and no more.
+
+    params   those whose default differs, by name
+    dataset  whose budget is spent; `{dataset}` in it is what the parameter `dataset` says
+    """
+
+    param: str
+    value: str
+    params: Mapping[str, Param] = field(default_factory=dict)
+    dataset: str = ""
+    privacy: str = ""
+    accounting: Accounting | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A script that can be launched, as its header describes it.
 
+    variants     what it is by the value of a choice; all else is as where none of them holds
     environment  of a framework that cannot live beside the others: its own Python environment,
                  `envs/<environment>` in the home or the folder that TRAINDECK_<ENVIRONMENT> names
     """
@@ -48,20 +65,46 @@ class Recipe:
     headline: str | None = None
     params: Mapping[str, Param] = field(default_factory=dict)
     accounting: Accounting | None = None
+    variants: tuple[Variant, ...] = ()
     dependencies: tuple[str, ...] = ()
     requires_python: str = ""
     environment: str = ""
     origin: str = ""
 
-    def trains_on(self, params: Mapping[str, Value]) -> str:
-        """The data set whose budget a run spends: of the parameter `dataset` where there is one."""
-        return str(params.get("dataset") or self.dataset)
+    def chosen(self, given: Mapping[str, Value]) -> Recipe:
+        """The recipe as these values make it: its defaults, privacy, accounting and data set."""
+        params, dataset = self.params, str(given.get("dataset") or self.dataset)
+        if "dataset" in params:
+            dataset = str(given.get("dataset") or params["dataset"].default or self.dataset)
+        found = replace(self, dataset=dataset)
+        for one in self.variants:
+            if given.get(one.param, params[one.param].default) == one.value:
+                found = replace(
+                    found,
+                    params={**found.params, **one.params},
+                    dataset=one.dataset.replace("{dataset}", dataset) or found.dataset,
+                    privacy=one.privacy or found.privacy,
+                    accounting=one.accounting or found.accounting,
+                )
+        return found
+
+    def forms(self) -> list[Recipe]:
+        """The recipe itself, and what each of its choices makes of it."""
+        return [self, *(self.chosen({one.param: one.value}) for one in self.variants)]
+
+    def defaults_elsewhere(self, name: str) -> str:
+        """In words, where a parameter has another default, and which."""
+        return ", ".join(
+            f"{one.params[name].default} with {one.param}={one.value}"
+            for one in self.variants
+            if name in one.params
+        )
 
     def defaults(self) -> dict[str, Value]:
         return {name: param.default for name, param in self.params.items()}
 
     def validate(self, given: Mapping[str, Value]) -> dict[str, Value]:
-        """Fill the defaults in and check every value, parsing those that are text.
+        """Fill in the defaults of what is chosen and check every value, parsing those of text.
 
         Raises ParamError naming the first unknown or unusable parameter.
         """
@@ -69,7 +112,7 @@ class Recipe:
             if name not in self.params:
                 known = ", ".join(self.params) or "none"
                 raise ParamError(f"{self.name} has no parameter {name!r}; it has: {known}")
-        values = self.defaults()
+        values = self.chosen(given).defaults()
         for name, value in given.items():
             param = self.params[name]
             values[name] = param.parse(value) if isinstance(value, str) else param.check(value)

@@ -15,7 +15,7 @@ from typing import Any
 from traindeck.core.header import Header, HeaderError
 from traindeck.core.params import PARAM_TYPES, Param, ParamError
 from traindeck.core.privacy.mechanism import SAMPLERS, UNITS
-from traindeck.core.recipe import Accounting, BrokenRecipe, Recipe
+from traindeck.core.recipe import Accounting, BrokenRecipe, Recipe, Variant
 
 FRAMEWORKS = ("torch", "tensorflow", "syft", "other")
 DEVICE_KINDS = ("cpu", "gpu", "tpu")
@@ -37,9 +37,16 @@ _RECIPE_KEYS: dict[str, type] = {
     "headline": str,
     "params": dict,
     "accounting": dict,
+    "when": dict,
     "environment": str,
 }
 _ACCOUNTING_KEYS = ("records", "unit", "sampler")
+_VARIANT_KEYS: dict[str, type] = {
+    "dataset": str,
+    "privacy": str,
+    "accounting": dict,
+    "defaults": dict,
+}
 _PARAM_KEYS = ("type", "default", "min", "max", "choices", "help")
 
 
@@ -137,7 +144,9 @@ def _recipe(header: Header, origin: str) -> Recipe:
     params = {key: _param(header, key, spec) for key, spec in table.get("params", {}).items()}
     for key, param in params.items():
         if param.type == "bool" and f"no_{key}" in params:
-            raise header.error("type", f"no_{key} is taken: it is the flag that unsets {key}", key)
+            raise header.error(
+                "type", f"no_{key} is taken: it is the flag that unsets {key}", f"params.{key}"
+            )
     return Recipe(
         name=name,
         path=header.path,
@@ -152,6 +161,7 @@ def _recipe(header: Header, origin: str) -> Recipe:
         headline=table.get("headline"),
         params=params,
         accounting=_accounting(header, table),
+        variants=_variants(header, table, params),
         dependencies=tuple(dependencies),
         requires_python=str(header.toml.get("requires-python", "")),
         environment=table.get("environment", ""),
@@ -159,31 +169,81 @@ def _recipe(header: Header, origin: str) -> Recipe:
     )
 
 
-def _accounting(header: Header, table: dict[str, Any]) -> Accounting | None:
+def _accounting(header: Header, table: dict[str, Any], where: str = "") -> Accounting | None:
+    """Of the recipe, or of the variant whose table is meant and stands there in the header."""
     given = table.get("accounting")
     private = table.get("privacy", "none") == "dp-sgd"
     if given is None:
         if private:
-            why = "privacy 'dp-sgd' needs a table [tool.traindeck.accounting]"
-            raise header.error("privacy", why)
+            place = ".".join(part for part in ("tool.traindeck", where, "accounting") if part)
+            raise header.error("privacy", f"privacy 'dp-sgd' needs a table [{place}]", where)
         return None
     if not private:
-        raise header.error("accounting", "accounting is for recipes with privacy = 'dp-sgd'")
-    if not table.get("dataset"):
-        raise header.error("privacy", "a private recipe names its dataset: it has the budget")
+        raise header.error("accounting", "accounting is for privacy = 'dp-sgd'", where)
+    if not (table.get("dataset") or (header.table and header.table.get("dataset"))):
+        why = "a private recipe names its dataset: it has the budget"
+        raise header.error("privacy", why, where)
     for key in given:
         if key not in _ACCOUNTING_KEYS:
             known = ", ".join(_ACCOUNTING_KEYS)
-            raise header.error("accounting", f"accounting: unknown key {key!r}; known are {known}")
+            why = f"accounting: unknown key {key!r}; known are {known}"
+            raise header.error("accounting", why, where)
     records = given.get("records")
     if isinstance(records, bool) or not isinstance(records, int) or records < 1:
-        raise header.error("accounting", "accounting: records must be a whole number from 1 on")
+        why = "accounting: records must be a whole number from 1 on"
+        raise header.error("accounting", why, where)
     accounting = Accounting(**given)
     for key, allowed in (("unit", UNITS), ("sampler", SAMPLERS)):
         if getattr(accounting, key) not in allowed:
             why = f"{key} {getattr(accounting, key)!r} is not one of {', '.join(allowed)}"
-            raise header.error("accounting", f"accounting: {why}")
+            raise header.error("accounting", f"accounting: {why}", where)
     return accounting
+
+
+def _variants(
+    header: Header, table: dict[str, Any], params: dict[str, Param]
+) -> tuple[Variant, ...]:
+    """`[tool.traindeck.when.<choice>.<value>]`: what differs where the choice has that value."""
+    found = []
+    for name, values in table.get("when", {}).items():
+        if name not in params or not params[name].choices or not isinstance(values, dict):
+            raise header.error(name, f"when: {name!r} is no parameter of type 'choice'", "when")
+        for value, differs in values.items():
+            where = f"when.{name}.{value}"
+            if value not in params[name].choices or not isinstance(differs, dict):
+                known = ", ".join(params[name].choices)
+                why = f"when: {name} = {value!r} is not one of {known}"
+                raise header.error(value, why, where)
+            found.append(_variant(header, differs, params, name, value))
+    return tuple(found)
+
+
+def _variant(
+    header: Header, differs: dict[str, Any], params: dict[str, Param], name: str, value: str
+) -> Variant:
+    where = f"when.{name}.{value}"
+    for key, given in differs.items():
+        if key not in _VARIANT_KEYS:
+            known = ", ".join(_VARIANT_KEYS)
+            raise header.error(key, f"when: unknown key {key!r}; known are {known}", where)
+        if not isinstance(given, _VARIANT_KEYS[key]):
+            raise header.error(key, f"when: {key} cannot be {given!r}", where)
+    if "{dataset}" in differs.get("dataset", "") and "dataset" not in params:
+        why = "when: {dataset} is for recipes that have a parameter 'dataset'"
+        raise header.error("dataset", why, where)
+    changed = {}
+    for key, default in differs.get("defaults", {}).items():
+        if key not in params or key == name:
+            why = f"when: {key!r} is no parameter whose default could differ"
+            raise header.error("defaults", why, where)
+        try:
+            changed[key] = replace(params[key], default=params[key].check(default))
+        except ParamError as error:
+            raise header.error("defaults", f"when: default of {error}", where) from None
+    accounting = _accounting(header, differs, where)
+    return Variant(
+        name, value, changed, differs.get("dataset", ""), differs.get("privacy", ""), accounting
+    )
 
 
 def _texts(header: Header, table: dict[str, Any], key: str, default: list[str]) -> tuple[str, ...]:
@@ -194,47 +254,37 @@ def _texts(header: Header, table: dict[str, Any], key: str, default: list[str]) 
 
 
 def _param(header: Header, name: str, spec: Any) -> Param:
+    where = f"params.{name}"
+
+    def wrong(key: str, why: str) -> HeaderError:
+        return header.error(key, f"parameter {name!r}: {why}", where)
+
     if not isinstance(spec, dict):
-        raise header.error(
-            name, f"parameter {name!r} must be a table [tool.traindeck.params.{name}]"
-        )
+        raise header.error(name, f"parameter {name!r} must be a table [tool.traindeck.{where}]")
     if not _PARAM_NAME.fullmatch(name) or name in RESERVED_PARAMS:
         why = "reserved" if name in RESERVED_PARAMS else "not of lower-case letters, digits and '_'"
-        raise header.error(name, f"the parameter name {name!r} is {why}", name)
+        raise header.error(name, f"the parameter name {name!r} is {why}", where)
     for key in spec:
         if key not in _PARAM_KEYS:
-            known = ", ".join(_PARAM_KEYS)
-            raise header.error(
-                key, f"parameter {name!r}: unknown key {key!r}; known are {known}", name
-            )
+            raise wrong(key, f"unknown key {key!r}; known are {', '.join(_PARAM_KEYS)}")
     kind = spec.get("type")
     if kind not in PARAM_TYPES:
-        known = ", ".join(PARAM_TYPES)
-        raise header.error("type", f"parameter {name!r}: type {kind!r} is not one of {known}", name)
+        raise wrong("type", f"type {kind!r} is not one of {', '.join(PARAM_TYPES)}")
     for key in ("min", "max"):
         bound = spec.get(key)
-        if bound is None:
-            continue
-        if (
-            kind not in ("int", "float")
-            or isinstance(bound, bool)
-            or not isinstance(bound, int | float)
-        ):
-            raise header.error(
-                key, f"parameter {name!r}: {key} must be a number, of an int or float", name
-            )
+        number = isinstance(bound, int | float) and not isinstance(bound, bool)
+        if bound is not None and not (number and kind in ("int", "float")):
+            raise wrong(key, f"{key} must be a number, of an int or float")
     choices = spec.get("choices", [])
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise header.error("choices", f"parameter {name!r}: choices must be a list of texts", name)
+        raise wrong("choices", "choices must be a list of texts")
     if (kind == "choice") != bool(choices):
-        raise header.error(
-            "choices", f"parameter {name!r}: type 'choice' and choices go together", name
-        )
+        raise wrong("choices", "type 'choice' and choices go together")
     default = spec.get("default")
     if default is None and kind not in ("str", "path"):
-        raise header.error("default", f"parameter {name!r}: a default is needed", name)
+        raise wrong("default", "a default is needed")
     if not isinstance(spec.get("help", ""), str):
-        raise header.error("help", f"parameter {name!r}: help must be text", name)
+        raise wrong("help", "help must be text")
     param = Param(
         name=name,
         type=kind,
@@ -245,8 +295,8 @@ def _param(header: Header, name: str, spec: Any) -> Param:
         help=spec.get("help", ""),
     )
     if param.min is not None and param.max is not None and param.min > param.max:
-        raise header.error("min", f"parameter {name!r}: min is above max", name)
+        raise wrong("min", "min is above max")
     try:
         return replace(param, default=param.check(default))
     except ParamError as error:
-        raise header.error("default", f"default of {error}", name) from None
+        raise header.error("default", f"default of {error}", where) from None

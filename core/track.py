@@ -34,7 +34,7 @@ from traindeck.core import events
 from traindeck.core.errors import OVER_BUDGET, BudgetRefused, TraindeckError
 from traindeck.core.figures import figure
 from traindeck.core.files import read_json, write_json
-from traindeck.core.flags import parser
+from traindeck.core.flags import parse
 from traindeck.core.header import HeaderError
 from traindeck.core.home import Home
 from traindeck.core.points import PROGRESS, PointWriter
@@ -69,7 +69,7 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
     device, folder, params = os.environ.get(DEVICE, "cpu"), managed, {}
     given = None
     if recipe:  # a script without a header keeps its command line to itself
-        given = parser(recipe).parse_args(argv)
+        recipe, given = parse(recipe, argv)
         device, folder = given.device, managed or given.run_folder
         params = {name: getattr(given, name) for name in recipe.params}
     run = Run(params, device, Path(folder) if folder else None, managed is not None, path.stem)
@@ -384,7 +384,7 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
         else:
             run_id, plan = f"hand-{os.getpid()}-{time.time_ns():x}", make(recipe, vars(run.params))
             me = Identity.of(os.getpid())
-            ledger = gate.ledger_of(ledgers, recipe.trains_on(vars(run.params)))
+            ledger = gate.ledger_of(ledgers, recipe.dataset)
             earlier = gate.resumed_steps(vars(run.params))
             gate.admit(
                 ledger,

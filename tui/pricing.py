@@ -92,6 +92,7 @@ def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> Price:
     from traindeck.core.privacy.plan import SEEDED
 
     try:
+        recipe = recipe.chosen(values)
         ledger = ledger_of(home.ledger, recipe.dataset)
         if recipe.accounting is None:
             return _unprotected(ledger.name, "no privacy") if ledger else Price()

@@ -38,7 +38,7 @@ def concerns(home: Home, name: str, epsilon: float, delta: float) -> list[str]:
 
     Raises UsageError for a delta at which no recipe could train on that data set.
     """
-    recipes = [one for one in shelf(home)[0] if one.dataset]
+    recipes = [form for one in shelf(home)[0] for form in one.forms() if form.dataset]
     records = [
         one.accounting.records
         for one in recipes

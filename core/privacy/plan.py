@@ -105,6 +105,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     local_steps in each. Without a sampler all records are in each step, whatever batch_size.
     Takes 1 to 2 s, most of it the accountant's import. Raises PlanError.
     """
+    recipe = recipe.chosen(params)
     declared = recipe.accounting
     if declared is None:
         return None
@@ -142,7 +143,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
             f" {wanted:g} that is asked for: leave one of the two out"
         )
     return Plan(
-        dataset=recipe.trains_on(params),
+        dataset=recipe.dataset,
         unit=declared.unit,
         relation=RELATION,
         records=declared.records,

@@ -10,6 +10,7 @@ import typer
 from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from traindeck.core.params import Param
     from traindeck.core.recipe import Recipe
 
 
@@ -73,10 +74,16 @@ def show(name: str, as_json: Annotated[bool, AS_JSON] = False) -> None:
         print_table(
             ("PARAMETER", "TYPE", "DEFAULT", "ALLOWED", "WHAT IT IS"),
             (
-                (p.name, p.type, "–" if p.default is None else str(p.default), p.limits, p.help)
+                (p.name, p.type, _default(recipe, p), p.limits, p.help)
                 for p in recipe.params.values()
             ),
         )
+
+
+def _default(recipe: Recipe, param: Param) -> str:
+    own = "–" if param.default is None else str(param.default)
+    elsewhere = recipe.defaults_elsewhere(param.name)
+    return f"{own}, {elsewhere}" if elsewhere else own
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:

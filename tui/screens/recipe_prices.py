@@ -23,13 +23,14 @@ class Prices:
 
     def ask(self, form: RecipeForm) -> None:
         """Work out what the form says; what was known of it is stale from now on."""
-        if not form.recipe.dataset and form.recipe.accounting is None:
+        recipe = form.chosen
+        if not recipe.dataset and recipe.accounting is None:
             return
         if self._pricing is None:
             self._pricing = Pricing(self._app.home, self._answered)
         values = form.priced()
         self._asked = self._pricing.ask(form.recipe, values)
-        if form.recipe.accounting is not None:
+        if recipe.accounting is not None:
             form.show_price(Price() if values is None else None)
 
     def stop(self) -> None:

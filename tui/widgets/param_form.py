@@ -124,6 +124,17 @@ class ParamRow(FieldRow):
     def reset(self) -> None:
         self.set_text(self.default)
 
+    def take(self, param: Param) -> None:
+        """Go by this default from now on: what was left at the old one follows."""
+        if param.default == self.param.default:
+            return
+        follows = not self.changed
+        self.param = param
+        if follows:
+            self.reset()
+            self.take_typed()
+        self._show()
+
     @on(Input.Changed)
     @on(Switch.Changed)
     @on(ChoiceBar.Changed)
@@ -255,6 +266,11 @@ class ParamForm(Vertical):
     def texts(self) -> dict[str, str]:
         """What is typed, of the parameters that differ from their default."""
         return {row.param.name: row.text for row in self.rows if row.changed}
+
+    def take(self, params: Mapping[str, Param]) -> None:
+        """Go by the defaults of these."""
+        for row in self.rows:
+            row.take(params[row.param.name])
 
     def errors(self) -> dict[str, str]:
         """What is wrong, by parameter, in the form's order."""

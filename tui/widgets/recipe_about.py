@@ -24,26 +24,34 @@ class RecipeAbout(Static):
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self._lines = list(_told(recipe))
+        self._recipe = recipe
         self._missing: list[str] = []
-        super().__init__(Content("\n").join(self._lines))
+        super().__init__(self._content())
+
+    def show(self, recipe: Recipe) -> None:
+        """Say what the recipe is by now: choices can change what it spends, and of which data."""
+        if recipe != self._recipe:
+            self._recipe = recipe
+            self.update(self._content())
 
     def show_missing(self, requirements: list[str]) -> None:
         """Say what is not installed and what installs it; nothing when all is there."""
-        if requirements == self._missing:
-            return
-        self._missing = requirements
-        lines = list(self._lines)
-        if requirements:
-            mend = "pip install " + " ".join(shlex.quote(need) for need in requirements)
+        if requirements != self._missing:
+            self._missing = requirements
+            self.update(self._content())
+
+    def _content(self) -> Content:
+        lines = list(_told(self._recipe))
+        if self._missing:
+            mend = "pip install " + " ".join(shlex.quote(need) for need in self._missing)
             lines.append(
                 Content.styled(
-                    f"⚠ not installed: {plain(', '.join(requirements), _LONGEST)}\n"
+                    f"⚠ not installed: {plain(', '.join(self._missing), _LONGEST)}\n"
                     f"  mend with: {plain(mend, _LONGEST)}",
                     "$text-warning",
                 )
             )
-        self.update(Content("\n").join(lines))
+        return Content("\n").join(lines)
 
 
 def _told(recipe: Recipe) -> Iterator[Content]:

@@ -64,9 +64,8 @@ class RecipeForm(Vertical):
         self._busy = False
         widest = max(len(name) for name in ("device", *recipe.params))
         label_width = min(widest, _LABEL_WIDEST) + 2
-        self.params = (
-            ParamForm(recipe.params.values(), draft.params, label_width) if recipe.params else None
-        )
+        params = recipe.chosen(draft.params).params
+        self.params = ParamForm(params.values(), draft.params, label_width) if params else None
         self.device = DeviceSelect(draft.on, label_width)
         self.bar = LaunchBar()
         self._about = RecipeAbout(recipe)
@@ -99,6 +98,11 @@ class RecipeForm(Vertical):
                     yield FieldRow("name", self._run_name, self._label_width, control_width=wide)
                     yield FieldRow("tags", self._run_tags, self._label_width, control_width=wide)
         yield self.bar
+
+    @property
+    def chosen(self) -> Recipe:
+        """The recipe as what is typed makes it."""
+        return self.recipe.chosen(self.params.texts() if self.params else {})
 
     @property
     def busy(self) -> bool:
@@ -214,7 +218,10 @@ class RecipeForm(Vertical):
     @on(Input.Changed, "#run-tags")
     def _edited(self, event: Message) -> None:
         event.stop()
+        if self.params is not None and self.recipe.variants:
+            self.params.take(self.chosen.params)
         self.bar.show_obstacle("")
+        self._about.show(self.chosen)
         self._show_command()
         self.post_message(self.Changed(self))
 
