@@ -34,9 +34,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
 from traindeck.recipes.shared.federated import adapter, mail, modes, sandbox, secagg, status
-from traindeck.recipes.shared.federated.dialogue import Dialogue, Failed, Options, Stopped, Unfit
+from traindeck.recipes.shared.federated.dialogue import Dialogue
 from traindeck.recipes.shared.federated.jobserver import ENVIRONMENT
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.options import (
+    Failed,
+    Options,
+    Stopped,
+    Unfit,
+    threshold,
+)
 from traindeck.recipes.shared.federated.owner import Policy
 from traindeck.recipes.shared.federated.secagg import Refused, Unrecoverable
 
@@ -45,7 +52,6 @@ __all__ = ["Failed", "Federation", "Options", "Outcome", "Stopped", "Unfit"]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 SETUP_SECONDS = 180.0
-FEWEST_MASKED = 3
 
 
 @dataclass(frozen=True)
@@ -86,21 +92,7 @@ class Federation(Dialogue):
         self._told_params = json.dumps(dict(params), indent=2).encode()
         self.options = options or Options()
         self.owners = sorted(shards, key=lambda name: (len(name), name))
-        count = len(self.owners)
-        usual = -(-2 * count // 3) if self.options.noise else secagg.default_threshold(count)
-        self._threshold = self.options.threshold or usual
-        if self.options.approval == "hand" and run.folder is None:
-            raise Unfit("approval: a script is read in a run's folder: start it by `traindeck run`")
-        hidden = self.options.aggregation in ("secagg", "ckks") and size
-        if hidden and count < FEWEST_MASKED:
-            raise Unfit(
-                f"owners: {self.options.aggregation} needs {FEWEST_MASKED}, not {count}:"
-                " in a sum of fewer, one knows another's part"
-            )
-        if not count / 2 < self._threshold <= count:
-            raise Unfit(
-                f"threshold: {self._threshold} of {count} owners; more than half of them is needed"
-            )
+        self._threshold = threshold(self.options, len(self.owners), run, sums=bool(size))
         self._size = size
         self._dataset = dataset
         self._session = secrets.token_hex(8)

@@ -12,7 +12,6 @@ import select
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,53 +20,9 @@ from traindeck.core import track
 from traindeck.recipes.shared.federated import adapter, mail, status
 from traindeck.recipes.shared.federated.boxes import Boxes
 from traindeck.recipes.shared.federated.mail import SCIENTIST, Letter, address
+from traindeck.recipes.shared.federated.options import Failed, Options, Stopped
 from traindeck.recipes.shared.federated.owner import KEYS
 from traindeck.recipes.shared.federated.secagg import Refused
-
-
-class Failed(RuntimeError):
-    """The federation cannot go on; the text says who or what is the reason."""
-
-
-class Unfit(Failed):
-    """What was asked for is no federation: too few owners, or a threshold that none can have."""
-
-
-class Stopped(Exception):
-    """The run was asked to stop while something was waited for."""
-
-
-@dataclass
-class Options:
-    """How a federation works.
-
-    aggregation    one of `modes.MODES`; 'mpc': jobs compute on shares among themselves
-    approval       'auto' or 'hand', see `owner.Policy`
-    rounds         how many at the most; threshold: owners that must answer (0: more than half; with
-                   noise two thirds)
-    clip           L2 norm that each owner clips its update to
-    noise          standard deviation of the Gaussian noise in the sum of clipped updates, of which
-                   each owner adds a share: the fewest whose sum an aggregator can open suffice
-    round_seconds  time limit of a round; approval_seconds: of the answers to the job
-    encrypt        False only to show what could then be read; keep: keep all messages
-    preload        modules that owners share in memory
-    ports          TCP ports of this machine that jobs may use among themselves; tls: certificate
-                   and key (PEM) that they do it with
-    """
-
-    aggregation: str = "secagg"
-    approval: str = "auto"
-    rounds: int = 1
-    threshold: int = 0
-    clip: float = 10.0
-    noise: float = 0.0
-    round_seconds: float = 120.0
-    approval_seconds: float = 86400.0
-    encrypt: bool = True
-    keep: bool = False
-    preload: tuple[str, ...] = ("syft_rds", "numpy")
-    ports: list[int] = field(default_factory=list)
-    tls: dict[str, str] | None = None
 
 
 class Dialogue:
@@ -88,6 +43,7 @@ class Dialogue:
         self._late: set[str] = set()  # lost for no other reason than that
         self._heard: set[str] = set()  # who has said something since the round began
         self._proven: set[str] = set()
+        self._over_budget: set[str] = set()  # whose budget was the reason to refuse
         self._asked = 0
         self._warm: subprocess.Popen[bytes] | None = None
         self._unread = b""  # of its lines, one that has not come whole
@@ -168,6 +124,8 @@ class Dialogue:
         if letter.type in ("notice", "refused", "failed"):
             why = str(letter.facts.get("why"))
             self._run.note(f"{letter.sender}: {why}")
+        if letter.facts.get("over_budget"):
+            self._over_budget.add(letter.sender)
         if letter.type == "refused":
             if self.status.phase == "training" or "reached for" in why:
                 self._lose(letter.sender, why, "refused")
@@ -233,9 +191,9 @@ class Dialogue:
         told = [f"{name}: {why}" for name, why in self._lost.items()]
         return f" ({'; '.join(told)})" if told else ""
 
-    def _give_up(self, why: str) -> NoReturn:
+    def _give_up(self, why: str, kind: type[Failed] = Failed) -> NoReturn:
         self.status.enter("failed", reason=why)
-        raise Failed(why)
+        raise kind(why)
 
     @contextlib.contextmanager
     def _quiet(self) -> Any:

@@ -1,0 +1,73 @@
+"""What a federation is asked to be, how it says that it cannot, and what is seen beforehand.
+
+Nothing here imports syft or reads data: who asks for what cannot be is told at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from traindeck.core import track
+
+FEWEST_MASKED = 3
+
+
+class Failed(RuntimeError):
+    """The federation cannot go on; the text says who or what is the reason."""
+
+
+class Unfit(Failed):
+    """What was asked for is no federation: too few owners, or a threshold that none can have."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop while something was waited for."""
+
+
+@dataclass
+class Options:
+    """How a federation works.
+
+    aggregation    one of `modes.MODES`; 'mpc': jobs compute on shares among themselves
+    approval       'auto' or 'hand', see `owner.Policy`
+    rounds         how many at the most; threshold: owners that must answer (0: more than half; with
+                   noise two thirds)
+    clip           L2 norm that each owner clips its update to
+    noise          standard deviation of the Gaussian noise in the sum of clipped updates, of which
+                   each owner adds a share: the fewest whose sum an aggregator can open suffice
+    round_seconds  time limit of a round; approval_seconds: of the answers to the job
+    encrypt        False only to show what could then be read; keep: keep all messages
+    preload        modules that owners share in memory
+    ports          TCP ports of this machine that jobs may use among themselves; tls: certificate
+                   and key (PEM) that they do it with
+    """
+
+    aggregation: str = "secagg"
+    approval: str = "auto"
+    rounds: int = 1
+    threshold: int = 0
+    clip: float = 10.0
+    noise: float = 0.0
+    round_seconds: float = 120.0
+    approval_seconds: float = 86400.0
+    encrypt: bool = True
+    keep: bool = False
+    preload: tuple[str, ...] = ("syft_rds", "numpy")
+    ports: list[int] = field(default_factory=list)
+    tls: dict[str, str] | None = None
+
+
+def threshold(options: Options, owners: int, run: track.Run, *, sums: bool = True) -> int:
+    """How many of the owners must answer. sums: whether updates are added up. Raises Unfit."""
+    if options.approval == "hand" and run.folder is None:
+        raise Unfit("approval: a script is read in a run's folder: start it by `traindeck run`")
+    if sums and options.aggregation in ("secagg", "ckks") and owners < FEWEST_MASKED:
+        raise Unfit(
+            f"owners: {options.aggregation} needs {FEWEST_MASKED}, not {owners}:"
+            " in a sum of fewer, one knows another's part"
+        )
+    usual = -(-2 * owners // 3) if options.noise else owners // 2 + 1
+    found = options.threshold or usual
+    if not owners / 2 < found <= owners:
+        raise Unfit(f"threshold: {found} of {owners} owners; more than half of them is needed")
+    return found
