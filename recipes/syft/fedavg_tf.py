@@ -20,13 +20,17 @@
 # alpha = {type = "float", default = 0.5, min = 0.001, max = 1000.0, help = "small: unequal"}
 # examples = {type = "int", default = 12000, min = 0, max = 60000, help = "in all; 0: all"}
 # local_epochs = {type = "int", default = 1, min = 1, max = 100, help = "an owner's, each round"}
-# batch_size = {type = "int", default = 32, min = 1, max = 10000, help = "images a step"}
-# lr = {type = "float", default = 0.1, min = 1e-6, max = 100.0, help = "the first; falls to 0"}
+# batch_size = {type = "int", default = 32, min = 1, max = 60000, help = "images a step"}
+# lr = {type = "float", default = 0.1, min = 1e-6, max = 1000.0, help = "the first; falls to 0"}
 # weight_decay = {type = "float", default = 0.001, min = 0.0, max = 1.0, help = "of the owners"}
 # mu = {type = "float", default = 0.0, min = 0.0, max = 100.0, help = "FedProx: pull back"}
 # server_lr = {type = "float", default = 1.0, min = 1e-6, max = 100.0, help = "of the mean"}
 # server_momentum = {type = "float", default = 0.0, min = 0.0, max = 0.999, help = "FedAvgM"}
-# clip = {type = "float", default = 10.0, min = 1e-6, max = 1e6, help = "L2 norm of an update"}
+# clipping_norm = {type = "float", default = 10.0, min = 1e-9, max = 1e6, help = "of an update"}
+# local_steps = {type = "int", default = 1, min = 1, max = 1000, help = "dp=local: a round's"}
+# epsilon = {type = "float", default = inf, min = 0.0, help = "of the whole run, with dp"}
+# noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
+# delta = {type = "float", default = 1e-5, min = 0.0, max = 1.0, help = "chance outside epsilon"}
 # threshold = {type = "int", default = 0, min = 0, max = 16, help = "answers needed; 0: > half"}
 # approval = {type = "choice", default = "auto", choices = ["auto", "hand"], help = "by hash"}
 # round_seconds = {type = "float", default = 120.0, min = 0.1, max = 86400.0}
@@ -40,12 +44,40 @@
 # default = "secagg"
 # choices = ["transport", "secagg", "ckks"]
 # help = "what the aggregator sees: each update, their sum alone, or ciphertexts"
+# [tool.traindeck.params.dp]
+# type = "choice"
+# default = "none"
+# choices = ["none", "central", "local"]
+# help = "epsilon for an owner, by noise in the sum; or for an image, by each owner's DP-SGD"
+# [tool.traindeck.when.dp.central]
+# dataset = "{dataset}-owners"
+# privacy = "dp-sgd"
+# accounting = {records = 16, unit = "owner", sampler = "none"}
+# [tool.traindeck.when.dp.central.defaults]
+# epsilon = 20.0
+# clipping_norm = 0.5
+# owners = 16
+# rounds = 20
+# split = "iid"
+# examples = 0
+# [tool.traindeck.when.dp.local]
+# privacy = "dp-sgd"
+# accounting = {records = 60000, unit = "example", sampler = "poisson"}
+# [tool.traindeck.when.dp.local.defaults]
+# epsilon = 2.93
+# clipping_norm = 0.1
+# rounds = 120
+# local_steps = 5
+# batch_size = 4096
+# lr = 20.0
+# split = "iid"
+# examples = 0
 # ///
 """Train over data owners that keep their data: federated averaging over PySyft, TensorFlow inside.
 
-Each owner is a process with its own home, keys and private images. It approves the script
-`jobs/fedavg_tf.py` by its hash, or by hand, and runs it in a sandbox; what leaves it is clipped,
-masked and sealed.
+Each owner is a process with its own home, keys and private images. It approves the script in `jobs`
+by its hash, or by hand, and runs it in a sandbox; what leaves it is clipped, masked and sealed.
+With `dp` the model tells little of any one owner, or of any one image, see `federated.fedavg`.
 """
 
 from pathlib import Path
@@ -58,7 +90,8 @@ def main(run: track.Run) -> None:
     with needs.syft():
         from traindeck.recipes.shared.federated import fedavg
 
-    script = Path(__file__).resolve().parent / "jobs" / "fedavg_tf.py"
+    name = "fedavg_dp_tf.py" if run.params.dp == "local" else "fedavg_tf.py"
+    script = Path(__file__).resolve().parent / "jobs" / name
     fedavg.learn(run, script, preload=("syft_rds", "tensorflow"))
 
 

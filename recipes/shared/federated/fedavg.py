@@ -2,54 +2,98 @@
 
 B. McMahan et al.: Communication-efficient learning of deep networks from decentralized data,
 AISTATS 2017. With server momentum: T.-M. Hsu, H. Qi, M. Brown, 2019 (FedAvgM).
+
+With differential privacy, by the parameter `dp`:
+
+central  The unit is an owner with all its data. DP-FedAvg (B. McMahan et al., ICLR 2018) with the
+         noise made by the owners (P. Kairouz, Z. Liu, T. Steinke, ICML 2021, but with rounded
+         continuous Gaussians): each clips its update, adds its share of the noise, and masks the
+         result, so that the aggregator sees a sum that is private already: also of the fewest
+         owners whose sum it can open by lying to them about who answered, for the shares are made
+         for these, and two thirds must answer. Owners know their own shares, and what they tell the
+         aggregator of them is not in the sum's noise any more. All owners take part in each round:
+         there is no amplification by sampling. Few owners make this expensive.
+local    The unit is an example. DP-SGD (M. Abadi et al., CCS 2016) at each owner: it draws a
+         Poisson batch of its own examples, clips each one's gradient and adds the noise of the
+         whole plan, some steps a round. Each example is one owner's, so what one owner's steps cost
+         is what the run costs (parallel composition). This asks for no trust in any sum, and costs
+         more accuracy: every owner adds all of the noise. Masks hide the updates besides.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from traindeck.core import track
+from traindeck.core.privacy.plan import Plan
 from traindeck.recipes.shared import checkpoints, datasets, digits, mnist, needs
 from traindeck.recipes.shared.federated import coordinator, mlp, shards
 
-FAR = 10.0  # L2 norm that updates are clipped to where no plan says another
+FAR = 10.0  # L2 norm that updates are clipped to which are private already
 CHECKPOINTS = 10  # in the whole run
 TOLD = ("local_epochs", "batch_size", "lr", "weight_decay", "mu", "seed")
 """Parameters that owners are told, beside the number of rounds."""
 
 
-def learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str = "") -> None:
+def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     """Train the small network of `mlp` over owners of MNIST or the digits.
 
     script: the job that each owner runs; preload: what it imports, loaded once for all.
-    dp: 'central': owners add noise to their clipped updates, for privacy of an owner's whole data;
-    'local': owners train by DP-SGD, for privacy of one example. Both by the run's plan.
-    Ends the program (1) when the federation cannot go on.
+    Ends the program (1) when the federation cannot go on, and (2) when none can be made.
     """
     try:
-        _learn(run, script, preload, dp)
+        _check(run.params)
+        _learn(run, script, preload)
     except coordinator.Stopped:
         print("stopped on request", flush=True)
     except coordinator.Failed as error:
         track.abort(str(error), 2 if isinstance(error, coordinator.Unfit) else 1)
 
 
-def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> None:
+def _check(p: Any) -> None:
+    """Raises Unfit for parameters that promise what the choice of `dp` does not keep."""
+    if p.dp == "none" and (p.epsilon < math.inf or p.noise_multiplier):
+        raise coordinator.Unfit(
+            "epsilon, noise_multiplier: with dp=none nothing is private: choose dp=central or local"
+        )
+    if p.dp == "central" and p.aggregation != "secagg":
+        raise coordinator.Unfit(
+            f"aggregation: {p.aggregation} would show updates that have a share of the noise only:"
+            " dp=central needs secagg"
+        )
+    if p.dp == "local" and p.dataset != "mnist":
+        raise coordinator.Unfit(f"dp: local is made for the images of mnist, not of {p.dataset}")
+    if p.dp != "local" and p.local_steps != 1:
+        raise coordinator.Unfit("local_steps: they are those of dp=local; else local_epochs count")
+
+
+def _kind(p: Any, plan: Plan | None) -> str:
+    """What rounds must have in common for one epsilon to hold for all of them, in words."""
+    if plan is None:
+        return "without privacy"
+    return (
+        f"with dp={p.dp}, {p.owners} owners, noise_multiplier {plan.mechanism.noise_multiplier!r},"
+        f" sampling_rate {plan.mechanism.sampling_rate!r}, clipping_norm {plan.clipping_norm!r} and"
+        f" {p.local_steps} local_steps"
+    )
+
+
+def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     p = run.params
-    plan = run.plan if dp else None
-    rounds = plan.mechanism.steps if plan else p.rounds
-    local_steps = p.local_steps if dp == "local" else 1
-    rounds //= local_steps
+    plan = run.plan if p.dp != "none" else None
+    rounds = plan.mechanism.steps // p.local_steps if plan else p.rounds
+    kind = _kind(p, plan)
     resume = checkpoints.find(p.resume, ".npz") if p.resume else None
-    dataset = getattr(p, "dataset", "mnist")
-    if dataset == "mnist":
+    if p.dataset == "mnist":
         data, brightest = needs.data(mnist.load, p.data_dir), 255
     else:
         data, brightest = needs.data(digits.load), digits.BRIGHTEST
-    most = getattr(p, "examples", 0) or None
+    most = p.examples or None
     train_x, train_y = data.train_x[:most], data.train_y[:most]
     test_x = data.test_x.reshape(len(data.test_x), -1).astype(np.float32) / brightest
     inputs = test_x.shape[1]
@@ -60,7 +104,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> N
     owned = {
         f"owner-{n}": {"x": train_x[part], "y": train_y[part]} for n, part in enumerate(parts, 1)
     }
-    if plan and dp == "local" and len(train_x) > plan.records:
+    if plan and p.dp == "local" and len(train_x) > plan.records:
         track.abort(f"{len(train_x)} images: epsilon is for {plan.records} at most", 2)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
     mock = {"x": np.zeros_like(train_x[:4]), "y": np.zeros_like(train_y[:4])}
@@ -73,42 +117,44 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> N
             with np.load(resume, allow_pickle=False) as state:
                 weights = state["weights"].astype(np.float32).reshape(weights.shape)
                 velocity = state["velocity"].astype(np.float64).reshape(velocity.shape)
-                done = int(state["round"])
+                done, was = int(state["round"]), str(state["kind"])
         except Exception:  # numpy raises a different one for each way to be wrong
             checkpoints.refuse(resume)
+        if was != kind:
+            why = f"was trained {was}, not {kind}: its rounds and these have no common epsilon"
+            track.abort(f"--resume: {resume} {why}", 2)
         if done >= rounds:
             track.abort(f"{resume} has been trained for {done} rounds already: raise --rounds", 2)
         if plan:
-            run.resumed(done * local_steps)
+            run.resumed(done * p.local_steps)
 
     def save(number: int) -> None:
         def state(part: Path) -> None:
-            np.savez(part, weights=weights, velocity=velocity, round=number)
+            np.savez(part, weights=weights, velocity=velocity, round=number, kind=kind)
 
         checkpoints.write(run, checkpoints.path(run, number, ".npz"), state)
 
     options = coordinator.Options(
-        aggregation=getattr(p, "aggregation", "secagg"),
+        aggregation=p.aggregation,
         approval=p.approval,
         rounds=rounds,
         threshold=p.threshold,
-        clip=getattr(p, "clip", FAR),
+        clip=FAR if p.dp == "local" else p.clipping_norm,
         round_seconds=p.round_seconds,
-        encrypt=getattr(p, "encrypt", True),
-        keep=getattr(p, "keep_messages", False),
+        encrypt=p.encrypt,
+        keep=p.keep_messages,
         preload=preload,
     )
-    params = {name: getattr(p, name) for name in TOLD if hasattr(p, name)}
+    params = {name: getattr(p, name) for name in TOLD}
     params |= {"rounds": rounds, "brightest": brightest}
-    if plan and dp == "central":
-        options.clip = plan.clipping_norm
+    if plan and p.dp == "central":
         options.noise = plan.mechanism.noise_multiplier * plan.clipping_norm
     elif plan:
         params |= {
             "sampling_rate": plan.mechanism.sampling_rate,
             "noise_multiplier": plan.mechanism.noise_multiplier,
             "clipping_norm": plan.clipping_norm,
-            "local_steps": local_steps,
+            "local_steps": p.local_steps,
             "expected": plan.batch_size / p.owners,
         }
     if plan:
@@ -123,7 +169,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> N
     with coordinator.Federation(
         run,
         script,
-        dataset=dataset,
+        dataset=p.dataset,
         shards=owned,
         mock=mock,
         params=params,
@@ -136,7 +182,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...], dp: str) -> N
         print(f"{federation.status.visible} Ready after {ready - began:.1f} s.", flush=True)
         lost: list[str] = []
         for number in range(done + 1, rounds + 1):
-            if plan and not all(run.spend() for _ in range(local_steps)):
+            if plan and not all(run.spend() for _ in range(p.local_steps)):
                 save(number - 1)
                 run.over_budget()
             outcome = federation.round(number, weights)
