@@ -50,6 +50,7 @@ class Owner:
     """A party that holds data. All but `name`, `state` and `reason` is its own status.
 
     told         whether it has said anything itself
+    pid          of its process, while the run goes on
     round        the round it is in; `seconds` is what its training took there
     bytes_out    what left it so far by class, `bytes_round` in this round
     cpu_percent  of one core, since it last said what it used
@@ -63,6 +64,7 @@ class Owner:
     state: str = UNKNOWN
     reason: str = ""
     told: bool = False
+    pid: int | None = None
     samples: int | None = None
     round: int | None = None
     loss: float | None = None
@@ -121,7 +123,7 @@ class Federation:
     def over(self) -> Federation:
         """The same once its run has ended: nobody trains or waits any more, whatever was said."""
         owners = tuple(
-            replace(owner, requests=(), cpu_percent=None, state=_ended(owner.state))
+            replace(owner, requests=(), pid=None, cpu_percent=None, state=_ended(owner.state))
             for owner in self.owners
         )
         return replace(self, owners=owners, waiting_for=())
@@ -338,6 +340,7 @@ def _status(said: dict[str, Any]) -> dict[str, Any]:
     return {
         "state": _state(said.get("state")),
         "reason": loose.text(said.get("reason")),
+        "pid": loose.count(said.get("pid")),
         "samples": loose.count(said.get("samples")),
         "round": loose.count(said.get("round")),
         "loss": loose.figure(said.get("loss")),
@@ -356,7 +359,7 @@ def _status(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _owner_json(owner: Owner) -> dict[str, Any]:
-    keys = ("name", "state", "reason", "samples", "round", "loss", "seconds")
+    keys = ("name", "pid", "state", "reason", "samples", "round", "loss", "seconds")
     more = ("cpu_seconds", "memory", "approval", "sandbox")
     job = owner.job
     return {

@@ -1,4 +1,4 @@
-"""Sizes, sparklines, and rows of named values."""
+"""Sparklines, and rows of named values."""
 
 from __future__ import annotations
 
@@ -9,20 +9,8 @@ from rich.cells import cell_len
 from textual.content import Content
 
 BLOCKS = "▁▂▃▄▅▆▇"  # the full block would join the line above
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 Row = tuple[str, str | Content]
-
-
-def size(amount: float) -> str:
-    """Bytes in decimal units: `999 B`, `1.2 MB`."""
-    if not math.isfinite(amount):
-        return "?"
-    for unit in _UNITS:
-        if abs(amount) < 999.5 or unit == _UNITS[-1]:
-            break
-        amount /= 1000
-    return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 99.5 else f"{amount:.3g} {unit}"
 
 
 def sparkline(values: Sequence[float], width: int, top: float) -> str:

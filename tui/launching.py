@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from traindeck.core.devices.assignment import Wait
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.request import RequestError, assign, parse_request
+from traindeck.core.figures import size
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.params import Value
 from traindeck.core.recipe import Recipe
 from traindeck.core.run import RunDoc
 from traindeck.core.scheduler import holders
-from traindeck.tui.figures import size
 from traindeck.tui.widgets.device_select import Offer
 
 _CORES_LISTED = 4

@@ -43,10 +43,11 @@ class TestOwners:
         ask(folder)
         told = traindeck("owners", "@last").stdout
         head, first, second, third = told.splitlines()
-        assert head.split()[:6] == ["OWNER", "STATE", "SAMPLES", "ROUND", "LOSS", "CIPHERTEXT"]
-        assert first.split()[:5] == ["owner-1", "training", "3481", "3", "0.11"]
+        assert head.split()[:6] == ["OWNER", "PID", "STATE", "SAMPLES", "ROUND", "LOSS"]
+        assert first.split()[:6] == ["owner-1", "1001", "training", "3481", "3", "0.11"]
+        assert "204 kB" in first
         assert "fedavg_torch.py (fedavg-1)" in second
-        assert "refused (not mine)" in third and "4096" in third
+        assert "refused (not mine)" in third and "4.1 kB" in third
         assert "\x1b" not in told
 
     def test_as_json(self, traindeck: Command, folder: Path) -> None:
@@ -54,6 +55,7 @@ class TestOwners:
         told = of(traindeck("owners", folder.name, "--json"))
         assert told["run"] == folder.name and told["aggregation"] == "secagg"
         assert told["owners"][0]["bytes_out"]["masked"] == 203_600
+        assert told["owners"][0]["pid"] == 1001
         assert told["owners"][1]["waiting"][0]["sha256"] == SHA256
 
     def test_of_a_run_that_has_none(self, traindeck: Command, home: Home) -> None:

@@ -10,10 +10,11 @@ import pytest
 from textual.app import App, ComposeResult
 
 from tests.tui.pilots import shown
+from traindeck.core.figures import size
 from traindeck.core.follow import Batch, PointTail
 from traindeck.core.points import RECORD, PointWriter
 from traindeck.tui.device_history import RECENT, DeviceCollector
-from traindeck.tui.figures import rows, shorten, size, sparkline
+from traindeck.tui.figures import rows, shorten, sparkline
 from traindeck.tui.panels import events as events_panel
 from traindeck.tui.panels.events import SLACK, EventsPanel, event_line
 from traindeck.tui.panels.provenance import Provenance, _familiar, read_provenance

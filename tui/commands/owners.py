@@ -154,21 +154,23 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> Request:
 
 def _print_owners(found: Federation) -> None:
     from traindeck.core.federation import CLASSES
+    from traindeck.core.figures import size
 
     print_table(
         (
-            *("OWNER", "STATE", "SAMPLES", "ROUND", "LOSS"),
+            *("OWNER", "PID", "STATE", "SAMPLES", "ROUND", "LOSS"),
             *(name.upper() for name in CLASSES),
             "WAITS FOR A HAND",
         ),
         (
             (
                 owner.name,
+                _whole(owner.pid),
                 owner.state + (f" ({owner.reason})" if owner.reason else ""),
                 _whole(owner.samples),
                 _whole(owner.round),
                 figure(owner.loss),
-                *(str(owner.bytes_out.get(name, 0)) if owner.told else "–" for name in CLASSES),
+                *(size(owner.bytes_out.get(name, 0)) if owner.told else "–" for name in CLASSES),
                 ", ".join(f"{each.script} ({each.job})" for each in owner.waiting) or "–",
             )
             for owner in found.owners

@@ -11,9 +11,9 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from traindeck.core.federation import CLASSES, UNKNOWN, Federation, Owner, Round
-from traindeck.core.figures import figure
+from traindeck.core.figures import figure, size
 from traindeck.core.text import plain
-from traindeck.tui.figures import Row, rows, size, sparkline
+from traindeck.tui.figures import Row, rows, sparkline
 from traindeck.tui.widgets.columns import fitted, fitting
 
 GLYPHS = {

@@ -13,8 +13,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from traindeck.core.figures import size
 from traindeck.core.state import LIVE
-from traindeck.tui.figures import shorten, size
+from traindeck.tui.figures import shorten
 from traindeck.tui.log_file import MAX_HITS, LogSearch
 from traindeck.tui.run_reader import LogState
 from traindeck.tui.widgets.log_view import LogView

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from textual.content import Content
 
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
+from traindeck.core.figures import size
 from traindeck.core.run import RunDoc
 from traindeck.core.text import plain
 from traindeck.tui.device_history import DeviceHistory
-from traindeck.tui.figures import size, sparkline
+from traindeck.tui.figures import sparkline
 from traindeck.tui.machine import Machine
 
 DETAILED_CORES = 8

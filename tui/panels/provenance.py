@@ -17,9 +17,10 @@ from textual.events import Resize
 from textual.message import Message
 from textual.widgets import Static
 
+from traindeck.core.figures import size
 from traindeck.core.run import RunDoc
 from traindeck.core.text import plain
-from traindeck.tui.figures import Row, rows, size
+from traindeck.tui.figures import Row, rows
 from traindeck.tui.keys import SCROLL_KEYS
 
 MAX_BYTES = 1 << 20
