@@ -26,6 +26,7 @@ from traindeck.recipes.shared.federated import (
     mail,
     owner,
     plainfile,
+    policy,
     wire,
 )
 from traindeck.recipes.shared.federated import gate as gates
@@ -113,7 +114,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         yield make(tmp_path)
 
 
-def make(root: Path, **policy: Any) -> Pair:
+def make(root: Path, **more: Any) -> Pair:
     home = root / "owners" / NAME
     home.mkdir(parents=True)
     (home / "identity").write_bytes(bytes(32))
@@ -121,7 +122,7 @@ def make(root: Path, **policy: Any) -> Pair:
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
     scientist = adapter.Site(address(SCIENTIST), root / "scientist", root / "drive", owner=False)
-    rules = owner.Policy(
+    rules = policy.Policy(
         name=NAME,
         root=root,
         session=SESSION,
@@ -133,11 +134,13 @@ def make(root: Path, **policy: Any) -> Pair:
         shard=home / "shard.npz",
         mock=root / "mock",
         summary="digits",
+        ledgers=root / "ledger",
+        run=f"a-run.{NAME}",
         aggregation="transport",
         rounds=9,
     )
     server = NoJobs()
-    made = owner.Owner(replace(rules, **policy), server)  # type: ignore[arg-type]
+    made = owner.Owner(replace(rules, **more), server)  # type: ignore[arg-type]
     made._data = rules.shard
     box = mail.Mailbox(root / "drive" / "mail", SCIENTIST, scientist, SESSION)
     return Pair(root, scientist, made, server, box)

@@ -18,6 +18,7 @@ import numpy as np
 
 from traindeck.recipes.shared.federated import mail, wire
 from traindeck.recipes.shared.federated.mail import SCIENTIST
+from traindeck.recipes.shared.federated.payer import Unpaid
 from traindeck.recipes.shared.federated.secagg import Refused
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Gate:
             except wire.Closed:
                 return
             except OSError as error:  # Refused among them
-                self._owner.refuse(str(error), getattr(error, "told", ""))
+                told, unpaid = getattr(error, "told", ""), isinstance(error, Unpaid)
+                self._owner.refuse(str(error), told, over_budget=unpaid)
                 if not isinstance(error, Refused):
                     time.sleep(PAUSE)
             self._owner.count()
@@ -169,6 +171,7 @@ class Gate:
             examples = 1
         told, sealed = owner.mode.update(number, update, examples)
         self._expected = 0
+        owner.pay()
         kind = owner.mode.kind if owner.policy.encrypt or owner.mode.kind == "masked" else "raw"
         owner.mail.send(SCIENTIST, {**told, "type": "update", "number": number}, sealed, kind=kind)
         owner.status.seconds = time.monotonic() - self._began

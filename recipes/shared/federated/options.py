@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from traindeck.core import track
+from traindeck.core.privacy.plan import Plan
 
 FEWEST_MASKED = 3
 
@@ -20,6 +21,10 @@ class Unfit(Failed):
     """What was asked for is no federation: too few owners, or a threshold that none can have."""
 
 
+class OverBudget(Failed):
+    """An owner's privacy budget does not admit the run, or its next round."""
+
+
 class Stopped(Exception):
     """The run was asked to stop while something was waited for."""
 
@@ -29,12 +34,15 @@ class Options:
     """How a federation works.
 
     aggregation    one of `modes.MODES`; 'mpc': jobs compute on shares among themselves
-    approval       'auto' or 'hand', see `owner.Policy`
+    approval       'auto' or 'hand', see `policy.Policy`
     rounds         how many at the most; threshold: owners that must answer (0: more than half; with
                    noise two thirds)
     clip           L2 norm that each owner clips its update to
     noise          standard deviation of the Gaussian noise in the sum of clipped updates, of which
                    each owner adds a share: the fewest whose sum an aggregator can open suffice
+    plan           what the run may release, by which each owner accounts for itself; None: no
+                   differential privacy. local_steps: its steps in a round; done: rounds that a
+                   resumed model holds already
     round_seconds  time limit of a round; approval_seconds: of the answers to the job
     encrypt        False only to show what could then be read; keep: keep all messages
     preload        modules that owners share in memory
@@ -48,6 +56,9 @@ class Options:
     threshold: int = 0
     clip: float = 10.0
     noise: float = 0.0
+    plan: Plan | None = None
+    local_steps: int = 1
+    done: int = 0
     round_seconds: float = 120.0
     approval_seconds: float = 86400.0
     encrypt: bool = True

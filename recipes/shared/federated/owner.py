@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -17,7 +16,6 @@ import signal
 import socket
 import time
 import traceback
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,6 +24,8 @@ import numpy as np
 import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from traindeck.core.errors import BudgetRefused, TraindeckError
+from traindeck.recipes.shared import datasets
 from traindeck.recipes.shared.federated import adapter, boxes, inbox, mail, modes, status
 from traindeck.recipes.shared.federated.gate import Gate
 from traindeck.recipes.shared.federated.jobserver import (
@@ -35,6 +35,8 @@ from traindeck.recipes.shared.federated.jobserver import (
     no_core,
 )
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.payer import Payer
+from traindeck.recipes.shared.federated.policy import Policy
 from traindeck.recipes.shared.federated.secagg import Refused
 from traindeck.recipes.shared.randomness import Randomness
 
@@ -45,63 +47,10 @@ KEYS = "syft keys"  # what an owner signs the hash of
 COUNT = 0.5  # seconds between counts of what the processes use
 MOST_LINE = 2000  # bytes of a script's line that are repeated
 PATIENCE = 30.0  # seconds for a script to read or write a whole frame, once it has begun
-
+SETTLED = {"ended": "finished", "lost": "failed", "refused": "failed"}
+"""How an owner's part has ended, as ledgers say it, by the owner's state; else it was stopped."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a job's name, and its folder's
-
-
-@dataclass
-class Policy:
-    """What one owner is told when it is set up, by the people who trust each other.
-
-    root         folder of the federation; session names it in every message
-    pins         Ed25519 public keys of the other owners, hexadecimal; scientist: the hash of the
-                 data scientist's syft keys
-    agreed       path of the script that was agreed beforehand; agreed_params: SHA-256 of its
-                 parameters, which say as much as the script how private its updates are
-    approval     'auto': the agreed script runs; 'hand': somebody reads what was sent and decides
-    clip         L2 norm that an update is clipped to
-    noise        standard deviation of the Gaussian noise that this owner adds to each number of a
-                 clipped update, its share of the noise of the sum; all owners then weigh the same
-    ports        TCP ports of this machine that a job may use; tls: see `job.Session`
-    seconds      time limit of a job
-    """
-
-    name: str
-    root: Path
-    session: str
-    pins: dict[str, str]
-    scientist: str
-    agreed: Path
-    agreed_params: str
-    dataset: str
-    shard: Path
-    mock: Path
-    summary: str
-    approval: str = "auto"
-    aggregation: str = "secagg"
-    rounds: int = 1
-    threshold: int = 2
-    clip: float = 10.0
-    noise: float = 0.0
-    encrypt: bool = True
-    keep: bool = False
-    ports: list[int] = field(default_factory=list)
-    tls: dict[str, str] | None = None
-    seconds: float = 86400.0
-
-    @property
-    def home(self) -> Path:
-        return self.root / "owners" / self.name
-
-    def to_json(self) -> dict[str, Any]:
-        return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> Policy:
-        for name in ("root", "agreed", "shard", "mock"):
-            facts[name] = Path(facts[name])
-        return cls(**facts)
 
 
 def main(facts: dict[str, Any]) -> None:
@@ -138,6 +87,8 @@ class Owner:
         self.policy = policy
         self.status = status.Owner(policy.home / "status.json", policy.name)
         self.status.approval = policy.approval
+        self._payer = Payer(policy)
+        self.status.privacy = self._payer.told()
         self.status.write()
         self._server = server
         self._counted = 0.0
@@ -176,7 +127,9 @@ class Owner:
         elif policy.aggregation == "ckks":
             self.mode = modes.CkksOwner(policy.name, self._boxes)
         with np.load(policy.shard, allow_pickle=False) as arrays:
-            self.status.samples = max((len(arrays[name]) for name in arrays.files), default=0)
+            held = [arrays[name] for name in sorted(arrays.files)]
+        self.status.samples = max(map(len, held), default=0)
+        self._fingerprint = datasets.fingerprint(*held)
 
     def live(self) -> None:
         """Offer the data, then answer peers and jobs."""
@@ -237,17 +190,27 @@ class Owner:
             why = f"the script {request.sha256[:12]} is not the one that was agreed"
         elif not why and request.params_sha256 != self.policy.agreed_params:
             decision, why = "refuse", "its parameters are not those that were agreed"
+        over_budget = False
+        if decision == "approve":
+            try:
+                self._payer.admit(self._fingerprint, self.policy.agreed.name)
+            except (TraindeckError, OSError) as error:
+                decision, why, over_budget = "refuse", str(error), isinstance(error, BudgetRefused)
         facts.update(decision="approved" if decision == "approve" else "refused", reason=why)
         if decision != "approve":
+            self.refuse(f"{request.name} was refused: {why}", over_budget=over_budget)
             self._site.refuse(request, why)
-            self.refuse(f"{request.name} was refused: {why}")
             self._site.sync()
             return
-        self._site.approve(request, how, why)
-        self.status.enter("approved")
-        self._site.sync()
-        self._tell("approved", keys=self._boxes.signed(KEYS, self._site.fingerprint().encode()))
-        self._site.run_approved(request, lambda: self._run(request, approved))
+        try:
+            self._site.approve(request, how, why)
+            self.status.privacy = self._payer.told()
+            self.status.enter("approved")
+            self._site.sync()
+            self._tell("approved", keys=self._boxes.signed(KEYS, self._site.fingerprint().encode()))
+            self._site.run_approved(request, lambda: self._run(request, approved))
+        finally:
+            self._payer.settle(SETTLED.get(self.status.state, "stopped"))
         self._site.sync()
         self._tell("ended")
 
@@ -320,13 +283,19 @@ class Owner:
     def _tell(self, type: str, **facts: Any) -> None:
         self.mail.send(SCIENTIST, {"type": type, **facts}, kind="metadata")
 
-    def refuse(self, why: str, told: str = "") -> None:
+    def pay(self) -> None:
+        """Account for a round's update, before it leaves. Raises `payer.Unpaid`."""
+        self._payer.pay()
+        self.status.privacy = self._payer.told()
+
+    def refuse(self, why: str, told: str = "", *, over_budget: bool = False) -> None:
         """Say why something was not done: to the owner's screen and to the scientist.
 
-        told: what the scientist is told instead, where the reason has the script's own words.
+        told: what the scientist is told instead, where the reason has the script's own words;
+        over_budget: the owner's privacy budget is the reason.
         """
         self.status.enter("refused", why)
-        self._say("refused", why, told)
+        self._say("refused", why, told, over_budget=over_budget)
 
     def fail(self, why: str, own: str) -> None:
         """Say that a script came to no good end; its own last words are for the owner alone."""
@@ -338,13 +307,13 @@ class Owner:
         self.status.enter(self.status.state, why)
         self._say("notice", why)
 
-    def _say(self, type: str, why: str, told: str = "") -> None:
+    def _say(self, type: str, why: str, told: str = "", **facts: Any) -> None:
         """To the owner's log and the scientist, as far as the disk takes it."""
         with contextlib.suppress(OSError):
             print(why, flush=True)
             try:
                 if self._site.can_seal(address(SCIENTIST)):
-                    self._tell(type, why=told or why)
+                    self._tell(type, why=told or why, **facts)
             except OSError as error:
                 print(f"the data scientist could not be told: {error}", flush=True)
 

@@ -82,7 +82,13 @@ class Coordinator(_File):
 
 @dataclass
 class Owner(_File):
-    """What one owner knows of itself."""
+    """What one owner knows of itself.
+
+    privacy  of a run with differential privacy: whose it is (`unit`), what has left so far
+             (`epsilon` at `delta`, an upper bound, and `steps`), what the whole run would come to
+             (`epsilon_planned`, `steps_planned`; an infinite epsilon is null), and the owner's own
+             `ledger`, if it has one
+    """
 
     name: str
     pid: int = field(default_factory=os.getpid)
@@ -99,6 +105,7 @@ class Owner(_File):
     memory: int = 0
     approval: str = "auto"
     sandbox: str = ""
+    privacy: dict[str, Any] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     job: dict[str, str] = field(default_factory=dict)
 

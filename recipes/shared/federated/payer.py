@@ -1,0 +1,114 @@
+"""What a run with differential privacy costs one data owner, accounted for by the owner itself.
+
+Every record is one owner's, and what a round tells of an owner's data is what its own update tells:
+an owner pays for the rounds that its update has left in, and for no other. What has left counts, so
+it is on the disk before it leaves: a round's steps are committed when its update has passed the
+gate, right before it is sent. Training alone is no release, for the script is shut in: whoever is
+lost while it trains, or is refused, has spent nothing for that round. An update that was paid for
+and then did not get away stays paid for. What a resumed model holds counts for each owner in full.
+
+The budget is that of `<data set>.<owner>`, for example `mnist.owner-2`, and binds if there is one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from typing import Any
+
+from traindeck.core.errors import BudgetRefused
+from traindeck.core.privacy.gate import admit, ledger_of
+from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.spending import Spending
+from traindeck.core.procident import Identity
+from traindeck.recipes.shared.federated.policy import Policy
+from traindeck.recipes.shared.federated.secagg import Refused
+
+
+class Unpaid(Refused):
+    """An owner's privacy budget does not admit the next round."""
+
+
+class Payer:
+    """One owner's account of one run."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._earlier = policy.done * policy.local_steps
+        self._spending: Spending | None = None
+
+    def admit(self, fingerprint: str, script: str) -> None:
+        """Have this owner's budget say whether a script may train here, and reserve its plan.
+
+        fingerprint  of the owner's private arrays: the budget is that of these, and of no others
+
+        A budget that the data of all owners has was charged where the run was launched. Raises
+        BudgetRefused, and OSError or LedgerDamaged when a ledger cannot be used.
+        """
+        policy = self._policy
+        whole = policy.plan.dataset if policy.plan else policy.dataset
+        own = f"{whole}.{policy.name}"
+        launching = ledger_of(policy.ledgers, whole)
+        charged = launching.name if launching else None
+        if policy.plan is None:
+            found = ledger_of(policy.ledgers, own, fingerprint)
+            if found is not None and found.name != charged:
+                raise _without_privacy(found.name, script)
+            return
+        plan = replace(policy.plan, dataset=own)
+        spending = Spending(plan, policy.ledgers, policy.run, _unheard, charged)
+        spending.resumed(self._earlier)
+        spending.use(fingerprint)
+        ledger = spending.ledger
+        if ledger is not None and not plan.private:
+            raise _without_privacy(ledger.name, script)
+        process = Identity.of(os.getpid())
+        admit(ledger, policy.run, script, plan, earlier=self._earlier, who=process)
+        self._spending = spending
+
+    def pay(self) -> None:
+        """Commit the steps of a round, before its update leaves. Raises Unpaid: it must not."""
+        if self._policy.plan is None:
+            return
+        if self._spending is None:
+            raise Unpaid("no plan was reserved")
+        if not self._spending.step(self._policy.local_steps):
+            raise Unpaid(self._spending.problem)
+
+    def settle(self, state: str) -> None:
+        """Give back what was reserved and not used; state: how the owner's part has ended."""
+        if self._spending is not None:
+            self._spending.settle("over_budget" if self._spending.problem else state)
+
+    def told(self) -> dict[str, Any] | None:
+        """What the owner's status says of it, see `status.Owner`; None without a plan."""
+        plan, spending = self._policy.plan, self._spending
+        if plan is None:
+            return None
+        steps = spending.steps if spending else self._earlier
+        ledger = spending.ledger if spending else None
+        return {
+            "unit": plan.unit,
+            "epsilon": _finite(plan.epsilon_at(steps)),
+            "delta": plan.delta,
+            "steps": steps,
+            "epsilon_planned": _finite(plan.epsilon),
+            "steps_planned": plan.mechanism.steps,
+            "ledger": ledger.name if ledger else "",
+        }
+
+
+def _without_privacy(budget: str, script: str) -> BudgetRefused:
+    return BudgetRefused(
+        f"{budget} has a privacy budget and {script} would train on it with no privacy: its owner"
+        " takes part in private runs of a finite epsilon alone"
+    )
+
+
+def _unheard(released: Mechanism, epsilon: float) -> None:
+    """Blocks are committed ahead; an owner shows what has left."""
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
