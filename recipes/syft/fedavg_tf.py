@@ -83,12 +83,10 @@ With `dp` the model tells little of any one owner, or of any one image, see `fed
 from pathlib import Path
 
 from traindeck.core import track
-from traindeck.recipes.shared import needs
 
 
 def main(run: track.Run) -> None:
-    with needs.syft():
-        from traindeck.recipes.shared.federated import fedavg
+    from traindeck.recipes.shared.federated import fedavg
 
     name = "fedavg_dp_tf.py" if run.params.dp == "local" else "fedavg_tf.py"
     script = Path(__file__).resolve().parent / "jobs" / name

@@ -32,7 +32,8 @@ import numpy as np
 from traindeck.core import track
 from traindeck.core.privacy.plan import Plan
 from traindeck.recipes.shared import checkpoints, datasets, digits, mnist, needs
-from traindeck.recipes.shared.federated import coordinator, mlp, shards
+from traindeck.recipes.shared.federated import mlp, shards
+from traindeck.recipes.shared.federated.options import Failed, Options, Stopped, Unfit, threshold
 
 FAR = 10.0  # L2 norm that updates are clipped to which are private already
 CHECKPOINTS = 10  # in the whole run
@@ -49,27 +50,27 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     try:
         _check(run.params)
         _learn(run, script, preload)
-    except coordinator.Stopped:
+    except Stopped:
         print("stopped on request", flush=True)
-    except coordinator.Failed as error:
-        track.abort(str(error), 2 if isinstance(error, coordinator.Unfit) else 1)
+    except Failed as error:
+        track.abort(str(error), 2 if isinstance(error, Unfit) else 1)
 
 
 def _check(p: Any) -> None:
     """Raises Unfit for parameters that promise what the choice of `dp` does not keep."""
     if p.dp == "none" and (p.epsilon < math.inf or p.noise_multiplier):
-        raise coordinator.Unfit(
+        raise Unfit(
             "epsilon, noise_multiplier: with dp=none nothing is private: choose dp=central or local"
         )
     if p.dp == "central" and p.aggregation != "secagg":
-        raise coordinator.Unfit(
+        raise Unfit(
             f"aggregation: {p.aggregation} would show updates that have a share of the noise only:"
             " dp=central needs secagg"
         )
     if p.dp == "local" and p.dataset != "mnist":
-        raise coordinator.Unfit(f"dp: local is made for the images of mnist, not of {p.dataset}")
+        raise Unfit(f"dp: local is made for the images of mnist, not of {p.dataset}")
     if p.dp != "local" and p.local_steps != 1:
-        raise coordinator.Unfit("local_steps: they are those of dp=local; else local_epochs count")
+        raise Unfit("local_steps: they are those of dp=local; else local_epochs count")
 
 
 def _kind(p: Any, plan: Plan | None) -> str:
@@ -88,6 +89,20 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     plan = run.plan if p.dp != "none" else None
     rounds = plan.mechanism.steps // p.local_steps if plan else p.rounds
     kind = _kind(p, plan)
+    options = Options(
+        aggregation=p.aggregation,
+        approval=p.approval,
+        rounds=rounds,
+        threshold=p.threshold,
+        clip=FAR if p.dp == "local" else p.clipping_norm,
+        round_seconds=p.round_seconds,
+        encrypt=p.encrypt,
+        keep=p.keep_messages,
+        preload=preload,
+    )
+    if plan and p.dp == "central":
+        options.noise = plan.mechanism.noise_multiplier * plan.clipping_norm
+    threshold(options, p.owners, run)  # before anything is read
     resume = checkpoints.find(p.resume, ".npz") if p.resume else None
     if p.dataset == "mnist":
         data, brightest = needs.data(mnist.load, p.data_dir), 255
@@ -134,22 +149,9 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
 
         checkpoints.write(run, checkpoints.path(run, number, ".npz"), state)
 
-    options = coordinator.Options(
-        aggregation=p.aggregation,
-        approval=p.approval,
-        rounds=rounds,
-        threshold=p.threshold,
-        clip=FAR if p.dp == "local" else p.clipping_norm,
-        round_seconds=p.round_seconds,
-        encrypt=p.encrypt,
-        keep=p.keep_messages,
-        preload=preload,
-    )
     params = {name: getattr(p, name) for name in TOLD}
     params |= {"rounds": rounds, "brightest": brightest}
-    if plan and p.dp == "central":
-        options.noise = plan.mechanism.noise_multiplier * plan.clipping_norm
-    elif plan:
+    if plan and p.dp == "local":
         params |= {
             "sampling_rate": plan.mechanism.sampling_rate,
             "noise_multiplier": plan.mechanism.noise_multiplier,
@@ -164,6 +166,8 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             flush=True,
         )
     print(f"{p.owners} owners of {len(train_x)} images load {preload[-1]} ...", flush=True)
+    with needs.syft():
+        from traindeck.recipes.shared.federated import coordinator
     every = -(-rounds // CHECKPOINTS)
     began = time.perf_counter()
     with coordinator.Federation(
