@@ -80,7 +80,9 @@ class Header:
             heading = re.fullmatch(r"\s*\[([^\]]+)\]\s*(#.*)?", text)
             if heading:
                 here = heading[1].strip().replace('"', "").replace("'", "")
-                if here == table:
+                if here == table or (
+                    here.startswith(f"{table}.") and where and at == self.first_line
+                ):
                     at = self.first_line + offset
             elif here == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", text):
                 return self.first_line + offset

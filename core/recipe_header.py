@@ -207,7 +207,8 @@ def _variants(
     found = []
     for name, values in table.get("when", {}).items():
         if name not in params or not params[name].choices or not isinstance(values, dict):
-            raise header.error(name, f"when: {name!r} is no parameter of type 'choice'", "when")
+            why = f"when: {name!r} is no parameter of type 'choice'"
+            raise header.error(name, why, f"when.{name}")
         for value, differs in values.items():
             where = f"when.{name}.{value}"
             if value not in params[name].choices or not isinstance(differs, dict):

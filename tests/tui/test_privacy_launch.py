@@ -60,12 +60,30 @@ from traindeck.core import track
 with track.start() as run:
     run.log(0, {"loss": 1.0})
 """
+CHOICE = """\
+# /// script
+# [tool.traindeck]
+# name = "choice"
+# dataset = "mnist"
+# [tool.traindeck.params]
+# dp = {type = "choice", default = "none", choices = ["none", "central"]}
+# owners = {type = "int", default = 3}
+# rounds = {type = "int", default = 60}
+# epsilon = {type = "float", default = inf}
+# [tool.traindeck.when.dp.central]
+# dataset = "mnist-owners"
+# privacy = "dp-sgd"
+# accounting = {records = 16, unit = "owner", sampler = "none"}
+# defaults = {owners = 16, rounds = 20, epsilon = 20}
+# ///
+"""
 
 
 @pytest.fixture(autouse=True)
 def folder(home: Home) -> Path:
     folder = write_recipes(home.recipes)
     (folder / "private.py").write_text(PRIVATE)
+    (folder / "choice.py").write_text(CHOICE)
     (folder / "plain.py").write_text(PLAIN)
     return folder
 
@@ -100,6 +118,30 @@ async def test_without_a_budget_nothing_is_charged(app: TraindeckApp, home: Home
         form = await open_form(pilot, "plain")
         await pilot.pause(0.5)
         assert not form.bar.query_one("#price").display
+
+
+async def test_a_choice_brings_its_defaults_its_price_and_its_data_set(
+    app: TraindeckApp, home: Home
+) -> None:
+    async with app.run_test(size=(160, 40)) as pilot:
+        form = await open_form(pilot, "choice")
+        row(pilot, "rounds").set_text("7")
+        row(pilot, "dp").set_text("central")
+        await until_shown(pilot, "ε 20 at δ 1e-05")
+        await until_shown(pilot, "mnist-owners has no budget: nothing is charged")
+        assert "data mnist-owners  privacy dp-sgd" in shown(pilot)
+        assert form.command() == "traindeck run choice -p dp=central -p rounds=7"
+        assert [row(pilot, name).text for name in ("owners", "rounds")] == ["16", "7"]
+        row(pilot, "dp").set_text("none")
+        await until(pilot, lambda: form.command() == "traindeck run choice -p rounds=7")
+        assert row(pilot, "owners").text == "3"
+        await until(pilot, lambda: not form.bar.query_one("#price").display)
+        row(pilot, "dp").set_text("central")
+        await until(pilot, lambda: row(pilot, "owners").text == "16")
+    async with TraindeckApp(home).run_test(size=(160, 40)) as pilot:
+        form = await open_form(pilot, "choice")
+        assert form.command() == "traindeck run choice -p dp=central -p rounds=7"
+        assert row(pilot, "owners").text == "16"
 
 
 async def test_no_privacy_must_be_accepted_each_time(home: Home) -> None:

@@ -1,0 +1,125 @@
+"""What a choice makes of a recipe: other defaults, another accounting, another data set."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from traindeck.core.header import HeaderError
+from traindeck.core.home import Home
+from traindeck.core.launch import LaunchRequest, launch, typed_command
+from traindeck.core.privacy.plan import make
+from traindeck.core.recipe import Recipe
+from traindeck.core.recipe_header import read_recipe
+
+HEADER = """\
+# /// script
+# [tool.traindeck]
+# name = "toy"
+# dataset = "mnist"
+# privacy = "secure-aggregation"
+# [tool.traindeck.params]
+# dataset = {type = "choice", default = "mnist", choices = ["mnist", "digits"]}
+# dp = {type = "choice", default = "none", choices = ["none", "central", "local"]}
+# owners = {type = "int", default = 3}
+# rounds = {type = "int", default = 60}
+# epsilon = {type = "float", default = inf}
+# [tool.traindeck.when.dp.central]
+# dataset = "{dataset}-owners"
+# privacy = "dp-sgd"
+# accounting = {records = 16, unit = "owner", sampler = "none"}
+# defaults = {owners = 16, rounds = 20, epsilon = 20}
+# [tool.traindeck.when.dp.local]
+# privacy = "dp-sgd"
+# accounting = {records = 60000}
+# ///
+import json
+
+from traindeck.core import track
+
+with track.start() as run:
+    print(json.dumps(vars(run.params)))
+"""
+
+
+def toy(folder: Path, *change: str) -> Recipe:
+    path = folder / "toy.py"
+    path.write_text(HEADER.replace(*change) if change else HEADER)
+    recipe = read_recipe(path)
+    assert recipe is not None
+    return recipe
+
+
+def test_a_choice_changes_what_it_names_and_no_more(tmp_path: Path) -> None:
+    recipe = toy(tmp_path)
+    plain = recipe.chosen({})
+    assert (plain.privacy, plain.accounting, plain.dataset) == ("secure-aggregation", None, "mnist")
+    central = recipe.chosen({"dp": "central", "dataset": "digits"})
+    assert (central.privacy, central.dataset) == ("dp-sgd", "digits-owners")
+    assert central.accounting is not None and central.accounting.unit == "owner"
+    assert central.chosen({"dp": "central", "dataset": "digits"}) == central
+    local = recipe.chosen({"dp": "local"})
+    assert local.accounting is not None and local.accounting.records == 60000
+    assert (local.dataset, local.defaults()["owners"]) == ("mnist", 3)
+
+
+def test_defaults_are_those_of_what_is_chosen_and_what_is_given_stays(tmp_path: Path) -> None:
+    recipe = toy(tmp_path)
+    values = recipe.validate({"dp": "central", "rounds": "7"})
+    assert (values["owners"], values["rounds"], values["epsilon"]) == (16, 7, 20.0)
+    assert recipe.validate({})["owners"] == 3
+    request = LaunchRequest(recipe=recipe, params=values)
+    command = "traindeck run toy -p dp=central -p rounds=7"
+    assert typed_command(request, values) == command.split()
+        *["traindeck", "run", "toy", "-p", "dp=central", "-p", "rounds=7"]
+    ]
+
+
+def test_by_hand_it_is_the_same(tmp_path: Path) -> None:
+    path = toy(tmp_path).path
+
+    def run(*flags: str) -> str:
+        words = [sys.executable, str(path), *flags]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    told = json.loads(run("--owners=5"))
+    assert (told["owners"], told["rounds"]) == (5, 60)
+    assert "(default: 3, 16 with dp=central)" in run("--help")
+
+
+def test_the_plan_and_the_run_are_of_what_is_chosen(tmp_path: Path) -> None:
+    recipe = toy(tmp_path)
+    assert make(recipe, recipe.validate({})) is None
+    plan = make(recipe, recipe.validate({"dp": "central", "dataset": "digits"}))
+    assert plan is not None
+    assert (plan.dataset, plan.unit, plan.mechanism.steps) == ("digits-owners", "owner", 20)
+    assert plan.epsilon == pytest.approx(20, rel=0.01)
+    home = Home(tmp_path / "home")
+    doc = launch(home, LaunchRequest(recipe=recipe, params={"dp": "central"}))
+    spec = json.loads((home.runs / doc["id"] / "run.json").read_text())
+    assert (spec["privacy"], spec["dataset"]) == ("dp-sgd", "mnist-owners")
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "reason"),
+    [
+        (("when.dp.central]", "when.owners.central]"), 12, "'owners' is no parameter of type 'ch"),
+        (("when.dp.local]", "when.dp.lokal]"), 17, "dp = 'lokal' is not one of none, central"),
+        (("defaults = {owners", "defaults = {workers"), 16, "'workers' is no parameter"),
+        (("owners = 16,", 'owners = "x",'), 16, "default of owners: 'x' is not a number"),
+        (('sampler = "none"', 'sampler = "all"'), 15, "sampler 'all' is not one of"),
+        (('# dataset = "{dataset}-', '# data_set = "{dataset}-'), 13, "unknown key 'data_set'"),
+        (("# accounting = {records = 60000}\n", ""), 18, "[tool.traindeck.when.dp.local.accoun"),
+    ],
+)
+def test_what_it_cannot_be_is_told_with_line_and_reason(
+    tmp_path: Path, change: tuple[str, str], line: int, reason: str
+) -> None:
+    with pytest.raises(HeaderError) as error:
+        toy(tmp_path, *change)
+    assert reason in error.value.reason
+    assert error.value.line == line
