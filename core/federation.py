@@ -20,6 +20,7 @@ from typing import Any
 from traindeck.core import loose
 from traindeck.core.files import read_bounded
 from traindeck.core.inbox import MOST_OWNERS, InboxReader, Request, Stamp, names, stamp
+from traindeck.core.owner_privacy import OwnerPrivacy
 
 STATES = ("warming", "waiting", "approved", "training", "sent", "refused", "lost", "ended")
 PHASES = ("warming", "peers", "approval", "keys", "training", "done", "failed")
@@ -57,6 +58,7 @@ class Owner:
     memory       bytes of its processes
     approval     whether scripts are approved by hash (auto) or by hand
     sandbox      what confines its jobs, in words
+    privacy      what its part has cost so far; None without differential privacy
     facts        whatever its job logged
     """
 
@@ -76,6 +78,7 @@ class Owner:
     memory: int | None = None
     approval: str = ""
     sandbox: str = ""
+    privacy: OwnerPrivacy | None = None
     facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     job: Job | None = None
     requests: tuple[Request, ...] = ()
@@ -351,6 +354,7 @@ def _status(said: dict[str, Any]) -> dict[str, Any]:
         "memory": loose.count(said.get("memory")),
         "approval": loose.text(said.get("approval")),
         "sandbox": loose.text(said.get("sandbox")),
+        "privacy": OwnerPrivacy.read(said.get("privacy")),
         "facts": loose.facts(facts) if isinstance(facts, dict) else {},
         "job": Job(**{key: loose.text(job.get(key)) for key in Job.__dataclass_fields__})
         if isinstance(job, dict)
@@ -367,6 +371,7 @@ def _owner_json(owner: Owner) -> dict[str, Any]:
         "bytes_out": {each: owner.bytes_out.get(each, 0) for each in CLASSES} | {**owner.bytes_out},
         "bytes_round": dict(owner.bytes_round),
         **{key: getattr(owner, key) for key in more},
+        "privacy": owner.privacy.to_json() if owner.privacy else None,
         "facts": dict(owner.facts),
         "job": {key: getattr(job, key) for key in Job.__dataclass_fields__} if job else None,
         "waiting": [request.to_json() for request in owner.waiting],

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.tui.federated_runs import SCRIPT, ask, decision, federated_run, write_status
+from tests.tui.federated_runs import PRIVACY, SCRIPT, ask, decision, federated_run, write_status
 from tests.tui.homes import make_run
 from traindeck.core.home import Home
 
@@ -57,6 +57,15 @@ class TestOwners:
         assert told["owners"][0]["bytes_out"]["masked"] == 203_600
         assert told["owners"][0]["pid"] == 1001
         assert told["owners"][1]["waiting"][0]["sha256"] == SHA256
+
+    def test_what_a_private_run_costs_each(self, traindeck: Command, folder: Path) -> None:
+        assert "PRIVACY" not in traindeck("owners", "@last").stdout
+        write_status(folder, 1, privacy=PRIVACY)
+        write_status(folder, 2, privacy={**PRIVACY, "ledger": "mnist.owner-2"})
+        _, first, second, third = traindeck("owners", "@last").stdout.splitlines()
+        assert "ε 1.31 of 2.93 at δ 1e-05, per example " in first
+        assert "per example (budget mnist.owner-2)" in second
+        assert "ε" not in third
 
     def test_of_a_run_that_has_none(self, traindeck: Command, home: Home) -> None:
         make_run(home, 1)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.tui.federated_runs import (
     ENCRYPTION,
+    PRIVACY,
     SCIENTIST,
     SCRIPT,
     ask,
@@ -89,6 +90,23 @@ class TestReading:
         assert told["owners"][1].keys() >= {"name", "samples", "state", "job", "waiting"}
         assert told["rounds"][6].keys() == {"number", "seconds", "accuracy", "lost"}
         orjson.dumps(told)
+
+    def test_each_owner_tells_what_its_part_has_cost(self, home: Home) -> None:
+        folder = federated_run(home)
+        write_status(folder, 1, privacy=PRIVACY)
+        write_status(folder, 2, privacy={**PRIVACY, "ledger": "mnist.owner-2"})
+        first, second, third = (owner["privacy"] for owner in found_in(folder).to_json()["owners"])
+        assert first == PRIVACY
+        assert second["ledger"] == "mnist.owner-2"
+        assert third is None
+
+    @pytest.mark.parametrize("told", [None, "x", math.nan, -1, math.inf, True])
+    def test_an_epsilon_that_bounds_nothing_is_infinite(self, home: Home, told: Any) -> None:
+        folder = federated_run(home)
+        write_status(folder, 1, privacy={**PRIVACY, "epsilon": told})
+        privacy = found_in(folder).owners[0].privacy
+        assert privacy is not None and privacy.epsilon is None
+        assert privacy.spent == "∞ of 2.93"
 
     def test_a_plain_run_has_none(self, home: Home) -> None:
         assert read_federation(home.runs / make_run(home, 1, index=False)) is None
@@ -243,6 +261,7 @@ statuses = like(
     approval=st.sampled_from(["auto", "hand"]),
     facts=st.dictionaries(texts, anything, max_size=3),
     job=like(script=texts, sha256=texts),
+    privacy=like(epsilon=numbers, delta=numbers, steps=numbers, unit=texts, ledger=texts),
 )
 asked = like(script=texts, sha256=texts, submitted_by=texts, at=numbers, agreed=texts)
 

@@ -12,11 +12,18 @@ from traindeck.core.files import write_json
 from traindeck.core.home import Home
 
 SCIENTIST = "scientist@traindeck.invalid"
-ENCRYPTION = (
-    "each update is masked with keys that only owners share (X25519, HKDF, mod 2^64), then sealed"
-    " to the aggregator"
-)
-VISIBLE = "only the sum over at least 2 owners; no single update, and none of their numbers below"
+ENCRYPTION = "Updates are masked with keys that only owners share, and sealed (syft)."
+PRIVACY = {
+    "unit": "example",
+    "epsilon": 1.3021,
+    "delta": 1e-5,
+    "steps": 120,
+    "epsilon_planned": 2.93,
+    "steps_planned": 600,
+    "ledger": "",
+}
+"""An owner's own account of a private run, as its status has it."""
+VISIBLE = "The aggregator can read only the sum over at least 2 owners, and no update."
 SCRIPT = '''\
 """Trains on one owner's data: all that leaves is the update of each round."""
 

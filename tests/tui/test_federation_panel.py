@@ -9,6 +9,7 @@ from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
 
 from tests.tui.federated_runs import (
+    PRIVACY,
     ask,
     federated_run,
     large_run,
@@ -31,6 +32,7 @@ from traindeck.tui.panels.federation_lines import (
     legend,
     matrix,
     phase,
+    protection,
     window,
 )
 
@@ -52,7 +54,7 @@ async def test_16_owners_and_200_rounds(
         await pilot.press("o")
         await until_shown(pilot, "round 201 of 240")
         text = shown(pilot)
-        assert "owner-16" in text and "201" in text.splitlines()[5]
+        assert "owner-14" in text and "201" in text.splitlines()[8]
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
@@ -69,6 +71,9 @@ async def test_3_owners_mid_round(
         await pilot.press("o")
         await until_shown(pilot, "masked with keys")
         assert row_of(pilot, "owner-2").count("●") == 14
+        text = shown(pilot)
+        assert "left owners: masked 611 kB · metadata 10.4 kB · mock 50 kB · raw 4.1 kB" in text
+        assert "only the sum over at least 2 owners" in text
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
@@ -88,6 +93,25 @@ async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, hom
         assert "Landlock: reads its data set alone" in text
         assert "automatically, by SHA-256" in text and "rows 256  features 30" in text
         assert "own status, which the aggregator does not" in text
+
+
+@pytest.mark.parametrize("size", [(80, 50), (120, 50), (160, 50)], ids=lambda size: str(size[0]))
+async def test_each_owner_has_its_own_epsilon(
+    app: TraindeckApp, home: Home, size: tuple[int, int]
+) -> None:
+    folder = federated_run(home, rounds=2)
+    write_status(folder, 1, privacy=PRIVACY)
+    write_status(folder, 2, privacy={**PRIVACY, "epsilon": 0.9, "ledger": "mnist.owner-2"})
+    async with app.run_test(size=size) as pilot:
+        await open_run(pilot, folder.name)
+        await until_shown(pilot, "o Federation")
+        await pilot.press("o")
+        await until_shown(pilot, "1.31 of 2.93")
+        text = shown(pilot)
+        assert "0.9 of 2.93" in text and "accounts for itself, at δ 1e-05, per example" in text
+        assert "paid from the budgets mnist.owner-2" in text
+        for each in ("3,481", "5.21 kB", "25 kB", "312 MB"):
+            assert each in text, text
 
 
 async def test_warming_is_shown_as_warming(app: TraindeckApp, home: Home) -> None:
@@ -214,6 +238,16 @@ class TestLines:
                 table.plain[s.start : s.end] for s in table.spans if "text-error" in str(s.style)
             ]
             assert [each.strip() for each in red] == ["10 B", "bytes of other classes: odd 7 B"]
+
+    def test_what_left_is_summed_and_nothing_raw_is_said(self) -> None:
+        def first_line(*owners: Owner) -> str:
+            return protection(Federation(owners=owners)).plain.split("\n")[0]
+
+        one, two = (Owner(name, told=True, bytes_out={"masked": 600}) for name in "ab")
+        assert first_line(one, two) == "left owners: masked 1.2 kB · raw 0 B"
+        assert first_line(Owner("a")) == "left owners: not told yet"
+        odd = Owner("c", told=True, bytes_out={"odd": 7})
+        assert first_line(one, odd) == "left owners: masked 600 B · raw 0 B · odd 7 B"
 
     def test_the_newest_rounds_are_in_sight(self) -> None:
         rounds = tuple(Round(n, states={"a": "sent"}) for n in range(1, 201))

@@ -12,7 +12,7 @@ from traindeck.core.errors import NotFoundError, TraindeckError, UsageError
 from traindeck.tui.commands.output import AS_JSON, figure, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from traindeck.core.federation import Federation
+    from traindeck.core.federation import Federation, Owner
     from traindeck.core.inbox import Request, Script
     from traindeck.core.run import RunDoc
 
@@ -156,10 +156,12 @@ def _print_owners(found: Federation) -> None:
     from traindeck.core.federation import CLASSES
     from traindeck.core.figures import size
 
+    private = any(owner.privacy for owner in found.owners)
     print_table(
         (
             *("OWNER", "PID", "STATE", "SAMPLES", "ROUND", "LOSS"),
             *(name.upper() for name in CLASSES),
+            *(["PRIVACY"] if private else []),
             "WAITS FOR A HAND",
         ),
         (
@@ -171,11 +173,19 @@ def _print_owners(found: Federation) -> None:
                 _whole(owner.round),
                 figure(owner.loss),
                 *(size(owner.bytes_out.get(name, 0)) if owner.told else "–" for name in CLASSES),
+                *([_privacy(owner)] if private else []),
                 ", ".join(f"{each.script} ({each.job})" for each in owner.waiting) or "–",
             )
             for owner in found.owners
         ),
     )
+
+
+def _privacy(owner: Owner) -> str:
+    if owner.privacy is None:
+        return "–"
+    paid = f" (budget {owner.privacy.ledger})" if owner.privacy.ledger else ""
+    return f"ε {owner.privacy.spent} at {owner.privacy.terms}{paid}"
 
 
 def _whole(value: int | None) -> str:

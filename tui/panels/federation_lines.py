@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -73,6 +74,28 @@ def phase(federation: Federation, framework: str, live: bool) -> Content:
     if federation.waiting_for and live:
         parts.append((f" · waits for {named(federation.waiting_for)}", "$text-warning"))
     return Content.assemble(*parts)
+
+
+def protection(federation: Federation) -> Content:
+    """What left all owners so far by class, the encryption in force, and who can read what."""
+    totals = Counter[str]()
+    for owner in federation.owners:
+        totals.update(owner.bytes_out)
+    parts: list[Cell] = []
+    for name in dict.fromkeys((*CLASSES, *totals)):
+        if totals[name] or name == "raw":
+            loud = totals[name] and (name == "raw" or name not in CLASSES)
+            style = "bold $text-error" if loud else "" if totals[name] else "dim"
+            parts += [
+                (" · " if parts else "", "dim"),
+                (f"{plain(name)} {size(totals[name])}", style),
+            ]
+    told = any(owner.told for owner in federation.owners)
+    lines = [
+        Content.assemble(("left owners: ", "dim"), *(parts if told else [("not told yet", "dim")]))
+    ]
+    said = (federation.encryption, federation.visible)
+    return Content("\n").join([*lines, *(Content(plain(text, 400)) for text in said if text)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +184,9 @@ def legend(width: int) -> Content:
 
 
 def words(federation: Federation, width: int) -> Content:
-    """What protects the updates, what the aggregator can read, who approves what."""
+    """How updates are added up, how many owners that takes, who approves what."""
     pairs: list[Row] = [
         ("aggregation", _joined(federation.aggregation, f"by {plain(federation.engine)}")),
-        ("encryption", plain(federation.encryption, 400)),
-        ("aggregator", plain(federation.visible, 400)),
     ]
     if federation.threshold is not None:
         count = f"{federation.threshold:,} of {len(federation.owners):,}"
@@ -176,6 +197,7 @@ def words(federation: Federation, width: int) -> Content:
             pairs.append(("approval", f"{named(owners)}: {said}"))
     confined = dict.fromkeys(plain(owner.sandbox) for owner in federation.owners)
     pairs += [("sandbox", said) for said in list(confined)[:3]]
+    pairs += [("privacy", said) for said in _privacy(federation.owners)]
     for owner in federation.owners:
         why = owner.reason or (owner.job.reason if owner.job else "")
         if owner.state in ("refused", "lost", "ended") and why:
@@ -193,10 +215,13 @@ def figures(federation: Federation, width: int) -> Content:
     """Each owner's own numbers, and what left it by class; where they come from."""
     owner = _Column("owner", 8, lambda each: (plain(each.name), ""), grow=1, most=_NAME_MOST)
     sent = [_sent(name) for name in CLASSES]
-    if width >= WIDE:
-        tables = [[owner, *_OWN, *sent]]
+    own = [owner, *_OWN]
+    if any(each.privacy for each in federation.owners):
+        own.append(_EPSILON)
+    if width >= WIDE + (own[-1].width + 1 if own[-1] is _EPSILON else 0):
+        tables = [[*own, *sent]]
     else:
-        tables = [[owner, *_OWN], [owner, *sent, _THIS_ROUND]]
+        tables = [own, [owner, *sent, _THIS_ROUND]]
     parts = [_table(columns, federation.owners, width) for columns in tables]
     others = {
         name: count
@@ -245,6 +270,22 @@ _OWN = (
     _Column("CPU", 7, _load, True),
     _Column("memory", 7, lambda each: _known(each.memory, size), True),
 )
+
+
+def _spent(owner: Owner) -> Cell:
+    return (owner.privacy.spent, "") if owner.privacy else _NONE
+
+
+_EPSILON = _Column("ε so far", 14, _spent, True)
+
+
+def _privacy(owners: Sequence[Owner]) -> list[str]:
+    """What the owners' epsilons are for, and who has a budget of its own to pay from."""
+    told = [each.privacy for each in owners if each.privacy]
+    terms = dict.fromkeys(f"each owner accounts for itself, at {plain(one.terms)}" for one in told)
+    budgets = [one.ledger for one in told if one.ledger]
+    paid = [f"paid from the budgets {named(budgets)}"] if budgets else []
+    return [*list(terms)[:3], *paid]
 
 
 def _sent(name: str) -> _Column:

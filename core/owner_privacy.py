@@ -1,0 +1,67 @@
+"""What a data owner says that its part in a private run has cost it, by its own account."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from traindeck.core import loose
+from traindeck.core.privacy.report import at_most
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerPrivacy:
+    """An epsilon is an upper bound; None is infinite, as is one that was not told.
+
+    unit             whose privacy it is: an example's or an owner's
+    epsilon          of what has left the owner so far in `steps`, at delta
+    epsilon_planned  of the whole run, of `steps_planned`
+    ledger           the owner's own, which pays for it; empty: it has none
+    """
+
+    unit: str
+    epsilon: float | None
+    delta: float | None
+    steps: int | None
+    epsilon_planned: float | None
+    steps_planned: int | None
+    ledger: str
+
+    @classmethod
+    def read(cls, said: object) -> OwnerPrivacy | None:
+        """What an owner's status has; None when it says nothing of privacy."""
+        if not isinstance(said, dict):
+            return None
+        return cls(
+            unit=loose.text(said.get("unit")),
+            epsilon=_bound(said.get("epsilon")),
+            delta=_bound(said.get("delta")),
+            steps=loose.count(said.get("steps")),
+            epsilon_planned=_bound(said.get("epsilon_planned")),
+            steps_planned=loose.count(said.get("steps_planned")),
+            ledger=loose.text(said.get("ledger")),
+        )
+
+    @property
+    def spent(self) -> str:
+        """In short: `1.31 of 2.93`."""
+        return f"{_figure(self.epsilon)} of {_figure(self.epsilon_planned)}"
+
+    @property
+    def terms(self) -> str:
+        """What the figures are for: `δ 1e-05, per example`."""
+        delta = "?" if self.delta is None else f"{self.delta:g}"
+        return f"δ {delta}, per {self.unit or '?'}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _figure(epsilon: float | None) -> str:
+    return at_most(epsilon, infinite="∞")
+
+
+def _bound(value: object) -> float | None:
+    found = loose.figure(value)
+    return found if found is not None and 0 <= found < math.inf else None
