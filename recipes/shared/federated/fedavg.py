@@ -33,7 +33,14 @@ from traindeck.core import track
 from traindeck.core.privacy.plan import Plan
 from traindeck.recipes.shared import checkpoints, datasets, digits, mnist, needs
 from traindeck.recipes.shared.federated import mlp, shards
-from traindeck.recipes.shared.federated.options import Failed, Options, Stopped, Unfit, threshold
+from traindeck.recipes.shared.federated.options import (
+    Failed,
+    Options,
+    OverBudget,
+    Stopped,
+    Unfit,
+    threshold,
+)
 
 FAR = 10.0  # L2 norm that updates are clipped to which are private already
 CHECKPOINTS = 10  # in the whole run
@@ -45,13 +52,16 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     """Train the small network of `mlp` over owners of MNIST or the digits.
 
     script: the job that each owner runs; preload: what it imports, loaded once for all.
-    Ends the program (1) when the federation cannot go on, and (2) when none can be made.
+    Ends the program (1) when the federation cannot go on, (2) when none can be made, and (5) when
+    an owner's privacy budget does not admit it.
     """
     try:
         _check(run.params)
         _learn(run, script, preload)
     except Stopped:
         print("stopped on request", flush=True)
+    except OverBudget as error:
+        run.over_budget(str(error))
     except Failed as error:
         track.abort(str(error), 2 if isinstance(error, Unfit) else 1)
 
@@ -142,6 +152,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             track.abort(f"{resume} has been trained for {done} rounds already: raise --rounds", 2)
         if plan:
             run.resumed(done * p.local_steps)
+    options.plan, options.local_steps, options.done = plan, p.local_steps, done
 
     def save(number: int) -> None:
         def state(part: Path) -> None:
