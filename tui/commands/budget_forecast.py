@@ -26,9 +26,12 @@ def forecast(
     from traindeck.tui.commands.run import params
 
     home = Home.default()
-    found = budget.forecast(home, find_recipe(home, recipe), params(param or []), runs)
+    asked = find_recipe(home, recipe)
+    found = budget.forecast(home, asked, params(param or []), runs)
     if found is None:
-        raise UsageError(f"{recipe} has no privacy accounting: it costs an infinite epsilon")
+        private = [f"-p {one.param}={one.value}" for one in asked.variants if one.accounting]
+        mend = f"; with {' or '.join(private)} it has one" if private else ""
+        raise UsageError(f"{recipe} has no privacy accounting: it costs an infinite epsilon{mend}")
     left = found["budget"]
     fits = left is None or left["fits"]
     if as_json:

@@ -71,9 +71,8 @@ def match_recipe(query: str, recipe: Recipe) -> Match | None:
     The characters returned are those of the name, to be lit up in it.
     """
     score, lit = 0.0, set[int]()
-    known = " ".join(
-        [*recipe.tags, recipe.framework, recipe.dataset, recipe.task, recipe.privacy, recipe.title]
-    )
+    spends = [word for form in recipe.forms() for word in (form.dataset, form.privacy)]
+    known = " ".join([*recipe.tags, recipe.framework, *spends, recipe.task, recipe.title])
     for word in query.split():
         in_name = fuzzy(word, recipe.name)
         elsewhere = re.search(re.escape(word), known, re.IGNORECASE)
