@@ -19,6 +19,7 @@ from traindeck.tui.panels.federation_lines import (
     legend,
     matrix,
     phase,
+    protection,
     window,
     words,
 )
@@ -91,6 +92,7 @@ class FederationPanel(VerticalScroll, inherit_bindings=False):
             return
         parts = [
             phase(found, self._framework, self._live) + hidden(found, width, self._back),
+            protection(found),
             matrix(found, width, self._back),
             legend(width),
             Content(""),
