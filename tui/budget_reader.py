@@ -16,7 +16,8 @@ from typing import Any
 
 from traindeck.core.errors import TraindeckError
 from traindeck.core.home import Home
-from traindeck.core.privacy.ledger import Ledger, LedgerDamaged, ledgers
+from traindeck.core.privacy.ledger import Ledger, LedgerDamaged
+from traindeck.core.privacy.ledgers import ledgers
 from traindeck.tui.watch import Watch
 
 LOOK_EVERY = 2.0

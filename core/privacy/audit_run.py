@@ -64,7 +64,7 @@ def _mechanism(released: list[dict[str, object]]) -> Mechanism:
 
 
 def _quarantine(home: Home, doc: RunDoc, result: AuditResult) -> None:
-    from traindeck.core.privacy.ledger import find
+    from traindeck.core.privacy.ledgers import find
 
     name = (doc["privacy"] or {}).get("ledger")
     ledger = find(home.ledger, name) if name else None

@@ -19,10 +19,11 @@ from traindeck.core.errors import BudgetRefused, UsageError
 from traindeck.core.files import read_json, write_json
 from traindeck.core.home import Home
 from traindeck.core.params import Value
+from traindeck.core.privacy import ledgers
 from traindeck.core.privacy.account import Account
 from traindeck.core.privacy.filter import exact, inexact
 from traindeck.core.privacy.gate import check_fit, refusal, remaining, resumed_steps
-from traindeck.core.privacy.ledger import Ledger, find
+from traindeck.core.privacy.ledger import Ledger
 from traindeck.core.privacy.mechanism import RELATION, UNITS, Mechanism
 from traindeck.core.privacy.plan import SEEDED, make, usual_delta
 from traindeck.core.privacy.report import NO_NOISE, at_least, at_most
@@ -94,7 +95,7 @@ def create(
     except ValueError as error:
         raise UsageError(str(error)) from None
     home.make()
-    return Ledger.create(
+    return ledgers.create(
         home.ledger,
         name,
         epsilon=epsilon,
@@ -224,7 +225,7 @@ def forecast(
     if runs > 1 and math.isfinite(plan.epsilon):
         repeated = accountant.repeat_and_select(mechanism, plan.delta, runs)
         found["epsilon_best_of_random_repeats"] = repeated
-    ledger = find(home.ledger, plan.dataset)
+    ledger = ledgers.find(home.ledger, plan.dataset)
     if ledger is not None:
         account = ledger.account()
         refused = ""

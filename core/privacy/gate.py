@@ -36,7 +36,7 @@ def ledger_of(folder: Path, dataset: str, fingerprint: str | None = None) -> Led
     """
     if not dataset or not folder.is_dir():
         return None
-    from traindeck.core.privacy.ledger import find
+    from traindeck.core.privacy.ledgers import find
 
     return find(folder, dataset, fingerprint)
 
@@ -98,7 +98,7 @@ def use_without_privacy(
     """
     if not ledgers.is_dir():
         return
-    from traindeck.core.privacy.ledger import find
+    from traindeck.core.privacy.ledgers import find
 
     ledger = find(ledgers, "", fingerprint)
     if ledger is None or any(one["run"] == run for one in ledger.account().exposures):

@@ -31,7 +31,7 @@ from traindeck.core.privacy.book import LedgerDamaged, mends, replay
 from traindeck.core.privacy.chain import Chain, Entry, Problem, Scan, Writer
 from traindeck.core.privacy.entries import MAX_TEXT, is_name, new_entry
 from traindeck.core.privacy.filter import Filter, NotOpen, OtherData, OverBudget
-from traindeck.core.privacy.mechanism import RELATION, Mechanism
+from traindeck.core.privacy.mechanism import Mechanism
 
 __all__ = [
     "Account",
@@ -44,8 +44,6 @@ __all__ = [
     "OtherData",
     "OverBudget",
     "Problem",
-    "find",
-    "ledgers",
 ]
 
 FOLDER_LOCK = ".lock"
@@ -83,56 +81,6 @@ class Ledger:
     def exists(self) -> bool:
         return self._chain.exists
 
-    @classmethod
-    def create(
-        cls,
-        folder: Path,
-        name: str,
-        *,
-        epsilon: float,
-        delta: float,
-        order: float,
-        rho_budget: float,
-        unit: str = "example",
-        relation: str = RELATION,
-        fingerprint: str | None = None,
-        why: str = "",
-    ) -> Ledger:
-        """Give a data set a budget.
-
-        rho_budget   what runs may spend: Rényi divergence at `order`, covered by (epsilon, delta)
-        fingerprint  SHA-256 of the data's contents, in hexadecimal; else pinned at its first use
-        why          the reason of whoever makes it
-
-        Raises BudgetRefused when the data set has a budget already, by its name, by one that it
-        was derived of, or by its contents.
-        """
-        ledger = cls(folder, name)
-        first = new_entry(
-            "create",
-            name=ledger.name,
-            unit=unit,
-            relation=relation,
-            delta=delta,
-            epsilon=epsilon,
-            order=order,
-            rho_budget=rho_budget,
-            fingerprint=fingerprint,
-            **_decided(why),
-        )
-        _check_covered(rho_budget, epsilon, delta, order)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(folder / FOLDER_LOCK):
-            other = find(folder, name, fingerprint)
-            if other is not None:
-                whose = "" if other.name == ledger.name else f", that of {other.name}"
-                raise BudgetRefused(
-                    f"{name} has a privacy budget already{whose}: `traindeck budget set"
-                    f" {other.name} --epsilon E` changes it"
-                )
-            ledger._chain.create([first], Filter.begun(ledger.name, first).to_json())
-        return ledger
-
     # Looking
 
     def account(self) -> Account:
@@ -158,10 +106,39 @@ class Ledger:
                 return [*scan.problems, error.problem]
         return scan.problems
 
-    def stale(self, alive: Callable[[dict[str, str | int]], bool]) -> list[str]:
-        """Open runs whose process, so far as one was named, lives no more."""
-        runs = self.account().runs
-        return [run.id for run in runs if run.open and run.who and not alive(run.who)]
+    def datasets(self) -> dict[str, str | None]:
+        """The data sets that spend this budget, and their fingerprints."""
+        summary = self._chain.summary()
+        if summary is not None:
+            return cast("dict[str, str | None]", summary["datasets"])
+        return replay(self.name, self.path, self._scan()).filter.datasets
+
+    # Writing
+
+    def begin(self, first: Entry) -> None:
+        """Write its first entry, of type create."""
+        self._chain.create([first], Filter.begun(self.name, first).to_json())
+
+    def add(self, new: Callable[[Filter], Sequence[Entry]], *, verified: bool = True) -> None:
+        """Add the entries that are to be added, if any, given what is there.
+
+        verified  check every line before; else only whether somebody has touched the file
+        """
+        with self._writing() as writer:
+            known = writer.summary(verified=verified)
+            mended: list[Entry] = []
+            if known is not None:
+                now = Filter.from_json(known)
+            else:
+                scan = writer.scan()
+                now, mended = replay(self.name, self.path, scan).filter, mends(scan)
+            entries = new(now)
+            if not entries:
+                return
+            entries = [*mended, *entries]
+            for entry in entries:
+                now.apply(entry)
+            writer.append(entries, now.to_json())
 
     # Spending
 
@@ -173,17 +150,15 @@ class Ledger:
         rho: float,
         epsilon: float,
         who: dict[str, str | int] | None,
-        fingerprint: str | None = None,
         delta: float | None = None,
     ) -> None:
         """Take a run's whole plan out of the budget, before its process starts.
 
-        rho          what one step costs: Rényi divergence at the ledger's order
-        epsilon      what the whole plan costs, for people to read; at its own delta
-        who          the process that stands for the run until it is settled
-        fingerprint  of the data, if it is known by now
+        rho      what one step costs: Rényi divergence at the ledger's order
+        epsilon  what the whole plan costs, for people to read; at its own delta
+        who      the process that stands for the run until it is settled
 
-        Raises OverBudget, OtherData, and NotOpen for a run that has a reservation already.
+        Raises OverBudget, and NotOpen for a run that has a reservation already.
         """
         new = new_entry(
             "reserve",
@@ -197,9 +172,7 @@ class Ledger:
             **({} if delta is None else {"delta": delta}),
         )
         sweep(self.folder)
-        if fingerprint is not None:
-            self.pin(fingerprint)
-        self._add(lambda now: [new])
+        self.add(lambda now: [new])
 
     def commit(self, run: str, steps: int, mechanism: Mechanism | None = None) -> None:
         """Say that noise will be released for the run's steps up to this many, from its first.
@@ -225,7 +198,7 @@ class Ledger:
                 return [new]
             return [] if run in now.exposed and run not in now.ended else [new]
 
-        self._add(add, verified=False)
+        self.add(add, verified=False)
 
     def settle(self, run: str, state: str, steps: int | None = None) -> None:
         """End a run's spending, and give the rest of its plan back.
@@ -242,7 +215,7 @@ class Ledger:
             taken = now.open[run].committed if steps is None else steps
             return [new_entry("settle", run=run, steps=taken, state=state)]
 
-        self._add(add, verified=False)
+        self.add(add, verified=False)
 
     def expose(self, run: str, recipe: str, reason: str, why: str = "") -> None:
         """Record, for good, a run that has no finite epsilon.
@@ -255,53 +228,16 @@ class Ledger:
             recipe=recipe[:MAX_TEXT],
             dataset=self.dataset,
             reason=reason[:MAX_TEXT],
-            **_decided(why),
+            **decided(why),
         )
-        self._add(lambda now: [] if run in now.exposed else [new])
+        self.add(lambda now: [] if run in now.exposed else [new])
 
     def quarantine(self, run: str, reason: str) -> None:
         """Record that a run's claim is not to be believed. Raises NotOpen for an unknown run."""
         new = new_entry("quarantine", run=run, reason=reason[:MAX_TEXT])
-        self._add(lambda now: [new])
+        self.add(lambda now: [new])
 
-    # What the budget is for
-
-    def pin(self, fingerprint: str) -> None:
-        """Say which data this is; from the first time on it is never any other.
-
-        Raises OtherData when it is another one, or one that has a budget under another name.
-        """
-        if self._datasets().get(self.dataset) == fingerprint:
-            return
-        new = new_entry("pin", dataset=self.dataset, fingerprint=fingerprint)
-        with locked(self.folder / FOLDER_LOCK):
-            other = _find_contents(self.folder, fingerprint)
-            if other is not None and other.name != self.name:
-                raise OtherData(f"this data has a privacy budget, that of {other.name}, already")
-            self._add(lambda now: [new])
-
-    def derive(self, child: str, kind: str, fingerprint: str | None = None, why: str = "") -> None:
-        """Declare that a data set is made of this one: it spends this budget.
-
-        kind  subset, augmentation or features
-
-        Raises BudgetRefused when the child has a budget already.
-        """
-        child = child.lower()
-        new = new_entry(
-            "derive",
-            child=child,
-            of=self.dataset,
-            kind=kind,
-            fingerprint=fingerprint,
-            **_decided(why),
-        )
-        self._require()
-        with locked(self.folder / FOLDER_LOCK):
-            other = find(self.folder, child, fingerprint)
-            if other is not None and (other.name != self.name or other.dataset == child):
-                raise BudgetRefused(f"{child} spends the privacy budget of {other.name} already")
-            self._add(lambda now: [new])
+    # What the budget is
 
     def set_budget(self, epsilon: float, rho_budget: float, why: str = "") -> None:
         """Change the budget; one of 0 admits nothing more.
@@ -310,11 +246,11 @@ class Ledger:
         """
         made = self.account()
         if rho_budget:
-            _check_covered(rho_budget, epsilon, made.delta, made.order)
+            check_covered(rho_budget, epsilon, made.delta, made.order)
         new = new_entry(
-            "set", epsilon=epsilon, rho_budget=rho_budget, was=made.epsilon, **_decided(why)
+            "set", epsilon=epsilon, rho_budget=rho_budget, was=made.epsilon, **decided(why)
         )
-        self._add(lambda now: [new])
+        self.add(lambda now: [new])
 
     def remove(self) -> Path:
         """Take away a budget on which nothing was ever recorded; returns where it is kept.
@@ -336,13 +272,6 @@ class Ledger:
 
     # How
 
-    def _datasets(self) -> dict[str, str | None]:
-        """The data sets that spend this budget, and their fingerprints."""
-        summary = self._chain.summary()
-        if summary is not None:
-            return cast("dict[str, str | None]", summary["datasets"])
-        return replay(self.name, self.path, self._scan()).filter.datasets
-
     def _require(self) -> None:
         if not self.exists:
             raise NotFoundError(
@@ -363,65 +292,8 @@ class Ledger:
             replay(self.name, self.path, self._chain.scan())  # says what is gone
             raise
 
-    def _add(self, new: Callable[[Filter], Sequence[Entry]], *, verified: bool = True) -> None:
-        """Add the entries that are to be added, if any, given what is there.
 
-        verified  check every line before; else only whether somebody has touched the file
-        """
-        with self._writing() as writer:
-            known = writer.summary(verified=verified)
-            mended: list[Entry] = []
-            if known is not None:
-                now = Filter.from_json(known)
-            else:
-                scan = writer.scan()
-                now, mended = replay(self.name, self.path, scan).filter, mends(scan)
-            entries = new(now)
-            if not entries:
-                return
-            entries = [*mended, *entries]
-            for entry in entries:
-                now.apply(entry)
-            writer.append(entries, now.to_json())
-
-
-def find(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger | None:
-    """The ledger whose budget a data set spends: its own, or that of one it was derived of.
-
-    With a fingerprint, also one whose data has these contents under another name. Raises
-    LedgerDamaged when it may be one that cannot be read.
-    """
-    dataset = dataset.lower()
-    if is_name(dataset):  # what has another can have no budget by its name
-        own = Ledger(folder, dataset)
-        if own.exists:
-            return own
-        for ledger in ledgers(folder):
-            if dataset in ledger._datasets():
-                return Ledger(folder, ledger.name, dataset)
-    return None if fingerprint is None else _find_contents(folder, fingerprint)
-
-
-def ledgers(folder: Path) -> list[Ledger]:
-    """All ledgers of a home, by name."""
-    ends = (".jsonl", ".head.json")
-    try:
-        files = [path.name for path in folder.iterdir()]
-    except FileNotFoundError:
-        return []
-    names = {file.removesuffix(end) for file in files for end in ends if file.endswith(end)}
-    return [Ledger(folder, name) for name in sorted(names) if is_name(name)]
-
-
-def _find_contents(folder: Path, fingerprint: str) -> Ledger | None:
-    for ledger in ledgers(folder):
-        for name, pinned in ledger._datasets().items():
-            if pinned == fingerprint:
-                return Ledger(folder, ledger.name, name)
-    return None
-
-
-def _decided(why: str) -> dict[str, Any]:
+def decided(why: str) -> dict[str, Any]:
     """Who decides, and the reason given."""
     try:
         user = getpass.getuser()
@@ -431,7 +303,7 @@ def _decided(why: str) -> dict[str, Any]:
     return {**by, "why": why[:MAX_TEXT]} if why else by
 
 
-def _check_covered(rho_budget: float, epsilon: float, delta: float, order: float) -> None:
+def check_covered(rho_budget: float, epsilon: float, delta: float, order: float) -> None:
     """Raises ValueError when (epsilon, delta) does not cover the divergence."""
     from traindeck.core.privacy import accountant
 

@@ -91,7 +91,9 @@ class Spending:
         Raises BudgetRefused when the ledger's data set is another one.
         """
         if self._ledger is not None:
-            self._ledger.pin(fingerprint)
+            from traindeck.core.privacy.ledgers import pin
+
+            pin(self._ledger, fingerprint)
             return
         other = ledger_of(self._ledgers, self.plan.dataset, fingerprint)
         if other is not None and other.name != self._charged:

@@ -27,6 +27,7 @@ from tests.bench.common import head, percentile, row
 from traindeck.core.privacy.book import replay
 from traindeck.core.privacy.entries import new_entry
 from traindeck.core.privacy.ledger import Ledger
+from traindeck.core.privacy.ledgers import create
 from traindeck.core.privacy.mechanism import Mechanism
 
 RHO = 1e-7
@@ -35,7 +36,7 @@ STEPS = 1000
 
 def made(folder: Path, runs: int, commits: int) -> Ledger:
     """A ledger in which so many runs have been settled, written at once."""
-    ledger = Ledger.create(
+    ledger = create(
         folder, "mnist", epsilon=3.0, delta=1e-5, order=8.0, rho_budget=1.7, unit="example"
     )
     entries = []

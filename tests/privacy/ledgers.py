@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core.privacy.ledger import Ledger
+from traindeck.core.privacy.ledgers import create
 from traindeck.core.privacy.mechanism import Mechanism
 
 RHO = 2.0**-10
@@ -21,7 +22,7 @@ DATA, OTHER = "a" * 64, "b" * 64
 def made(folder: Path, name: str = "mnist", **changed: Any) -> Ledger:
     """A ledger whose budget is STEPS of RHO each."""
     given = {"epsilon": 3.0, "delta": 1e-5, "order": 8.0, "rho_budget": BUDGET, **changed}
-    return Ledger.create(folder, name, **given)
+    return create(folder, name, **given)
 
 
 def reserve(ledger: Ledger, run: str, steps: int, rho: float = RHO, **given: Any) -> None:

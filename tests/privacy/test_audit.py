@@ -324,7 +324,7 @@ def test_the_command_shows_the_claim_the_measurement_and_the_risk(
 def test_a_violated_claim_is_recorded_and_the_run_quarantined(
     home: Home, train: Callable[..., str]
 ) -> None:
-    from traindeck.core.privacy.ledger import find
+    from traindeck.core.privacy.ledgers import find
 
     run = train("audit=true", "bug=0.3")
     for _ in range(2):

@@ -21,6 +21,7 @@ from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy.gate import admit
 from traindeck.core.privacy.ledger import Ledger
+from traindeck.core.privacy.ledgers import pin
 from traindeck.core.privacy.plan import make
 from traindeck.core.privacy.report import at_least, at_most, report
 from traindeck.core.privacy.spending import Spending
@@ -416,7 +417,7 @@ def test_the_data_is_pinned_at_its_first_use_and_other_data_is_refused(
 def test_budgeted_data_under_another_name_is_known_by_its_contents(
     traindeck: Command, budget: Ledger, home: Home
 ) -> None:
-    budget.pin("a" * 64)
+    pin(budget, "a" * 64)
     renamed = RECIPE.replace('dataset = "toy"', 'dataset = "renamed"').replace("private", "other")
     (home.recipes / "other.py").write_text(renamed)
     doc = run(traindeck, "other", "-p", f"fingerprint={'a' * 64}", code=5)

@@ -28,7 +28,8 @@ from tests.privacy.ledgers import (
 )
 from traindeck.core.errors import BudgetRefused
 from traindeck.core.files import locked
-from traindeck.core.privacy.ledger import Ledger, LedgerDamaged, Problem, ledgers
+from traindeck.core.privacy.ledger import Ledger, LedgerDamaged, Problem
+from traindeck.core.privacy.ledgers import derive, ledgers, pin
 from traindeck.core.privacy.mechanism import Mechanism
 
 
@@ -43,8 +44,8 @@ APPENDS: list[Callable[[Ledger], None]] = [
     lambda ledger: ledger.settle("open", "finished"),
     lambda ledger: ledger.expose("new", "torch-mnist", "no privacy"),
     lambda ledger: ledger.quarantine("open", "?"),
-    lambda ledger: ledger.pin(OTHER),
-    lambda ledger: ledger.derive("new", "subset"),
+    lambda ledger: pin(ledger, OTHER),
+    lambda ledger: derive(ledger, "new", "subset"),
     lambda ledger: ledger.set_budget(2.0, 0.5),
 ]
 
@@ -54,8 +55,8 @@ class TestDamage:
     def ledger(self, ledger: Ledger) -> Ledger:
         """One with an entry of every kind but mend."""
         reserve(ledger, "open", 10, who=ME)
-        ledger.derive("half", "subset")
-        ledger.pin(DATA)
+        derive(ledger, "half", "subset")
+        pin(ledger, DATA)
         ledger.commit("open", 5)
         reserve(ledger, "ended", 10)
         ledger.settle("ended", "finished", 10)

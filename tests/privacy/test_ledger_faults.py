@@ -287,8 +287,9 @@ def work(folder: Path, name: str, seed: int) -> None:
 
 
 def settle_the_dead(ledger: Ledger) -> None:
-    for run in ledger.stale(lambda who: Identity.from_json(who).alive()):
-        ledger.settle(run, "lost")
+    for run in ledger.account().runs:
+        if run.open and run.who and not Identity.from_json(run.who).alive():
+            ledger.settle(run.id, "lost")
 
 
 def told(folder: Path) -> list[list[list[Any]]]:

@@ -11,6 +11,7 @@ from tests.tui.homes import make_run
 from traindeck.core.events import append
 from traindeck.core.home import Home
 from traindeck.core.privacy.ledger import Ledger
+from traindeck.core.privacy.ledgers import create
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import FILE
 
@@ -91,7 +92,7 @@ def make_ledger(home: Home, name: str = "mnist", epsilon: float = 6.0) -> Ledger
     """A budget at order 7.25, where a run of `MECHANISM` costs 585 times `RHO`."""
     from traindeck.core.privacy import accountant
 
-    return Ledger.create(
+    return create(
         home.ledger,
         name,
         epsilon=epsilon,

@@ -18,7 +18,7 @@ from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.private_runs import make_ledger, private_run, reserve
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.home import Home
-from traindeck.core.privacy import entries, ledger
+from traindeck.core.privacy import entries, ledger, ledgers
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.tui import budget_reader
 from traindeck.tui.app import TraindeckApp
@@ -33,7 +33,8 @@ SIZES = [(80, 24), (120, 30), (200, 50)]
 @pytest.fixture(autouse=True)
 def same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ledgers are always written at one moment by one person here, and looked at often."""
-    monkeypatch.setattr(ledger, "_decided", lambda why: {"by": "ada@desk"})
+    for module in (ledger, ledgers):
+        monkeypatch.setattr(module, "decided", lambda why: {"by": "ada@desk"})
     monkeypatch.setattr(entries, "time", SimpleNamespace(time=lambda: NOW))
     monkeypatch.setattr(BudgetWatch.__init__, "__kwdefaults__", {"interval": 0.1})
 
@@ -53,7 +54,7 @@ def some_budgets(home: Home) -> tuple[str, str]:
     ledger.settle(old, "finished", 585)
     reserve(ledger, new)
     ledger.commit(new, 117)
-    ledger.derive("mnist-small", "subset")
+    ledgers.derive(ledger, "mnist-small", "subset")
     make_ledger(home, "cancer", 8.0)
     make_ledger(home, "digits").path.write_text("nonsense\n")
     return old, new

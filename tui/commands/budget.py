@@ -73,7 +73,8 @@ def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
     """List the budgets and what is left of them."""
     from traindeck.core.home import Home
     from traindeck.core.privacy import budget
-    from traindeck.core.privacy.ledger import LedgerDamaged, ledgers
+    from traindeck.core.privacy.ledger import LedgerDamaged
+    from traindeck.core.privacy.ledgers import ledgers
     from traindeck.tui.commands.budget_words import rows
 
     home = Home.default()
@@ -183,6 +184,7 @@ def derive(
     reason: Why = "",
 ) -> None:
     """Declare that a data set was made of another one: it spends the other one's budget."""
+    from traindeck.core.privacy import ledgers
     from traindeck.core.privacy.entries import KINDS, is_name
 
     if kind not in KINDS:
@@ -190,7 +192,7 @@ def derive(
     if not is_name(child.lower()):
         raise UsageError(f"{child!r} is no data set's name: letters, digits and . _ - make it")
     ledger = _ledger(name)
-    ledger.derive(child, kind, why=reason)
+    ledgers.derive(ledger, child, kind, why=reason)
     print(
         f"runs on {child} spend the budget of {ledger.name} from now on: recipes name it by"
         f' dataset = "{child}"'
@@ -231,7 +233,7 @@ def verify(
 ) -> None:
     """Check ledgers for torn, changed and missing entries; exits with 1 if there are any."""
     from traindeck.core.home import Home
-    from traindeck.core.privacy.ledger import ledgers
+    from traindeck.core.privacy.ledgers import ledgers
 
     chosen = [_ledger(name)] if name else ledgers(Home.default().ledger)
     found = {ledger.name: ledger.verify() for ledger in chosen}
@@ -266,7 +268,7 @@ def export(name: Name) -> None:
 
 def _ledger(name: str) -> Ledger:
     from traindeck.core.home import Home
-    from traindeck.core.privacy.ledger import find
+    from traindeck.core.privacy.ledgers import find
 
     if not name:
         raise UsageError("say which data set; `traindeck budget ls` lists those with a budget")
