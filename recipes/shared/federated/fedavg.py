@@ -32,7 +32,7 @@ import numpy as np
 from traindeck.core import track
 from traindeck.core.privacy.plan import Plan
 from traindeck.recipes.shared import checkpoints, datasets, digits, mnist, needs
-from traindeck.recipes.shared.federated import mlp, shards
+from traindeck.recipes.shared.federated import loudness, mlp, shards
 from traindeck.recipes.shared.federated.options import (
     Failed,
     Options,
@@ -112,7 +112,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     )
     if plan and p.dp == "central":
         options.noise = plan.mechanism.noise_multiplier * plan.clipping_norm
-    threshold(options, p.owners, run)  # before anything is read
+    fewest = threshold(options, p.owners, run)  # before anything is read
     resume = checkpoints.find(p.resume, ".npz") if p.resume else None
     if p.dataset == "mnist":
         data, brightest = needs.data(mnist.load, p.data_dir), 255
@@ -176,6 +176,10 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             f" epsilon {plan.epsilon:.4g} at delta {plan.delta:g} for {plan.unit}s",
             flush=True,
         )
+        loud = loudness.warning(len(weights), options, p.owners, fewest, plan.epsilon)
+        if loud:
+            print(loud, flush=True)
+            run.note(loud)
     print(f"{p.owners} owners of {len(train_x)} images load {preload[-1]} ...", flush=True)
     with needs.syft():
         from traindeck.recipes.shared.federated import coordinator
