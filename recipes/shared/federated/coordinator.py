@@ -188,5 +188,7 @@ class Federation(Founding):
             self._warm.stdout.close()
             self._log.close()
         shutil.rmtree(self.root / "job", ignore_errors=True)
+        if not self.options.keep:
+            self._forget()
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)

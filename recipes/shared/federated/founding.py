@@ -36,6 +36,10 @@ from traindeck.recipes.shared.federated.secagg import Refused
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 SETUP_SECONDS = 180.0
+PRIVATE = (
+    "scientist/*/private",
+    *(f"owners/*/{path}" for path in ("identity", "shard.npz", "work/*", "syft/*/private")),
+)
 
 
 class Founding(Dialogue):
@@ -101,6 +105,18 @@ class Founding(Dialogue):
             (home / "identity").write_bytes(identity.private_bytes_raw())
             self._pins[name] = identity.public_key().public_bytes_raw().hex()
             np.savez(home / "shard.npz", allow_pickle=False, **shards[name])
+
+    def _forget(self) -> None:
+        """Remove keys and private data: no later run needs them, for each lays out its own.
+
+        Of a script's folder its last words stay, which are for the owner who mends it.
+        """
+        for pattern in PRIVATE:
+            for path in self.root.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.name != ".stderr":
+                    path.unlink(missing_ok=True)
 
     def _start(self) -> None:
         """Owners come to life while we make our own keys, which they are told the hash of."""
