@@ -30,6 +30,7 @@ from traindeck.recipes.shared.federated.dialogue import Dialogue
 from traindeck.recipes.shared.federated.jobserver import ENVIRONMENT
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.options import Failed, Options, OverBudget, threshold
+from traindeck.recipes.shared.federated.payer import libraries
 from traindeck.recipes.shared.federated.policy import Policy
 from traindeck.recipes.shared.federated.secagg import Refused
 
@@ -121,7 +122,8 @@ class Founding(Dialogue):
     def _start(self) -> None:
         """Owners come to life while we make our own keys, which they are told the hash of."""
         options = self.options
-        words = [sys.executable, "-m", "traindeck.recipes.shared.federated.warm", *options.preload]
+        loaded = options.preload + libraries(options.plan, self._run.ledgers, self.owners)
+        words = [sys.executable, "-m", "traindeck.recipes.shared.federated.warm", *loaded]
         with (self.root / "owners.log").open("ab") as log:
             self._warm = subprocess.Popen(
                 words,

@@ -14,12 +14,16 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from traindeck.core.errors import BudgetRefused
 from traindeck.core.privacy.gate import admit, ledger_of
+from traindeck.core.privacy.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.spending import Spending
 from traindeck.core.procident import Identity
 from traindeck.recipes.shared.federated.policy import Policy
@@ -28,6 +32,16 @@ from traindeck.recipes.shared.federated.secagg import Refused
 
 class Unpaid(Refused):
     """An owner's privacy budget does not admit the next round."""
+
+
+def libraries(plan: Plan | None, ledgers: Path, owners: Iterable[str]) -> tuple[str, ...]:
+    """What owners import to reserve, a second's work for each: to be loaded once for them all.
+
+    Nothing where none of them has a budget.
+    """
+    if plan and any(Ledger(ledgers, f"{plan.dataset}.{name}").exists for name in owners):
+        return "dp_accounting.pld", "dp_accounting.rdp"
+    return ()
 
 
 class Payer:
