@@ -11,22 +11,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from traindeck.core import events
-from traindeck.core.federation import Federation
 from traindeck.core.follow import LineTail, PointTail
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.report import exposes
-from traindeck.core.run import RunDoc, RunFolder
-from traindeck.core.state import LIVE
+from traindeck.core.run import RunFolder
 from traindeck.tui.budget_reader import BudgetLook
-from traindeck.tui.device_history import DeviceCollector, DeviceHistory
+from traindeck.tui.device_history import DeviceCollector
 from traindeck.tui.federation_look import FederationLook
-from traindeck.tui.log_file import LogFile, LogLine, LogSearch
+from traindeck.tui.log_file import LogFile, LogSearch
 from traindeck.tui.panels.provenance import Provenance, read_provenance
+from traindeck.tui.picture import MAX_EVENTS, EventsState, LogState, Picture, RunState
 
 if TYPE_CHECKING:
     from traindeck.tui.plot.store import SeriesStore
@@ -35,74 +34,10 @@ ROUND_SECONDS = 0.04
 POINT_BYTES = 1 << 20
 LOG_BYTES = 16 << 20
 EVENT_BYTES = 1 << 18
-MAX_EVENTS = 5000
 
 LIVE_PAUSE, ENDED_PAUSE = 0.05, 1.0
 LIVE_DOC, ENDED_DOC = 0.5, 2.0
 """Seconds between two looks at a run's files, and at its state."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """One run: its document, when that was read (`time.monotonic()`), its last metric values."""
-
-    id: str
-    doc: RunDoc | None = None
-    read_at: float = 0.0
-    deleted: bool = False
-    problem: str = ""
-    last: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def live(self) -> bool:
-        return self.doc is not None and self.doc["state"] in LIVE and not self.deleted
-
-
-@dataclass(frozen=True, slots=True)
-class LogState:
-    """The log's extent, the lines asked for, and how its search goes.
-
-    `search` goes on growing in the reader's thread; it may be asked from any.
-    """
-
-    lines: int = 0
-    indexed: int = 0
-    on_disk: int = 0
-    restarts: int = 0
-    window: tuple[LogLine, ...] = ()
-    error: str | None = None
-    search: LogSearch | None = None
-    found: int = 0
-    searched: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class EventsState:
-    """The last `MAX_EVENTS` events, oldest first, and how many there were in all."""
-
-    events: tuple[dict[str, Any], ...] = ()
-    count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """All that a screen shows. Details are those of a single run; several have only `runs`.
-
-    plan    what a private run set out to do
-    budget  epsilon of the data set that it trains on, when there is one
-    exposed that it made a budget's epsilon infinite, of a run without privacy
-    """
-
-    runs: tuple[RunState, ...] = ()
-    devices: DeviceHistory = field(default_factory=DeviceHistory)
-    events: EventsState = field(default_factory=EventsState)
-    log: LogState = field(default_factory=LogState)
-    provenance: Provenance = field(default_factory=Provenance)
-    plan: Plan | None = None
-    budget: float | None = None
-    federation: Federation | None = None
-    problem: str = ""
-    exposed: str = ""
 
 
 class _Run:

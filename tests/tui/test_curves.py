@@ -210,17 +210,6 @@ async def test_an_idle_panel_draws_nothing() -> None:
         assert [cell.drawn for cell in panel.charts._cells] == drawn
 
 
-async def test_sources_can_be_replaced() -> None:
-    async with Deck(("run", store_of(training()))).run_test(size=(100, 30)) as pilot:
-        panel = pilot.app.query_one(CurvesPanel)
-        panel.clear_sources()
-        await pilot.pause()
-        assert titles(pilot) == []
-        panel.add_source("other", store_of(records([0, 1], [1.0, 2.0]), ["only"]))
-        await pilot.pause()
-        assert titles(pilot) == ["only"]
-
-
 async def test_a_store_that_starts_over() -> None:
     store = store_of(training())
     async with Deck(("run", store)).run_test(size=(100, 30)) as pilot:

@@ -18,7 +18,7 @@ from traindeck.tui.figures import rows, shorten, sparkline
 from traindeck.tui.panels import events as events_panel
 from traindeck.tui.panels.events import SLACK, EventsPanel, event_line
 from traindeck.tui.panels.provenance import Provenance, _familiar, read_provenance
-from traindeck.tui.run_reader import MAX_EVENTS, EventsState, RunState
+from traindeck.tui.picture import MAX_EVENTS, EventsState, RunState
 from traindeck.tui.screens.run_picture import labels
 
 

@@ -16,9 +16,9 @@ from textual.widgets import DataTable
 
 from traindeck.core.text import plain
 from traindeck.tui.figures import shorten
+from traindeck.tui.picture import RunState
 from traindeck.tui.plot import raster
 from traindeck.tui.plot.palette import palette_of
-from traindeck.tui.run_reader import RunState
 from traindeck.tui.widgets.run_columns import covered, number, state_text
 
 MAX_METRICS = 12

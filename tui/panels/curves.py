@@ -10,7 +10,7 @@ Importing this module imports numpy: import it where a run is first shown.
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -21,28 +21,20 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from traindeck.core.privacy.telemetry import is_private, public
-from traindeck.tui.panels.curves_words import drawn, looked_at, newest, told
+from traindeck.tui.panels.curves_plots import Plots
+from traindeck.tui.panels.curves_words import drawn, looked_at, newest
 from traindeck.tui.plot import navigate
 from traindeck.tui.plot.chart import Charts, Group
 from traindeck.tui.plot.layout import group_names
-from traindeck.tui.plot.palette import COLORS
 from traindeck.tui.plot.smooth import WEIGHTS
 from traindeck.tui.plot.status import StatusLine
 from traindeck.tui.plot.store import SeriesStore
-from traindeck.tui.plot.view import Line, Plot, View
+from traindeck.tui.plot.view import View
 
 __all__ = ["CurvesPanel", "SeriesStore"]
 
 NOTHING_YET = "nothing reported yet; the log tab shows what it prints"
 NOTHING = "nothing was reported; the log tab shows what it printed"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A run as the panel sees it."""
-
-    label: str
-    store: SeriesStore
 
 
 def _key(keys: str, action: str, text: str, help: str, show: bool = False) -> Binding:
@@ -95,14 +87,12 @@ class CurvesPanel(Widget, can_focus=True):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._sources: list[Source] = []
+        self._plots = Plots()
         self._names: list[str] = []
-        self._colors: dict[str, int] = {}
         self._terms: list[str] = []
         self._open: tuple[str, ...] = ()
         self._marked: set[str] = set()
         self._versions: tuple[int, ...] = ()
-        self._plots: dict[tuple[str, ...], Plot] = {}
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="words in the series' name, * for anything", compact=True)
@@ -135,29 +125,21 @@ class CurvesPanel(Widget, can_focus=True):
 
     def add_source(self, label: str, store: SeriesStore) -> None:
         """Lay the curves of another run over those shown."""
-        self._sources.append(Source(label, store))
-        self._plots.clear()
-        self.refresh_data()
-
-    def clear_sources(self) -> None:
-        """Show nothing."""
-        self._sources.clear()
-        self._plots.clear()
-        self._open = ()
-        self._marked.clear()
+        self._plots.add(label, store)
         self.refresh_data()
 
     def refresh_data(self) -> None:
         """Show what the stores hold now. Draws only charts in sight whose series changed."""
         if not self.is_mounted:
             return
-        versions = tuple(source.store.version for source in self._sources)
-        if versions == self._versions and self._plots:
+        stores, before = self._plots.stores, self._versions
+        versions = tuple(store.version for store in stores)
+        if versions == before:
             return
         self._versions = versions
-        names = list(dict.fromkeys(n for s in self._sources for n in s.store.names()))
+        names = list(dict.fromkeys(name for store in stores for name in store.names()))
         names.sort(key=is_private)  # last
-        if names != self._names or not self._plots:
+        if names != self._names or len(versions) != len(before):
             self._names = names
             self._rebuild()
         else:
@@ -167,49 +149,23 @@ class CurvesPanel(Widget, can_focus=True):
     # What is shown
 
     def _rebuild(self) -> None:
-        for name in self._names:
-            self._colors.setdefault(name, len(self._colors))
+        self._plots.color(self._names)
         shown = [name for name in self._names if self._matches(name)]
         if self._hides_private:
             self._open = tuple(public(self._open))
         opened = tuple(name for name in self._open if name in self._names)
         groups: list[Group]
         if opened:
-            groups = [("", [self._plot(opened)])]
+            groups = [("", [self._plots.of(*opened)])]
         else:
             groups = [
-                (group, [self._plot((name,)) for name in names])
+                (group, [self._plots.of(name) for name in names])
                 for group, names in group_names(shown)
             ]
         order = [plot.lines[0].series for _, plots in groups for plot in plots]
         marked = frozenset(n for n, series in enumerate(order) if series in self._marked)
         self.charts.show(groups, frozenset() if opened else marked)
         self.call_after_refresh(self._say)
-
-    def _plot(self, names: tuple[str, ...]) -> Plot:
-        """The plot of some series of all runs; the same object each time, for it holds a cache."""
-        plot = self._plots.get(names)
-        if plot is None:
-            lines = [
-                Line(source.store, name, self._label(name, source, len(names)), color)
-                for name in names
-                for color, source in enumerate(self._sources)
-            ]
-            own = [self._colors[line.series] for line in lines]
-            if len(self._sources) == 1 and len({color % COLORS for color in own}) == len(own):
-                # A series keeps the color that it has in the grid.
-                for line, color in zip(lines, own, strict=True):
-                    line.color = color
-            elif len(names) > 1:
-                for color, line in enumerate(lines):
-                    line.color = color
-            plot = self._plots[names] = Plot(" + ".join(map(told, names)), lines)
-        return plot
-
-    def _label(self, name: str, source: Source, series: int) -> str:
-        if len(self._sources) == 1:
-            return told(name)
-        return source.label if series == 1 else f"{source.label} {told(name)}"
 
     @property
     def _hides_private(self) -> bool:
@@ -237,15 +193,16 @@ class CurvesPanel(Widget, can_focus=True):
         """What the curves are drawn from, and how."""
         if not self.is_running:  # asked for after a refresh, which came when it had been closed
             return
-        empty = bool(self._sources) and not self._names
+        stores = self._plots.stores
+        empty = bool(stores) and not self._names
         if empty:
             self.query_one("#nothing", Static).update(NOTHING_YET if self.live else NOTHING)
         self.set_class(empty, "-empty")
-        last = max((s.store.last_time or 0.0 for s in self._sources), default=0.0)
+        last = max((store.last_time or 0.0 for store in stores), default=0.0)
         left = drawn(
             self.charts.cells_in_sight(),
             self.view,
-            since=newest(self.live, bool(self._sources), last),
+            since=newest(self.live, bool(stores), last),
             nothing_yet=empty and self.live,
             reading=self.charts.reading_detail,
         )

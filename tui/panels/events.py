@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from traindeck.core.text import plain
 from traindeck.tui.log_file import LogLine
-from traindeck.tui.run_reader import EventsState
+from traindeck.tui.picture import EventsState
 from traindeck.tui.widgets.log_view import LogView
 
 LONGEST = 2000

@@ -17,7 +17,7 @@ from traindeck.core.figures import size
 from traindeck.core.state import LIVE
 from traindeck.tui.figures import shorten
 from traindeck.tui.log_file import MAX_HITS, LogSearch
-from traindeck.tui.run_reader import LogState
+from traindeck.tui.picture import LogState
 from traindeck.tui.widgets.log_view import LogView
 
 

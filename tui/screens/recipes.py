@@ -23,8 +23,8 @@ from traindeck.core.recipe import BrokenRecipe, Recipe
 from traindeck.core.text import plain
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.keys import SCREEN_KEYS, key_of
-from traindeck.tui.last_values import Draft, read_drafts, remember
 from traindeck.tui.screens.recipe_devices import DeviceOffers
+from traindeck.tui.screens.recipe_drafts import Drafts
 from traindeck.tui.screens.recipe_prices import Prices
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.launch_bar import LaunchBar
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 _SETTLE = 0.12
 """Seconds the cursor must rest on a recipe before its form is built: held down, it builds none."""
-_REMEMBER_AFTER = 0.5
-"""Seconds without an edit before what was typed is written down."""
 _LOOK_EVERY = 2.0
 """Seconds between looks at which devices are free."""
 
@@ -112,13 +110,11 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         super().__init__()
         self.form: RecipeForm | None = None
         """The form on show, when a usable recipe is and its form is whole."""
-        self._drafts: dict[str, Draft] = {}
-        self._unsaved: set[str] = set()
         self._building = asyncio.Lock()
         self._pane_shows: object = self  # nothing yet
         self._settle: Timer | None = None
-        self._save_timer: Timer | None = None
         self._look_timer: Timer | None = None
+        self._drafts = Drafts(self.app)
         self._offers = DeviceOffers(self.app, lambda: self.form)
         self._prices = Prices(self.app, lambda: self.form)
         self._read_once = False
@@ -136,11 +132,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
     def on_mount(self) -> None:
         self._look_timer = self.set_interval(_LOOK_EVERY, self._offers.look, pause=True)
         self.watch(self.app, "app_focus", self._terminal_focused, init=False)
-        self.app.in_background(
-            "What was typed last time cannot be read",
-            lambda: read_drafts(self.app.home),
-            self._drafts_read,
-        )
+        self._drafts.read(self._drafts_read)
 
     def on_screen_resume(self) -> None:
         if self._look_timer is not None:
@@ -156,8 +148,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         if focused and self.is_current:
             self.action_refresh()
 
-    def _drafts_read(self, drafts: dict[str, Draft]) -> None:
-        self._drafts = drafts | self._drafts
+    def _drafts_read(self) -> None:
         self._read_once = True
         self.action_refresh()
 
@@ -237,13 +228,12 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         inside = before is not None and before.has_focus_within
         if before is not None:
             before.take_typed()
-            self._keep(before)
+            self._drafts.keep(before)
         pane = self.query_one("#recipe-pane", Vertical)
         with self.app.batch_update():
             await pane.remove_children()
             if isinstance(wanted, Recipe):
-                draft = self._drafts.get(wanted.name, Draft())
-                form = RecipeForm(wanted, draft)
+                form = RecipeForm(wanted, self._drafts.of(wanted))
                 self._offers.show(form)
                 await pane.mount(form)
                 self.form = form
@@ -288,26 +278,8 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
 
     @on(RecipeForm.Changed)
     def _edited(self, event: RecipeForm.Changed) -> None:
-        self._keep(event.form)
+        self._drafts.keep(event.form)
         self._prices.ask(event.form)
-
-    def _keep(self, form: RecipeForm) -> None:
-        name, draft = form.recipe.name, form.draft()
-        if draft == self._drafts.get(name, Draft()):
-            return
-        self._drafts[name] = draft
-        self._unsaved.add(name)
-        if self._save_timer is not None:
-            self._save_timer.stop()
-        self._save_timer = self.set_timer(_REMEMBER_AFTER, self._save)
-
-    def _save(self) -> None:
-        drafts = {name: self._drafts[name] for name in self._unsaved}
-        self._unsaved.clear()
-        if drafts:
-            self.app.in_background(
-                "What was typed cannot be remembered", lambda: remember(self.app.home, drafts)
-            )
 
     def action_reset(self, all_fields: bool) -> None:
         if self.form is not None and not self.form.reset(all_fields=all_fields):

@@ -26,7 +26,8 @@ from traindeck.tui.panels.provenance import ProvenancePanel
 from traindeck.tui.panels.run_devices import RunDevicesPanel
 from traindeck.tui.panels.summary import SummaryPanel
 from traindeck.tui.panels.tradeoff import TradeoffPanel, enough
-from traindeck.tui.run_reader import Picture, RunReader
+from traindeck.tui.picture import Picture
+from traindeck.tui.run_reader import RunReader
 from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
 from traindeck.tui.screens.run_layout import TABS, WORDS, Arrangement, arrange, tab_bindings
 from traindeck.tui.screens.run_picture import labels, show_details

@@ -12,7 +12,7 @@ from traindeck.tui.panels.privacy import PrivacyPanel
 from traindeck.tui.panels.provenance import ProvenancePanel
 from traindeck.tui.panels.run_devices import RunDevicesPanel
 from traindeck.tui.panels.summary import SummaryPanel
-from traindeck.tui.run_reader import Picture, RunState
+from traindeck.tui.picture import Picture, RunState
 from traindeck.tui.screens.run_actions import RunActions
 
 
