@@ -12,7 +12,7 @@ import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from traindeck.core.errors import BudgetRefused, UsageError
@@ -40,10 +40,11 @@ def concerns(home: Home, name: str, epsilon: float, delta: float) -> list[str]:
     Raises UsageError for a delta at which no recipe could train on that data set.
     """
     recipes = [form for one in shelf(home)[0] for form in one.forms() if form.dataset]
+    whole = _divided(name, recipes)
     records = [
         one.accounting.records
         for one in recipes
-        if one.accounting and one.dataset.lower() == name.lower()
+        if one.accounting and one.dataset.lower() == whole.lower()
     ]
     if records and delta >= 1 / min(records):
         raise UsageError(
@@ -53,7 +54,7 @@ def concerns(home: Home, name: str, epsilon: float, delta: float) -> list[str]:
         )
     told = []
     known = sorted({one.dataset for one in recipes})
-    if name.lower() not in map(str.lower, known):
+    if whole.lower() not in map(str.lower, known):
         near = difflib.get_close_matches(name.lower(), known, 1)
         told.append(
             f"no recipe here trains on a data set called {name}"
@@ -68,6 +69,15 @@ def concerns(home: Home, name: str, epsilon: float, delta: float) -> list[str]:
     if epsilon > LARGE_EPSILON:
         told.append(f"epsilon {epsilon:g} is large: it promises next to nothing")
     return told
+
+
+def _divided(name: str, recipes: Iterable[Recipe]) -> str:
+    """The data set that a federation divides and `name` is one owner's part of; else the name.
+
+    So `mnist` for `mnist.owner-2`.
+    """
+    divided = [one.dataset for one in recipes if "owners" in one.params]
+    return next((one for one in divided if name.lower().startswith(f"{one.lower()}.")), name)
 
 
 def create(

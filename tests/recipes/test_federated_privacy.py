@@ -243,6 +243,11 @@ class TestBudgets:
         with pytest.raises(BudgetRefused, match="is that of data with the fingerprint"):
             payer.Payer(replace(rules, run="another.owner-2")).admit(OTHER, "a.py")
 
+    @pytest.mark.parametrize("name", ["mnist.owner-2", "Mnist-owners.owner-16"])
+    def test_is_of_a_data_set_that_is_known(self, home: Home, name: str) -> None:
+        assert budget.concerns(home, name, 4.0, 1e-5) == []
+        assert "no recipe here" in budget.concerns(home, "mnist2.owner-2", 4.0, 1e-5)[0]
+
     def test_of_another_unit_is_refused(self, home: Home, rules: policy.Policy) -> None:
         budgeted(home, "digits.owner-2", unit="owner")
         with pytest.raises(BudgetRefused, match="the two cannot be added"):
