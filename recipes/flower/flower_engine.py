@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from traindeck.recipes.flower.flower_env import Environment
 
 HOST = "127.0.0.1"
 APP = Path(__file__).parent / "flower_app"
+SUPEREXEC = Path(__file__).with_name("flower_superexec.py")
 START_SECONDS = 120.0
 POLL_SECONDS = 0.1  # how often Flower looks for work to start a process for; 1 by default
 TAIL_BYTES = 8192
@@ -59,6 +61,7 @@ class Deployment:
         )
         try:
             self._certify()
+            self._put_superexec()
             self._start_link()
             self._start_nodes()
         except BaseException:
@@ -133,6 +136,14 @@ class Deployment:
         if made.returncode:
             raise FlowerError(f"no certificates: {(made.stderr.splitlines() or ['?'])[-1]}")
 
+    def _put_superexec(self) -> None:
+        """Ours, where Flower finds it before its own."""
+        command = self.folder / "bin" / "flower-superexec"
+        command.parent.mkdir(mode=0o700, exist_ok=True)
+        words = shlex.join([self.environment.python, str(SUPEREXEC)])
+        command.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        command.chmod(0o700)
+
     def _start_link(self) -> None:
         self._port = _free_port()
         words = [f"--host={HOST}", f"--port={self._port}", *self._identity("superlink")]
@@ -196,7 +207,7 @@ class Deployment:
             name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ
         }
         return kept | {
-            "PATH": f"{self.environment.root / 'bin'}:/usr/bin:/bin",
+            "PATH": f"{self.folder / 'bin'}:{self.environment.root / 'bin'}:/usr/bin:/bin",
             "HOME": str(home),
             "FLWR_HOME": str(home),
             "FLWR_TELEMETRY_ENABLED": "0",

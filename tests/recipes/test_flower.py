@@ -353,6 +353,30 @@ class TestProcesses:
         assert "is there already" in train(tmp_path, flower.root, "--rounds=1", code=2)
 
 
+def test_an_apps_token_is_on_no_command_line(tmp_path: Path) -> None:
+    """With a stand-in for Flower's executor, which starts its apps as the real one does."""
+    package = tmp_path / "flwr" / "supercore"
+    (package / "superexec" / "executor").mkdir(parents=True)
+    (package / "superexec/executor/subprocess_executor.py").write_text("import subprocess\n")
+    (package / "cli.py").write_text(
+        "import sys\n"
+        "from flwr.supercore.superexec.executor import subprocess_executor\n"
+        "app = 'import sys; print(sys.argv[1:], open(sys.argv[2]).read())'\n"
+        "def flower_superexec():\n"
+        "    words = [sys.executable, '-c', app, '--token', 'secret', '--insecure']\n"
+        "    subprocess_executor.subprocess.Popen(words).wait()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, RECIPE.with_name("flower_superexec.py")],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    flags, _, token = done.stdout.strip().rpartition(" ")
+    assert token == "secret", done.stderr
+    assert "--token-file" in flags and "--insecure" in flags and "secret" not in flags
+
+
 class TestBoard:
     def test_who_has_not_joined_is_waited_for_and_nobody_is_a_number(self, tmp_path: Path) -> None:
         board = Board(tmp_path, dict.fromkeys(NODES, 5), "secagg", 2, 2)
@@ -474,5 +498,16 @@ class TestFlower:
                 trust.wrap_socket(raw, server_hostname="127.0.0.1") as sealed,
             ):
                 assert sealed.version() == "TLSv1.3"
+
+        def apps() -> list[str]:
+            """Command lines of Flower's apps that run now."""
+            lines = []
+            for child in process.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    lines.append(" ".join(child.cmdline()))
+            return [line for line in lines if "/flwr-clientapp" in line or "/flwr-server" in line]
+
+        found = until(apps, "an app")
+        assert all("--token-file" in line and "--token " not in line for line in found)
         process.kill()
         assert not psutil.wait_procs(children, timeout=30)[1]
