@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import until, wait_for_state
+from tests.conftest import process_of, until, wait_for_state
 from traindeck.core.home import Home
 from traindeck.core.run import RunFolder
 
@@ -55,6 +55,12 @@ def toy(home: Home) -> Path:
 
 def of(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
+
+
+def until_all_is_written(folder: Path) -> None:
+    """A run's provenance may come after its end."""
+    supervisor = process_of(RunFolder(folder), "supervisor")
+    until(lambda: not supervisor.alive(), "the supervisor's end")
 
 
 def test_help_and_version(traindeck: Command) -> None:
@@ -100,7 +106,7 @@ def test_run_wait_show_metrics(traindeck: Command, home: Home, toy: Path) -> Non
 
 
 def test_run_says_id_and_state_at_once(traindeck: Command, home: Home, toy: Path) -> None:
-    begun = of(traindeck("run", "toy", "-p", "steps=200", "--json"))
+    begun = of(traindeck("run", "toy", "-p", "steps=100000", "--json"))
     assert begun["state"] in ("starting", "running")
     assert traindeck("stop", begun["id"]).stdout == ""
     assert wait_for_state(RunFolder(home.runs / begun["id"]))["state"] in ("stopped", "killed")
@@ -239,8 +245,8 @@ def test_the_home_is_private_and_keeps_no_secret(
     traindeck("run", "--wait", "--", "true", env=environment)
     assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
     [folder] = home.runs.iterdir()
-    provenance = until(lambda: next(folder.glob("source/provenance.json"), None))
-    assert "kept" in provenance.read_text()
+    until_all_is_written(folder)
+    assert "kept" in (folder / "source" / "provenance.json").read_text()
     for path in home.root.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes(), path
 
@@ -258,6 +264,7 @@ def test_what_was_launched_is_kept(traindeck: Command, home: Home, tmp_path: Pat
     script.write_text(TOY.replace("0.01", "0.02"))
     doc = of(traindeck("run", str(script), "--wait", "--json"))
     folder = Path(doc["path"])
+    until_all_is_written(folder)
     kept = json.loads((folder / "source" / "provenance.json").read_text())
     assert kept["git"]["branch"] == "trunk"
     assert kept["git"]["dirty"] is True

@@ -28,7 +28,8 @@ def start(home: Home, command: str, on: str = ON) -> RunFolder:
 
 
 def test_a_run_waits_for_its_device_and_starts_by_itself(home: Home) -> None:
-    first = start(home, "sleep 1.5")
+    gate = home.root / "gate"
+    first = start(home, f"until [ -e {gate} ]; do sleep 0.05; done")
     process_of(first, "child")
     second = start(home, f"taskset -cp $$; echo OMP=$OMP_NUM_THREADS; exit {CORE + 4}")
     third = start(home, "true")
@@ -37,6 +38,7 @@ def test_a_run_waits_for_its_device_and_starts_by_itself(home: Home) -> None:
     assert waiting["queue"] is not None
     assert f"cpu:{CORE} is taken by {first.id}" in waiting["queue"]["reason"]
     assert holders(home) == {f"cpu-{CORE}": first.id}
+    gate.touch()
     done = [wait_for_state(run) for run in (first, second, third)]
     assert [doc["exit_code"] for doc in done] == [0, CORE + 4, 0]
     assert done[0]["ended"] <= done[1]["started"]
@@ -58,7 +60,7 @@ def test_the_device_stays_taken_while_the_run_lives_without_its_supervisor(home:
 
 
 def test_a_waiting_run_can_be_stopped_and_its_supervisor_killed(home: Home) -> None:
-    first = start(home, "sleep 30")
+    first = start(home, "sleep 600")
     process_of(first, "child")
     second, third = start(home, "true"), start(home, "true")
     for run in (second, third):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import COMMAND, process_of, until, wait_for_state
+from tests.conftest import COMMAND, PATIENCE, process_of, until, wait_for_state
 from traindeck.core import boot, control, launch
 from traindeck.core.catalogue import Catalogue
 from traindeck.core.devices.proctree import descendants
@@ -47,13 +47,29 @@ with track.start() as run:
 @pytest.fixture
 def start(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFolder]:
     """Launch a Python or shell text with a short grace."""
-    monkeypatch.setattr(launch, "GRACE_SECONDS", GRACE)
 
-    def begin(*, python: str = "", shell: str = "") -> RunFolder:
+    def begin(*, python: str = "", shell: str = "", grace: float = GRACE) -> RunFolder:
+        monkeypatch.setattr(launch, "GRACE_SECONDS", grace)
         command = ["bash", "-c", shell] if shell else [sys.executable, "-c", python]
         return RunFolder(Path(launch.launch(home, LaunchRequest(command=command))["path"]))
 
     return begin
+
+
+class Gate:
+    """What a run's shell waits at until the test lets it go on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.wait = f"until [ -e {path} ]; do sleep 0.05; done"
+
+    def open(self) -> None:
+        self._path.touch()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
 
 
 def living(words: str) -> list[str]:
@@ -85,7 +101,7 @@ def test_a_command_that_does_not_exist(home: Home) -> None:
 
 
 def test_stopped_within_the_grace(start: Callable[..., RunFolder]) -> None:
-    run = start(python=LOGGING)
+    run = start(python=LOGGING, grace=PATIENCE)
     until(lambda: (run.path / "points.bin").exists() and (run.path / "points.bin").stat().st_size)
     control.stop(run.path)
     doc = wait_for_state(run)
@@ -107,10 +123,12 @@ def test_killed_after_the_grace_with_all_it_started(start: Callable[..., RunFold
 
 
 def test_what_a_finished_run_left_is_ended(start: Callable[..., RunFolder]) -> None:
-    run = start(shell="setsid -f bash -c 'trap \"\" TERM; while :; do sleep 0.91; done'; exit 3")
+    run = start(
+        shell=f"setsid -f bash -c 'trap \"\" TERM; while :; do sleep 0.{MINE}; done'; exit 3"
+    )
     doc = wait_for_state(run)
     assert (doc["state"], doc["exit_code"]) == ("failed", 3)
-    assert living("sleep 0.91") == []
+    assert living(f"sleep 0.{MINE}") == []
 
 
 def test_kill_on_request(start: Callable[..., RunFolder]) -> None:
@@ -144,13 +162,14 @@ def test_a_crash_names_its_signal(start: Callable[..., RunFolder]) -> None:
 
 
 def test_supervisor_killed_the_exit_code_is_still_recorded(
-    home: Home, start: Callable[..., RunFolder]
+    home: Home, start: Callable[..., RunFolder], gate: Gate
 ) -> None:
-    run = start(shell="sleep 0.7; exit 5")
+    run = start(shell=f"{gate.wait}; exit 5")
     process_of(run, "child")
     os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
     until(lambda: not process_of(run, "supervisor").alive())
     assert run.state()[0] == "running"
+    gate.open()
     doc = wait_for_state(run)
     assert (doc["state"], doc["exit_code"]) == ("failed", 5)
     library = Library(home)
@@ -161,7 +180,7 @@ def test_supervisor_killed_the_exit_code_is_still_recorded(
 
 
 def test_a_run_without_its_supervisor_can_be_stopped(start: Callable[..., RunFolder]) -> None:
-    run = start(python=LOGGING)
+    run = start(python=LOGGING, grace=PATIENCE)
     process_of(run, "child")
     first = process_of(run, "supervisor")
     os.kill(first.pid, signal.SIGKILL)
@@ -173,10 +192,13 @@ def test_a_run_without_its_supervisor_can_be_stopped(start: Callable[..., RunFol
     assert process_of(run, "supervisor") != first
 
 
-def test_keeper_killed_the_exit_code_is_still_recorded(start: Callable[..., RunFolder]) -> None:
-    run = start(shell="sleep 0.7; exit 6")
+def test_keeper_killed_the_exit_code_is_still_recorded(
+    start: Callable[..., RunFolder], gate: Gate
+) -> None:
+    run = start(shell=f"{gate.wait}; exit 6")
     child = process_of(run, "child")
     os.kill(process_of(run, "keeper").pid, signal.SIGKILL)
+    gate.open()
     doc = wait_for_state(run)
     assert (doc["state"], doc["exit_code"]) == ("failed", 6)
     assert not child.alive()
@@ -222,7 +244,11 @@ def _supervisor_that(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
 
 @pytest.mark.parametrize("groups", [True, False], ids=["group", "no-group"])
 def test_supervisor_killed_before_it_recorded_the_run(
-    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, groups: bool
+    home: Home,
+    start: Callable[..., RunFolder],
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: bool,
 ) -> None:
     with monkeypatch.context() as context:
         _supervisor_that(
@@ -233,13 +259,14 @@ def test_supervisor_killed_before_it_recorded_the_run(
             "    save(self, **changes)\n"
             "s.Supervisor.save = die\n" + ("" if groups else "cgroup.make = lambda name: None\n"),
         )
-        run = start(shell="sleep 1.5; echo 'so far'; exit 5")
+        run = start(shell=f"{gate.wait}; echo 'so far'; exit 5")
     process_of(run, "child")
     until(lambda: not process_of(run, "supervisor").alive())
     assert run.state()[0] == "running"
     library = Library(home)
     library.runs()
     library.tend()
+    gate.open()
     doc = wait_for_state(run)
     assert (doc["state"], doc["exit_code"]) == ("failed", 5)
     assert "so far" in doc["reason"]
@@ -386,17 +413,19 @@ def test_out_of_memory(start: Callable[..., RunFolder]) -> None:
 
 
 def test_what_was_printed_while_nobody_watched_is_not_lost(
-    home: Home, start: Callable[..., RunFolder]
+    home: Home, start: Callable[..., RunFolder], gate: Gate
 ) -> None:
     text = (
-        "import json, time\n"
+        "import json, subprocess\n"
         "for step in range(60):\n"
         "    print(json.dumps({'step': step, 'loss': step / 2}), flush=True)\n"
-        "    time.sleep(0.03)\n"
+        "    if step == 30:\n"
+        f"        subprocess.run(['bash', '-c', {gate.wait!r}])\n"
     )
     run = start(python=text)
     until(lambda: (run.doc() or {}).get("metrics"), "the first points")
     os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
+    gate.open()
     wait_for_state(run)
     library = Library(home)
     library.runs()
