@@ -94,7 +94,7 @@ class TestFaults:
     """
 
     OWNED = tools.shards(20, 30, 10, 25, 15)
-    ONE_ROUND = 2.5  # seconds
+    ONE_ROUND = 6.0  # seconds: those that are well need far fewer, on a busy machine too
 
     @pytest.fixture(scope="class")
     def course(self, tmp_path_factory: pytest.TempPathFactory) -> Course:
@@ -190,7 +190,7 @@ class TestFaults:
 
     def test_one_that_is_slow_is_waited_for_as_long_as_said(self, course: Course) -> None:
         assert self.ONE_ROUND <= course.outcomes[3].seconds < self.ONE_ROUND + 5
-        assert "owner-4 is lost: no update in 2.5 s" in course.notes
+        assert f"owner-4 is lost: no update in {self.ONE_ROUND:g} s" in course.notes
         assert course.waited == [["owner-4"]]
 
     def test_one_that_was_late_is_asked_again_once_it_is_heard_of(self, course: Course) -> None:
@@ -574,7 +574,7 @@ class TestRecipe:
             began.kill()
         began.communicate()
         assert len(children) == 1 + 3 * 3
-        _, left = psutil.wait_procs(children, timeout=5)
+        _, left = psutil.wait_procs(children, timeout=PATIENCE)
         assert not alive(left)
         done = max(int(path.stem.rpartition("-")[2]) for path in first.glob("artifacts/*.npz"))
         resumed = tmp_path / "resumed"
