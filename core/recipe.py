@@ -89,8 +89,14 @@ class Recipe:
         return found
 
     def forms(self) -> list[Recipe]:
-        """The recipe itself, and what each of its choices makes of it."""
-        return [self, *(self.chosen({one.param: one.value}) for one in self.variants)]
+        """All that the recipe can be, by its choices of a data set and of what changes it."""
+        choices = self.params["dataset"].choices if "dataset" in self.params else ()
+        variants = [{}, *({one.param: one.value} for one in self.variants)]
+        return [
+            self.chosen({**data, **variant})
+            for data in [{"dataset": choice} for choice in choices] or [{}]
+            for variant in variants
+        ]
 
     def defaults_elsewhere(self, name: str) -> str:
         """In words, where a parameter has another default, and which."""

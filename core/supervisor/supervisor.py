@@ -299,7 +299,8 @@ class Supervisor:
         waited = max(0.0, ended - self.asked_at) if self.asked else 0.0
         asked = self.asked if not self.asked or ended >= self.asked_at else ""
         verdict = judge(status, asked=asked, waited=waited, oom=self.oom.evidence())
-        if verdict.exit_code == OVER_BUDGET and (self.folder / PLAN_FILE).exists():
+        budgeted = self.spec.get("dataset") or (self.folder / PLAN_FILE).exists()
+        if verdict.exit_code == OVER_BUDGET and budgeted:
             return Verdict("over_budget", last_words(self.folder), OVER_BUDGET)
         if verdict.state == "failed":
             why = last_words(self.folder)

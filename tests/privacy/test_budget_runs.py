@@ -425,7 +425,8 @@ def test_budgeted_data_under_another_name_is_known_by_its_contents(
     (home.recipes / "bare.py").write_text(
         PLAIN.replace('dataset = "toy"', 'dataset = "renamed"').replace("plain", "bare")
     )
-    doc = run(traindeck, "bare", "-p", f"fingerprint={'a' * 64}", code=1)
+    doc = run(traindeck, "bare", "-p", f"fingerprint={'a' * 64}", code=5)
+    assert doc["state"] == "over_budget"
     assert "toy has a privacy budget and bare would train on it with no privacy" in doc["reason"]
     run(traindeck, "bare", "-p", f"fingerprint={'b' * 64}")
     assert not budget.account().exposed
