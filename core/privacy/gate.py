@@ -202,7 +202,7 @@ def check_fit(plan: Plan, account: Account) -> None:
     if plan.unit != account.unit:
         raise BudgetRefused(
             f"the budget of {name} is for the privacy of one {account.unit}, this run's is of one"
-            f" {plan.unit}: the two cannot be added"
+            f" {plan.unit}: the two cannot be added, and data has one budget"
         )
     if plan.relation != account.relation:
         raise BudgetRefused(

@@ -56,8 +56,10 @@ def create(
         other = find(folder, name, fingerprint)
         if other is not None:
             whose = "" if other.name == ledger.name else f", that of {other.name}"
+            has = other.account().unit
+            kind = f", for one {has}: data has one budget, in one unit" if has != unit else ""
             raise BudgetRefused(
-                f"{name} has a privacy budget already{whose}: `traindeck budget set"
+                f"{name} has a privacy budget already{whose}{kind}; `traindeck budget set"
                 f" {other.name} --epsilon E` changes it"
             )
         ledger.begin(first)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from traindeck.core.errors import BudgetRefused, TraindeckError
 from traindeck.core.files import read_json
-from traindeck.core.privacy.gate import ledger_of
+from traindeck.core.privacy.gate import check_fit, ledger_of
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan
 
@@ -97,6 +97,7 @@ class Spending:
             return
         other = ledger_of(self._ledgers, self.plan.dataset, fingerprint)
         if other is not None and other.name != self._charged:
+            check_fit(self.plan, other.account())  # or what follows would not help
             raise BudgetRefused(
                 f"this data is that of {other.name}, which has a privacy budget: it spends that"
                 f" one once `traindeck budget derive {other.name} {self.plan.dataset}` says so"

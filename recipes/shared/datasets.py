@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NAMES = ("cancer", "digits", "mnist", "mnist-owners")
+NAMES = ("cancer", "digits", "digits-owners", "mnist", "mnist-owners")
+"""Those ending in -owners are of the same images, divided among owners whose privacy is meant."""
 
 
 def fingerprint(*arrays: NDArray[np.generic]) -> str:
@@ -30,12 +31,12 @@ def fingerprint(*arrays: NDArray[np.generic]) -> str:
 
 def of(name: str) -> str:
     """The fingerprint of a data set by its name. Raises DataError when it is not here."""
-    if name in ("mnist", "mnist-owners"):  # budgets of its images, and of owners that divide it
+    if name in ("mnist", "mnist-owners"):
         from traindeck.recipes.shared.mnist import load as mnist
 
         images = mnist()
         return fingerprint(images.train_x, images.train_y)
-    if name == "digits":
+    if name in ("digits", "digits-owners"):
         from traindeck.recipes.shared.digits import load as digits
 
         images = digits()
@@ -49,6 +50,8 @@ def of(name: str) -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] not in NAMES:
+        sys.exit(1)
     try:
         print(of(sys.argv[1]))
     except DataError as error:
