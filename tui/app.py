@@ -322,7 +322,8 @@ class TraindeckApp(App[None], inherit_bindings=False):
 
     def on_traindeck_app_done(self, message: Done) -> None:
         self.feed.poke()
-        message.then()
+        if self.is_running:  # else the screens that wait for it are gone
+            message.then()
 
     def on_traindeck_app_feed_failed(self, message: FeedFailed) -> None:
         self.feed_problem = str(message.error) or type(message.error).__name__

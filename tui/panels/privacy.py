@@ -38,7 +38,7 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
     DEFAULT_CSS = """
     PrivacyPanel { height: auto; }
     PrivacyPanel > Static { height: auto; }
-    PrivacyPanel > Sketch { height: 10; max-width: 110; margin: 1 0; }
+    PrivacyPanel > Sketch { display: none; height: 10; max-width: 110; margin: 1 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
 
@@ -55,9 +55,6 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
         yield Static(id="privacy-head")
         yield Sketch("ε against step", id="privacy-curve")
         yield Static(id="privacy-assumptions")
-
-    def on_mount(self) -> None:
-        self.query_one(Sketch).display = False
 
     def show(
         self,
