@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual._wait import wait_for_idle
 
 from tests.conftest import _end
 from tests.tui.homes import NOW, make_home
@@ -15,6 +17,9 @@ from traindeck.core.home import Home
 from traindeck.core.run import RunFolder
 from traindeck.core.state import identity
 from traindeck.tui.app import TraindeckApp
+
+MOST_TURNS = 1000
+"""Of the event loop, in which something that never rests is waited for."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +34,27 @@ def same_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pilots go on when the event loop has nothing left to do.
+
+    Textual waits until the process works no more: so it does, too, where it gets no turn.
+    """
+
+    async def wait(least: float = 0.0) -> None:
+        await wait_for_idle(least)
+        loop = asyncio.get_running_loop()
+        quiet = 0
+        for _ in range(MOST_TURNS):
+            await asyncio.sleep(0)
+            quiet = 0 if loop._ready else quiet + 1  # type: ignore[attr-defined]
+            if quiet == 3:
+                break
+
+    for place in ("textual.pilot", "textual.app"):
+        monkeypatch.setattr(f"{place}.wait_for_idle", wait)
 
 
 @pytest.fixture

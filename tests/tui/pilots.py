@@ -8,14 +8,15 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-DEADLINE = 30.0
+from tests.conftest import PATIENCE
 
 
-async def until(pilot: Pilot[Any], seen: Callable[[], object], what: str = "") -> None:
+async def until(pilot: Pilot[Any], seen: Callable[[], object], what: str = "it") -> None:
     """Waits until something is so; generous, for machines are slow and loaded."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while not seen():
-        assert time.monotonic() < deadline, f"not seen within {DEADLINE:.0f} s: {what}"
+        late = time.monotonic() > deadline
+        assert not late, f"{what} was not seen within {PATIENCE:.0f} s on\n{shown(pilot)}"
         await pilot.pause(0.02)
 
 
@@ -26,7 +27,7 @@ def shown(pilot: Pilot[Any]) -> str:
 
 
 async def until_shown(pilot: Pilot[Any], text: str) -> None:
-    await until(pilot, lambda: text in shown(pilot), f"{text!r} on\n{shown(pilot)}")
+    await until(pilot, lambda: text in shown(pilot), repr(text))
 
 
 def told(pilot: Pilot[Any]) -> str:

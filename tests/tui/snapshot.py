@@ -28,7 +28,7 @@ async def screenshot(pilot: Pilot[Any], title: str = "traindeck") -> str:
     shown = ""
     for _ in range(40):
         before = shown
-        await pilot.pause(0.02)
+        await pilot.pause()
         shown = pilot.app.export_screenshot(title=title, simplify=True)
         if shown == before:
             break

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import PATIENCE
 from tests.tui.homes import make_run
 from traindeck.core.home import Home
 from traindeck.core.library import Library
@@ -95,8 +96,7 @@ def test_a_slow_screen_gets_the_newest_and_is_called_once(home: Home) -> None:
         read = source.read
         make_run(home, number)
         wait(lambda read=read: source.read > read)
-    wait(lambda: source.read >= 4)
-    feed.stop()
+    feed.stop(PATIENCE)  # what is being read is read to its end
     assert len(calls) == 1
     snapshot = feed.take()
     assert snapshot is not None

@@ -70,7 +70,7 @@ async def test_the_line_and_the_key_show_only_while_something_waits(
         assert "Inbox" not in shown(pilot)
         request = ask(folder)
         await until_shown(pilot, "fedavg_torch.py at owner-2 waits for a hand")
-        assert "i Inbox" in shown(pilot).splitlines()[-1]
+        await until(pilot, lambda: "i Inbox" in shown(pilot).splitlines()[-1])
         ask(folder, 3)
         await until_shown(pilot, "2 scripts wait for a hand, the first at owner-2")
         for each in (request, request.parents[2] / "owner-3" / "inbox" / "fedavg-1"):
@@ -120,8 +120,8 @@ class TestDeciding:
             await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
             assert not (request / "decision.json").exists()
             await pilot.press("y")
+            await until(pilot, lambda: "approved for owner-2" in told(pilot))
             await until_shown(pilot, "No script waits for a hand.")
-            assert "approved for owner-2" in told(pilot)
         answer = decision(request)
         assert answer["decision"] == "approve"
         assert answer["sha256"] == hashlib.sha256(SCRIPT.encode()).hexdigest()
@@ -168,8 +168,8 @@ class TestDeciding:
             await pilot.press("a")
             await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
             await pilot.press("y")
-            await until(pilot, lambda: "changed since it was shown" in told(pilot))
-            assert "Not approved" in told(pilot)
+            told_why = ("Not approved", "changed since it was shown")
+            await until(pilot, lambda: all(each in told(pilot) for each in told_why))
             assert not (request / "decision.json").exists()
             await pilot.press("r")
             await until_shown(pilot, "RATE = 0.5")

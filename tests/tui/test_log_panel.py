@@ -128,10 +128,10 @@ class TestLog:
         log.write_bytes(b"".join(b"line %d of a million\n" % n for n in range(1_000_000)))
         async with app.run_test(size=(80, 24)) as pilot:
             await open_run(pilot, folder.name)
-            begun = time.monotonic()
+            begun = time.process_time()
             await pilot.press("5")
             await until_shown(pilot, "line 999999 of a million")
-            assert time.monotonic() - begun < 10.0  # 0.3 s on an idle machine
+            assert time.process_time() - begun < 3.0  # 0.3 s on an idle machine
             with log.open("ab") as file:
                 file.write(b"and one more\n")
             await until_shown(pilot, "and one more")

@@ -341,6 +341,6 @@ class TestFuzzy:
         assert match_recipe("torch xyzzy", mnist) is None
 
     def test_hostile_text_costs_no_time(self) -> None:
-        begun = time.monotonic()
+        begun = time.process_time()
         assert fuzzy("ab" * 40 + "c", "ab" * 50_000) is None
-        assert time.monotonic() - begun < 0.5
+        assert time.process_time() - begun < 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from textual.widgets import DataTable
 
+from tests.conftest import PATIENCE
 from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.run_screens import fill, finished, open_run, running, screen_of, write_points
@@ -199,7 +201,7 @@ class TestLive:
         async with app.run_test(size=(120, 30)) as pilot:
             await open_run(pilot, doc["id"])
             await pilot.press("5")
-            await until_shown(pilot, "tick 20")
+            await until(pilot, lambda: re.search(r"tick \d\d", shown(pilot)), "its ticks")
             await pilot.press("ctrl+s")
             await until_shown(pilot, "■ stopped")
             await until_shown(pilot, "ended on request")
@@ -223,7 +225,6 @@ class TestSlowFiles:
         pipe = home.runs / run_id / name
         pipe.unlink()
         os.mkfifo(pipe)
-        begun = time.monotonic()
         try:
             async with app.run_test(size=(80, 24)) as pilot:
                 app.open_runs([run_id])
@@ -232,11 +233,12 @@ class TestSlowFiles:
                 for key in ("5", "pageup", "7", "4", "question_mark"):
                     pressed = time.monotonic()
                     await pilot.press(key)
-                    assert time.monotonic() - pressed < 5.0
+                    assert time.monotonic() - pressed < PATIENCE
                 await until_shown(pilot, "runs.kill")
                 await pilot.press("escape", "escape")
                 await until(pilot, lambda: not isinstance(pilot.app.screen, RunScreen))
-            assert time.monotonic() - begun < 60.0  # nor does leaving the program wait
+                left = time.monotonic()
+            assert time.monotonic() - left < PATIENCE  # nor does leaving the program wait
         finally:
             os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
             pipe.unlink()
