@@ -19,7 +19,8 @@ from traindeck.core.procident import Identity
 from traindeck.core.run import RunFolder, clean_tags
 from traindeck.core.state import ENDED, LIVE, UNREACHABLE, identity
 
-ADOPT_SECONDS = 5.0
+ADOPT_SECONDS = 20.0
+"""How long another supervisor may take to stand, on a busy machine too."""
 
 
 class ControlError(TraindeckError):

@@ -30,7 +30,7 @@ class Source:
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self.asked = self.read = 0
+        self.asked = self.read = self.found = 0
 
     def version(self) -> object:
         self.asked += 1
@@ -38,7 +38,9 @@ class Source:
 
     def runs(self) -> list[RunDoc]:
         self.read += 1
-        return self.library.runs()
+        runs = self.library.runs()
+        self.found = len(runs)
+        return runs
 
     def tend(self) -> None:
         self.library.tend()
@@ -91,12 +93,11 @@ def test_a_slow_screen_gets_the_newest_and_is_called_once(home: Home) -> None:
     source = Source(Library(home))
     feed = feed_of(source, ready=lambda: calls.append(1))
     feed.start()
-    wait(lambda: source.read == 1)
+    wait(lambda: source.found == 1)
     for number in range(2, 5):
-        read = source.read
         make_run(home, number)
-        wait(lambda read=read: source.read > read)
-    feed.stop(PATIENCE)  # what is being read is read to its end
+        wait(lambda number=number: source.found == number)
+    feed.stop(PATIENCE)  # what was found is handed over before its end
     assert len(calls) == 1
     snapshot = feed.take()
     assert snapshot is not None
