@@ -425,6 +425,19 @@ class TestGate:
         updates = [letter for letter in pair.letters() if letter.type == "update"]
         assert [letter.facts["number"] for letter in updates] == [1]
 
+    def test_what_a_script_gives_is_clipped_and_then_noised(
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
+    ) -> None:
+        made, script = gate
+        pair.owner.policy.clip, pair.owner.policy.noise = 0.5, 1e-3
+        self.ask(made, "round", np.ones(4, "<f4").tobytes(), number=1)
+        update = {"type": "update", "round": 1, "examples": 3, "loss": 1.0}
+        wire.send(script, update, np.full(4, 1e6).tobytes())
+        assert made._from_job()
+        [letter] = pair.letters()
+        off = np.frombuffer(letter.body, "<f4") - 0.25  # four of them are 0.5 long
+        assert 0 < np.abs(off).max() < 0.01 and letter.facts["examples"] == 1
+
     def test_what_a_script_logs_has_an_end(
         self, gate: tuple[gates.Gate, socket.socket], pair: Pair
     ) -> None:
