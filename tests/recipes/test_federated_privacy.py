@@ -299,6 +299,15 @@ class TestBudgets:
         with pytest.raises(BudgetRefused, match=r"digits.owner-2 has a privacy budget and a\.py"):
             payer.Payer(replace(rules, plan=twin if private else None)).admit(DATA, "a.py")
 
+    def test_a_second_job_does_not_begin_the_account_anew(self, rules: policy.Policy) -> None:
+        own = payer.Payer(rules)
+        own.admit(DATA, "a.py")
+        own.pay()
+        with pytest.raises(BudgetRefused, match="a private run has one job"):
+            own.admit(DATA, "a.py")
+        told = own.told()
+        assert told is not None and told["steps"] == LOCAL_STEPS
+
     def test_before_it_is_admitted_nothing_leaves(self, rules: policy.Policy) -> None:
         with pytest.raises(payer.Unpaid):
             payer.Payer(rules).pay()

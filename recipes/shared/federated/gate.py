@@ -79,7 +79,7 @@ class Gate:
             weights = np.frombuffer(letter.body, "<f4")
             if number <= owner.status.round:
                 raise Refused(f"round {number} came before: it is shown again")
-            if number > owner.policy.rounds:
+            if not owner.policy.done < number <= owner.policy.rounds:
                 raise Refused(f"round {number} of {owner.policy.rounds} was not agreed")
             if not np.isfinite(weights).all():
                 raise Refused(f"round {number}: the model has values that are not finite")
@@ -183,6 +183,8 @@ class Gate:
     def _result(self, result: Any) -> None:
         if self.done:
             raise Refused("a script gives its result once")
+        if self._owner.policy.plan is not None:
+            raise Refused("a private run gives no result beside its rounds")
         if self._owner.policy.aggregation != "transport":
             raise Refused("a script whose updates are hidden gives no result besides")
         self._outputs.mkdir(exist_ok=True)

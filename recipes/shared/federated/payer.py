@@ -57,9 +57,13 @@ class Payer:
 
         fingerprint  of the owner's private arrays: the budget is that of these, and of no others
 
-        A budget that the data of all owners has was charged where the run was launched. Raises
-        BudgetRefused, and OSError or LedgerDamaged when a ledger cannot be used.
+        A budget that the data of all owners has was charged where the run was launched. Of a
+        private run one script is admitted, once: a second would be accounted from the start, and
+        what leaves of both adds up. Raises BudgetRefused, and OSError or LedgerDamaged when a
+        ledger cannot be used.
         """
+        if self._spending is not None:
+            raise BudgetRefused(f"{script} was admitted before: a private run has one job")
         policy = self._policy
         whole = policy.plan.dataset if policy.plan else policy.dataset
         own = f"{whole}.{policy.name}"

@@ -1,0 +1,75 @@
+"""What an owner lets happen in a private run, so that its account is of all that has left it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import traindeck.recipes
+from tests.recipes.federated_tools import as_before
+from tests.recipes.test_federation import make
+from traindeck.core.privacy import plan as plans
+from traindeck.core.recipe_header import read_recipe
+from traindeck.recipes.shared.federated import gate as gates
+from traindeck.recipes.shared.federated import mail, wire
+from traindeck.recipes.shared.federated.mail import SCIENTIST
+from traindeck.recipes.shared.federated.secagg import Refused
+
+FEDAVG = Path(traindeck.recipes.__file__).parent / "syft" / "fedavg.py"
+DONE, ROUNDS = 4, 9
+MODEL = np.ones(4, "<f4").tobytes()
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """What the owner of a run resumed at round DONE of ROUNDS is told beside the usual."""
+    recipe = read_recipe(FEDAVG)
+    assert recipe is not None
+    given = {"dp": "local", "noise_multiplier": 4.0, "rounds": ROUNDS}
+    plan = plans.make(recipe, recipe.validate(given))
+    with as_before():
+        os.umask(0o077)
+        yield {"plan": plan, "done": DONE, "rounds": ROUNDS}
+
+
+class TestGate:
+    @pytest.fixture
+    def gate(
+        self, tmp_path: Path, private: dict[str, Any]
+    ) -> Iterator[tuple[gates.Gate, socket.socket]]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(5)
+            theirs.settimeout(5)
+            pair = make(tmp_path, **private)
+            yield gates.Gate(pair.owner, ours, tmp_path / "outputs"), theirs
+
+    def begin(self, gate: gates.Gate, number: int) -> None:
+        gate._from_aggregator(mail.Letter(SCIENTIST, {"type": "round", "number": number}, MODEL))
+
+    def test_no_round_is_done_again_of_those_that_the_model_holds(
+        self, gate: tuple[gates.Gate, socket.socket]
+    ) -> None:
+        made, script = gate
+        for number in (1, DONE, ROUNDS + 1):
+            with pytest.raises(Refused, match=f"round {number} of {ROUNDS} was not agreed"):
+                self.begin(made, number)
+        self.begin(made, DONE + 1)
+        assert wire.receive(script)[0]["number"] == DONE + 1
+
+    def test_a_script_gives_no_result_that_is_not_paid_for(
+        self, gate: tuple[gates.Gate, socket.socket], tmp_path: Path
+    ) -> None:
+        made, script = gate
+        wire.send(script, {"type": "result", "result": {"weights": [1.0]}})
+        with pytest.raises(Refused, match="gives no result beside its rounds"):
+            made._from_job()
+        assert not (tmp_path / "outputs").exists()
