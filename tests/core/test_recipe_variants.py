@@ -77,7 +77,7 @@ def test_defaults_are_those_of_what_is_chosen_and_what_is_given_stays(tmp_path: 
     assert typed_command(request, values) == command.split()
 
 
-def test_by_hand_it_is_the_same(tmp_path: Path) -> None:
+def test_by_hand_it_is_the_same(home: Home, tmp_path: Path) -> None:
     path = toy(tmp_path).path
 
     def run(*flags: str) -> str:
@@ -86,17 +86,18 @@ def test_by_hand_it_is_the_same(tmp_path: Path) -> None:
 
     told = json.loads(run("--owners=5"))
     assert (told["owners"], told["rounds"]) == (5, 60)
+    told = json.loads(run("--dp=central", "--rounds=7"))
+    assert (told["owners"], told["rounds"], told["epsilon"]) == (16, 7, 20.0)
     assert "(default: 3, 16 with dp=central)" in run("--help")
 
 
-def test_the_plan_and_the_run_are_of_what_is_chosen(tmp_path: Path) -> None:
+def test_the_plan_and_the_run_are_of_what_is_chosen(home: Home, tmp_path: Path) -> None:
     recipe = toy(tmp_path)
     assert make(recipe, recipe.validate({})) is None
     plan = make(recipe, recipe.validate({"dp": "central", "dataset": "digits"}))
     assert plan is not None
     assert (plan.dataset, plan.unit, plan.mechanism.steps) == ("digits-owners", "owner", 20)
     assert plan.epsilon == pytest.approx(20, rel=0.01)
-    home = Home(tmp_path / "home")
     doc = launch(home, LaunchRequest(recipe=recipe, params={"dp": "central"}))
     spec = json.loads((home.runs / doc["id"] / "run.json").read_text())
     assert (spec["privacy"], spec["dataset"]) == ("dp-sgd", "mnist-owners")

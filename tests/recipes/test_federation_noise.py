@@ -21,8 +21,14 @@ from traindeck.recipes.shared.federated import job, mlp, secagg, wire
 
 JOBS = Path(traindeck.recipes.__file__).parent / "syft" / "jobs"
 PARAMS = {
-    **{"brightest": 1, "lr": 2.0, "rounds": 2, "local_steps": 1},
-    **{"clipping_norm": 0.5, "noise_multiplier": 0.0, "sampling_rate": 0.5, "expected": 250},
+    "brightest": 1,
+    "lr": 2.0,
+    "rounds": 2,
+    "local_steps": 1,
+    "clipping_norm": 0.5,
+    "noise_multiplier": 0.0,
+    "sampling_rate": 0.5,
+    "expected": 250,
 }
 AN_IMAGE = PARAMS["lr"] * PARAMS["clipping_norm"] / PARAMS["expected"]  # how far one moves a model
 CLOSE = 0.03  # of a deviation: over six times what chance moves one of 24,000 numbers by
