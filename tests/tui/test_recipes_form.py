@@ -201,6 +201,16 @@ async def test_what_was_typed_is_there_on_the_way_back_and_tomorrow(home: Home) 
         await until(pilot, lambda: list(read_drafts(home)) == ["tf-digits"])
 
 
+async def test_what_was_typed_is_kept_though_the_app_is_left_at_once(
+    app: TraindeckApp, home: Home
+) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await open_form(pilot, "torch-mnist")
+        await pilot.press("7")
+        await until(pilot, lambda: text_of(pilot, "epochs") == "7")
+    assert remembered(home) == {"epochs": "7"}
+
+
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"torch-mnist": 3}', '{"torch-mnist": {"params": {"epochs": 3}, "on": 1}}']
 )

@@ -47,11 +47,13 @@ class Drafts:
         self._unsaved.add(form.recipe.name)
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self._app.set_timer(_REMEMBER_AFTER, self._save)
+        self._timer = self._app.set_timer(_REMEMBER_AFTER, self.save)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write down what has not been so far."""
         home, drafts = self._app.home, {name: self._drafts[name] for name in self._unsaved}
         self._unsaved.clear()
-        self._app.in_background(
-            "What was typed cannot be remembered", lambda: remember(home, drafts)
-        )
+        if drafts:
+            self._app.in_background(
+                "What was typed cannot be remembered", lambda: remember(home, drafts)
+            )

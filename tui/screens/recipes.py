@@ -178,6 +178,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
 
     def on_unmount(self) -> None:
         self._prices.stop()
+        self._drafts.save()
 
     def _look_for_missing(self, form: RecipeForm) -> None:
         recipe = form.recipe
