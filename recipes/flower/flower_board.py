@@ -96,6 +96,7 @@ class Board:
         self._aggregator = Journal(self.aggregator_folder / JOURNAL)
         self._gone: set[str] = set()
         self._nodes: dict[str, str] = {}  # Flower's number of a node → whose it is
+        self._waited: list[str] = []  # numbers of the nodes that are waited for in a round
         self._measured = 0.0
         self.coordinator.write()
         for owner in self.owners.values():
@@ -115,9 +116,12 @@ class Board:
 
     def meet(self, missing: list[str], numbers: Mapping[str, str]) -> None:
         """Learn whose node has which of Flower's numbers, and show who has not joined yet."""
+        news = numbers.keys() - self._nodes.keys()
         self._nodes.update(numbers)
         if self.coordinator.phase == "warming":
             self.coordinator.enter("warming", missing)
+        elif news:
+            self._show_waited()
 
     def look(self) -> list[Round]:
         """Read what is new, show it, and give the rounds that have finished meanwhile."""
@@ -127,7 +131,8 @@ class Board:
         finished = []
         for line in self._aggregator.read():
             if line["type"] == "waiting":
-                self._waiting(line["round"], line["nodes"])
+                self.coordinator.round, self._waited = line["round"], line["nodes"]
+                self._show_waited()
             elif line["type"] == "round":
                 finished.append(self._finish(line))
             elif line["type"] == "failed":
@@ -181,9 +186,8 @@ class Board:
                 if size:
                     owner.left(kind, size)
 
-    def _waiting(self, number: int, nodes: list[str]) -> None:
-        self.coordinator.round = number
-        names = [self._name(node) for node in nodes]
+    def _show_waited(self) -> None:
+        names = [self._name(node) for node in self._waited]
         for name, owner in self.owners.items():
             if name not in self._gone and name in self._nodes.values():
                 self._set(owner, "training" if name in names else "sent")

@@ -24,6 +24,8 @@ class Subprocess:
 
     @staticmethod
     def Popen(words: list[str], **how: Any) -> subprocess.Popen[bytes]:
+        if "--token" not in words:
+            return subprocess.Popen(words, **how)
         at = words.index("--token")
         token = os.memfd_create("token")
         try:
