@@ -50,6 +50,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core import track
+from traindeck.core.errors import TraindeckError
+from traindeck.core.privacy.gate import ledger_of
 from traindeck.recipes.flower import flower_env
 from traindeck.recipes.shared import checkpoints, datasets, digits, mnist, needs
 
@@ -83,6 +85,8 @@ def main(run: track.Run) -> None:
     except ValueError as error:
         track.abort(str(error), 2)
     shares = {f"owner-{number}": chosen[part] for number, part in enumerate(parts, 1)}
+    for name, share in shares.items():
+        ask(run, name, datasets.fingerprint(data.train_x[share], data.train_y[share]))
 
     folder = (run.folder or run.artifacts).absolute() / "federation"
     if folder.exists():
@@ -158,6 +162,25 @@ def main(run: track.Run) -> None:
         track.abort(f"{failure} (logs: {aggregator})", 1)
     if stopping:
         print(f"stopped on request after round {board.finished} of {p.rounds}", flush=True)
+
+
+def ask(run: track.Run, owner: str, fingerprint: str) -> None:
+    """End the recipe (5) where an owner's images have a budget of their own: this has no privacy.
+
+    A budget of all the images was asked when the run was started.
+    """
+    whole = run.params.dataset
+    try:
+        asked = ledger_of(run.ledgers, whole)
+        for data in (whole, f"{whole}-owners"):
+            found = ledger_of(run.ledgers, f"{data}.{owner}", fingerprint)
+            if found is not None and (asked is None or found.name != asked.name):
+                run.over_budget(
+                    f"{found.name} has a privacy budget and flower-fedavg would train on it with"
+                    " no privacy: take syft-fedavg with dp"
+                )
+    except (OSError, TraindeckError) as error:
+        track.abort(f"the ledger cannot be read: {error}", 1)
 
 
 def save(path: Path, x: np.ndarray, y: np.ndarray, brightest: int) -> None:

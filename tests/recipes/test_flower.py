@@ -27,7 +27,7 @@ from tests.conftest import until
 from tests.privacy.ledgers import made
 from traindeck.core.follow import PointTail
 from traindeck.core.recipe_header import read_recipe
-from traindeck.recipes.flower.flower_board import Board, Journal
+from traindeck.recipes.flower.flower_board import UNKNOWN, Board, Journal
 from traindeck.recipes.flower.flower_env import VARIABLE, missing
 from traindeck.recipes.shared import datasets
 
@@ -70,7 +70,12 @@ if name == "flwr":
     here = pathlib.Path(given["folder"])
     (here / "weights.npz").write_bytes(b"weights")
     (here / "told.json").write_text(json.dumps(dict(os.environ)))
-    time.sleep(0.5)
+    logs = [here / (own + ".log") for own in json.loads((root / "nodes.json").read_text())]
+    while not all("SuperNode ID" in log.read_text() for log in logs):
+        time.sleep(0.02)
+    joined, board = time.time(), here.parent / "coordinator.json"
+    while board.stat().st_mtime <= joined or json.loads(board.read_text())["waiting_for"]:
+        time.sleep(0.02)
     say(here, json.loads((root / "says.json").read_text()))
     ends = (root / "ends").read_text()
     if ends:
@@ -189,7 +194,7 @@ def started(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        process.wait(30)
+        process.wait(60)
 
 
 def test_its_header_says_what_it_takes() -> None:
@@ -281,7 +286,7 @@ class TestProcesses:
         process.send_signal(number)
         assert process.wait(60) == (130 if number == signal.SIGINT else 0)
         assert "stopped on request after round 1 of 5" in (tmp_path / "out").read_text()
-        assert not psutil.wait_procs(children, timeout=10)[1]
+        assert not psutil.wait_procs(children, timeout=60)[1]
         shown = read(tmp_path / "run/federation/coordinator.json")
         assert (shown["phase"], shown["reason"]) == ("done", "stopped on request")
 
@@ -289,7 +294,7 @@ class TestProcesses:
         flower.does(a_round(1))
         process, children = started(flower.root, "--rounds=5")
         process.kill()
-        assert not psutil.wait_procs(children, timeout=10)[1]
+        assert not psutil.wait_procs(children, timeout=60)[1]
 
     def test_an_owner_that_ends_is_lost_by_name_and_the_rest_go_on(
         self, tmp_path: Path, flower: StandIn, started: Any
@@ -310,7 +315,7 @@ class TestProcesses:
         flower.does(a_round(1)[:1], silent="owner-3")
         started(flower.root, "--rounds=5")
         shown = read(tmp_path / "run/federation/coordinator.json")
-        assert shown["waiting_for"] == list(NODES)
+        assert shown["waiting_for"] == list(NODES)  # owner-3 has logged its number, and no more
 
     @pytest.mark.parametrize(
         ("says", "ends", "why"),
@@ -347,23 +352,37 @@ class TestProcesses:
         assert "renamed has a privacy budget and flower-fedavg would train on it" in told
         assert not (tmp_path / "run/federation").exists()
 
+    @pytest.mark.parametrize("name", ["digits.owner-2", "digits-owners.owner-3"])
+    def test_an_owners_budget_is_asked(self, tmp_path: Path, flower: StandIn, name: str) -> None:
+        made(tmp_path / "home" / "ledger", name)
+        told = train(tmp_path, flower.root, code=5)
+        assert told.startswith(f"error: {name} has a privacy budget and flower-fedavg would train")
+        assert not (tmp_path / "run/federation").exists()
+
+    def test_a_budget_of_others_is_not(self, tmp_path: Path, flower: StandIn) -> None:
+        for name in ("digits.owner-4", "mnist.owner-1"):
+            made(tmp_path / "home" / "ledger", name)
+        flower.does([*a_round(1), {"type": "done"}])
+        train(tmp_path, flower.root, "--rounds=1")
+
     def test_a_folder_is_used_once(self, tmp_path: Path, flower: StandIn) -> None:
         flower.does([*a_round(1), {"type": "done"}])
         train(tmp_path, flower.root, "--rounds=1")
         assert "is there already" in train(tmp_path, flower.root, "--rounds=1", code=2)
 
 
-def test_an_apps_token_is_on_no_command_line(tmp_path: Path) -> None:
-    """With a stand-in for Flower's executor, which starts its apps as the real one does."""
+def superexec(tmp_path: Path, *flags: str) -> str:
+    """What an app sees that ours has Flower's executor start, of which there is a stand-in."""
     package = tmp_path / "flwr" / "supercore"
     (package / "superexec" / "executor").mkdir(parents=True)
     (package / "superexec/executor/subprocess_executor.py").write_text("import subprocess\n")
     (package / "cli.py").write_text(
         "import sys\n"
         "from flwr.supercore.superexec.executor import subprocess_executor\n"
-        "app = 'import sys; print(sys.argv[1:], open(sys.argv[2]).read())'\n"
+        'app = \'import sys; print(sys.argv[1:], "--token-file" in sys.argv and'
+        " open(sys.argv[2]).read())'\n"
         "def flower_superexec():\n"
-        "    words = [sys.executable, '-c', app, '--token', 'secret', '--insecure']\n"
+        f"    words = [sys.executable, '-c', app, *{flags!r}]\n"
         "    subprocess_executor.subprocess.Popen(words).wait()\n"
     )
     done = subprocess.run(
@@ -372,9 +391,18 @@ def test_an_apps_token_is_on_no_command_line(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    flags, _, token = done.stdout.strip().rpartition(" ")
-    assert token == "secret", done.stderr
+    assert not done.stderr
+    return done.stdout.strip()
+
+
+def test_an_apps_token_is_on_no_command_line(tmp_path: Path) -> None:
+    flags, _, token = superexec(tmp_path, "--token", "secret", "--insecure").rpartition(" ")
+    assert token == "secret"
     assert "--token-file" in flags and "--insecure" in flags and "secret" not in flags
+
+
+def test_an_app_without_a_token_is_started_as_it_is(tmp_path: Path) -> None:
+    assert superexec(tmp_path, "--insecure") == "['--insecure'] False"
 
 
 class TestBoard:
@@ -391,11 +419,23 @@ class TestBoard:
         journal.write_text("".join(json.dumps(line) + "\n" for line in told))
         board.look()
         shown = read(tmp_path / "coordinator.json")
-        assert shown["waiting_for"] == ["owner-1", "an owner that has not spoken yet"]
+        assert shown["waiting_for"] == ["owner-1", UNKNOWN]
         assert [owner["state"] for owner in shown["owners"]] == ["training", "warming", "warming"]
         assert board.failure == (
             "round 1: 2 are left (owner-1: late; an owner that has not spoken yet: late)"
         )
+
+    def test_whose_number_comes_late_has_its_name_from_then_on(self, tmp_path: Path) -> None:
+        board = Board(tmp_path, dict.fromkeys(NODES, 5), "secagg", 2, 2)
+        told = {"type": "waiting", "round": 1, "nodes": ["11", "22"]}
+        (board.aggregator_folder / "journal.jsonl").write_text(json.dumps(told) + "\n")
+        board.meet(["owner-2", "owner-3"], {"11": "owner-1"})
+        board.look()
+        assert UNKNOWN in read(tmp_path / "coordinator.json")["waiting_for"]
+        board.meet(["owner-3"], {"11": "owner-1", "22": "owner-2"})
+        shown = read(tmp_path / "coordinator.json")
+        assert (shown["phase"], shown["waiting_for"]) == ("training", ["owner-1", "owner-2"])
+        assert [owner["state"] for owner in shown["owners"]] == ["training", "training", "warming"]
 
     def test_a_line_that_is_not_whole_comes_later(self, tmp_path: Path) -> None:
         path = tmp_path / "journal.jsonl"
