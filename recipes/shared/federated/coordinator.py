@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from traindeck.recipes.shared.federated.founding import Arrays, Founding
+from traindeck.recipes.shared.federated.leftovers import forget, remove
 from traindeck.recipes.shared.federated.mail import address
 from traindeck.recipes.shared.federated.options import (
     Failed,
@@ -187,8 +187,10 @@ class Federation(Founding):
                 self._warm.wait()
             self._warm.stdout.close()
             self._log.close()
-        shutil.rmtree(self.root / "job", ignore_errors=True)
-        if not self.options.keep:
-            self._forget()
+        remove(self.root / "job")
+        if not self.options.keep and (left := forget(self.root)):
+            warning = f"keys or data could not be removed: {', '.join(map(str, left))}"
+            print(f"warning: {warning}", flush=True)
+            self._run.note(warning)
         if self._temporary:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            remove(Path(self._temporary))

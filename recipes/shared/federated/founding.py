@@ -28,6 +28,7 @@ from traindeck.core import track
 from traindeck.recipes.shared.federated import adapter, mail, modes, sandbox, secagg, status
 from traindeck.recipes.shared.federated.dialogue import Dialogue
 from traindeck.recipes.shared.federated.jobserver import ENVIRONMENT
+from traindeck.recipes.shared.federated.leftovers import remove
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.options import Failed, Options, OverBudget, threshold
 from traindeck.recipes.shared.federated.payer import libraries
@@ -37,10 +38,6 @@ from traindeck.recipes.shared.federated.secagg import Refused
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 SETUP_SECONDS = 180.0
-PRIVATE = (
-    "scientist/*/private",
-    *(f"owners/*/{path}" for path in ("identity", "shard.npz", "work/*", "syft/*/private")),
-)
 
 
 class Founding(Dialogue):
@@ -69,7 +66,15 @@ class Founding(Dialogue):
         self._session = secrets.token_hex(8)
         self._temporary = None if run.folder else tempfile.mkdtemp(prefix="traindeck-")
         self.root = Path(run.folder or self._temporary or "") / "federation"
-        self._lay_out(shards, mock)
+        if place := sandbox.library_of(self.root):
+            raise Failed(f"{self.root} lies in {place}, where jobs read libraries: name another")
+        try:
+            self._lay_out(shards, mock)
+        except BaseException as error:
+            remove(Path(self._temporary or self.root))
+            if isinstance(error, OSError):
+                raise Failed(f"the federation's folder cannot be written: {error}") from error
+            raise
         mode = self.options.aggregation
         self.status = status.Coordinator(
             self.root / "coordinator.json",
@@ -92,10 +97,8 @@ class Founding(Dialogue):
             self._agree_on_keys()
 
     def _lay_out(self, shards: Mapping[str, Arrays], mock: Arrays) -> None:
-        if place := sandbox.library_of(self.root):
-            raise Failed(f"{self.root} lies in {place}, where jobs read libraries: name another")
         os.umask(0o077)
-        shutil.rmtree(self.root, ignore_errors=True)
+        remove(self.root)
         (self.root / "drive" / "mail").mkdir(parents=True)
         np.savez(self.root / "mock.npz", allow_pickle=False, **mock)
         self._pins = {}
@@ -106,18 +109,6 @@ class Founding(Dialogue):
             (home / "identity").write_bytes(identity.private_bytes_raw())
             self._pins[name] = identity.public_key().public_bytes_raw().hex()
             np.savez(home / "shard.npz", allow_pickle=False, **shards[name])
-
-    def _forget(self) -> None:
-        """Remove keys and private data: no later run needs them, for each lays out its own.
-
-        Of a script's folder its last words stay, which are for the owner who mends it.
-        """
-        for pattern in PRIVATE:
-            for path in self.root.glob(pattern):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                elif path.name != ".stderr":
-                    path.unlink(missing_ok=True)
 
     def _start(self) -> None:
         """Owners come to life while we make our own keys, which they are told the hash of."""

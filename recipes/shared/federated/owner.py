@@ -34,6 +34,7 @@ from traindeck.recipes.shared.federated.jobserver import (
     die_with_parent,
     no_core,
 )
+from traindeck.recipes.shared.federated.leftovers import remove
 from traindeck.recipes.shared.federated.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.payer import Payer
 from traindeck.recipes.shared.federated.policy import Policy
@@ -234,7 +235,7 @@ class Owner:
     def _run(self, request: adapter.Request, approved: tuple[str, str]) -> int:
         """Run an approved script to its end, the gate beside it. Gives its exit code."""
         work = self.policy.home / "work"
-        shutil.rmtree(work, ignore_errors=True)
+        remove(work)
         work.mkdir()
         for name in (adapter.SCRIPT, adapter.PARAMS):
             shutil.copyfile(request.code / name, work / name)
