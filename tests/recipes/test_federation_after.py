@@ -142,6 +142,6 @@ def test_a_disk_that_fills_while_it_is_set_up_leaves_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez", filling)
-    with pytest.raises(coordinator.Failed, match="cannot be written: .* No space left"):
+    with pytest.raises(coordinator.Failed, match=r"cannot be written: .* No space left"):
         coordinator.Federation(**asked)
     assert not (tmp_path / "federation").exists()

@@ -79,6 +79,12 @@ def test_budgeted_data_under_another_name_is_known_by_its_contents(
     assert not list(tmp_path.glob("**/federation"))
 
 
+def test_an_owner_that_has_a_budget_takes_no_part(tmp_path: Path) -> None:
+    made(tmp_path / "home" / "ledger", "cancer.owner-2")
+    told = run("mpc_logreg.py", code=5)
+    assert "owner-2 has refused the job: cancer.owner-2 has a privacy budget and" in told
+
+
 def test_what_is_no_such_model_is_said(tmp_path: Path) -> None:
     np.savez(tmp_path / "checkpoint-00000001.npz", weights=np.zeros(7))
     told = run("mpc_infer.py", "--model", tmp_path / "checkpoint-00000001.npz", code=4)

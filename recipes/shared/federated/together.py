@@ -25,7 +25,8 @@ def compute(
 
     params: of the job, to which its parties' ports and limits are added; ports: one an owner, for
     MPyC; more_ports: others that jobs may use. Of the recipe's parameters approval and minutes say
-    how long all may take. Ends the program (1) when the owners cannot go on.
+    how long all may take. Ends the program (1) when the owners cannot go on, and (5) when an
+    owner's privacy budget does not admit the job.
     """
     seconds = run.params.minutes * 60
     parties = {"ports": ports, "patience": seconds, "limit": seconds}
@@ -50,5 +51,7 @@ def compute(
     except coordinator.Stopped:
         print("stopped on request", flush=True)
         return None
+    except coordinator.OverBudget as error:
+        run.over_budget(str(error))
     except coordinator.Failed as error:
         track.abort(str(error), 1)
