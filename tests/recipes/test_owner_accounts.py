@@ -40,6 +40,25 @@ def private(tmp_path: Path) -> Iterator[dict[str, Any]]:
         yield {"plan": plan, "done": DONE, "rounds": ROUNDS}
 
 
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        ({"params": '{"noise_multiplier": 0}'}, "its parameters are not those that were agreed"),
+        ({"script": "print('another')"}, "is not the one that was agreed"),
+    ],
+)
+def test_nobody_approves_by_hand_what_is_not_what_is_accounted(
+    tmp_path: Path, private: dict[str, Any], sent: dict[str, str], why: str
+) -> None:
+    pair = make(tmp_path, approval="hand", **private)
+    pair.befriend()
+    pair.submit(**sent)
+    pair.consider()
+    state, reason = pair.answer()
+    assert state == "rejected" and f"{why}, and it is that which is accounted" in reason
+    assert not (pair.owner.policy.home / "inbox").exists()
+
+
 class TestGate:
     @pytest.fixture
     def gate(

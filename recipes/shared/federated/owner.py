@@ -179,18 +179,14 @@ class Owner:
             "reason": "",
         }
         self.status.job = facts
-        why = self._objection(request)
+        agreed = self.policy.approval == "auto" or self.policy.plan is not None
+        why = self._objection(request) or (self._disagreement(request) if agreed else "")
         approved = ("", "") if why else (request.sha256, request.params_sha256)
         decision, how = ("refuse", "auto") if why else ("approve", "auto")
         if not why and self.policy.approval == "hand":
             self._tell("asked", why="waits for somebody to read the script")
             decided = inbox.ask(self.policy.home, request, self.policy.agreed, self._waiting)
             decision, why, how = decided.decision, decided.reason, "manual"
-        elif not why and request.sha256 != _sha256(self.policy.agreed):
-            decision = "refuse"
-            why = f"the script {request.sha256[:12]} is not the one that was agreed"
-        elif not why and request.params_sha256 != self.policy.agreed_params:
-            decision, why = "refuse", "its parameters are not those that were agreed"
         over_budget = False
         if decision == "approve":
             try:
@@ -225,6 +221,15 @@ class Owner:
             return f"it has the files {', '.join(request.files)}: a script and its parameters"
         if request.run_script != self._site.run_script():
             return "its run.sh is not the one that syft writes: it was swapped"
+        return ""
+
+    def _disagreement(self, request: adapter.Request) -> str:
+        """How a job differs from what was agreed; of a private run that is what is accounted."""
+        accounted = ", and it is that which is accounted" if self.policy.plan else ""
+        if request.sha256 != _sha256(self.policy.agreed):
+            return f"the script {request.sha256[:12]} is not the one that was agreed{accounted}"
+        if request.params_sha256 != self.policy.agreed_params:
+            return f"its parameters are not those that were agreed{accounted}"
         return ""
 
     def _waiting(self) -> None:

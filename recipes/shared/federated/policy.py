@@ -20,7 +20,8 @@ class Policy:
                  data scientist's syft keys
     agreed       path of the script that was agreed beforehand; agreed_params: SHA-256 of its
                  parameters, which say as much as the script how private its updates are
-    approval     'auto': the agreed script runs; 'hand': somebody reads what was sent and decides
+    approval     'auto': the agreed script runs; 'hand': somebody reads what was sent and decides,
+                 with a plan of what was agreed alone: that is what is accounted
     clip         L2 norm that an update is clipped to
     noise        standard deviation of the Gaussian noise that this owner adds to each number of a
                  clipped update, its share of the noise of the sum; all owners then weigh the same
