@@ -1,7 +1,8 @@
 """events.jsonl: what happened in a run besides its points, one JSON object a line.
 
 Every event has `v` (format version, 1), `t` (unix seconds) and `type`; the rest depends on the
-type: `state` (state, reason), `note` and `error` (text), `artifact` (path, kind), `spend`
+type: `state` (state, reason), `note` and `error` (text; over_budget: true where a privacy budget
+refused what was to be done), `artifact` (path, kind), `spend`
 (event, epsilon, delta), `audit` (result), `round`. An event that lacks what its type needs is none.
 """
 

@@ -19,7 +19,7 @@ from traindeck.core.home import Home
 from traindeck.core.ids import new_folder
 from traindeck.core.params import Value
 from traindeck.core.placement import claim
-from traindeck.core.privacy.gate import admit, ledger_of, resumed_steps
+from traindeck.core.privacy.gate import admit, ledger_for, resumed_steps
 from traindeck.core.privacy.plan import FILE as PLAN_FILE
 from traindeck.core.privacy.plan import make as make_plan
 from traindeck.core.procident import Identity
@@ -90,7 +90,7 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
     params = recipe.validate(_resumed(home, request, cwd)) if recipe else {}
     recipe = recipe.chosen(params) if recipe else None
     plan = make_plan(recipe, params) if recipe else None
-    ledger = ledger_of(home.ledger, recipe.dataset if recipe else "")
+    ledger = ledger_for(home.ledger, recipe) if recipe else None
     devices = recipe.devices if recipe else ()
     wanted = claim(request.on, devices)
     python = _interpreter(request.python) if request.python else sys.executable
@@ -226,6 +226,9 @@ def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) 
         raise LaunchError(f"run {run_id} is a command without parameters; type it anew")
     own = {key: value for key, value in spec["params"].items() if value is not None}
     typed = {key: _absolute(recipe, key, value) for key, value in params.items()}
+    if recipe and recipe.chosen(own).params != recipe.chosen({**own, **typed}).params:
+        was = recipe.chosen(own).defaults()  # nobody typed these, and others hold now
+        own = {key: value for key, value in own.items() if value != was.get(key)}
     fields: dict[str, Any] = {
         "recipe": recipe,
         "command": () if recipe else spec["argv"],

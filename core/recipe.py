@@ -31,8 +31,10 @@ class Accounting:
 class Variant:
     """What a recipe is where its choice `param` has this value: what differs, and no more.
 
-    params   those whose default differs, by name
-    dataset  whose budget is spent; `{dataset}` in it is what the parameter `dataset` says
+    params      those whose default differs, by name
+    dataset     whose budget is spent; with `{dataset}` in it, which is what the parameter `dataset`
+                says, it is that data by another name
+    privacy     if it differs; accounting is then that of this privacy, or none
     """
 
     param: str
@@ -48,6 +50,7 @@ class Recipe:
     """A script that can be launched, as its header describes it.
 
     variants     what it is by the value of a choice; all else is as where none of them holds
+    also         other names of its data set, by which other choices would know it
     environment  of a framework that cannot live beside the others: its own Python environment,
                  `envs/<environment>` in the home or the folder that TRAINDECK_<ENVIRONMENT> names
     """
@@ -66,6 +69,7 @@ class Recipe:
     params: Mapping[str, Param] = field(default_factory=dict)
     accounting: Accounting | None = None
     variants: tuple[Variant, ...] = ()
+    also: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
     requires_python: str = ""
     environment: str = ""
@@ -76,17 +80,21 @@ class Recipe:
         params, dataset = self.params, str(given.get("dataset") or self.dataset)
         if "dataset" in params:
             dataset = str(given.get("dataset") or params["dataset"].default or self.dataset)
-        found = replace(self, dataset=dataset)
+        found, names = replace(self, dataset=dataset), {dataset}
         for one in self.variants:
+            name = one.dataset.replace("{dataset}", dataset)
+            if name != one.dataset:
+                names.add(name)
             if given.get(one.param, params[one.param].default) == one.value:
                 found = replace(
                     found,
                     params={**found.params, **one.params},
-                    dataset=one.dataset.replace("{dataset}", dataset) or found.dataset,
+                    dataset=name or found.dataset,
                     privacy=one.privacy or found.privacy,
-                    accounting=one.accounting or found.accounting,
+                    accounting=one.accounting if one.privacy else found.accounting,
                 )
-        return found
+        also = sorted(names - {found.dataset}) if found.dataset in names else ()
+        return replace(found, also=tuple(also))
 
     def forms(self) -> list[Recipe]:
         """All that the recipe can be, by its choices of a data set and of what changes it."""

@@ -215,14 +215,15 @@ def _variants(
                 known = ", ".join(params[name].choices)
                 why = f"when: {name} = {value!r} is not one of {known}"
                 raise header.error(value, why, where)
-            found.append(_variant(header, differs, params, name, value))
+            found.append(_variant(header, table, params, name, value))
     return tuple(found)
 
 
 def _variant(
-    header: Header, differs: dict[str, Any], params: dict[str, Param], name: str, value: str
+    header: Header, table: dict[str, Any], params: dict[str, Param], name: str, value: str
 ) -> Variant:
     where = f"when.{name}.{value}"
+    differs = table["when"][name][value]
     for key, given in differs.items():
         if key not in _VARIANT_KEYS:
             known = ", ".join(_VARIANT_KEYS)
@@ -234,17 +235,18 @@ def _variant(
         raise header.error("dataset", why, where)
     changed = {}
     for key, default in differs.get("defaults", {}).items():
-        if key not in params or key == name:
+        if key not in params or key == "dataset" or key in table["when"]:
             why = f"when: {key!r} is no parameter whose default could differ"
             raise header.error("defaults", why, where)
         try:
             changed[key] = replace(params[key], default=params[key].check(default))
         except ParamError as error:
             raise header.error("defaults", f"when: default of {error}", where) from None
-    accounting = _accounting(header, differs, where)
-    return Variant(
-        name, value, changed, differs.get("dataset", ""), differs.get("privacy", ""), accounting
-    )
+    privacy, accounting = "", None
+    if "privacy" in differs or "accounting" in differs:
+        privacy = differs.get("privacy", table.get("privacy", "none"))
+        accounting = _accounting(header, {**differs, "privacy": privacy}, where)
+    return Variant(name, value, changed, differs.get("dataset", ""), privacy, accounting)
 
 
 def _texts(header: Header, table: dict[str, Any], key: str, default: list[str]) -> tuple[str, ...]:

@@ -99,6 +99,8 @@ class Run:
         self.params = SimpleNamespace(**(params or {}))
         self.device = device
         self.folder = folder
+        self.id = f"hand-{os.getpid()}-{time.time_ns():x}"
+        """What ledgers know the run by."""
         self._name = name
         self._started = time.time()
         self._managed = managed
@@ -183,12 +185,6 @@ class Run:
         if self._spending is None:
             raise RuntimeError("this recipe's header has no [tool.traindeck.accounting]")
         return self._spending.plan
-
-    @property
-    def id(self) -> str:
-        """What ledgers know the run by."""
-        by_hand = f"hand-{os.getpid()}-{int(self._started * 1e9):x}"
-        return self._spending.run if self._spending is not None else by_hand
 
     @property
     def ledgers(self) -> Path:
@@ -304,8 +300,9 @@ class Run:
             time.sleep(FLUSH_SECONDS)  # after, not before: what comes seldom is seen at once
 
     def _refuse(self, problem: str, code: int = OVER_BUDGET) -> NoReturn:
-        self._event("error", text=problem)
-        self._state = "over_budget" if code == OVER_BUDGET else "failed"
+        refused = code == OVER_BUDGET
+        self._event("error", text=problem, **({"over_budget": True} if refused else {}))
+        self._state = "over_budget" if refused else "failed"
         abort(problem, code)
 
     def _spent(self, released: Mechanism, epsilon: float) -> None:
@@ -378,17 +375,17 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
     try:
         if run.folder and _same(spec.get("script"), recipe.path):
             accept = "--accept-no-privacy" in spec.get("command", ())
-            run_id, plan = run.folder.name, Plan.read(run.folder)
+            run.id, plan = run.folder.name, Plan.read(run.folder)
             if recipe.accounting and plan is None:
                 abort(f"{run.folder} has no usable privacy.json", 1)
         else:
-            run_id, plan = f"hand-{os.getpid()}-{time.time_ns():x}", make(recipe, vars(run.params))
+            plan = make(recipe, vars(run.params))
             me = Identity.of(os.getpid())
-            ledger = gate.ledger_of(ledgers, recipe.dataset)
+            ledger = gate.ledger_for(ledgers, recipe)
             earlier = gate.resumed_steps(vars(run.params))
             gate.admit(
                 ledger,
-                run_id,
+                run.id,
                 recipe.name,
                 plan,
                 earlier=earlier,
@@ -398,11 +395,13 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
             if plan is not None and run.folder is not None:
                 write_json(run.folder / "privacy.json", plan.to_json())
         if plan is not None:
-            return Spending(plan, ledgers, run_id, run._spent)
+            return Spending(plan, ledgers, run.id, run._spent)
         run._use = lambda fingerprint: gate.use_without_privacy(
-            ledgers, run_id, recipe.name, fingerprint, accept
+            ledgers, run.id, recipe.name, fingerprint, accept
         )
         return None
+    except BudgetRefused as error:
+        run._refuse(str(error))
     except TraindeckError as error:
         abort(str(error), error.exit_code)
     except OSError as error:

@@ -88,12 +88,12 @@ class Pricing:
 def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> Price:
     """What launching a recipe would cost and leave. Takes 1 to 3 s for a private one."""
     from traindeck.core.privacy import budget
-    from traindeck.core.privacy.gate import ledger_of
+    from traindeck.core.privacy.gate import ledger_for
     from traindeck.core.privacy.plan import SEEDED
 
     try:
         recipe = recipe.chosen(values)
-        ledger = ledger_of(home.ledger, recipe.dataset)
+        ledger = ledger_for(home.ledger, recipe)
         if recipe.accounting is None:
             return _unprotected(ledger.name, "no privacy") if ledger else Price()
         found = budget.forecast(home, recipe, values, 1)

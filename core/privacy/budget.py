@@ -22,7 +22,7 @@ from traindeck.core.params import Value
 from traindeck.core.privacy import ledgers
 from traindeck.core.privacy.account import Account
 from traindeck.core.privacy.filter import exact, inexact
-from traindeck.core.privacy.gate import check_fit, refusal, remaining, resumed_steps
+from traindeck.core.privacy.gate import check_named, ledger_for, refusal, remaining, resumed_steps
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.core.privacy.mechanism import RELATION, UNITS, Mechanism
 from traindeck.core.privacy.plan import SEEDED, make, usual_delta
@@ -235,14 +235,14 @@ def forecast(
     if runs > 1 and math.isfinite(plan.epsilon):
         repeated = accountant.repeat_and_select(mechanism, plan.delta, runs)
         found["epsilon_best_of_random_repeats"] = repeated
-    ledger = ledgers.find(home.ledger, plan.dataset)
+    ledger = ledger_for(home.ledger, recipe.chosen(values))
     if ledger is not None:
         account = ledger.account()
         refused = ""
         left = remaining(plan, earlier)
         cost = accountant.rho(left, account.order) * left.steps
         try:
-            check_fit(plan, account)
+            check_named(ledger, plan)
             if plan.private and (error := refusal(recipe.name, plan, account, earlier)):
                 refused = str(error)
         except BudgetRefused as error:

@@ -18,6 +18,7 @@ from traindeck.core.privacy.filter import OverBudget, cost_of, over_budget
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import SEEDED, Plan, usual_delta
 from traindeck.core.procident import Identity
+from traindeck.core.recipe import Recipe
 from traindeck.core.run import RunFolder
 from traindeck.core.state import ENDED
 
@@ -39,6 +40,25 @@ def ledger_of(folder: Path, dataset: str, fingerprint: str | None = None) -> Led
     from traindeck.core.privacy.ledgers import find
 
     return find(folder, dataset, fingerprint)
+
+
+def ledger_for(folder: Path, recipe: Recipe) -> Ledger | None:
+    """The ledger that a launch of this recipe, as chosen, spends or is refused by.
+
+    It is that of its data set, by any of the names that the recipe's choices give it.
+    """
+    found = (ledger_of(folder, name) for name in (recipe.dataset, *recipe.also))
+    return next((ledger for ledger in found if ledger is not None), None)
+
+
+def check_named(ledger: Ledger, plan: Plan) -> None:
+    """Raises BudgetRefused when a plan's data set has its budget by another name only."""
+    check_fit(plan, ledger.account())
+    if ledger.dataset != plan.dataset.lower():
+        raise BudgetRefused(
+            f"this data is that of {ledger.name}, which has a privacy budget: it spends that one"
+            f" once `traindeck budget derive {ledger.name} {plan.dataset}` says so"
+        )
 
 
 def admit(
@@ -66,8 +86,8 @@ def admit(
     if plan is not None and plan.private:
         from traindeck.core.privacy import accountant
 
+        check_named(ledger, plan)
         account = ledger.account()
-        check_fit(plan, account)
         left = remaining(plan, earlier)
         cost = accountant.rho(left, account.order)
         if not math.isfinite(cost):
@@ -126,6 +146,7 @@ def remaining(plan: Plan, earlier: int) -> Mechanism:
 def resumed_steps(params: Mapping[str, object], cwd: str = "") -> int:
     """The steps in the checkpoint that the parameter `resume` means, by the name of its file.
 
+    The number in the name is that of steps, or of rounds where the recipe has rounds.
     What is said too much makes the run stop early: no more is reserved then than what is left.
     """
     given = params.get("resume")
@@ -138,7 +159,9 @@ def resumed_steps(params: Mapping[str, object], cwd: str = "") -> int:
     except OSError:
         return 0
     found = [_checkpoint(name) for name in names]
-    return max((int(match[1]) for match in found if match), default=0)
+    number = max((int(match[1]) for match in found if match), default=0)
+    steps = params.get("local_steps", 1) if "rounds" in params else 1
+    return number * steps if isinstance(steps, int) else number
 
 
 def refusal(recipe: str, plan: Plan, account: Account, earlier: int = 0) -> OverBudget | None:

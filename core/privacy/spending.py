@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from traindeck.core.errors import BudgetRefused, TraindeckError
 from traindeck.core.files import read_json
-from traindeck.core.privacy.gate import check_fit, ledger_of
+from traindeck.core.privacy.gate import check_named, ledger_of
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan
 
@@ -49,6 +49,7 @@ class Spending:
         self.plan = plan
         self.run = run
         self.problem = ""
+        self.refused = False  # by a budget: that is what the problem is then
         self._ledgers = ledgers
         self._charged = charged
         found = ledger_of(ledgers, plan.dataset)
@@ -97,11 +98,7 @@ class Spending:
             return
         other = ledger_of(self._ledgers, self.plan.dataset, fingerprint)
         if other is not None and other.name != self._charged:
-            check_fit(self.plan, other.account())  # or what follows would not help
-            raise BudgetRefused(
-                f"this data is that of {other.name}, which has a privacy budget: it spends that"
-                f" one once `traindeck budget derive {other.name} {self.plan.dataset}` says so"
-            )
+            check_named(other, self.plan)
 
     def step(self, count: int = 1) -> bool:
         """Pay for the next steps; False, with `problem` set, when none of them may be taken."""
@@ -151,7 +148,7 @@ class Spending:
             try:
                 self._ledger.commit(self.run, steps, self.plan.mechanism)
             except BudgetRefused as error:
-                self.problem = str(error)
+                self.problem, self.refused = str(error), True
                 return False
             except (OSError, TraindeckError) as error:
                 self.problem = f"the ledger cannot be written: {error}"

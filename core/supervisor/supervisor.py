@@ -42,7 +42,7 @@ from traindeck.core.supervisor.keeper import (
 )
 from traindeck.core.supervisor.oom import OomWatch
 from traindeck.core.supervisor.sampling import Sampler
-from traindeck.core.supervisor.traces import last_sign, last_words
+from traindeck.core.supervisor.traces import last_sign, last_words, refused
 from traindeck.core.variables import RUN_FOLDER
 
 QUEUE_SECONDS = 0.25
@@ -299,8 +299,7 @@ class Supervisor:
         waited = max(0.0, ended - self.asked_at) if self.asked else 0.0
         asked = self.asked if not self.asked or ended >= self.asked_at else ""
         verdict = judge(status, asked=asked, waited=waited, oom=self.oom.evidence())
-        budgeted = self.spec.get("dataset") or (self.folder / PLAN_FILE).exists()
-        if verdict.exit_code == OVER_BUDGET and budgeted:
+        if verdict.exit_code == OVER_BUDGET and refused(self.folder):
             return Verdict("over_budget", last_words(self.folder), OVER_BUDGET)
         if verdict.state == "failed":
             why = last_words(self.folder)

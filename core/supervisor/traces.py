@@ -31,6 +31,12 @@ def _last_words(folder: Path) -> str:
     return ""
 
 
+def refused(folder: Path) -> bool:
+    """Whether the run's last words are that a privacy budget refused it."""
+    said = events.last(folder / "events.jsonl", "error")
+    return said is not None and said.get("over_budget") is True
+
+
 def last_sign(folder: Path) -> float | None:
     """When a lost run was last known to go on: the newest of what it wrote, in unix seconds."""
     names = ("run.json", "device.bin", "points.bin", "output.log")

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from traindeck.core.errors import BudgetRefused
 from traindeck.core.header import HeaderError
 from traindeck.core.home import Home
-from traindeck.core.launch import LaunchRequest, launch, typed_command
+from traindeck.core.launch import LaunchRequest, again, launch, typed_command
+from traindeck.core.privacy import budget
+from traindeck.core.privacy.gate import resumed_steps
 from traindeck.core.privacy.plan import make
 from traindeck.core.recipe import Recipe
 from traindeck.core.recipe_header import read_recipe
@@ -103,12 +106,73 @@ def test_the_plan_and_the_run_are_of_what_is_chosen(home: Home, tmp_path: Path) 
     assert (spec["privacy"], spec["dataset"]) == ("dp-sgd", "mnist-owners")
 
 
+def test_repeated_with_another_choice_it_has_that_ones_defaults(home: Home, tmp_path: Path) -> None:
+    recipe = toy(tmp_path)
+    first = launch(home, LaunchRequest(recipe=recipe, params={"rounds": 7}))
+    asked = again(home, first["id"], {"dp": "central"})
+    assert recipe.validate(asked.params) == recipe.validate({"dp": "central", "rounds": 7})
+    second = launch(home, asked)
+    back = again(home, second["id"], {"dp": "none"})
+    assert recipe.validate(back.params) == recipe.validate({"rounds": 7})
+    assert again(home, second["id"], {"rounds": 8}).params["owners"] == 16
+
+
+def test_without_privacy_there_is_no_accounting(tmp_path: Path) -> None:
+    path = tmp_path / "private.py"
+    path.write_text(
+        """\
+# /// script
+# [tool.traindeck]
+# dataset = "mnist"
+# privacy = "dp-sgd"
+# accounting = {records = 9}
+# [tool.traindeck.params]
+# noise = {type = "choice", default = "some", choices = ["some", "more", "none"]}
+# [tool.traindeck.when.noise.none]
+# privacy = "none"
+# [tool.traindeck.when.noise.more]
+# accounting = {records = 8}
+# ///
+"""
+    )
+    recipe = read_recipe(path)
+    assert recipe is not None
+    without, more = recipe.chosen({"noise": "none"}), recipe.chosen({"noise": "more"})
+    assert (without.privacy, without.accounting) == ("none", None)
+    assert more.privacy == "dp-sgd"
+    assert more.accounting is not None and more.accounting.records == 8
+
+
+def test_rounds_that_a_checkpoint_holds_are_steps_of_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-00000110.npz").touch()
+    given = {"resume": str(tmp_path), "local_steps": 5}
+    assert resumed_steps({**given, "rounds": 120}) == 550
+    assert resumed_steps(given) == 110
+
+
+def test_a_budget_of_the_data_by_its_other_name_is_asked(home: Home, tmp_path: Path) -> None:
+    recipe = toy(tmp_path)
+    budget.create(home, "digits-owners", 30.0, 1e-5, "owner", None)
+    with pytest.raises(BudgetRefused, match="digits-owners has a privacy budget and toy would"):
+        launch(home, LaunchRequest(recipe=recipe, params={"dataset": "digits"}))
+    launch(home, LaunchRequest(recipe=recipe, params={"dp": "central"}))
+    budget.create(home, "mnist", 4.0, 1e-5, "example", None)
+    with pytest.raises(BudgetRefused, match="for the privacy of one example, this run's is of one"):
+        launch(home, LaunchRequest(recipe=recipe, params={"dp": "central"}))
+    launch(home, LaunchRequest(recipe=recipe, params={"dataset": "digits", "dp": "central"}))
+
+
 @pytest.mark.parametrize(
     ("change", "line", "reason"),
     [
         (("when.dp.central]", "when.owners.central]"), 12, "'owners' is no parameter of type 'ch"),
         (("when.dp.local]", "when.dp.lokal]"), 17, "dp = 'lokal' is not one of none, central"),
         (("defaults = {owners", "defaults = {workers"), 16, "'workers' is no parameter"),
+        (
+            ("defaults = {owners = 16", 'defaults = {dataset = "digits"'),
+            16,
+            "'dataset' is no param",
+        ),
         (("owners = 16,", 'owners = "x",'), 16, "default of owners: 'x' is not a number"),
         (('sampler = "none"', 'sampler = "all"'), 15, "sampler 'all' is not one of"),
         (('# dataset = "{dataset}-', '# data_set = "{dataset}-'), 13, "unknown key 'data_set'"),

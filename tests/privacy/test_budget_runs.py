@@ -436,6 +436,18 @@ def test_budgeted_data_under_another_name_is_known_by_its_contents(
     assert exposure["recipe"] == "bare"
 
 
+def test_only_a_budgets_refusal_is_one(traindeck: Command, home: Home, budget: Ledger) -> None:
+    leaves = PLAIN.replace('dataset = "toy"', 'dataset = "mine"').replace("plain", "leaves")
+    (home.recipes / "leaves.py").write_text(leaves + "    raise SystemExit(5)\n")
+    assert run(traindeck, "leaves", code=1)["state"] == "failed"
+    pin(budget, "a" * 64)
+    (home.recipes / "nameless.py").write_text(
+        PLAIN.replace('# dataset = "toy"\n', "").replace("plain", "nameless")
+    )
+    doc = run(traindeck, "nameless", "-p", f"fingerprint={'a' * 64}", code=5)
+    assert doc["state"] == "over_budget"
+
+
 def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
     traindeck("budget", "derive", "toy", "toy-small", "--kind", "subset")
     assert shown(traindeck, "toy-small")["name"] == "toy"
@@ -457,7 +469,7 @@ class TestByHand:
     def test_a_command_that_starts_a_recipe_pays_too(
         self, traindeck: Command, budget: Ledger, home: Home
     ) -> None:
-        for name, code in (("private", 0), ("plain", 1)):
+        for name, code in (("private", 0), ("plain", 5)):
             script = str(home.recipes / f"{name}.py")
             traindeck("run", "--wait", "--", sys.executable, script, code=code)
         [charge] = budget.account().runs

@@ -68,7 +68,7 @@ class RecipeForm(Vertical):
         self.params = ParamForm(params.values(), draft.params, label_width) if params else None
         self.device = DeviceSelect(draft.on, label_width)
         self.bar = LaunchBar()
-        self._about = RecipeAbout(recipe)
+        self._about = RecipeAbout(recipe.chosen(draft.params))
         self._run_name = Input(
             draft.name,
             placeholder="made up from the recipe's name",

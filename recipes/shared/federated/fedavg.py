@@ -22,8 +22,10 @@ local    The unit is an example. DP-SGD (M. Abadi et al., CCS 2016) at each owne
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +85,21 @@ def _check(p: Any) -> None:
         raise Unfit("local_steps: they are those of dp=local; else local_epochs count")
 
 
-def _kind(p: Any, plan: Plan | None) -> str:
-    """What rounds must have in common for one epsilon to hold for all of them, in words."""
+def _kind(p: Any, plan: Plan | None, owned: Mapping[str, Mapping[str, Any]]) -> str:
+    """What rounds must have in common for one epsilon to hold for all of them, in words.
+
+    Data that has moved to another owner would have been in the updates of both.
+    """
     if plan is None:
         return "without privacy"
+    divided = hashlib.sha256()
+    for arrays in owned.values():
+        divided.update(datasets.fingerprint(*arrays.values()).encode())
+    how = plan.mechanism
     return (
-        f"with dp={p.dp}, {p.owners} owners, noise_multiplier {plan.mechanism.noise_multiplier!r},"
-        f" sampling_rate {plan.mechanism.sampling_rate!r}, clipping_norm {plan.clipping_norm!r} and"
-        f" {p.local_steps} local_steps"
+        f"with dp={p.dp}, {p.owners} owners of data {divided.hexdigest()[:12]},"
+        f" noise_multiplier {how.noise_multiplier!r}, sampling_rate {how.sampling_rate!r},"
+        f" clipping_norm {plan.clipping_norm!r} and {p.local_steps} local_steps"
     )
 
 
@@ -98,7 +107,6 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     p = run.params
     plan = run.plan if p.dp != "none" else None
     rounds = plan.mechanism.steps // p.local_steps if plan else p.rounds
-    kind = _kind(p, plan)
     options = Options(
         aggregation=p.aggregation,
         approval=p.approval,
@@ -132,6 +140,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     if plan and p.dp == "local" and len(train_x) > plan.records:
         track.abort(f"{len(train_x)} images: epsilon is for {plan.records} at most", 2)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
+    kind = _kind(p, plan, owned)
     mock = {"x": np.zeros_like(train_x[:4]), "y": np.zeros_like(train_y[:4])}
 
     weights: mlp.Row = mlp.first(inputs, p.seed)
