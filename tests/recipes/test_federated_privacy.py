@@ -24,7 +24,7 @@ from traindeck.core.privacy.ledger import Ledger
 from traindeck.core.privacy.ledgers import derive
 from traindeck.core.privacy.plan import Plan, make
 from traindeck.core.recipe_header import read_recipe
-from traindeck.recipes.shared.federated import coordinator, payer, policy, sandbox
+from traindeck.recipes.shared.federated import coordinator, payer, policy, sandbox, secagg
 
 FEDAVG = Path(traindeck.recipes.__file__).parent / "syft" / "fedavg.py"
 LOCAL_STEPS = 50  # more than the blocks that the first rounds are committed in
@@ -47,6 +47,10 @@ def plan() -> Plan:
 
 def budgeted(home: Home, name: str, epsilon: float = 4.0, unit: str = "example") -> Ledger:
     return budget.create(home, name, epsilon, 1e-5, unit, None)
+
+
+def no_space(file: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def steps(ledger: Ledger) -> dict[str, tuple[int, int | None, str]]:
@@ -253,6 +257,31 @@ class TestBudgets:
         with pytest.raises(BudgetRefused, match="the two cannot be added"):
             payer.Payer(rules).admit(DATA, "a.py")
 
+    @pytest.mark.parametrize(
+        ("budget_of", "unit", "run_for", "why"),
+        [
+            ("digits-owners.owner-2", "owner", "", "would train on it with no privacy"),
+            ("digits-owners.owner-2", "owner", "example", "the two cannot be added"),
+            ("digits.owner-2", "example", "owner", "the two cannot be added"),
+            ("digits-owners.owner-2", "example", "example", "derive digits-owners.owner-2"),
+        ],
+    )
+    def test_by_another_name_of_its_data_binds_before_it_knows_the_contents(
+        self,
+        home: Home,
+        rules: policy.Policy,
+        plan: Plan,
+        budget_of: str,
+        unit: str,
+        run_for: str,
+        why: str,
+    ) -> None:
+        budgeted(home, budget_of, unit=unit)
+        dataset = "digits-owners" if run_for == "owner" else "digits"
+        asked = replace(plan, dataset=dataset, unit=run_for) if run_for else None
+        with pytest.raises(BudgetRefused, match=why):
+            payer.Payer(replace(rules, plan=asked)).admit(DATA, "a.py")
+
     def test_what_was_charged_at_the_launch_is_not_charged_again(
         self, home: Home, rules: policy.Policy
     ) -> None:
@@ -282,7 +311,7 @@ class TestBudgets:
         resumed = payer.Payer(replace(rules, done=ROUNDS - 1))
         resumed.admit(DATA, "a.py")
         resumed.pay()
-        with pytest.raises(payer.Unpaid, match="all 200 steps of the plan are spent"):
+        with pytest.raises(secagg.Refused, match="all 200 steps of the plan are spent"):
             resumed.pay()
         told = resumed.told()
         assert told is not None and told["steps"] == told["steps_planned"] == 200
@@ -309,8 +338,29 @@ class TestBudgets:
         assert told is not None and told["steps"] == LOCAL_STEPS
 
     def test_before_it_is_admitted_nothing_leaves(self, rules: policy.Policy) -> None:
-        with pytest.raises(payer.Unpaid):
+        with pytest.raises(secagg.Refused, match="no plan was reserved"):
             payer.Payer(rules).pay()
+
+    def test_a_disk_that_is_full_is_no_budget(
+        self, home: Home, rules: policy.Policy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = budgeted(home, "digits.owner-2")
+        paying = payer.Payer(rules)
+        paying.admit(DATA, "a.py")
+        with monkeypatch.context() as full:
+            full.setattr(os, "fsync", no_space)
+            with pytest.raises(secagg.Refused, match=r"cannot be written: .*No space") as refused:
+                paying.pay()
+        assert not isinstance(refused.value, payer.Unpaid)
+        paying.settle("failed")
+        assert steps(own)["a-run.owner-2"] == (0, 0, "failed")
+        lowered = payer.Payer(replace(rules, run="another.owner-2"))
+        lowered.admit(DATA, "a.py")
+        own.set_budget(0.0, 0.0)
+        with pytest.raises(payer.Unpaid):
+            lowered.pay()
+        lowered.settle("failed")
+        assert steps(own)["another.owner-2"] == (0, 0, "over_budget")
 
     def test_what_an_owner_is_told_comes_as_it_was(self, rules: policy.Policy) -> None:
         assert policy.Policy.from_json(rules.to_json()) == rules

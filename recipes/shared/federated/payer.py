@@ -8,6 +8,8 @@ lost while it trains, or is refused, has spent nothing for that round. An update
 and then did not get away stays paid for. What a resumed model holds counts for each owner in full.
 
 The budget is that of `<data set>.<owner>`, for example `mnist.owner-2`, and binds if there is one.
+An owner's data has more names than one: for the privacy of owners it is `mnist-owners.owner-2`. A
+budget by either binds every run, also one that could not spend it: that is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core.errors import BudgetRefused
-from traindeck.core.privacy.gate import admit, ledger_of
+from traindeck.core.privacy.gate import admit, check_named, ledger_of
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan
@@ -66,38 +68,52 @@ class Payer:
             raise BudgetRefused(f"{script} was admitted before: a private run has one job")
         policy = self._policy
         whole = policy.plan.dataset if policy.plan else policy.dataset
-        own = f"{whole}.{policy.name}"
         launching = ledger_of(policy.ledgers, whole)
         charged = launching.name if launching else None
         if policy.plan is None:
-            found = ledger_of(policy.ledgers, own, fingerprint)
-            if found is not None and found.name != charged:
-                raise _without_privacy(found.name, script)
+            for found in self._named(fingerprint):
+                if found.name != charged:
+                    raise _without_privacy(found.name, script)
             return
-        plan = replace(policy.plan, dataset=own)
+        plan = replace(policy.plan, dataset=f"{whole}.{policy.name}")
         spending = Spending(plan, policy.ledgers, policy.run, _unheard, charged)
         spending.resumed(self._earlier)
-        spending.use(fingerprint)
         ledger = spending.ledger
+        for found in self._named():
+            if found.name != charged and (ledger is None or found.name != ledger.name):
+                check_named(found, plan)
+        spending.use(fingerprint)
         if ledger is not None and not plan.private:
             raise _without_privacy(ledger.name, script)
         process = Identity.of(os.getpid())
         admit(ledger, policy.run, script, plan, earlier=self._earlier, who=process)
         self._spending = spending
 
+    def _named(self, fingerprint: str | None = None) -> list[Ledger]:
+        """The ledgers that this owner's data has by one of its names, or by its contents."""
+        policy = self._policy
+        names = [f"{data}.{policy.name}" for data in (policy.dataset, f"{policy.dataset}-owners")]
+        found = [ledger_of(policy.ledgers, name, fingerprint) for name in names]
+        return [ledger for ledger in found if ledger is not None]
+
     def pay(self) -> None:
-        """Commit the steps of a round, before its update leaves. Raises Unpaid: it must not."""
+        """Commit the steps of a round, before its update leaves.
+
+        Raises Refused where it must not: Unpaid when a budget is the reason, and not, for example,
+        a disk that is full.
+        """
+        spending = self._spending
         if self._policy.plan is None:
             return
-        if self._spending is None:
-            raise Unpaid("no plan was reserved")
-        if not self._spending.step(self._policy.local_steps):
-            raise Unpaid(self._spending.problem)
+        if spending is None:
+            raise Refused("no plan was reserved")
+        if not spending.step(self._policy.local_steps):
+            raise Unpaid(spending.problem) if spending.refused else Refused(spending.problem)
 
     def settle(self, state: str) -> None:
         """Give back what was reserved and not used; state: how the owner's part has ended."""
         if self._spending is not None:
-            self._spending.settle("over_budget" if self._spending.problem else state)
+            self._spending.settle("over_budget" if self._spending.refused else state)
 
     def told(self) -> dict[str, Any] | None:
         """What the owner's status says of it, see `status.Owner`; None without a plan."""
