@@ -135,6 +135,13 @@ async def test_a_choice_brings_its_defaults_its_price_and_its_data_set(
         row(pilot, "dp").set_text("none")
         await until(pilot, lambda: form.command() == "traindeck run choice -p rounds=7")
         assert row(pilot, "owners").text == "3"
+        row(pilot, "owners").set_text("16")
+        await until(pilot, lambda: "-p owners=16" in form.command())
+        row(pilot, "dp").set_text("central")
+        await until(pilot, lambda: "owners" not in form.command())
+        row(pilot, "dp").set_text("none")
+        await until(pilot, lambda: "-p owners=16" in form.command())  # it was typed
+        row(pilot, "owners").set_text("3")
         await until(pilot, lambda: not form.bar.query_one("#price").display)
         row(pilot, "dp").set_text("central")
         await until(pilot, lambda: row(pilot, "owners").text == "16")

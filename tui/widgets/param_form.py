@@ -87,6 +87,7 @@ class ParamRow(FieldRow):
         )
         self.param = param
         self.text = text
+        self._typed = self.changed
         self._path_note = ""
         self._path_timer: Timer | None = None
         self._show()
@@ -125,12 +126,11 @@ class ParamRow(FieldRow):
         self.set_text(self.default)
 
     def take(self, param: Param) -> None:
-        """Go by this default from now on: what was left at the old one follows."""
+        """Go by this default from now on: what nobody has typed follows it."""
         if param.default == self.param.default:
             return
-        follows = not self.changed
         self.param = param
-        if follows:
+        if not self._typed:
             self.reset()
             self.take_typed()
         self._show()
@@ -150,6 +150,7 @@ class ParamRow(FieldRow):
         if text == self.text:
             return
         self.text = text
+        self._typed = self.changed
         if self.param.type == "path":
             self._path_note = ""
             self._look_soon()
