@@ -9,9 +9,10 @@ central  The unit is an owner with all its data. DP-FedAvg (B. McMahan et al., I
          noise made by the owners (P. Kairouz, Z. Liu, T. Steinke, ICML 2021, but with rounded
          continuous Gaussians): each clips its update, adds its share of the noise, and masks the
          result, so that the aggregator sees a sum that is private already: also of the fewest
-         owners whose sum it can open by lying to them about who answered, for the shares are made
-         for these, and two thirds must answer. Owners know their own shares, and what they tell the
-         aggregator of them is not in the sum's noise any more. All owners take part in each round:
+         owners whose sum it can open by lying to them about who answered; two thirds must answer.
+         An owner knows its own share: those of all but one of the fewest are the whole noise, so
+         that the sum is private for each owner alone too. What owners tell the aggregator or each
+         other of their shares is not in its noise any more. All owners take part in each round:
          there is no amplification by sampling. Few owners make this expensive.
 local    The unit is an example. DP-SGD (M. Abadi et al., CCS 2016) at each owner: it draws a
          Poisson batch of its own examples, clips each one's gradient and adds the noise of the

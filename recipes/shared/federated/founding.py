@@ -25,7 +25,7 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
-from traindeck.recipes.shared.federated import adapter, mail, modes, sandbox, secagg, status
+from traindeck.recipes.shared.federated import adapter, mail, modes, sandbox, status
 from traindeck.recipes.shared.federated.dialogue import Dialogue
 from traindeck.recipes.shared.federated.jobserver import ENVIRONMENT
 from traindeck.recipes.shared.federated.leftovers import remove
@@ -34,6 +34,7 @@ from traindeck.recipes.shared.federated.options import Failed, Options, OverBudg
 from traindeck.recipes.shared.federated.payer import libraries
 from traindeck.recipes.shared.federated.policy import Policy
 from traindeck.recipes.shared.federated.secagg import Refused
+from traindeck.recipes.shared.federated.secagg_session import noise_shares
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -135,7 +136,7 @@ class Founding(Dialogue):
         self._mail = mail.Mailbox(
             self.root / "drive" / "mail", SCIENTIST, self._site, self._session, keep=options.keep
         )
-        fewest = secagg.fewest_summed(len(self.owners), self._threshold)
+        shares = noise_shares(len(self.owners), self._threshold)
         policies = [
             Policy(
                 name=name,
@@ -156,7 +157,7 @@ class Founding(Dialogue):
                 rounds=options.rounds,
                 threshold=self._threshold,
                 clip=options.clip,
-                noise=options.noise / math.sqrt(fewest),
+                noise=options.noise / math.sqrt(shares),
                 plan=options.plan,
                 local_steps=options.local_steps,
                 done=options.done,

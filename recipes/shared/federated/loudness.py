@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from traindeck.recipes.shared.federated import secagg
 from traindeck.recipes.shared.federated.options import Options
+from traindeck.recipes.shared.federated.secagg_session import noise_shares
 
 LOUD = 8.0
 """Noise of a whole run over the way that its updates can go, above which a model hardly learns.
@@ -22,8 +22,8 @@ def warning(size: int, options: Options, owners: int, threshold: int, epsilon: f
     options.clip long, and its noise about √size times its standard deviation. Over the rounds the
     noise grows by their square root only.
     """
-    shares = owners / secagg.fewest_summed(owners, threshold)  # each made for the fewest
-    length = math.sqrt(size * shares) * options.noise / owners
+    whole = owners / noise_shares(owners, threshold)  # noises in the sum of all
+    length = math.sqrt(size * whole) * options.noise / owners
     times = length / options.clip
     if times / math.sqrt(options.rounds) <= LOUD:
         return ""

@@ -39,7 +39,8 @@ class Options:
                    noise two thirds)
     clip           L2 norm that each owner clips its update to
     noise          standard deviation of the Gaussian noise in the sum of clipped updates, of which
-                   each owner adds a share: the fewest whose sum an aggregator can open suffice
+                   each owner adds a share: those of all but one of the fewest whose sum an
+                   aggregator can open suffice
     plan           what the run may release, by which each owner accounts for itself; None: no
                    differential privacy. local_steps: its steps in a round; done: rounds that a
                    resumed model holds already

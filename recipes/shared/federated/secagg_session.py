@@ -44,6 +44,15 @@ def fewest_summed(owners: int, threshold: int) -> int:
     return max(1, owners - owners * (owners - threshold) // threshold)
 
 
+def noise_shares(owners: int, threshold: int) -> int:
+    """Of how many owners the shares of a sum's noise make the whole of it.
+
+    One fewer than the fewest that are summed: each of them knows its own share, and what the others
+    add is then the whole noise for it too.
+    """
+    return max(1, fewest_summed(owners, threshold) - 1)
+
+
 @dataclass(frozen=True)
 class Advert:
     """The public keys of one owner for one session, as it signed them."""
