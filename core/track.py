@@ -220,12 +220,17 @@ class Run:
         """
         return self._spending is not None and self._spending.step()
 
+    @property
+    def problem(self) -> str:
+        """Why the next private step cannot be paid for; empty as long as nothing was refused."""
+        return self._spending.problem if self._spending is not None else ""
+
     def over_budget(self, why: str = "") -> NoReturn:
         """End the process: a privacy budget does not admit the next step (exit code 5).
 
         why  of a budget that is not this run's own to spend, such as a data owner's
         """
-        self._refuse(why or (self._spending.problem if self._spending else ""))
+        self._refuse(why or self.problem)
 
     def round(self, number: int, **facts: Any) -> None:
         """Record a finished federated round."""

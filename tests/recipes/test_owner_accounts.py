@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -12,12 +13,15 @@ import numpy as np
 import pytest
 
 import traindeck.recipes
-from tests.recipes.federated_tools import as_before
+from tests.recipes.federated_tools import JOB, as_before
 from tests.recipes.test_federation import make
+from traindeck.core import track
+from traindeck.core.home import Home
+from traindeck.core.privacy import budget
 from traindeck.core.privacy import plan as plans
 from traindeck.core.recipe_header import read_recipe
+from traindeck.recipes.shared.federated import fedavg, mail, wire
 from traindeck.recipes.shared.federated import gate as gates
-from traindeck.recipes.shared.federated import mail, wire
 from traindeck.recipes.shared.federated.mail import SCIENTIST
 from traindeck.recipes.shared.federated.secagg import Refused
 
@@ -57,6 +61,28 @@ def test_nobody_approves_by_hand_what_is_not_what_is_accounted(
     state, reason = pair.answer()
     assert state == "rejected" and f"{why}, and it is that which is accounted" in reason
     assert not (pair.owner.policy.home / "inbox").exists()
+
+
+def test_the_panel_says_why_a_budget_has_ended_the_run(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data set's budget is lowered after the first round."""
+    ledger = budget.create(home, "digits-owners", 30.0, 1e-5, "owner", None)
+    monkeypatch.setenv("TRAINDECK_HOME", str(home.root))
+    given = ["--dataset=digits", "--dp=central", "--owners=3", f"--run-folder={tmp_path / 'run'}"]
+    with as_before(), pytest.raises(SystemExit) as ended, track.start(given, FEDAVG) as run:
+        told = run.round
+
+        def lower(number: int, **facts: Any) -> None:
+            ledger.set_budget(0.0, 0.0)
+            told(number, **facts)
+
+        monkeypatch.setattr(run, "round", lower)
+        fedavg.learn(run, JOB, ("syft_rds", "numpy"))
+    assert ended.value.code == 5
+    shown = json.loads((tmp_path / "run" / "federation" / "coordinator.json").read_text())
+    assert "the budget of digits-owners was lowered" in shown["reason"]
+    assert [one["number"] for one in shown["rounds"]] == [1]
 
 
 class TestGate:

@@ -213,7 +213,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         for number in range(done + 1, rounds + 1):
             if plan and not all(run.spend() for _ in range(p.local_steps)):
                 save(number - 1)
-                run.over_budget()
+                raise OverBudget(run.problem)
             outcome = federation.round(number, weights)
             velocity = p.server_momentum * velocity + outcome.update
             weights = np.asarray(weights + p.server_lr * velocity, np.float32)

@@ -22,7 +22,7 @@ class Unfit(Failed):
 
 
 class OverBudget(Failed):
-    """An owner's privacy budget does not admit the run, or its next round."""
+    """A privacy budget, an owner's or the data set's, does not admit the run or its next round."""
 
 
 class Stopped(Exception):
