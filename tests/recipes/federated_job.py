@@ -63,6 +63,8 @@ def reach(forbidden: str) -> dict[str, int]:
         ctypes.set_errno(0)
         opened = libc.open(path.encode(), flags, 0o600)
         found[what] = ctypes.get_errno() if opened < 0 else 0
+    ctypes.set_errno(0)
+    found["chmod"] = ctypes.get_errno() if libc.chmod(forbidden.encode(), 0o666) else 0
     for what in ("connect", "listen"):
         with socket.socket() as wire:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -35,7 +36,7 @@ facts = {"owner": "owner-1", "owners": ["owner-1"], "data": told["data"]}
 results = []
 for code in told["codes"]:
     job = server.start(Path(code), "main.py", facts, told["ports"])
-    job.wire.settimeout(30)
+    job.wire.settimeout(60)
     heard = []
     try:
         while True:
@@ -178,6 +179,80 @@ def test_nothing_else_can_be_reached_even_by_c(tmp_path: Path) -> None:
     assert secret.read_text() == "another's" and not (tmp_path / "made").exists()
     assert (ran.folder / "tmp" / "stolen").read_text() == ""
     assert ran.output.startswith("Landlock ")
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "aarch64"), reason="no filter of system calls here"
+)
+def test_whose_a_file_is_and_who_may_read_it_cannot_be_changed(tmp_path: Path) -> None:
+    """Of no file, by no call: a mode that another gave to a ledger would open it to all."""
+    secret = tmp_path / "secret"
+    script = BY_C + textwrap.dedent(
+        f"""
+        secret = {str(secret)!r}.encode()
+        here_, no, none = ctypes.c_int(-100), ctypes.c_int(-1), ctypes.c_void_p(None)
+        def try_it(here):
+            open("tmp/own", "w").write("mine")
+            own = os.open("tmp/own", os.O_RDWR)
+            libc.syscall.restype = ctypes.c_long
+            told = {{}}
+            for what, path in (("secret", secret), ("folder", os.path.dirname(secret)),
+                               ("own", b"tmp/own")):
+                told |= {{
+                    f"{{what}}: chmod": call("chmod", path, 0o666),
+                    f"{{what}}: fchmodat": call("fchmodat", here_, path, 0o666, 0),
+                    f"{{what}}: fchmodat2": call("syscall", 452, here_, path, 0o666, 0),
+                    f"{{what}}: chown": call("chown", path, no, no),
+                    f"{{what}}: lchown": call("lchown", path, no, no),
+                    f"{{what}}: fchownat": call("fchownat", here_, path, no, no, 0),
+                    f"{{what}}: utime": call("utime", path, none),
+                    f"{{what}}: utimes": call("utimes", path, none),
+                    f"{{what}}: utimensat": call("utimensat", here_, path, none, 0),
+                    f"{{what}}: setxattr": call("setxattr", path, b"user.a", b"b", 1, 0),
+                    f"{{what}}: lsetxattr": call("lsetxattr", path, b"user.a", b"b", 1, 0),
+                    f"{{what}}: removexattr": call("removexattr", path, b"user.a"),
+                    f"{{what}}: lremovexattr": call("lremovexattr", path, b"user.a"),
+                    f"{{what}}: setxattrat": call("syscall", 463, here_, path, 0, b"user.a"),
+                    f"{{what}}: file_setattr": call("syscall", 469, here_, path, none, 0, 0),
+                }}
+            return told | {{
+                "fchmod": call("fchmod", own, 0o666),
+                "fchown": call("fchown", own, no, no),
+                "futimens": call("futimens", own, none),
+                "fsetxattr": call("fsetxattr", own, b"user.a", b"b", 1, 0),
+                "fremovexattr": call("fremovexattr", own, b"user.a"),
+                "a child": os.waitstatus_to_exitcode(
+                    os.system("chmod 666 tmp/own 2> tmp/said")) and 1,
+            }}
+        """
+    )
+    [ran] = run(tmp_path, script + IN_SESSION)
+    assert ran.exit == 0, ran.errors
+    assert {what: error for what, error in ran.result.items() if error != errno.EPERM} == {}
+
+
+def test_a_script_may_do_with_its_own_files_what_scripts_do(tmp_path: Path) -> None:
+    script = """
+    import os, shutil, tempfile
+    from pathlib import Path
+    import numpy as np
+    def try_it(here):
+        with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile() as file:
+            file.write(b"mine")
+            file.flush()
+            np.savez(Path(folder) / "rows.npz", x=np.arange(4))
+            shutil.copyfile(Path(folder) / "rows.npz", "tmp/copy.npz")
+        os.makedirs("tmp/a/b", mode=0o700)
+        os.close(os.open("tmp/a/c", os.O_WRONLY | os.O_CREAT, 0o600))
+        shutil.move("tmp/a/c", "tmp/a/b/c")
+        shutil.rmtree("tmp/a")
+        os.truncate("tmp/copy.npz", os.path.getsize("tmp/copy.npz"))
+        with np.load("tmp/copy.npz") as rows:
+            return {"x": rows["x"].tolist(), "left": sorted(os.listdir("tmp"))}
+    """
+    [ran] = run(tmp_path, textwrap.dedent(script) + IN_SESSION)
+    assert ran.exit == 0, ran.errors
+    assert ran.result == {"x": [0, 1, 2, 3], "left": ["copy.npz"]}
 
 
 def test_python_that_opens_something_else_is_ended_and_said(tmp_path: Path) -> None:

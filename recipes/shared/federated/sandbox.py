@@ -1,6 +1,7 @@
 """What a job may reach: its data, its folder and the libraries; by Linux's Landlock, for good.
 
-Of sockets a job makes TCP's alone (`syscalls`), for the ports that Landlock leaves it.
+Of sockets a job makes TCP's alone (`syscalls`), for the ports that Landlock leaves it; and of files
+it changes nothing but what is in them.
 
 Landlock (docs.kernel.org, userspace-api/landlock) takes rights from a process and all that it
 starts, and nothing gives them back. Where a kernel has none, an audit hook of Python is all that
@@ -90,7 +91,7 @@ def confine(
         raise OSError(ctypes.get_errno(), "no_new_privs")
     if found:
         _landlock(found, read, write, ports)
-    filtered = syscalls.only_tcp(tcp=found >= 4 or bool(ports))
+    filtered = syscalls.restrict(tcp=found >= 4 or bool(ports))
     sys.addaudithook(hook)
     if not found:
         return "no sandbox: this kernel has no Landlock; Python's own opening of files is watched"
