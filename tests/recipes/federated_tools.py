@@ -81,7 +81,7 @@ def federation(
     **options: Any,
 ) -> Iterator[coordinator.Federation]:
     """A federation in a run folder, its owners' processes up and agreed."""
-    chosen = coordinator.Options(**{"round_seconds": 30.0, "approval_seconds": 60.0, **options})
+    chosen = coordinator.Options(**{"approval_seconds": 120.0, **options})
     with as_before(), track.Run(folder=folder) as run:
         made = kind(
             run,

@@ -67,7 +67,7 @@ def test_letters_come_whole_and_in_their_order(owner: Mailbox, scientist: Mailbo
 def test_it_is_waited_for_as_long_as_said(owner: Mailbox) -> None:
     began = time.monotonic()
     assert owner.next(0.05) is None
-    assert 0.05 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 0.05
 
 
 def test_only_what_is_counted_as_leaving_is_counted(tmp_path: Path) -> None:

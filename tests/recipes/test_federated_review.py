@@ -128,7 +128,7 @@ def test_a_frame_that_drips_is_not_waited_for_for_ever() -> None:
     ours, theirs = socket.socketpair()
 
     def drip() -> None:
-        for _ in range(40):
+        for _ in range(1000):  # far longer than a receiver waits that gives up in time
             try:
                 theirs.sendall(b"\1")
             except OSError:
@@ -138,11 +138,10 @@ def test_a_frame_that_drips_is_not_waited_for_for_ever() -> None:
     with ours, theirs:
         ours.settimeout(0.2)
         dripping = threading.Thread(target=drip)
-        began = time.monotonic()
         dripping.start()
         with pytest.raises(TimeoutError):
             wire.receive(ours)
-        assert time.monotonic() - began < 1 and ours.gettimeout() == 0.2
+        assert dripping.is_alive() and ours.gettimeout() == 0.2
         ours.close()
         dripping.join()
 

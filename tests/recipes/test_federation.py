@@ -53,7 +53,7 @@ class NoJobs:
         theirs.close()
         (code / ".stdout").touch()
         (code / ".stderr").write_text("it was cut off")
-        ours.settimeout(5)
+        ours.settimeout(60)
         return Job(ours, 2**22 + 1)
 
     def ended(self, seconds: float | None = None) -> int:
@@ -374,7 +374,7 @@ class TestGate:
     def gate(self, pair: Pair) -> Iterator[tuple[gates.Gate, socket.socket]]:
         pair.befriend()
         ours, theirs = socket.socketpair()
-        theirs.settimeout(5)
+        theirs.settimeout(60)
         ours.settimeout(0.2)
         with ours, theirs:
             made = gates.Gate(pair.owner, ours, pair.root / "outputs")
@@ -419,7 +419,8 @@ class TestGate:
         assert wire.receive(script)[0]["number"] == 1
         late = {"type": "update", "round": 1, "examples": 3, "loss": 1.0}
         wire.send(script, late, np.ones(4).tobytes())
-        made.serve(time.monotonic() + 0.1)
+        script.shutdown(socket.SHUT_WR)
+        made.serve(time.monotonic() + 60)
         assert wire.receive(script) == ({}, b"")
         assert wire.receive(script)[0]["number"] == 3, "the newest that came meanwhile"
         updates = [letter for letter in pair.letters() if letter.type == "update"]
@@ -495,7 +496,7 @@ class TestGate:
         update = {"type": "update", "round": 1, "examples": 3, "loss": 1.0}
         wire.send(script, update, np.ones(4).tobytes())
         script.shutdown(socket.SHUT_WR)
-        made.serve(time.monotonic() + 5)
+        made.serve(time.monotonic() + 60)
         assert "No space left" in wire.receive(script)[0]["refused"]
         told = pair.told()
         assert told["state"] == "refused" and "No space left" in told["reason"]
@@ -519,7 +520,7 @@ class TestGate:
         ):
             wire.send(script, facts, np.ones(4).tobytes())
         script.shutdown(socket.SHUT_WR)
-        made.serve(time.monotonic() + 5)
+        made.serve(time.monotonic() + 60)
         letters = pair.letters()
         assert len(letters) == 3
         assert not [letter for letter in letters if "SECRET" in json.dumps(letter.facts)]

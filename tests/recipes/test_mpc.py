@@ -74,14 +74,14 @@ def test_the_weights_are_those_of_training_in_the_clear(parties: Parties) -> Non
         assert set(told[owner]["bytes_sent"]) == set(OWNERS) - {owner}
 
 
-def test_a_party_that_never_comes_is_named_within_the_limit(parties: Parties) -> None:
+def test_a_party_that_never_comes_is_named_after_the_limit(parties: Parties) -> None:
     meet = meeting(mpc.free_ports(3), mpc.credentials(), patience=4)
     began = time.monotonic()
     for owner in ("owner-1", "owner-3"):
         parties.start(owner, params(meet))
     for owner in ("owner-1", "owner-3"):
         assert parties.complaint(owner).endswith("owner-2 did not come within 4 s")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began >= 4
 
 
 def test_a_party_that_dies_is_named(parties: Parties) -> None:

@@ -77,13 +77,13 @@ def test_ids_that_cannot_be_are_refused() -> None:
             psi.intersect(link, ["a", "b", "c"], 2, first=True)
 
 
-def test_an_owner_that_never_comes_is_named_within_the_limit() -> None:
+def test_an_owner_that_never_comes_is_named_after_the_limit() -> None:
     [port] = mpc.free_ports(1)
     for listen in (True, False):
         began = time.monotonic()
         with pytest.raises(mpc.PartyError, match=r"owner-2 did not come within 0.5 s"):
             psi.link("owner-2", port, listen=listen, tls=None, patience=0.5)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began >= 0.5
 
 
 def test_an_owner_that_says_nothing_or_nonsense_is_named() -> None:
