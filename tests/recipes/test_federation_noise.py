@@ -44,25 +44,26 @@ class TestCentral:
     def test_the_sum_has_the_noise_whatever_scripts_give(self, tmp_path: Path) -> None:
         """Also of the fewest owners whose sum can be opened, for one that knows its own share."""
         numbers = range(1, self.ROUNDS + 1)
-        scales = {"owner-1": 1e6, "owner-2": 0.0, "owner-3": 0.0}
+        owned = tools.shards(20, 30, 10, 20)
+        scales = {name: 1e6 if name == "owner-1" else 0.0 for name in owned}
         tricks = {
             name: {str(number): {"scale": scale} for number in numbers}
             for name, scale in scales.items()
         }
         with tools.federation(
             tmp_path,
-            tools.shards(20, 30, 10),
+            owned,
             tricks=tricks,
             rounds=self.ROUNDS,
             noise=self.NOISE,
             clip=self.CLIP,
         ) as federation:
             outcomes = [federation.round(number, tools.first()) for number in numbers]
-        assert {outcome.examples for outcome in outcomes} == {3}, "all owners weigh the same"
-        sums = np.concatenate([3 * outcome.update for outcome in outcomes])
-        fewest = secagg.fewest_summed(3, threshold=2)
-        of_the_others = float(np.std(sums)) * math.sqrt((fewest - 1) / 3)
-        assert of_the_others == pytest.approx(self.NOISE, rel=CLOSE)
+        assert {outcome.examples for outcome in outcomes} == {4}, "all owners weigh the same"
+        sums = np.concatenate([4 * outcome.update for outcome in outcomes])
+        fewest = secagg.fewest_summed(4, threshold=3)
+        of_the_others = float(np.std(sums)) * math.sqrt((fewest - 1) / 4)
+        assert fewest == 3 and of_the_others == pytest.approx(self.NOISE, rel=CLOSE)
         assert abs(float(np.mean(sums))) < 6 * float(np.std(sums)) / math.sqrt(len(sums))
 
 
