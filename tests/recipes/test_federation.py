@@ -426,14 +426,15 @@ class TestGate:
         updates = [letter for letter in pair.letters() if letter.type == "update"]
         assert [letter.facts["number"] for letter in updates] == [1]
 
+    @pytest.mark.parametrize("each", [0.3, 1e6])
     def test_what_a_script_gives_is_clipped_and_then_noised(
-        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
+        self, each: float, gate: tuple[gates.Gate, socket.socket], pair: Pair
     ) -> None:
         made, script = gate
         pair.owner.policy.clip, pair.owner.policy.noise = 0.5, 1e-3
         self.ask(made, "round", np.ones(4, "<f4").tobytes(), number=1)
         update = {"type": "update", "round": 1, "examples": 3, "loss": 1.0}
-        wire.send(script, update, np.full(4, 1e6).tobytes())
+        wire.send(script, update, np.full(4, each).tobytes())
         assert made._from_job()
         [letter] = pair.letters()
         off = np.frombuffer(letter.body, "<f4") - 0.25  # four of them are 0.5 long

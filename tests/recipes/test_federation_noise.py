@@ -28,7 +28,7 @@ PARAMS = {
     "clipping_norm": 0.5,
     "noise_multiplier": 0.0,
     "sampling_rate": 0.5,
-    "expected": 250,
+    "expected": 100,
 }
 AN_IMAGE = PARAMS["lr"] * PARAMS["clipping_norm"] / PARAMS["expected"]  # how far one moves a model
 CLOSE = 0.03  # of a deviation: over six times what chance moves one of 24,000 numbers by
