@@ -52,9 +52,14 @@ def private(tmp_path: Path) -> Iterator[dict[str, Any]]:
     ],
 )
 def test_nobody_approves_by_hand_what_is_not_what_is_accounted(
-    tmp_path: Path, private: dict[str, Any], sent: dict[str, str], why: str
+    tmp_path: Path,
+    private: dict[str, Any],
+    sent: dict[str, str],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pair = make(tmp_path, approval="hand", **private)
+    monkeypatch.setattr(pair.owner, "_waiting", lambda: pytest.fail("it waits for somebody"))
     pair.befriend()
     pair.submit(**sent)
     pair.consider()
