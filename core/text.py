@@ -10,6 +10,8 @@ import re
 from functools import cache
 
 WIDTH_LIMIT = 8192
+WHOLE = 2000
+"""So long a reason is shown whole: what mends it is often said last."""
 
 # ECMA-48 (CSI, and the strings OSC, DCS, SOS, PM and APC, in 7-bit and in 8-bit form; other ESC
 # sequences) and the bells and backspaces of old progress bars. A string ends on its line or is

@@ -18,16 +18,16 @@ def last_words(folder: Path) -> str:
 
 
 def _last_words(folder: Path) -> str:
-    from traindeck.core.text import plain
+    from traindeck.core.text import WHOLE, plain
 
     said = events.last(folder / "events.jsonl", "error")
     if said:
-        return plain(said["text"])
+        return plain(said["text"], WHOLE)
     with contextlib.suppress(OSError), (folder / "output.log").open("rb") as log:
         log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
         for printed in reversed(log.read().split(b"\n")):
             if printed.strip():
-                return plain(printed)
+                return plain(printed, WHOLE)
     return ""
 
 

@@ -162,13 +162,14 @@ def test_a_command_without_a_header(traindeck: Command, home: Home, tmp_path: Pa
 def test_a_recipe_that_ends_itself_is_repeated(traindeck: Command, home: Home) -> None:
     (home.recipes / "ends.py").write_text(
         TOY.replace("toy", "ends").split("import time")[0] + "from traindeck.core import track\n"
-        "with track.start() as run:\n    track.abort('nothing here', run.params.steps)\n"
+        "with track.start() as run:\n    track.abort('nothing here; ' * 40 + 'get it', run.params.steps)\n"
     )
     for code in (2, 3, 4, 7):
         told = code if code < 5 else 1
         waited = traindeck("run", "ends", "-p", f"steps={code}", "--wait", "--json", code=told)
         assert of(waited)["state"] == "failed" and of(waited)["exit_code"] == code
-        traindeck("watch", "@last", code=told)
+        last = traindeck("watch", "@last", code=told).stdout.splitlines()[-1]
+        assert "failed: " in last and last.endswith("get it")  # what mends it is said last
 
 
 def test_exit_codes(traindeck: Command, home: Home, toy: Path) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.tui.federated_runs import PRIVACY, SCRIPT, ask, decision, federated_run, write_status
+from tests.tui.federated_runs import (
+    PRIVACY,
+    SCRIPT,
+    ask,
+    decision,
+    federated_run,
+    write_coordinator,
+    write_status,
+)
 from tests.tui.homes import make_run
 from traindeck.core.home import Home
 
@@ -42,13 +50,23 @@ class TestOwners:
         write_status(folder, 3, bytes_out={"raw": 4096}, state="refused", reason="not \x1b[2Jmine")
         ask(folder)
         told = traindeck("owners", "@last").stdout
-        head, first, second, third = told.splitlines()
+        head, first, second, third, reason = told.splitlines()
         assert head.split()[:6] == ["OWNER", "PID", "STATE", "SAMPLES", "ROUND", "LOSS"]
         assert first.split()[:6] == ["owner-1", "1001", "training", "3481", "3", "0.11"]
         assert "204 kB" in first
         assert "fedavg_torch.py (fedavg-1)" in second
-        assert "refused (not mine)" in third and "4.1 kB" in third
+        assert third.split()[2:4] == ["refused", "4443"] and "4.1 kB" in third
+        assert reason == "owner-3 refused: not mine"
         assert "\x1b" not in told
+
+    def test_a_long_reason_stands_whole_below_the_table(
+        self, traindeck: Command, folder: Path
+    ) -> None:
+        reason = "no update in 60 s; " * 40 + "start it again"
+        write_status(folder, 2, state="refused", reason=reason)
+        *table, told = traindeck("owners", "@last").stdout.splitlines()
+        assert len(table) == 4 and max(map(len, table)) < 140
+        assert told == f"owner-2 refused: {reason}"
 
     def test_as_json(self, traindeck: Command, folder: Path) -> None:
         ask(folder)
@@ -79,7 +97,9 @@ class TestOwners:
         whole = of(traindeck("show", folder.name, "--json", "--private"))["federation"]
         assert whole["owners"][0]["loss"] == 0.11
         assert told["rounds"][0]["number"] == 1 and told["rounds"][0]["lost"] == []
-        assert "secagg, 3 owners" in traindeck("show", folder.name).stdout
+        assert "secagg, 3 owners, round 3 of 60" in traindeck("show", folder.name).stdout
+        write_coordinator(folder, rounds=2, total=60, phase="done", round=60)  # it was resumed
+        assert "round 60 of 60, done" in traindeck("show", folder.name).stdout
         plain = make_run(home, 2)
         assert of(traindeck("show", plain, "--json"))["federation"] is None
 

@@ -146,6 +146,18 @@ class TestLive:
             await open_run(pilot, run_id)
             await until_shown(pilot, "place 2: gpu:0 is taken by 8xk2")
 
+    @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+    async def test_a_long_reason_is_shown_whole(
+        self, app: TraindeckApp, home: Home, size: tuple[int, int]
+    ) -> None:
+        reason = "13 of its 25 steps fit the budget of mnist-owners; " * 7 + "raise its epsilon"
+        run_id = make_run(home, 1, state="over_budget", reason=reason, index=False)
+        async with app.run_test(size=size) as pilot:
+            await open_run(pilot, run_id)
+            await until_shown(pilot, "raise its epsilon")
+            await pilot.press("8")
+            await until(pilot, lambda: shown(pilot).count("raise its epsilon") == 2)
+
     async def test_a_run_deleted_while_open_keeps_what_was_read(
         self, app: TraindeckApp, home: Home
     ) -> None:

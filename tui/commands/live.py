@@ -14,7 +14,7 @@ from traindeck.core.points import PROGRESS, RECORD
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run import RunFolder
 from traindeck.core.state import ENDED, exit_code
-from traindeck.core.text import plain
+from traindeck.core.text import WHOLE, plain
 from traindeck.tui.commands.output import duration, figure, print_json_line, say
 
 POLL_SECONDS = 0.1
@@ -94,13 +94,14 @@ class _Follower:
             elif event["type"] == "artifact":
                 self._say(f"{plain(event['kind'])}: {plain(str(event['path']))}")
             elif event["type"] in ("note", "error"):
-                self._say(f"{event['type']}: {plain(str(event['text']))}")
+                self._say(f"{event['type']}: {plain(str(event['text']), WHOLE)}")
 
     def _print_state(self, state: str, reason: str) -> None:
         if self._as_json:
             print_json_line({"type": "state", "id": self._run.id, "state": state, "reason": reason})
         else:
-            self._say(f"{self._run.id}  {plain(f'{state}: {reason}' if reason else state)}")
+            told = plain(f"{state}: {reason}" if reason else state, WHOLE)
+            self._say(f"{self._run.id}  {told}")
 
     def _print_metrics(self) -> None:
         if not self._fresh:

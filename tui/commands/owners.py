@@ -155,6 +155,7 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> Request:
 def _print_owners(found: Federation) -> None:
     from traindeck.core.federation import CLASSES
     from traindeck.core.figures import size
+    from traindeck.core.text import WHOLE, plain
 
     private = any(owner.privacy for owner in found.owners)
     print_table(
@@ -168,7 +169,7 @@ def _print_owners(found: Federation) -> None:
             (
                 owner.name,
                 _whole(owner.pid),
-                owner.state + (f" ({owner.reason})" if owner.reason else ""),
+                owner.state,
                 _whole(owner.samples),
                 _whole(owner.round),
                 figure(owner.loss),
@@ -179,6 +180,9 @@ def _print_owners(found: Federation) -> None:
             for owner in found.owners
         ),
     )
+    for owner in found.owners:
+        if owner.reason:
+            print(plain(f"{owner.name} {owner.state}: {owner.reason}", WHOLE))
 
 
 def _privacy(owner: Owner) -> str:

@@ -77,7 +77,7 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
     """Show all that is known of one run."""
     from traindeck.core.privacy.report import exposes, words
     from traindeck.core.run import RunFolder
-    from traindeck.core.text import plain
+    from traindeck.core.text import WHOLE, plain
 
     doc = _library().find(ref)
     if as_json:
@@ -107,7 +107,7 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
     print(f"{doc['id']}  {plain(doc['name'])}")
     for key, value in facts.items():
         if value:
-            print(f"  {key:<10} {plain(value)}")
+            print(f"  {key:<10} {plain(value, WHOLE)}")
     if doc["params"]:
         print()
         print_table(
@@ -148,10 +148,11 @@ def _federation_in_short(found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
     waiting = sum(bool(owner["waiting"]) for owner in found["owners"])
+    total = found["rounds_total"]
     parts = [
         found["aggregation"],
         f"{len(found['owners'])} owners",
-        f"{len(found['rounds'])} of {found['rounds_total'] or '?'} rounds",
+        f"round {found['round'] or 0} of {total}" if total else "",
         found["phase"],
         f"{waiting} with a script that waits for a hand" if waiting else "",
     ]

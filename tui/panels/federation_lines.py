@@ -13,7 +13,7 @@ from textual.content import Content
 
 from traindeck.core.federation import CLASSES, UNKNOWN, Federation, Owner, Round
 from traindeck.core.figures import figure, size
-from traindeck.core.text import plain
+from traindeck.core.text import WHOLE, plain
 from traindeck.tui.figures import Row, rows, sparkline
 from traindeck.tui.widgets.columns import fitted, fitting
 
@@ -67,7 +67,7 @@ def phase(federation: Federation, framework: str, live: bool) -> Content:
     parts: list[tuple[str, str]] = [(plain(name) or "no phase told", style)]
     if not live and name not in ("done", "failed"):
         parts.append((", broken off", "$text-warning"))
-    if reason := plain(federation.reason):
+    if reason := plain(federation.reason, WHOLE):
         said = f"{said}: {reason}" if said and name != "done" else reason
     if said:
         parts.append((f": {said}", ""))
@@ -201,7 +201,7 @@ def words(federation: Federation, width: int) -> Content:
     for owner in federation.owners:
         why = owner.reason or (owner.job.reason if owner.job else "")
         if owner.state in ("refused", "lost", "ended") and why:
-            pairs.append((owner.state, f"{plain(owner.name)}: {plain(why)}"))
+            pairs.append((owner.state, f"{plain(owner.name)}: {plain(why, WHOLE)}"))
     scripts = dict.fromkeys(
         f"{plain(owner.job.script)}, SHA-256 {plain(owner.job.sha256)[:16]}…"
         for owner in federation.owners

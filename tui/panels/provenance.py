@@ -26,7 +26,7 @@ from traindeck.tui.keys import SCROLL_KEYS
 MAX_BYTES = 1 << 20
 LONGEST = 2000
 LINK = "/.dev/traindeck/recipes/"
-SHOWN = ("params", "command", "device", "on", "path", "tags", "notes")
+SHOWN = ("params", "state", "reason", "command", "device", "on", "path", "tags", "notes")
 """What of a `RunDoc` the panel shows."""
 
 
@@ -186,6 +186,7 @@ def _run(doc: RunDoc, source: Mapping[str, Any], told: Callable[[str], str]) -> 
     python, argv = source.get("python"), source.get("argv")
     where = doc["device"] if doc["device"] == doc["on"] else f"{doc['device']} (--on {doc['on']})"
     found: list[tuple[str, object]] = [
+        (doc["state"], doc["reason"]),
         ("command", _command(doc["command"], told)),
         ("process", _command(argv, told) if isinstance(argv, list) else None),
         ("interpreter", _interpreter(python, told) if isinstance(python, Mapping) else python),

@@ -1,4 +1,4 @@
-"""A run in three lines: what it is, where it stands, how far it has come."""
+"""A run in short: what it is, where it stands, how far it has come or why it ended."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from typing import ClassVar
 
 from textual.content import Content
+from textual.geometry import Size
 from textual.widget import Widget
 
 from traindeck.core.figures import percent
 from traindeck.core.run import RunDoc
 from traindeck.core.state import LIVE
-from traindeck.core.text import plain
+from traindeck.core.text import WHOLE, plain
 from traindeck.tui.figures import shorten
 from traindeck.tui.widgets.run_columns import (
     duration,
@@ -20,6 +21,7 @@ from traindeck.tui.widgets.run_columns import (
     state_text,
 )
 
+LEAST_LINES = 3
 STATE_STYLES = {
     "starting": "$text-primary",
     "running": "$text-primary bold",
@@ -36,12 +38,13 @@ STATE_STYLES = {
 
 
 class SummaryPanel(Widget):
-    """The header of a run's screen. Always three lines, so that nothing below it jumps."""
+    """The header of a run's screen: three lines, and more where a reason needs them."""
 
     ALLOW_SELECT = False
     BINDINGS: ClassVar = []
     DEFAULT_CSS = """
-    SummaryPanel { height: 3; padding: 0 1; background: $panel; color: $foreground; }
+    SummaryPanel { height: auto; max-height: 40%; padding: 0 1; }
+    SummaryPanel { background: $panel; color: $foreground; }
     SummaryPanel:ansi { background: ansi_default; color: ansi_default; }
     """
 
@@ -52,6 +55,7 @@ class SummaryPanel(Widget):
         self._elapsed: float | None = None
         self._deleted = False
         self._problem = ""
+        self._lines = LEAST_LINES
 
     def show(
         self,
@@ -82,10 +86,17 @@ class SummaryPanel(Widget):
         if told != before:
             self._doc, self._headline, self._elapsed = doc, headline, elapsed
             self._deleted, self._problem = deleted, plain(problem)
-            self.refresh()
+            lines = self.get_content_height(self.size, self.size, self.content_size.width)
+            self.refresh(layout=lines != self._lines)
+            self._lines = lines
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return max(LEAST_LINES, len(self._content(max(1, width)).split("\n")))
 
     def render(self) -> Content:
-        width = max(1, self.content_size.width)
+        return self._content(max(1, self.content_size.width))
+
+    def _content(self, width: int) -> Content:
         if self._doc is None:
             gone = "There is no such run: it was deleted." if self._deleted else ""
             wait = gone or self._problem or "Reading the run …"
@@ -125,7 +136,7 @@ class SummaryPanel(Widget):
     def _course(self, width: int) -> Content:
         """How far a live run has come; how an ended one ended."""
         assert self._doc is not None
-        doc, reason = self._doc, plain(self._doc["reason"])
+        doc, reason = self._doc, plain(self._doc["reason"], WHOLE)
         if self._deleted:
             return Content.styled(
                 shorten("deleted: what was read of it is still shown", width), "$text-warning"
@@ -134,13 +145,13 @@ class SummaryPanel(Widget):
             return Content.styled(shorten(self._problem, width), "$text-warning")
         if doc["state"] == "queued":
             queue = doc["queue"]
-            wait = f"place {queue['place']}: {plain(queue['reason'])}" if queue else reason
-            return Content.styled(shorten(wait or "waits for its device", width), "dim")
+            wait = f"place {queue['place']}: {plain(queue['reason'], WHOLE)}" if queue else reason
+            return _wrapped(wait or "waits for its device", "dim", width)
         if doc["state"] not in LIVE:
             style = "dim" if doc["state"] == "finished" else STATE_STYLES.get(doc["state"], "")
             done = self._done()
             text = " · ".join(part for part in (reason, done) if part)
-            return Content.styled(shorten(text, width), style)
+            return _wrapped(text, style, width)
         if reason:
             return _both_ends(
                 Content.styled(reason, "$text-warning"), Content.styled(self._done(), "dim"), width
@@ -169,6 +180,10 @@ class SummaryPanel(Widget):
         return Content.assemble(
             (bar, "$primary"), ("─" * (cells - len(bar)), "dim"), " ", told
         ).truncate(width)
+
+
+def _wrapped(text: str, style: str, width: int) -> Content:
+    return Content("\n").join(Content.styled(text, style).wrap(width))
 
 
 def _both_ends(left: Content, right: Content, width: int) -> Content:

@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from traindeck.core.privacy.report import at_most
 from traindeck.core.run import RunDoc
-from traindeck.core.text import clean, plain
+from traindeck.core.text import WHOLE, clean, plain
 from traindeck.tui.widgets.run_columns import (
     STATES,
     UNKNOWN,
@@ -30,7 +30,7 @@ _TONE_COLORS = {
     "bad": "$text-error",
 }
 _MOST_METRICS = 12
-_LONGEST = 1000
+_LONGEST = WHOLE
 
 
 class RunDetail(Static):
