@@ -70,6 +70,10 @@ class Parties:
         assert self.processes[owner].returncode, f"{owner} has not failed"
         return complaint.strip().splitlines()[-1]
 
+    def told_sent(self, owner: str) -> int:
+        """The bytes that a party has told its owner of."""
+        return sum(map(int, (self._root / owner / "sent.jsonl").read_text().split()))
+
     def logged(self, owner: str) -> list[dict[str, float]]:
         """The owner's own numbers so far."""
         with contextlib.suppress(OSError):

@@ -450,6 +450,24 @@ class TestGate:
         assert len(pair.owner.status.facts) == gates.MOST_NUMBERS
         assert pair.owner.status.facts["name 0"] == 99
 
+    def test_what_jobs_send_each_other_is_counted_too(
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
+    ) -> None:
+        made, script = gate
+        before = dict(pair.owner.status.bytes_out)
+        pair.owner.policy.tls = {"certificate": "", "key": ""}
+        for count in (20_000_000, 1996):
+            wire.send(script, {"type": "sent", "bytes": count})
+            assert made._from_job()
+        left = pair.owner.status.bytes_out
+        assert left["ciphertext"] - before["ciphertext"] == 20_001_996
+        assert pair.owner.status.bytes_round["ciphertext"] >= 20_001_996
+        for count in (-1, 1.5, True, "many", None, 1 << 60):
+            wire.send(script, {"type": "sent", "bytes": count})
+            with pytest.raises(Refused, match="says that it has sent"):
+                made._from_job()
+        assert left["ciphertext"] - before["ciphertext"] == 20_001_996
+
     def test_what_is_not_asked_in_this_mode_is_refused(
         self, gate: tuple[gates.Gate, socket.socket]
     ) -> None:

@@ -72,6 +72,8 @@ def test_the_weights_are_those_of_training_in_the_clear(parties: Parties) -> Non
         assert last["bytes_sent"] <= sum(told[owner]["bytes_sent"].values())
         assert set(told[owner]) == {"weights", "bytes_sent", "seconds"}  # and nothing of the rows
         assert set(told[owner]["bytes_sent"]) == set(OWNERS) - {owner}
+        counted = sum(told[owner]["bytes_sent"].values())
+        assert counted <= parties.told_sent(owner) <= counted + 2000, "and what parting takes"
 
 
 def test_a_party_that_never_comes_is_named_after_the_limit(parties: Parties) -> None:

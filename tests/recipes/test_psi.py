@@ -188,6 +188,9 @@ def test_hospitals_learn_together_and_nothing_of_it_crosses(tmp_path: Path) -> N
     weights = np.array(told["owner-1"]["weights"])
     assert told["owner-1"]["patients"] == told["owner-2"]["patients"] == 7
     assert told["owner-2"]["weights"] == told["owner-1"]["weights"]
+    for owner in OWNERS:
+        counted = sum(told[owner]["bytes_sent"].values()) + told[owner].get("psi_bytes", 0)
+        assert counted <= parties.told_sent(owner) <= counted + 2000
     assert np.abs(weights - in_the_clear(data)).max() < 1e-4
     assert set(told["owner-3"]) == {"seconds", "bytes_sent"}  # the helper learns nothing
 

@@ -79,7 +79,7 @@ async def test_3_owners_mid_round(
 
 async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, home: Home) -> None:
     folder = federated_run(home, rounds=8)
-    write_status(folder, 2, round=9, facts={"rows": 256, "features": 30})
+    write_status(folder, 2, round=9, facts={"rows": 256, "bytes_sent": 20_301_996})
     async with app.run_test(size=(120, 50)) as pilot:
         await open_run(pilot, folder.name)
         await until_shown(pilot, "o Federation")
@@ -91,7 +91,7 @@ async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, hom
         for each in ("masked with keys", "only the sum over at least 2", "2 of 3 owners", "secagg"):
             assert each in text, text
         assert "Landlock: reads its data set alone" in text
-        assert "automatically, by SHA-256" in text and "rows 256  features 30" in text
+        assert "automatically, by SHA-256" in text and "rows 256  bytes_sent 20.3 MB" in text
         assert "own status, which the aggregator does not" in text
 
 

@@ -234,7 +234,7 @@ def figures(federation: Federation, width: int) -> Content:
         parts.append(Content.styled(f"bytes of other classes: {told}", "bold $text-error"))
     for each in federation.owners:
         if each.facts:
-            told = "  ".join(f"{plain(k)} {plain(_fact(v))}" for k, v in each.facts.items())
+            told = "  ".join(f"{plain(k)} {plain(_fact(k, v))}" for k, v in each.facts.items())
             parts.append(Content.assemble((f"{plain(each.name)} logged ", "dim"), told))
     parts.append(Content.styled(SOURCES, "dim italic"))
     return Content("\n").join(parts)
@@ -387,5 +387,7 @@ def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def _fact(value: str | int | float | bool) -> str:
+def _fact(name: str, value: str | int | float | bool) -> str:
+    if "bytes" in name and isinstance(value, (int, float)):
+        return size(value)
     return figure(value) if isinstance(value, float) else str(value)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from traindeck.recipes.shared.federated.owner import Owner
 
 MOST_NUMBERS = 64  # that a script may log, by different names
+MOST_SENT = 1 << 50  # bytes that a script may say at once that it has sent
 MOST_WORDS = 500  # characters of a script's that are repeated
 PAUSE = 0.05  # seconds after what the drive did not take
 
@@ -121,6 +122,8 @@ class Gate:
                     if name in owner.status.facts or len(owner.status.facts) < MOST_NUMBERS:
                         owner.status.facts[name] = number
                 owner.status.write(now=False)
+            case "sent":
+                self._sent(facts.get("bytes"))
             case "update":
                 self._reply(lambda: self._update(facts, body))
             case "result":
@@ -131,6 +134,17 @@ class Gate:
                 path = str(facts.get("path"))[:MOST_WORDS]
                 owner.refuse(f"the script reached for {path}, {what}", told)
         return True
+
+    def _sent(self, count: Any) -> None:
+        """Count what went to other owners' jobs, past this gate: as the script told of it."""
+        if type(count) is not int or not 0 <= count <= MOST_SENT:
+            raise Withheld(
+                f"the script says that it has sent {count!r:.40} bytes",
+                "the script has told of bytes that it cannot have sent",
+            )
+        status = self._owner.status
+        status.left("ciphertext" if self._owner.policy.tls else "raw", count)
+        status.write(now=False)
 
     def _reply(self, action: Callable[[], None]) -> None:
         try:

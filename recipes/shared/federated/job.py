@@ -11,7 +11,7 @@ socket pair. What it sends there is checked, clipped and masked or encrypted by 
 of it leaves.
 
 Alone, for trying a script out: TRAINDECK_JOB names a folder with `job.json` (owner, owners, data:
-path of an .npz file); `log` and `result` then write into that folder, and there are no rounds.
+path of an .npz file); `log`, `sent` and `result` then write into it, and there are no rounds.
 """
 
 from __future__ import annotations
@@ -86,6 +86,18 @@ class Session:
                 log.write(json.dumps(numbers) + "\n")
         else:
             wire.send(self._wire, {"type": "log", "numbers": numbers})
+
+    def sent(self, count: int) -> None:
+        """So many more bytes went to other owners' jobs, over the ports that were agreed.
+
+        The owner, who does not see them leave, adds them to its count of what has left it, as
+        ciphertext: shares inside TLS. They are as the library of the script counted them.
+        """
+        if self._wire is None:
+            with (self._folder / "sent.jsonl").open("a") as told:
+                told.write(f"{count}\n")
+        else:
+            wire.send(self._wire, {"type": "sent", "bytes": count})
 
     def result(self, **result: Any) -> None:
         """What the data scientist is to get of this owner: JSON-able, once, sealed by the gate."""

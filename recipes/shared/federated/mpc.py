@@ -1,6 +1,8 @@
 """Parties that compute together on shares: MPyC between the approved jobs of several owners.
 
-    outcome = mpc.run(compute, owner=here.owner, owners=here.owners, **here.params["parties"])
+    outcome = mpc.run(
+        compute, owner=here.owner, owners=here.owners, sent=here.sent, **here.params["parties"]
+    )
 
 `compute(party)` is a coroutine that all owners' jobs run, and `party.mpc` is MPyC's runtime (B.
 Schoenmakers, https://github.com/lschoe/mpyc): Shamir's secret sharing over a prime field, for
@@ -39,6 +41,7 @@ HOST = "127.0.0.1"
 FEWEST = 3  # with an honest majority of which one may be curious
 SECURITY = 40  # bits: masks differ from uniform ones by at most 2^-40
 RETRY_SECONDS = 0.1
+TELL_SECONDS = 0.25  # between words of what was sent
 _LOST = "ended before the computation was over"
 
 
@@ -152,11 +155,14 @@ class Party:
 
     mpc    MPyC's runtime, started
     index  of this party in owners, from 0
+    sent   told of bytes of shares that have left, see `job.Session.sent`
     """
 
     mpc: Any
     index: int
     owners: list[str]
+    sent: Callable[[int], None] | None = None
+    _told: int = 0  # bytes, by `sent`
     _sent: dict[str, int] = field(default_factory=dict)  # over links that have ended
     _came: set[int] = field(default_factory=set)
     _phase: str = "connecting"
@@ -171,6 +177,19 @@ class Party:
             if peer.pid != self.index and peer.protocol is not None
         }
         return {**self._sent, **live}
+
+    def tell(self) -> None:
+        """Say what has been sent since this was said last."""
+        now = sum(self.bytes_sent.values())
+        if self.sent and now > self._told:
+            with contextlib.suppress(OSError):  # nobody listens any more
+                self.sent(now - self._told)
+            self._told = now
+
+    async def keep_telling(self) -> None:
+        while True:
+            self.tell()
+            await asyncio.sleep(TELL_SECONDS)
 
     def _ended(self, link: Any) -> None:
         """A link has ended: as agreed, or because the other side has."""
@@ -275,6 +294,7 @@ def run(
     owners: Sequence[str],
     ports: Sequence[int],
     tls: dict[str, str] | None,
+    sent: Callable[[int], None] | None = None,
     patience: float = 60.0,
     limit: float = 3600.0,
 ) -> T:
@@ -282,6 +302,7 @@ def run(
 
     ports     of loopback, one an owner, in their order
     tls       see `credentials`; None: shares cross loopback unencrypted
+    sent      told now and then of how many more bytes of shares have left, as MPyC counts them
     patience  seconds to wait for the other parties to come; limit: for all of it
 
     Raises PartyError naming who is the reason.
@@ -292,9 +313,10 @@ def run(
         )
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # before MPyC looks for one
+    party = None
     try:
         index = list(owners).index(owner)
-        party = Party(_runtime(index, ports), index, list(owners))
+        party = Party(_runtime(index, ports), index, list(owners), sent)
         return loop.run_until_complete(_take_part(party, compute, tls, patience, limit))
     except RuntimeError as error:
         if isinstance(error, PartyError):
@@ -302,6 +324,8 @@ def run(
         # MPyC stops the loop when one of its own steps has failed, and has said why.
         raise PartyError(f"the computation has failed at {owner}: {error}") from error
     finally:
+        if party is not None:
+            party.tell()
         asyncio.set_event_loop(None)
         # Not closed: what MPyC still has scheduled would complain. The job ends here.
 
@@ -322,8 +346,10 @@ async def _take_part(
         return outcome
 
     task = asyncio.ensure_future(whole())
+    telling = asyncio.ensure_future(party.keep_telling())
     first: set[asyncio.Future[Any]] = {task, party._failed}
     await asyncio.wait(first, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    telling.cancel()
     if task.done():
         return task.result()
     task.cancel()

@@ -19,7 +19,7 @@ import importlib
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +33,15 @@ _NEVER = 1e-12  # chance of a false positive: has no meaning for RAW, must be gi
 
 @dataclass
 class Link:
-    """A link between two owners' jobs; `other` is who is at its far end."""
+    """A link between two owners' jobs; `other` is who is at its far end.
+
+    sent: told of the bytes of what has left, before frames and TLS add theirs, see
+    `job.Session.sent`
+    """
 
     socket: socket.socket
     other: str
+    sent: Callable[[int], None] | None = None
     bytes_sent: int = 0
 
     def send(self, kind: str, *bodies: bytes) -> None:
@@ -47,6 +52,8 @@ class Link:
             except (wire.Closed, TimeoutError) as error:
                 raise PartyError(f"{self.other} ended before all was said: {error}") from None
             self.bytes_sent += len(body)
+            if self.sent:
+                self.sent(len(body))
 
     def receive(self, kind: str) -> bytes:
         """Raises PartyError when the other has gone, is silent, or says something else."""
@@ -64,11 +71,18 @@ class Link:
 
 
 def link(
-    other: str, port: int, *, listen: bool, tls: dict[str, str] | None, patience: float
+    other: str,
+    port: int,
+    *,
+    listen: bool,
+    tls: dict[str, str] | None,
+    patience: float,
+    sent: Callable[[int], None] | None = None,
 ) -> Link:
     """Meet another owner's job on a port of loopback; one of the two listens.
 
-    tls: see `mpc.credentials`; patience: seconds to wait, for it to come and for each answer.
+    tls: see `mpc.credentials`; patience: seconds to wait, for it to come and for each answer;
+    sent: see `Link`.
     Raises PartyError when it does not come.
     """
     until = time.monotonic() + patience
@@ -89,7 +103,7 @@ def link(
                 time.sleep(RETRY_SECONDS)
                 continue
             met.settimeout(patience)
-            return Link(met, other)
+            return Link(met, other, sent)
     raise PartyError(why)
 
 

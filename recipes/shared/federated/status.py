@@ -19,7 +19,9 @@ STATES = ("warming", "waiting", "approved", "training", "sent", "refused", "lost
 CLASSES = ("ciphertext", "masked", "metadata", "mock", "raw")
 """Of bytes that leave an owner: sealed to one reader or CKKS; sealed and masked besides; plain
 facts (names, versions, public keys, states of jobs); the public stand-in for the data; private
-values in the clear, of which there are none unless encryption was switched off."""
+values in the clear, of which there are none unless encryption was switched off. Shares that jobs
+send each other inside TLS are ciphertext, as the script's library counted them: the owner does not
+see them leave."""
 
 
 @dataclass

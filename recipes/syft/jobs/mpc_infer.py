@@ -49,7 +49,12 @@ with job.session() as here:
         return labels, party.bytes_sent, time.monotonic() - began
 
     labels, sent, seconds = mpc.run(
-        compute, owner=here.owner, owners=here.owners, tls=here.tls, **p["parties"]
+        compute,
+        owner=here.owner,
+        owners=here.owners,
+        tls=here.tls,
+        sent=here.sent,
+        **p["parties"],
     )
     told = {}
     if labels is not None:

@@ -44,7 +44,12 @@ with job.session() as here:
         return weights, party.bytes_sent
 
     weights, sent = mpc.run(
-        compute, owner=here.owner, owners=here.owners, tls=here.tls, **p["parties"]
+        compute,
+        owner=here.owner,
+        owners=here.owners,
+        tls=here.tls,
+        sent=here.sent,
+        **p["parties"],
     )
     here.result(
         weights=weights.tolist(),

@@ -34,6 +34,7 @@ with job.session() as here:
             listen=role == SECOND,
             tls=here.tls,
             patience=parties["patience"],
+            sent=here.sent,
         )
         with link.socket:
             ids = [str(name) for name in data["ids"]]
@@ -75,7 +76,9 @@ with job.session() as here:
         )
         return weights, party.bytes_sent
 
-    weights, sent = mpc.run(compute, owner=here.owner, owners=here.owners, tls=here.tls, **parties)
+    weights, sent = mpc.run(
+        compute, owner=here.owner, owners=here.owners, tls=here.tls, sent=here.sent, **parties
+    )
     told = {"seconds": time.monotonic() - began, "bytes_sent": sent}
     if hospital:
         told |= {
