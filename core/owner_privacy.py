@@ -15,7 +15,8 @@ class OwnerPrivacy:
     """An epsilon is an upper bound; None is infinite, as is one that was not told.
 
     unit             whose privacy it is: an example's or an owner's
-    epsilon          of what has left the owner so far in `steps`, at delta
+    epsilon          of what has left the owner so far in `steps`, at delta: before the last step
+                     that of the next place in the plan's curve, so above what a run reports
     epsilon_planned  of the whole run, of `steps_planned`
     ledger           the owner's own, which pays for it; empty: it has none
     """
@@ -45,8 +46,14 @@ class OwnerPrivacy:
 
     @property
     def spent(self) -> str:
-        """In short: `1.31 of 2.93`."""
-        return f"{_figure(self.epsilon)} of {_figure(self.epsilon_planned)}"
+        """In short: `≤ 1.31 of 2.93`, or `2.93 of 2.93` where it is no looser than the plan's."""
+        bound = "≤ " if self.bounded else ""
+        return f"{bound}{_figure(self.epsilon)} of {_figure(self.epsilon_planned)}"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the epsilon may be above that of the same steps accounted for exactly."""
+        return bool(self.epsilon) and self.steps != self.steps_planned
 
     @property
     def terms(self) -> str:

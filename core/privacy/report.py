@@ -96,7 +96,7 @@ def words(privacy: Mapping[str, Any]) -> dict[str, str]:
         f" {privacy['accountant']}",
         "planned": f"epsilon {at_most(privacy['planned']['epsilon'])} at most after all"
         f" {privacy['planned']['steps']} steps",
-        "risk": str(privacy["risk"].get("sentence", "")),
+        "risk": risk_in_words(privacy),
     }
     if privacy["steps"] == privacy["planned"]["steps"]:
         del told["planned"]
@@ -114,6 +114,15 @@ def words(privacy: Mapping[str, Any]) -> dict[str, str]:
     if violated or privacy["label"]:  # what a claim says of the risk holds as long as it does
         del told["risk"]
     return told
+
+
+def risk_in_words(privacy: Mapping[str, Any]) -> str:
+    """What the whole plan lets an attacker find out, said so where only part of it is spent."""
+    risk = privacy.get("risk")
+    sentence = str(risk.get("sentence") or "") if isinstance(risk, Mapping) else ""
+    planned = privacy.get("planned") or {}
+    partly = sentence and planned.get("steps") != privacy.get("steps")
+    return f"its whole plan: {sentence}" if partly else sentence
 
 
 def exposes(ledger: str) -> str:

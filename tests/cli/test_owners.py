@@ -81,9 +81,12 @@ class TestOwners:
         write_status(folder, 1, privacy=PRIVACY)
         write_status(folder, 2, privacy={**PRIVACY, "ledger": "mnist.owner-2"})
         _, first, second, third = traindeck("owners", "@last").stdout.splitlines()
-        assert "ε 1.31 of 2.93 at δ 1e-05, per example " in first
+        assert "ε ≤ 1.31 of 2.93 at δ 1e-05, per example " in first
         assert "per example (budget mnist.owner-2)" in second
         assert "ε" not in third
+        done = {**PRIVACY, "epsilon": 2.93, "steps": 600}
+        write_status(folder, 1, privacy=done)
+        assert "ε 2.93 of 2.93 at δ" in traindeck("owners", "@last").stdout
 
     def test_of_a_run_that_has_none(self, traindeck: Command, home: Home) -> None:
         make_run(home, 1)

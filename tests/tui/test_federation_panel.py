@@ -106,10 +106,11 @@ async def test_each_owner_has_its_own_epsilon(
         await open_run(pilot, folder.name)
         await until_shown(pilot, "o Federation")
         await pilot.press("o")
-        await until_shown(pilot, "1.31 of 2.93")
+        await until_shown(pilot, "≤ 1.31 of 2.93")
         text = shown(pilot)
-        assert "0.9 of 2.93" in text and "accounts for itself, at δ 1e-05, per example" in text
+        assert "≤ 0.9 of 2.93" in text and "accounts for itself, at δ 1e-05, per example" in text
         assert "paid from the budgets mnist.owner-2" in text
+        assert "≤: an upper bound" in text
         for each in ("3,481", "5.21 kB", "25 kB", "312 MB"):
             assert each in text, text
 

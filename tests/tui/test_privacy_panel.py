@@ -162,6 +162,12 @@ def test_a_resumed_run_says_what_it_inherited() -> None:
     assert "inherited" not in head({**privacy, "inherited": 0}, False, 120).plain
 
 
+def test_the_risk_is_that_of_the_whole_plan_and_says_so() -> None:
+    privacy = {"steps": 0, "planned": {"steps": 100}, "epsilon": 0.0, "risk": {"sentence": "87"}}
+    assert "its whole plan: 87" in head(privacy, False, 120).plain
+    assert "whole plan" not in head({**privacy, "steps": 100}, False, 120).plain
+
+
 async def test_a_run_without_accounting_says_that_nothing_is_known(
     app: TraindeckApp, home: Home
 ) -> None:

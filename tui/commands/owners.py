@@ -180,6 +180,8 @@ def _print_owners(found: Federation) -> None:
             for owner in found.owners
         ),
     )
+    if any(owner.privacy and owner.privacy.bounded for owner in found.owners):
+        say("≤: an upper bound, of the next place in the plan's curve")
     for owner in found.owners:
         if owner.reason:
             print(plain(f"{owner.name} {owner.state}: {owner.reason}", WHOLE))

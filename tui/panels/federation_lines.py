@@ -189,8 +189,9 @@ def words(federation: Federation, width: int) -> Content:
         ("aggregation", _joined(federation.aggregation, f"by {plain(federation.engine)}")),
     ]
     if federation.threshold is not None:
-        count = f"{federation.threshold:,} of {len(federation.owners):,}"
-        pairs.append(("threshold", f"{count} owners are enough to go on"))
+        least, count = federation.threshold, len(federation.owners)
+        enough = f"{least:,} of {count:,} owners are enough to go on"
+        pairs.append(("threshold", enough if least < count else "no owner can be missed"))
     for how, said in (("auto", "automatically, by SHA-256"), ("hand", "by hand")):
         owners = [owner.name for owner in federation.owners if owner.approval == how]
         if owners:
@@ -284,8 +285,10 @@ def _privacy(owners: Sequence[Owner]) -> list[str]:
     told = [each.privacy for each in owners if each.privacy]
     terms = dict.fromkeys(f"each owner accounts for itself, at {plain(one.terms)}" for one in told)
     budgets = [one.ledger for one in told if one.ledger]
+    bounds = ["≤: an upper bound, of the next place in the plan's curve"]
+    bounds = bounds if any(one.bounded for one in told) else []
     paid = [f"paid from the budgets {named(budgets)}"] if budgets else []
-    return [*list(terms)[:3], *paid]
+    return [*list(terms)[:3], *bounds, *paid]
 
 
 def _sent(name: str) -> _Column:

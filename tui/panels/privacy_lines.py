@@ -135,10 +135,9 @@ def digits(figure: str) -> list[str]:
 
 
 def _risk(privacy: Mapping[str, Any], width: int) -> Content:
-    risk = privacy.get("risk")
-    if not isinstance(risk, Mapping) or privacy.get("label") or violated(privacy):
+    sentence = plain(report.risk_in_words(privacy))
+    if not sentence or privacy.get("label") or violated(privacy):
         return Content("")
-    sentence = plain(str(risk.get("sentence", "")))
     return Content("\n").join(_wrapped(Content.styled(sentence, "italic"), width))
 
 
