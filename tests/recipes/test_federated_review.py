@@ -191,6 +191,28 @@ def test_owners_that_end_together_are_all_heard_of(made: coordinator.Federation)
     assert made._lost["owner-2"] == "it ended with 3"
 
 
+def test_of_owners_that_compute_together_who_was_ended_is_named(
+    made: coordinator.Federation,
+) -> None:
+    """The others fail for its sake, and are heard of first."""
+    script = """import sys; sys.stdin.read(); print('{"owner": "owner-2", "exit": -9}')"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe) as warm:
+
+        class Mail:
+            def next(self, seconds: float) -> None:
+                assert warm.stdin
+                warm.stdin.close()
+
+        made.options.aggregation, made._warm = "mpc", warm
+        made._mail = Mail()  # type: ignore[assignment]
+        made._lose("owner-1", "the script ended with 1")
+        with pytest.raises(coordinator.Failed, match=r"^owner-2: its process was ended by signal"):
+            made._wait("training", ["owner-1", "owner-2"], time.monotonic() + 60)
+        made._warm = None
+    assert [each["state"] for each in made.status.owners[:2]] == ["lost", "lost"]
+
+
 @pytest.mark.parametrize("owners", range(3, 8))
 def test_no_sum_of_fewer_can_be_opened(owners: int) -> None:
     """By trial of all that an aggregator can say, against the bound that noise is shared by."""

@@ -34,6 +34,7 @@ from traindeck.tui.panels.federation_lines import (
     phase,
     protection,
     window,
+    words,
 )
 
 SIZES = [(80, 24), (120, 30)]
@@ -75,6 +76,13 @@ async def test_3_owners_mid_round(
         assert "left owners: masked 611 kB · metadata 10.4 kB · mock 50 kB · raw 4.1 kB" in text
         assert "only the sum over at least 2 owners" in text
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
+
+
+def test_where_none_can_be_missed_that_is_said() -> None:
+    owners = tuple(Owner(f"owner-{number}") for number in (1, 2, 3))
+    told = [words(Federation(threshold=most, owners=owners), 80).plain for most in (2, 3)]
+    assert "2 of 3 owners are enough to go on" in told[0]
+    assert "all 3 are needed" in told[1] and "enough" not in told[1]
 
 
 async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, home: Home) -> None:

@@ -191,7 +191,7 @@ def words(federation: Federation, width: int) -> Content:
     if federation.threshold is not None:
         least, count = federation.threshold, len(federation.owners)
         enough = f"{least:,} of {count:,} owners are enough to go on"
-        pairs.append(("threshold", enough if least < count else "no owner can be missed"))
+        pairs.append(("threshold", enough if least < count else f"all {count:,} are needed"))
     for how, said in (("auto", "automatically, by SHA-256"), ("hand", "by hand")):
         owners = [owner.name for owner in federation.owners if owner.approval == how]
         if owners:

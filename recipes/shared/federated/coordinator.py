@@ -145,7 +145,7 @@ class Federation(Founding):
             for name in self.owners:
                 state, reason = answers.get(address(name), ("", ""))
                 if state == "failed" or name in self._lost:
-                    self._give_up(f"{name}: {self._lost.get(name) or reason or 'its job failed'}")
+                    self._blame(name, reason or "its job failed")
                 path = outputs.get(address(name), Path()) / "result.json"
                 if state == "done" and path.exists():
                     try:

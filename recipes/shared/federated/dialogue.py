@@ -24,6 +24,8 @@ from traindeck.recipes.shared.federated.options import Failed, Options, Stopped
 from traindeck.recipes.shared.federated.owner import KEYS
 from traindeck.recipes.shared.federated.secagg import Refused
 
+GONE_SECONDS = 3.0  # in which it is heard that somebody was ended, once others have failed
+
 
 class Dialogue:
     """The data scientist's side of the mail; `coordinator.Federation` sets up what it needs."""
@@ -40,6 +42,7 @@ class Dialogue:
     def __init__(self, run: track.Run) -> None:
         self._run = run
         self._lost: dict[str, str] = {}
+        self._gone: list[str] = []  # of the lost, whose process or script was ended from outside
         self._late: set[str] = set()  # lost for no other reason than that
         self._heard: set[str] = set()  # who has said something since the round began
         self._proven: set[str] = set()
@@ -132,6 +135,8 @@ class Dialogue:
             else:
                 self.status.owner(letter.sender, "refused", why)
         if letter.type == "failed":
+            if letter.facts.get("by_signal"):
+                self._gone.append(letter.sender)
             self._lose(letter.sender, why)
 
     def _verify_keys(self, letter: Letter) -> None:
@@ -155,7 +160,7 @@ class Dialogue:
         for letter in self._letters():
             self._hear(letter)
         if gone := [name for name in waited if name in self._lost]:
-            self._give_up(f"{gone[0]}: {self._lost[gone[0]]}")
+            self._blame(gone[0])
         if time.monotonic() > until:
             self._give_up(f"no answer of {', '.join(waited)} in time")
         time.sleep(0.05)
@@ -173,6 +178,7 @@ class Dialogue:
             for facts in map(json.loads, lines):
                 code = facts["exit"]
                 signal = f"its process was ended by signal {-code}"
+                self._gone.append(facts["owner"])
                 self._lose(facts["owner"], signal if code < 0 else f"it ended with {code}")
 
     def _lose(self, name: str, why: str, state: str = "lost") -> None:
@@ -183,6 +189,21 @@ class Dialogue:
             self._lost[name] = why
             self._run.note(f"{name} is {state}: {why}")
             self.status.owner(name, state, why)
+
+    def _blame(self, name: str, why: str = "") -> NoReturn:
+        """Fail because of an owner; of owners that compute together, because of who went first.
+
+        When the process of one is ended all others fail for its sake, and may be heard of before.
+        """
+        until = time.monotonic() + GONE_SECONDS
+        while self.options.aggregation == "mpc" and not self._gone and self._alive():
+            if time.monotonic() > until:
+                break
+            self._notice_ended()
+            for letter in self._letters(0.05):
+                self._hear(letter)
+        name = next(iter(self._gone or self._lost), name)
+        self._give_up(f"{name}: {self._lost.get(name) or why}")
 
     def _alive(self) -> list[str]:
         return [name for name in self.owners if name not in self._lost]

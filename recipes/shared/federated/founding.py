@@ -84,7 +84,7 @@ class Founding(Dialogue):
             encryption=modes.encryption(mode, self.options.encrypt),
             visible=modes.visible(mode, bool(size), self.options.encrypt),
             rounds_total=self.options.rounds if size else 0,
-            threshold=self._threshold,
+            threshold=self._threshold if size else len(self.owners),
             owners=[{"name": name, "state": "warming", "reason": ""} for name in self.owners],
         )
         self.status.write()

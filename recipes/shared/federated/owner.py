@@ -272,7 +272,7 @@ class Owner:
             code = 0  # it had given its result, and had no more to do
         if code and self.status.state != "refused":
             how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
-            self.fail(f"the script {how}", _last_line(work / ".stderr"))
+            self.fail(f"the script {how}", _last_line(work / ".stderr"), by_signal=code < 0)
         elif not code:
             self.status.enter("ended")
         return code
@@ -303,10 +303,10 @@ class Owner:
         self.status.enter("refused", why)
         self._say("refused", why, told, over_budget=over_budget)
 
-    def fail(self, why: str, own: str) -> None:
+    def fail(self, why: str, own: str, *, by_signal: bool) -> None:
         """Say that a script came to no good end; its own last words are for the owner alone."""
         self.status.enter("lost", f"{why}: {own or 'no message'}")
-        self._say("failed", f"{why}: {own}", why)
+        self._say("failed", f"{why}: {own}", why, by_signal=by_signal)
 
     def notice(self, why: str) -> None:
         """Say that something which came was left aside; what went on goes on."""
