@@ -89,6 +89,23 @@ async def test_sizes(
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_the_budgets_of_owners_can_be_told_apart(
+    app: TraindeckApp, home: Home, size: tuple[int, int]
+) -> None:
+    names = [f"mnist-owners.owner-{number}" for number in (1, 2, 13)]
+    for name in names:
+        make_ledger(home, name)
+    async with app.run_test(size=size) as pilot:
+        screen = await go(pilot)
+        await until(pilot, lambda: len(screen.budgets.items) == len(names))
+        await until_shown(pilot, "owner-13")
+        lines = shown(pilot).splitlines()
+        for name in names:
+            [line] = [line for line in lines if line.split()[:1] == [name]]
+            assert "1e-05" in line and "example" in line and "100%" in line
+
+
 async def test_what_a_budget_comes_to(app: TraindeckApp, home: Home) -> None:
     _, new = some_budgets(home)
     async with app.run_test(size=(120, 40)) as pilot:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from traindeck.core.privacy.report import counted
@@ -110,19 +112,27 @@ def _ledger(budget: Budget, width: int) -> Sequence[Part]:
     return [("mends", "warn")] if budget.problems else [("✓ whole", "good")]
 
 
-BUDGETS = (
-    RowColumn("name", "Data set", 10, 0, _name, grow=1, most=24),
-    RowColumn("gauge", "Spent ━ reserved ╍", 12, 2, _gauge, grow=3, most=40),
-    RowColumn("spent", "Spent", 5, 4, _share(0), right=True),
+_NAME_LEAST, _NAME_MOST = 10, 36
+_BUDGETS = (
+    RowColumn("name", "Data set", _NAME_LEAST, 0, _name),
+    RowColumn("gauge", "Spent ━ reserved ╍", 8, 4, _gauge, grow=3, most=40),
+    RowColumn("spent", "Spent", 5, 6, _share(0), right=True),
     RowColumn("left", "Left", 5, 1, _share(LEFT), right=True),
     RowColumn("budget", "Budget ε", 8, 1, _text("epsilon_budget", "{:g}"), right=True),
     RowColumn("filter", "Filter", 6, 2, _filter, right=True),
-    RowColumn("pld", "PLD", 5, 3, _found("epsilon_spent_pld"), right=True),
-    RowColumn("naive", "Sum", 5, 5, _found("epsilon_naive_sum"), right=True),
-    RowColumn("delta", "δ", 6, 7, _text("delta", "{:g}"), right=True),
-    RowColumn("unit", "Unit", 7, 8, _text("unit")),
-    RowColumn("ledger", "Ledger", 9, 6, _ledger),
+    RowColumn("pld", "PLD", 5, 7, _found("epsilon_spent_pld"), right=True),
+    RowColumn("naive", "Sum", 5, 8, _found("epsilon_naive_sum"), right=True),
+    RowColumn("delta", "δ", 6, 2, _text("delta", "{:g}"), right=True),
+    RowColumn("unit", "Unit", 7, 3, _text("unit")),
+    RowColumn("ledger", "Ledger", 9, 5, _ledger),
 )
+
+
+def columns(budgets: Sequence[Budget]) -> tuple[RowColumn, ...]:
+    """Those of the table of budgets: each name in full, which alone may tell two owners apart."""
+    longest = max((cell_len(plain(budget.name)) for budget in budgets), default=0)
+    name = replace(_BUDGETS[0], width=max(_NAME_LEAST, min(longest, _NAME_MOST)))
+    return (name, *_BUDGETS[1:])
 
 
 # The facts of one

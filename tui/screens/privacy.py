@@ -18,7 +18,7 @@ from traindeck.tui.budget_reader import Budget, BudgetWatch
 from traindeck.tui.feed import Snapshot
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.budget import BudgetPanel
-from traindeck.tui.panels.budget_lines import BUDGETS, HISTORY, NO_BUDGETS, RUNS, charges
+from traindeck.tui.panels.budget_lines import HISTORY, NO_BUDGETS, RUNS, charges, columns
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.row_table import RowTable
 from traindeck.tui.widgets.top_bar import TopBar
@@ -104,7 +104,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
         yield TopBar("privacy")
         yield Static("reading the ledgers…", id="privacy-none")
         with Vertical(id="privacy-body"):
-            yield RowTable(BUDGETS, lambda budget: budget.name, id="budgets")
+            yield RowTable(columns(()), lambda budget: budget.name, id="budgets")
             yield BudgetPanel(id="budget-facts")
             with Horizontal(id="budget-details"):
                 yield RowTable(RUNS, lambda run: run["id"], id="budget-runs")
@@ -183,6 +183,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
                 nothing.update(NO_BUDGETS)
             nothing.display, body.display = not budgets, bool(budgets)
             self.budgets.styles.height = len(budgets) + 1
+            self.budgets.arrange(columns(budgets))
             self.budgets.show(budgets)
             self._show_current()
         if budgets and self.focused is None:

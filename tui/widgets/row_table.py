@@ -128,6 +128,13 @@ class RowTable(ScrollView, can_focus=True, inherit_bindings=False):
         """The row under the cursor."""
         return self.items[self.cursor] if self.cursor < len(self.items) else None
 
+    def arrange(self, columns: Sequence[RowColumn]) -> None:
+        """Take other columns: what they need may depend on the rows."""
+        if columns != self._columns:
+            self._columns = columns
+            self._width = 0  # they are fitted when they are painted
+            self.refresh()
+
     def show(self, items: Sequence[Any]) -> None:
         """Take other rows, or the same ones as they are now."""
         before = None if self.current is None else self._key(self.current)
