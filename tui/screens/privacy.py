@@ -183,7 +183,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
                 nothing.update(NO_BUDGETS)
             nothing.display, body.display = not budgets, bool(budgets)
             self.budgets.styles.height = len(budgets) + 1
-            self.budgets.arrange(columns(budgets))
+            self.budgets.take_columns(columns(budgets))
             self.budgets.show(budgets)
             self._show_current()
         if budgets and self.focused is None:

@@ -128,7 +128,7 @@ class RowTable(ScrollView, can_focus=True, inherit_bindings=False):
         """The row under the cursor."""
         return self.items[self.cursor] if self.cursor < len(self.items) else None
 
-    def arrange(self, columns: Sequence[RowColumn]) -> None:
+    def take_columns(self, columns: Sequence[RowColumn]) -> None:
         """Take other columns: what they need may depend on the rows."""
         if columns != self._columns:
             self._columns = columns
