@@ -80,6 +80,21 @@ def _divided(name: str, recipes: Iterable[Recipe]) -> str:
     return next((one for one in divided if name.lower().startswith(f"{one.lower()}.")), name)
 
 
+def check(
+    home: Home, name: str, epsilon: float, delta: float, unit: str, fingerprint: str | None
+) -> None:
+    """Raises UsageError for what makes no budget, whatever recipes there are."""
+    Ledger(home.ledger, name)  # its name
+    if not (0 < epsilon < math.inf):
+        raise UsageError(f"epsilon: {epsilon:g} is not a budget: it must be above 0 and finite")
+    if not 0 < delta < 1:
+        raise UsageError(f"delta: {delta:g} is not between 0 and 1")
+    if unit not in UNITS:
+        raise UsageError(f"unit: {unit!r} is none; a unit is example, user or owner")
+    if fingerprint is not None and not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
+        raise UsageError("fingerprint: it is 64 hexadecimal digits, the SHA-256 of the data")
+
+
 def create(
     home: Home,
     name: str,
@@ -92,14 +107,7 @@ def create(
     """Give a data set a budget. Raises UsageError, and TraindeckError when it has one already."""
     from traindeck.core.privacy import accountant
 
-    if not (0 < epsilon < math.inf):
-        raise UsageError(f"epsilon: {epsilon:g} is not a budget: it must be above 0 and finite")
-    if not 0 < delta < 1:
-        raise UsageError(f"delta: {delta:g} is not between 0 and 1")
-    if unit not in UNITS:
-        raise UsageError(f"unit: {unit!r} is none; a unit is example, user or owner")
-    if fingerprint is not None and not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
-        raise UsageError("fingerprint: it is 64 hexadecimal digits, the SHA-256 of the data")
+    check(home, name, epsilon, delta, unit, fingerprint)
     try:
         order = accountant.best_order(epsilon, delta)
     except ValueError as error:
@@ -220,6 +228,7 @@ def forecast(
         "dataset": plan.dataset,
         "epsilon": _finite(plan.epsilon),
         "delta": plan.delta,
+        "unit": plan.unit,
         "noise_multiplier": mechanism.noise_multiplier,
         "sampling_rate": mechanism.sampling_rate,
         "steps": mechanism.steps,

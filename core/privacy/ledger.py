@@ -252,18 +252,24 @@ class Ledger:
         )
         self.add(lambda now: [new])
 
+    def check_unused(self) -> None:
+        """Raises BudgetRefused once a run was reserved or exposed: it can then not be removed."""
+        self._check_unused(self.account())
+
+    def _check_unused(self, account: Account) -> None:
+        if account.runs or account.exposures:
+            raise BudgetRefused(
+                f"{self.name}: runs are recorded against this budget, so it stays;"
+                f" `traindeck budget set {self.name} --epsilon 0` freezes it"
+            )
+
     def remove(self) -> Path:
         """Take away a budget on which nothing was ever recorded; returns where it is kept.
 
         Raises BudgetRefused once a run was reserved or exposed.
         """
         with locked(self.folder / FOLDER_LOCK), self._writing():
-            account = self.account_of(self._chain.scanned())
-            if account.runs or account.exposures:
-                raise BudgetRefused(
-                    f"{self.name}: runs are recorded against this budget, so it stays;"
-                    f" `traindeck budget set {self.name} --epsilon 0` freezes it"
-                )
+            self._check_unused(self.account_of(self._chain.scanned()))
             kept = self.folder / "removed" / f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
             kept.mkdir(parents=True)
             for path in (self.path, self._chain.head):

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from tests.conftest import until, wait_for_state
 from tests.privacy.test_budget_runs import RECIPE, shown
+from tests.tui.private_runs import make_ledger
 from traindeck.core.errors import BudgetRefused, UsageError
 from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
@@ -22,6 +25,7 @@ from traindeck.core.privacy.plan import Plan, make
 from traindeck.core.query import parse
 from traindeck.core.run import RunFolder
 from traindeck.core.shelf import find_recipe
+from traindeck.tui.commands import budget as commands
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 DP = {"batch_size": 1024, "epochs": 30.0}
@@ -65,6 +69,29 @@ def test_a_budget_that_no_recipe_could_spend_is_refused_and_an_odd_one_is_warned
     assert "no recipe here trains on a data set called mnits (did you mean mnist?" in typo
     told = " ".join(budget.concerns(home, "mine", 1e9, 0.01))
     assert "delta 0.01 is large" in told and "epsilon 1e+09 is large" in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("x", "--epsilon=-1"), ("x", "--delta=2"), ("x", "--unit=owners"), ("a b/c",)],
+    ids=lambda words: words[-1],
+)
+def test_what_makes_no_budget_is_told_before_anything_else(
+    home: Home, words: tuple[str, ...]
+) -> None:
+    deck = typer.Typer()
+    commands.register(deck)
+    given = ["budget", "create", words[0], "--epsilon=3", "--delta=1e-5", *words[1:]]
+    done = CliRunner().invoke(deck, given)
+    assert isinstance(done.exception, UsageError) and done.output == ""
+
+
+def test_a_used_budget_is_not_asked_about(home: Home) -> None:
+    make_ledger(home).expose("run-1", "toy", "no privacy")
+    deck = typer.Typer()
+    commands.register(deck)
+    done = CliRunner().invoke(deck, ["budget", "rm", "mnist"])
+    assert isinstance(done.exception, BudgetRefused) and done.output == ""
 
 
 def test_a_typo_can_be_taken_back(traindeck: Command, home: Home) -> None:

@@ -49,6 +49,7 @@ def create(
 
     home = Home.default()
     known = fingerprint
+    budget.check(home, name, epsilon, delta, unit, fingerprint)
     for concern in budget.concerns(home, name, epsilon, delta):
         say(f"warning: {concern}")
     if fingerprint is None and not Ledger(home.ledger, name).exists:
@@ -170,6 +171,7 @@ def remove(
     ledger = _ledger(name)
     if ledger.dataset != ledger.name:
         raise UsageError(f"{name} spends the budget of {ledger.name}: name that one")
+    ledger.check_unused()
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"to remove the budget of {ledger.name} without being asked: --yes")
