@@ -27,6 +27,7 @@ from typing import Any
 from traindeck.core import schema
 from traindeck.core.errors import NotFoundError, TraindeckError
 from traindeck.core.files import locked, read_bounded, write_json
+from traindeck.core.owner_privacy import Price
 from traindeck.core.text import plain, spelled
 
 APPROVE, REFUSE = "approve", "refuse"
@@ -51,6 +52,7 @@ class Request:
     sha256    of the script, as the request has it
     at        when it was asked, in unix seconds
     agreed    the script that was agreed on beforehand, if any
+    price     what the whole of a private run costs the owner; None: it tells of no privacy
     decision  approve, refuse, or nothing while it waits
     stamps    change whenever the script or its parameters do
     """
@@ -66,6 +68,7 @@ class Request:
     agreed: str | None = None
     decision: str = ""
     stamps: tuple[Stamp | None, ...] = ()
+    price: Price | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -76,6 +79,7 @@ class Request:
             "submitted_by": self.submitted_by,
             "at": self.at,
             "agreed": self.agreed,
+            "privacy": self.price.to_json() if self.price else None,
         }
 
 
@@ -296,6 +300,7 @@ def _request(run: str, owner: str, folder: Path, stamps: tuple[Stamp | None, ...
         text("agreed") or None,
         _decision(folder),
         stamps,
+        Price.read(said.get("privacy")),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a data owner says that its part in a private run has cost it, by its own account."""
+"""What a data owner's part in a private run will cost it, and has cost it by its own account."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from traindeck.core import loose
 from traindeck.core.privacy.report import at_most
+from traindeck.core.text import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,54 @@ class OwnerPrivacy:
         """What the figures are for: `δ 1e-05, per example`."""
         delta = "?" if self.delta is None else f"{self.delta:g}"
         return f"δ {delta}, per {self.unit or '?'}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What the whole of a private run will have cost an owner, as it is told who approves it.
+
+    ledger   the owner's own budget, in which that is reserved once it approves; empty: it has none
+    charged  the budget of the whole data set, in which it is reserved already; empty: there is none
+    """
+
+    unit: str
+    epsilon: float | None
+    delta: float | None
+    steps: int | None
+    ledger: str
+    charged: str
+
+    @classmethod
+    def read(cls, said: object) -> Price | None:
+        """What a request has; None when it says nothing of privacy."""
+        if not isinstance(said, dict):
+            return None
+        return cls(
+            unit=plain(loose.text(said.get("unit"))),
+            epsilon=_bound(said.get("epsilon")),
+            delta=_bound(said.get("delta")),
+            steps=loose.count(said.get("steps")),
+            ledger=plain(loose.text(said.get("ledger"))),
+            charged=plain(loose.text(said.get("charged"))),
+        )
+
+    @property
+    def cost(self) -> str:
+        """`ε 2.93 at δ 1e-05, per example, for all 600 steps`."""
+        delta = "?" if self.delta is None else f"{self.delta:g}"
+        steps = "?" if self.steps is None else f"{self.steps:,}"
+        at = f"at δ {delta}, per {self.unit or '?'}"
+        return f"ε {_figure(self.epsilon)} {at}, for all {steps} steps"
+
+    @property
+    def paid(self) -> str:
+        """Which budgets pay; nothing where there is none."""
+        own = f"{self.ledger}: reserved once approved" if self.ledger else ""
+        whole = f"{self.charged}: reserved already" if self.charged else ""
+        return "; ".join(filter(None, (own, whole)))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

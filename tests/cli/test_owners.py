@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.tui.federated_runs import (
+    PRICE,
     PRIVACY,
     SCRIPT,
     ask,
@@ -123,6 +124,14 @@ class TestScript:
         told = of(traindeck("owners", "@last", "--script", "owner-2", "--json"))
         assert told["text"] == changed and "+RATE = 0.5  # agreed" in told["diff"]
         assert json.loads(told["params"])["lr"] == 0.05
+
+    def test_what_it_costs_is_told(self, traindeck: Command, folder: Path) -> None:
+        ask(folder, privacy={**PRICE, "ledger": "", "charged": "mnist", "epsilon": None})
+        done = traindeck("owners", "@last", "--script", "owner-2")
+        assert "  costs       ε ∞ at δ 1e-05, per example, for all 600 steps\n" in done.stderr
+        assert "  budget      mnist: reserved already\n" in done.stderr
+        told = of(traindeck("owners", "@last", "--script", "owner-2", "--json"))["privacy"]
+        assert (told["steps"], told["epsilon"], told["charged"]) == (600, None, "mnist")
 
     def test_that_nobody_asks_for(self, traindeck: Command, folder: Path) -> None:
         done = traindeck("owners", "@last", "--script", "owner-1", code=3)

@@ -263,7 +263,10 @@ statuses = like(
     job=like(script=texts, sha256=texts),
     privacy=like(epsilon=numbers, delta=numbers, steps=numbers, unit=texts, ledger=texts),
 )
-asked = like(script=texts, sha256=texts, submitted_by=texts, at=numbers, agreed=texts)
+price = like(unit=texts, epsilon=numbers, delta=numbers, steps=numbers, ledger=texts, charged=texts)
+asked = like(
+    script=texts, sha256=texts, submitted_by=texts, at=numbers, agreed=texts, privacy=price
+)
 
 
 @settings(
@@ -300,6 +303,8 @@ def test_nothing_that_files_hold_does_harm(
             ]
             for each in drawn:
                 assert clean(each.plain) == each.plain
+    if told := one(folder).price:
+        assert clean(told.cost + told.paid) == told.cost + told.paid
     read = read_script(one(folder))
     for line in (*python_lines(read.text), *plain_lines(read.params.split("\n"))):
         assert "".join(text for text, _ in line).isprintable()

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import traindeck.recipes
+from tests.privacy.ledgers import made
 from tests.recipes.federated_tools import JOB, as_before
-from tests.recipes.test_federation import make
+from tests.recipes.test_federation import NAME, make
 from traindeck.core import track
 from traindeck.core.home import Home
 from traindeck.core.privacy import budget
@@ -66,6 +67,33 @@ def test_nobody_approves_by_hand_what_is_not_what_is_accounted(
     state, reason = pair.answer()
     assert state == "rejected" and f"{why}, and it is that which is accounted" in reason
     assert not (pair.owner.policy.home / "inbox").exists()
+
+
+def test_who_approves_by_hand_is_told_the_price(
+    tmp_path: Path, private: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = private["plan"]
+    made(tmp_path / "ledger", f"{plan.dataset}.{NAME}")
+    pair = make(tmp_path, approval="hand", **private)
+    inbox = pair.owner.policy.home / "inbox"
+
+    def refuse() -> None:
+        answer = '{"decision": "refuse", "sha256": "", "reason": "too dear"}'
+        (inbox / "a-job" / "decision.json").write_text(answer)
+
+    monkeypatch.setattr(pair.owner, "_waiting", refuse)
+    pair.befriend()
+    pair.submit()
+    pair.consider()
+    assert pair.answer() == ("rejected", "too dear")
+    assert json.loads((inbox / "a-job" / "request.json").read_text())["privacy"] == {
+        "unit": plan.unit,
+        "epsilon": plan.epsilon,
+        "delta": plan.delta,
+        "steps": plan.mechanism.steps,
+        "ledger": f"{plan.dataset}.{NAME}",
+        "charged": "",
+    }
 
 
 def test_the_panel_says_why_a_budget_has_ended_the_run(

@@ -23,6 +23,15 @@ PRIVACY = {
     "ledger": "",
 }
 """An owner's own account of a private run, as its status has it."""
+PRICE = {
+    "unit": "example",
+    "epsilon": 2.93,
+    "delta": 1e-5,
+    "steps": 600,
+    "ledger": "mnist.owner-2",
+    "charged": "",
+}
+"""What such a run costs an owner that has a budget, as a request for approval has it."""
 VISIBLE = "The aggregator can read only the sum over at least 2 owners, and no update."
 SCRIPT = '''\
 """Trains on one owner's data: all that leaves is the update of each round."""

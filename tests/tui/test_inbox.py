@@ -10,7 +10,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
 
-from tests.tui.federated_runs import SCRIPT, ask, decision, federated_run
+from tests.tui.federated_runs import PRICE, SCRIPT, ask, decision, federated_run
 from tests.tui.homes import NOW
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
@@ -59,6 +59,18 @@ async def test_the_script_is_read_whole_with_all_that_is_known(
         assert "+RATE = 0.5" in shown(pilot)
         await pilot.press("6")
         await until_shown(pilot, '  "batch_size": 32')
+
+
+async def test_what_it_costs_is_told_before_it_is_approved(app: TraindeckApp, home: Home) -> None:
+    ask(federated_run(home), privacy=PRICE)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_inbox(pilot)
+        await until_shown(pilot, "RATE")
+        text = shown(pilot)
+        assert "ε 2.93 at δ 1e-05, per example, for all 600 steps" in text
+        assert "mnist.owner-2: reserved once approved" in text
+        await pilot.press("a")
+        await until_shown(pilot, "That costs ε 2.93 at δ 1e-05")
 
 
 async def test_the_line_and_the_key_show_only_while_something_waits(

@@ -209,6 +209,9 @@ def _print_script(request: Request, as_json: bool) -> None:
     say(f"{plain(request.script)} for {plain(request.owner)}, job {plain(request.job)}")
     say(f"  asked by    {plain(request.submitted_by) or '–'}")
     say(f"  sha256      {script.sha256}")
+    if request.price:
+        say(f"  costs       {request.price.cost}")
+        say(f"  budget      {request.price.paid or 'none'}")
     for line in script.params.split("\n"):
         say(f"  parameters  {line}")
     for warning in script.warnings:

@@ -223,6 +223,8 @@ class InboxScreen(Screen[None], inherit_bindings=False):
             ("asks", f"{plain(request.submitted_by) or 'nobody told who'}{asked}"),
             ("owner", f"{plain(request.owner)}, job {plain(request.job)}"),
         ]
+        if request.price:
+            pairs += [("costs", request.price.cost), ("budget", request.price.paid or "none")]
         if script:
             pairs.append(("SHA-256", f"{script.sha256} (parameters: {script.params_sha256[:12]}…)"))
             pairs.append(("agreed", _agreed(script)))
@@ -272,6 +274,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
             f"SHA-256 {script.sha256}, of the parameters {script.params_sha256}",
             f"{plain(request.owner)} then runs it on its private data, in every round and without"
             " asking again.",
+            *([f"That costs {request.price.cost}."] if request.price else []),
             *(f"Mind: {each}." for each in script.warnings),
         ]
         unseen = len(self._read.lines) - max(self._seen, self._seen_now)

@@ -11,9 +11,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from traindeck.recipes.shared.federated.adapter import PARAMS, SCRIPT, Request
 
@@ -26,10 +27,17 @@ class Decision:
     reason: str
 
 
-def ask(home: Path, request: Request, agreed: Path, wait: Callable[[], None]) -> Decision:
+def ask(
+    home: Path,
+    request: Request,
+    agreed: Path,
+    price: Mapping[str, Any] | None,
+    wait: Callable[[], None],
+) -> Decision:
     """Lay a job into the inbox and wait until somebody has decided.
 
-    wait is called between looks. What was decided of another script than this one does not count.
+    price: see `payer.Payer.price`; wait is called between looks. What was decided of another script
+    than this one does not count.
     """
     folder = home / "inbox" / request.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,6 +52,7 @@ def ask(home: Path, request: Request, agreed: Path, wait: Callable[[], None]) ->
         "submitted_by": request.asked_by,
         "at": time.time(),
         "agreed": str(agreed),
+        "privacy": price,
     }
     part = folder / ".request.json"
     part.write_text(json.dumps(asked))

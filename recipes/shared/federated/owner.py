@@ -185,7 +185,9 @@ class Owner:
         decision, how = ("refuse", "auto") if why else ("approve", "auto")
         if not why and self.policy.approval == "hand":
             self._tell("asked", why="waits for somebody to read the script")
-            decided = inbox.ask(self.policy.home, request, self.policy.agreed, self._waiting)
+            decided = inbox.ask(
+                self.policy.home, request, self.policy.agreed, self._payer.price(), self._waiting
+            )
             decision, why, how = decided.decision, decided.reason, "manual"
         over_budget = False
         if decision == "approve":

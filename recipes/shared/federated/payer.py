@@ -14,6 +14,7 @@ budget by either binds every run, also one that could not spend it: that is refu
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.errors import BudgetRefused
+from traindeck.core.errors import BudgetRefused, TraindeckError
 from traindeck.core.privacy.gate import admit, check_named, ledger_of
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
@@ -114,6 +115,30 @@ class Payer:
         """Give back what was reserved and not used; state: how the owner's part has ended."""
         if self._spending is not None:
             self._spending.settle("over_budget" if self._spending.refused else state)
+
+    def price(self) -> dict[str, Any] | None:
+        """What the whole plan costs, for who decides on it; None without a plan.
+
+        ledger   the owner's own budget, in which the plan is reserved once it is approved
+        charged  the whole data set's, in which it was reserved when the run was launched
+        """
+        policy, plan = self._policy, self._policy.plan
+        if plan is None:
+            return None
+        charged = own = None
+        with contextlib.suppress(TraindeckError, OSError):  # of which `admit` will say more
+            charged = ledger_of(policy.ledgers, plan.dataset)
+            own = ledger_of(policy.ledgers, f"{plan.dataset}.{policy.name}")
+        if own is not None and charged is not None and own.name == charged.name:
+            own = None
+        return {
+            "unit": plan.unit,
+            "epsilon": _finite(plan.epsilon),
+            "delta": plan.delta,
+            "steps": plan.mechanism.steps,
+            "ledger": own.name if own else "",
+            "charged": charged.name if charged else "",
+        }
 
     def told(self) -> dict[str, Any] | None:
         """What the owner's status says of it, see `status.Owner`; None without a plan."""
