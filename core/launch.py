@@ -152,6 +152,7 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
                 plan,
                 earlier=resumed_steps(params, cwd),
                 accept_no_privacy=request.accept_no_privacy,
+                instead=recipe.private_choices(),
                 why=request.reason,
             )
         supervisor = boot or Boot()

@@ -18,6 +18,7 @@ class Accounting:
     """What a private recipe declares once and for all, whatever its parameters.
 
     records   a public bound on the number of training records; never counted from the data
+    of        the data set that has no more, for a recipe that takes several; empty: they all have
     unit      whose privacy is meant: one example, one user or one owner
     sampler   how batches are drawn, see `privacy.mechanism.Mechanism`
     """
@@ -25,6 +26,7 @@ class Accounting:
     records: int
     unit: str = "example"
     sampler: str = "poisson"
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,10 @@ class Recipe:
             for data in [{"dataset": choice} for choice in choices] or [{}]
             for variant in variants
         ]
+
+    def private_choices(self) -> str:
+        """What is typed to make a run of the recipe private; empty when no choice does."""
+        return " or ".join(f"-p {one.param}={one.value}" for one in self.variants if one.accounting)
 
     def defaults_elsewhere(self, name: str) -> str:
         """In words, where a parameter has another default, and which."""

@@ -40,7 +40,8 @@ _RECIPE_KEYS: dict[str, type] = {
     "when": dict,
     "environment": str,
 }
-_ACCOUNTING_KEYS = ("records", "unit", "sampler")
+_ACCOUNTING_KEYS = ("records", "of", "unit", "sampler")
+_PRIVATE = ("dp-sgd", "dp-fedavg")
 _VARIANT_KEYS: dict[str, type] = {
     "dataset": str,
     "privacy": str,
@@ -172,14 +173,18 @@ def _recipe(header: Header, origin: str) -> Recipe:
 def _accounting(header: Header, table: dict[str, Any], where: str = "") -> Accounting | None:
     """Of the recipe, or of the variant whose table is meant and stands there in the header."""
     given = table.get("accounting")
-    private = table.get("privacy", "none") == "dp-sgd"
+    private = table.get("privacy", "none") in _PRIVATE
     if given is None:
         if private:
             place = ".".join(part for part in ("tool.traindeck", where, "accounting") if part)
-            raise header.error("privacy", f"privacy 'dp-sgd' needs a table [{place}]", where)
+            raise header.error(
+                "privacy", f"privacy {table['privacy']!r} needs a table [{place}]", where
+            )
         return None
     if not private:
-        raise header.error("accounting", "accounting is for privacy = 'dp-sgd'", where)
+        raise header.error(
+            "accounting", f"accounting is for privacy {' or '.join(map(repr, _PRIVATE))}", where
+        )
     if not (table.get("dataset") or (header.table and header.table.get("dataset"))):
         why = "a private recipe names its dataset: it has the budget"
         raise header.error("privacy", why, where)
@@ -192,6 +197,8 @@ def _accounting(header: Header, table: dict[str, Any], where: str = "") -> Accou
     if isinstance(records, bool) or not isinstance(records, int) or records < 1:
         why = "accounting: records must be a whole number from 1 on"
         raise header.error("accounting", why, where)
+    if not isinstance(given.get("of", ""), str):
+        raise header.error("accounting", "accounting: of must be a data set's name", where)
     accounting = Accounting(**given)
     for key, allowed in (("unit", UNITS), ("sampler", SAMPLERS)):
         if getattr(accounting, key) not in allowed:

@@ -228,9 +228,12 @@ class Run:
     def over_budget(self, why: str = "") -> NoReturn:
         """End the process: a privacy budget does not admit the next step (exit code 5).
 
+        With exit code 1 where the step could not be paid for since the ledger cannot be used.
+
         why  of a budget that is not this run's own to spend, such as a data owner's
         """
-        self._refuse(why or self.problem)
+        broken = not why and self._spending is not None and not self._spending.refused
+        self._refuse(why or self.problem, 1 if broken else OVER_BUDGET)
 
     def round(self, number: int, **facts: Any) -> None:
         """Record a finished federated round."""
@@ -395,6 +398,7 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
                 plan,
                 earlier=earlier,
                 accept_no_privacy=accept,
+                instead=recipe.private_choices(),
                 who=me,
             )
             if plan is not None and run.folder is not None:

@@ -117,7 +117,7 @@ def _unprotected(name: str, why: str) -> Price:
 
 def _told(found: Mapping[str, Any], why: str) -> Price:
     told = (
-        f"ε {at_most(found['epsilon'])} at δ {found['delta']:g}"
+        f"ε {at_most(found['epsilon'])} at δ {found['delta']:g} per {found['unit']}"
         f" · noise {found['noise_multiplier']:.4g} · {found['steps']:,} steps"
     )
     told += f" · {why}" if why else ""

@@ -69,12 +69,14 @@ def admit(
     *,
     earlier: int = 0,
     accept_no_privacy: bool = False,
+    instead: str = "",
     why: str = "",
     who: Identity | None = None,
 ) -> None:
     """Reserve a run's plan in a data set's ledger; without a ledger nothing is asked.
 
     earlier  steps of the plan that a checkpoint holds already: they were paid for
+    instead  what would make a run of this recipe private
     why      the reason that was given for accepting no privacy
     who      the process that stands for the run until it is settled
 
@@ -99,7 +101,7 @@ def admit(
         except OverBudget as error:
             raise refusal(recipe, plan, ledger.account(), earlier) or error from None
         return
-    lacks, instead = "no privacy", "take a private recipe"
+    lacks = "no privacy"
     if plan is not None and plan.seeded:
         lacks, instead = SEEDED, "leave noise_seed out"
     elif plan is not None:
@@ -128,13 +130,11 @@ def use_without_privacy(
     ledger.expose(run, recipe, "no privacy")
 
 
-def _unaccepted(
-    ledger: Ledger, recipe: str, lacks: str, instead: str = "take a private recipe"
-) -> BudgetRefused:
+def _unaccepted(ledger: Ledger, recipe: str, lacks: str, instead: str = "") -> BudgetRefused:
     return BudgetRefused(
         f"{ledger.name} has a privacy budget and {recipe} would train on it with {lacks}:"
-        f" {instead}, or --accept-no-privacy, which is recorded: the budget's epsilon is then"
-        " infinite, for ever"
+        f" {instead or 'take a private recipe'}, or --accept-no-privacy, which is recorded: the"
+        " budget's epsilon is then infinite, for ever"
     )
 
 

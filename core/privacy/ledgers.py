@@ -57,11 +57,13 @@ def create(
         if other is not None:
             whose = "" if other.name == ledger.name else f", that of {other.name}"
             has = other.account().unit
-            kind = f", for one {has}: data has one budget, in one unit" if has != unit else ""
-            raise BudgetRefused(
-                f"{name} has a privacy budget already{whose}{kind}; `traindeck budget set"
-                f" {other.name} --epsilon E` changes it"
-            )
+            mend = f"`traindeck budget set {other.name} --epsilon E` changes it"
+            if has != unit:
+                mend = (
+                    f"it is for one {has}, and data has one budget, in one unit; `traindeck budget"
+                    f" rm {other.name}` takes back one that was never used"
+                )
+            raise BudgetRefused(f"{name} has a privacy budget already{whose}: {mend}")
         ledger.begin(first)
     return ledger
 

@@ -112,6 +112,10 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     from traindeck.core.privacy import accountant
     from traindeck.core.privacy.risk import risk
 
+    if declared.of not in ("", recipe.dataset):
+        raise PlanError(
+            f"dataset: the accounting of {recipe.name} is for {declared.of}, not {recipe.dataset}"
+        )
     delta = _number(params, "delta", DEFAULT_DELTA)
     _check_delta(recipe.name, delta, declared.records)
     batch_size = int(_number(params, "batch_size", 0))

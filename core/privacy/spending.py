@@ -49,7 +49,7 @@ class Spending:
         self.plan = plan
         self.run = run
         self.problem = ""
-        self.refused = False  # by a budget: that is what the problem is then
+        self.refused = False  # whether the problem is that no budget admits the step
         self._ledgers = ledgers
         self._charged = charged
         found = ledger_of(ledgers, plan.dataset)
@@ -140,9 +140,11 @@ class Spending:
         steps = min(self._spent + max(self._block(), count), left)
         if steps < self._spent + count:
             self.problem = f"all {self.plan.mechanism.steps} steps of the plan are spent"
+            self.refused = True
             return False
         if self._gone:
             self.problem = f"the ledger of {self._gone}, in which the run is reserved, is gone"
+            self.refused = True
             return False
         if self._ledger is not None:
             try:

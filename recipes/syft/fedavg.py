@@ -12,6 +12,16 @@
 # devices = ["cpu"]
 # tags = ["federated", "mlp"]
 # headline = "test/accuracy"
+# [tool.traindeck.params.dp]
+# type = "choice"
+# default = "none"
+# choices = ["none", "central", "local"]
+# help = "epsilon for an owner, by noise in the sum; or for an image, by each owner's DP-SGD"
+# [tool.traindeck.params.aggregation]
+# type = "choice"
+# default = "secagg"
+# choices = ["transport", "secagg", "ckks"]
+# help = "what the aggregator sees: each update, their sum alone, or ciphertexts"
 # [tool.traindeck.params]
 # dataset = {type = "choice", default = "mnist", choices = ["mnist", "digits"], help = "whose"}
 # owners = {type = "int", default = 3, min = 1, max = 16, help = "each a process of its own"}
@@ -39,19 +49,9 @@
 # keep_messages = {type = "bool", default = false, help = "keep all that crossed, to search it"}
 # data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in torch-mnist"}
 # resume = {type = "path", help = "checkpoint file, or run folder to take the newest of"}
-# [tool.traindeck.params.aggregation]
-# type = "choice"
-# default = "secagg"
-# choices = ["transport", "secagg", "ckks"]
-# help = "what the aggregator sees: each update, their sum alone, or ciphertexts"
-# [tool.traindeck.params.dp]
-# type = "choice"
-# default = "none"
-# choices = ["none", "central", "local"]
-# help = "epsilon for an owner, by noise in the sum; or for an image, by each owner's DP-SGD"
 # [tool.traindeck.when.dp.central]
 # dataset = "{dataset}-owners"
-# privacy = "dp-sgd"
+# privacy = "dp-fedavg"
 # accounting = {records = 16, unit = "owner", sampler = "none"}
 # [tool.traindeck.when.dp.central.defaults]
 # epsilon = 20.0
@@ -62,7 +62,7 @@
 # examples = 0
 # [tool.traindeck.when.dp.local]
 # privacy = "dp-sgd"
-# accounting = {records = 60000, unit = "example", sampler = "poisson"}
+# accounting = {records = 60000, of = "mnist", unit = "example", sampler = "poisson"}
 # [tool.traindeck.when.dp.local.defaults]
 # epsilon = 2.93
 # clipping_norm = 0.1

@@ -117,6 +117,12 @@ def test_repeated_with_another_choice_it_has_that_ones_defaults(home: Home, tmp_
     assert again(home, second["id"], {"rounds": 8}).params["owners"] == 16
 
 
+def test_a_refusal_names_the_choices_that_are_private(home: Home, tmp_path: Path) -> None:
+    budget.create(home, "mnist", 4.0, 1e-5, "example", None)
+    with pytest.raises(BudgetRefused, match="no privacy: -p dp=central or -p dp=local, or --acc"):
+        launch(home, LaunchRequest(recipe=toy(tmp_path)))
+
+
 def test_without_privacy_there_is_no_accounting(tmp_path: Path) -> None:
     path = tmp_path / "private.py"
     path.write_text(

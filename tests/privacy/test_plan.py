@@ -178,7 +178,7 @@ def test_a_private_recipe_declares_its_accounting_and_its_data_set(tmp_path: Pat
         recipe(tmp_path, header=without)
     with pytest.raises(HeaderError, match="names its dataset"):
         recipe(tmp_path, header=HEADER.replace('# dataset = "mnist"\n', ""))
-    with pytest.raises(HeaderError, match="privacy = 'dp-sgd'"):
+    with pytest.raises(HeaderError, match="privacy 'dp-sgd' or 'dp-fedavg'"):
         recipe(tmp_path, header=HEADER.replace('# privacy = "dp-sgd"\n', ""))
 
 

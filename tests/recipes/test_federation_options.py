@@ -72,7 +72,7 @@ def refused(root: Path, *flags: str) -> str:
         (["--noise-multiplier=1"], "epsilon, noise_multiplier: with dp=none nothing is private"),
         (["--dp=central", "--aggregation=transport"], "aggregation: transport would show updates"),
         (["--dp=central", "--aggregation=ckks"], "aggregation: ckks would show updates"),
-        (["--dp=local"], "dp: local is made for the images of mnist, not of digits"),
+        (["--dp=local"], "dataset: the accounting of syft-fedavg is for mnist, not digits"),
         (["--local-steps=2"], "local_steps: they are those of dp=local"),
         (["--dp=central", "--local-steps=2"], "local_steps: they are those of dp=local"),
     ],

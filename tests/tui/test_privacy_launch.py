@@ -92,8 +92,8 @@ async def test_the_price_is_live(app: TraindeckApp, home: Home) -> None:
     make_ledger(home)
     async with app.run_test(size=(120, 40)) as pilot:
         form = await open_form(pilot, "private")
-        await until_shown(pilot, "ε 2.93 at δ 1e-05 · noise 2.505 · 585 steps · takes 39.4 %")
-        assert "of the budget of mnist, leaves 60.6 % (1 more such run)" in " ".join(
+        await until_shown(pilot, "ε 2.93 at δ 1e-05 per example · noise 2.505 · 585 steps")
+        assert "takes 39.4 % of the budget of mnist, leaves 60.6 % (1 more such run)" in " ".join(
             text_of_price(pilot).split()
         )
         row(pilot, "noise_multiplier").set_text("1.2")
@@ -212,7 +212,7 @@ async def test_an_exposed_budget_and_a_resumed_run_are_told_so(
     )
     (folder / "private.py").write_text(resumes)
     (home.root / "checkpoint-00000500.pt").touch()
-    async with app.run_test(size=(160, 40)) as pilot:
+    async with app.run_test(size=(180, 40)) as pilot:
         await open_form(pilot, "private")
         row(pilot, "resume").set_text(str(home.root / "checkpoint-00000500.pt"))
         await until_shown(pilot, "(85 left to pay)")

@@ -29,8 +29,8 @@ def forecast(
     asked = find_recipe(home, recipe)
     found = budget.forecast(home, asked, params(param or []), runs)
     if found is None:
-        private = [f"-p {one.param}={one.value}" for one in asked.variants if one.accounting]
-        mend = f"; with {' or '.join(private)} it has one" if private else ""
+        private = asked.private_choices()
+        mend = f"; with {private} it has one" if private else ""
         raise UsageError(f"{recipe} has no privacy accounting: it costs an infinite epsilon{mend}")
     left = found["budget"]
     fits = left is None or left["fits"]
@@ -47,9 +47,9 @@ def _tell(recipe: str, found: dict[str, Any], runs: int) -> None:
     from traindeck.tui.commands.budget_words import epsilon
 
     print(
-        f"{recipe}: epsilon {epsilon(found['epsilon'])} at delta {found['delta']:g}"
-        f" ({found['steps']} steps, sampling rate {found['sampling_rate']:.4g}, noise multiplier"
-        f" {found['noise_multiplier']:.4g}; {found['accountant']})"
+        f"{recipe}: epsilon {epsilon(found['epsilon'])} at delta {found['delta']:g} per"
+        f" {found['unit']} ({found['steps']} steps, sampling rate {found['sampling_rate']:.4g},"
+        f" noise multiplier {found['noise_multiplier']:.4g}; {found['accountant']})"
     )
     if found["label"]:
         print(found["label"])

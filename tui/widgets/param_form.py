@@ -87,7 +87,7 @@ class ParamRow(FieldRow):
         )
         self.param = param
         self.text = text
-        self._typed = self.changed
+        self._edited = self.changed
         self._path_note = ""
         self._path_timer: Timer | None = None
         self._show()
@@ -130,7 +130,7 @@ class ParamRow(FieldRow):
         if param.default == self.param.default:
             return
         self.param = param
-        if not self._typed:
+        if not self._edited:
             self.reset()
             self.take_typed()
         self._show()
@@ -150,7 +150,7 @@ class ParamRow(FieldRow):
         if text == self.text:
             return
         self.text = text
-        self._typed = self.changed
+        self._edited = self.changed
         if self.param.type == "path":
             self._path_note = ""
             self._look_soon()

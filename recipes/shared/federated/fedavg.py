@@ -80,8 +80,6 @@ def _check(p: Any) -> None:
             f"aggregation: {p.aggregation} would show updates that have a share of the noise only:"
             " dp=central needs secagg"
         )
-    if p.dp == "local" and p.dataset != "mnist":
-        raise Unfit(f"dp: local is made for the images of mnist, not of {p.dataset}")
     if p.dp != "local" and p.local_steps != 1:
         raise Unfit("local_steps: they are those of dp=local; else local_epochs count")
 
@@ -186,6 +184,8 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             f" epsilon {plan.epsilon:.4g} at delta {plan.delta:g} for {plan.unit}s",
             flush=True,
         )
+        if not plan.private:
+            print("warning: without noise nothing is private", flush=True)
         loud = loudness.warning(len(weights), options, p.owners, fewest, plan.epsilon)
         if loud:
             print(loud, flush=True)
