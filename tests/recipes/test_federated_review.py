@@ -191,6 +191,27 @@ def test_owners_that_end_together_are_all_heard_of(made: coordinator.Federation)
     assert made._lost["owner-2"] == "it ended with 3"
 
 
+def test_whose_hand_is_waited_for_is_said_once(
+    made: coordinator.Federation,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    made._job = "a-job"
+    for name in ("owner-2", "owner-1"):
+        made._hear(mail.Letter(name, {"type": "asked"}, b""))
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("the script waits for approval by hand at owner-1, owner-2, owner-3: ")
+    assert str(tmp_path / "federation" / "owners" / "owner-2" / "inbox" / "a-job") in line
+    assert line in (tmp_path / "events.jsonl").read_text()
+    monkeypatch.setenv("TRAINDECK_RUN_FOLDER", "/home/runs/2qbd")
+    made._hands_told = False
+    made._hear(mail.Letter("owner-2", {"type": "asked"}, b""))
+    told = capsys.readouterr().out
+    assert "`i` in the app" in told and "`traindeck approve 2qbd owner-2`" in told
+    assert "`traindeck refuse 2qbd owner-2 --reason R` decides" in told
+
+
 def test_of_owners_that_compute_together_who_was_ended_is_named(
     made: coordinator.Federation,
 ) -> None:

@@ -597,6 +597,7 @@ class TestRecipe:
         decide(tmp_path / "run", "refuse", "who are you?", ["owner-2"])
         text = ended(began, code=1)
         assert "error: owner-2 has refused the job: who are you?" in text
+        assert text.count("waits for approval by hand at owner-1, owner-2, owner-3: ") == 1
         told = tools.shown(tmp_path / "run" / "federation")
         assert told["phase"] == "failed" and "who are you?" in told["reason"]
         assert {one["name"]: one["state"] for one in told["owners"]}["owner-2"] == "refused"

@@ -12,12 +12,13 @@ import select
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
-from traindeck.recipes.shared.federated import adapter, mail, status
+from traindeck.recipes.shared.federated import adapter, inbox, mail, status
 from traindeck.recipes.shared.federated.boxes import Boxes
 from traindeck.recipes.shared.federated.mail import SCIENTIST, Letter, address
 from traindeck.recipes.shared.federated.options import Failed, Options, Stopped
@@ -31,11 +32,13 @@ class Dialogue:
     """The data scientist's side of the mail; `coordinator.Federation` sets up what it needs."""
 
     owners: list[str]
+    root: Path
     status: status.Coordinator
     _mail: mail.Mailbox
     _site: adapter.Site
     _pins: dict[str, str]
     _session: str
+    _job: str
     options: Options
     _log: IO[str]
 
@@ -48,6 +51,7 @@ class Dialogue:
         self._proven: set[str] = set()
         self._over_budget: set[str] = set()  # whose budget was the reason to refuse
         self._asked = 0
+        self._hands_told = False
         self._warm: subprocess.Popen[bytes] | None = None
         self._unread = b""  # of its lines, one that has not come whole
 
@@ -124,6 +128,11 @@ class Dialogue:
         self._heard.add(letter.sender)
         if letter.type == "approved":
             self._verify_keys(letter)
+        if letter.type == "asked" and not self._hands_told:
+            self._hands_told = True
+            line = inbox.how(self.root, self.owners, letter.sender, self._job)
+            print(line, flush=True)
+            self._run.note(line)
         if letter.type in ("notice", "refused", "failed"):
             why = str(letter.facts.get("why"))
             self._run.note(f"{letter.sender}: {why}")

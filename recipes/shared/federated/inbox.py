@@ -11,11 +11,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.variables import RUN_FOLDER
 from traindeck.recipes.shared.federated.adapter import PARAMS, SCRIPT, Request
 
 
@@ -61,6 +62,20 @@ def ask(
     while (decision := _decided(folder / "decision.json", *of)) is None:
         wait()
     return decision
+
+
+def how(root: Path, owners: Sequence[str], asked: str, job: str) -> str:
+    """A line that says whose hands are waited for, and how one of them, `asked`, decides."""
+    some = ", ".join(owners[:4]) + (f" and {len(owners) - 4} more" if len(owners) > 4 else "")
+    if RUN_FOLDER in os.environ:
+        run = Path(os.environ[RUN_FOLDER]).name
+        what = (
+            f"`i` in the app, or `traindeck approve {run} {asked}`,"
+            f" `traindeck refuse {run} {asked} --reason R`"
+        )
+    else:
+        what = f"a decision.json beside the script in {root / 'owners' / asked / 'inbox' / job}"
+    return f"the script waits for approval by hand at {some}: {what} decides"
 
 
 def _decided(path: Path, sha256: str, params_sha256: str) -> Decision | None:
