@@ -46,6 +46,7 @@ class Gate:
     def serve(self, until: float) -> None:
         """Carry rounds in and updates out until the script ends, or its time is over."""
         while time.monotonic() < until:
+            self._owner.stay()
             readable, _, _ = select.select([self._job], [], [], mail.POLL)
             try:
                 if readable and not self._from_job():

@@ -64,6 +64,7 @@ def main(facts: dict[str, Any]) -> None:
     owner = Owner(policy, server)
 
     def leave(number: int, frame: FrameType | None) -> None:
+        owner.leaving = True
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, leave)
@@ -93,6 +94,7 @@ class Owner:
         self.status.write()
         self._server = server
         self._counted = 0.0
+        self.leaving = False
         self.randomness = Randomness()
         self._site = adapter.Site(
             address(policy.name),
@@ -147,6 +149,7 @@ class Owner:
             self._site.sync()
             for request in self._site.requests():
                 self._consider(request)
+            self.stay()
             self.count()
             time.sleep(LOOK)
 
@@ -235,6 +238,7 @@ class Owner:
         return ""
 
     def _waiting(self) -> None:
+        self.stay()
         self.status.enter("waiting", "a script waits for approval")
         self.count()
         time.sleep(LOOK)
@@ -338,6 +342,11 @@ class Owner:
 
     def _left(self, kind: str, size: int) -> None:
         self.status.left(kind, size)
+
+    def stay(self) -> None:
+        """Leave if that was asked where it was not heard: a destructor drops what is raised."""
+        if self.leaving:
+            raise SystemExit(0)
 
     def count(self) -> None:
         """What this owner's processes use, now and then."""

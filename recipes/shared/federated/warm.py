@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from traindeck.recipes.shared.federated import owner
 from traindeck.recipes.shared.federated.jobserver import die_with_parent
 
-ENDING = 5.0  # seconds that owners have to end in
+ENDING = 8.0  # seconds that owners have to end in
 
 
 def main() -> None:
