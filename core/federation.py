@@ -32,6 +32,7 @@ MAX_COORDINATOR, MAX_STATUS = 16 << 20, 256 << 10
 CPU_SECONDS = 0.5
 """An owner's load is measured over at least so many seconds."""
 _FINAL = ("refused", "lost")
+_PRIVATE = ("loss", "facts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Owner:
     """A party that holds data. All but `name`, `state` and `reason` is its own status.
 
     told         whether it has said anything itself
-    pid          of its process, while the run goes on
+    pid          of its process, while the run goes on and the owner is not lost
     round        the round it is in; `seconds` is what its training took there
     bytes_out    what left it so far by class, `bytes_round` in this round
     cpu_percent  of one core, since it last said what it used
@@ -131,12 +132,17 @@ class Federation:
         )
         return replace(self, owners=owners, waiting_for=())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, private: bool = True) -> dict[str, Any]:
+        """For scripts; without `private` all but what owners computed from their data.
+
+        No epsilon covers an owner's `loss` and `facts`. An epsilon in its `privacy` is an upper
+        bound: see `OwnerPrivacy`.
+        """
         plain = ("aggregation", "engine", "encryption", "visible", "phase", "waiting_for")
         numbers = ("reason", "round", "rounds_total", "threshold")
         return {
             **{key: getattr(self, key) for key in (*plain, *numbers)},
-            "owners": [_owner_json(owner) for owner in self.owners],
+            "owners": [_owner_json(owner, private) for owner in self.owners],
             "rounds": [
                 {
                     "number": each.number,
@@ -273,6 +279,8 @@ class _OwnerReader:
             own.pop("state", None)
             reason = reason or own.pop("reason", "")
             own.pop("reason", None)
+        if state == "lost":
+            own["pid"] = None
         return Owner(
             self._name,
             state or UNKNOWN,
@@ -362,11 +370,11 @@ def _status(said: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _owner_json(owner: Owner) -> dict[str, Any]:
+def _owner_json(owner: Owner, private: bool) -> dict[str, Any]:
     keys = ("name", "pid", "state", "reason", "samples", "round", "loss", "seconds")
     more = ("cpu_seconds", "memory", "approval", "sandbox")
     job = owner.job
-    return {
+    told = {
         **{key: getattr(owner, key) for key in keys},
         "bytes_out": {each: owner.bytes_out.get(each, 0) for each in CLASSES} | {**owner.bytes_out},
         "bytes_round": dict(owner.bytes_round),
@@ -376,6 +384,7 @@ def _owner_json(owner: Owner) -> dict[str, Any]:
         "job": {key: getattr(job, key) for key in Job.__dataclass_fields__} if job else None,
         "waiting": [request.to_json() for request in owner.waiting],
     }
+    return told if private else {key: told[key] for key in told if key not in _PRIVATE}
 
 
 def _ended(state: str) -> str:

@@ -162,7 +162,8 @@ def test_a_command_without_a_header(traindeck: Command, home: Home, tmp_path: Pa
 def test_a_recipe_that_ends_itself_is_repeated(traindeck: Command, home: Home) -> None:
     (home.recipes / "ends.py").write_text(
         TOY.replace("toy", "ends").split("import time")[0] + "from traindeck.core import track\n"
-        "with track.start() as run:\n    track.abort('nothing here; ' * 40 + 'get it', run.params.steps)\n"
+        "with track.start() as run:\n"
+        "    track.abort('nothing here; ' * 40 + 'get it', run.params.steps)\n"
     )
     for code in (2, 3, 4, 7):
         told = code if code < 5 else 1

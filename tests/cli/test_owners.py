@@ -52,8 +52,11 @@ class TestOwners:
         ask(folder)
         told = traindeck("owners", "@last").stdout
         head, first, second, third, reason = told.splitlines()
-        assert head.split()[:6] == ["OWNER", "PID", "STATE", "SAMPLES", "ROUND", "LOSS"]
-        assert first.split()[:6] == ["owner-1", "1001", "training", "3481", "3", "0.11"]
+        assert head.split()[:5] == ["OWNER", "PID", "STATE", "SAMPLES", "ROUND"]
+        assert first.split()[:5] == ["owner-1", "1001", "training", "3481", "3"]
+        assert "LOSS" not in told and "0.11" not in told
+        head, first, *_ = traindeck("owners", "@last", "--private").stdout.splitlines()
+        assert head.split()[5] == "LOSS" and first.split()[5] == "0.11"
         assert "204 kB" in first
         assert "fedavg_torch.py (fedavg-1)" in second
         assert third.split()[2:4] == ["refused", "4443"] and "4.1 kB" in third
@@ -100,6 +103,9 @@ class TestOwners:
         assert "loss" not in told["owners"][0] and told["owners"][0]["samples"] == 3481
         whole = of(traindeck("show", folder.name, "--json", "--private"))["federation"]
         assert whole["owners"][0]["loss"] == 0.11
+        for told_more, words in ((told, []), (whole, ["--private"])):
+            own = of(traindeck("owners", folder.name, "--json", *words))
+            assert {"run": folder.name, **told_more} == own
         assert told["rounds"][0]["number"] == 1 and told["rounds"][0]["lost"] == []
         assert "secagg, 3 owners, round 3 of 60" in traindeck("show", folder.name).stdout
         write_coordinator(folder, rounds=2, total=60, phase="done", round=60)  # it was resumed

@@ -120,6 +120,7 @@ class TestReading:
     def test_an_owner_knows_its_state_best_but_not_that_it_is_lost(self, home: Home) -> None:
         folder = federated_run(home)
         write_coordinator(folder, states={"owner-2": "lost", "owner-3": "approved"})
+        assert [owner.pid for owner in found_in(folder).owners] == [1001, None, 1003]
         states = {owner.name: owner.state for owner in found_in(folder).owners}
         assert states == {"owner-1": "training", "owner-2": "lost", "owner-3": "training"}
 

@@ -40,6 +40,10 @@ def owners(
     ] = None,
     job: Annotated[str | None, JOB] = None,
     as_json: Annotated[bool, AS_JSON] = False,
+    private: Annotated[
+        bool,
+        typer.Option("--private", help="What owners computed from their data too: loss, facts."),
+    ] = False,
 ) -> None:
     """List the owners of a federated run: state, data, bytes that left them, what waits.
 
@@ -50,9 +54,9 @@ def owners(
         _print_script(_waiting(doc, script, job), as_json)
         return
     if as_json:
-        print_json({"run": doc["id"], **found.to_json()})
+        print_json({"run": doc["id"], **found.to_json(private=private)})
         return
-    _print_owners(found)
+    _print_owners(found, private)
 
 
 def approve(
@@ -152,17 +156,18 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> Request:
     return jobs[job] if job is not None else next(iter(jobs.values()))
 
 
-def _print_owners(found: Federation) -> None:
+def _print_owners(found: Federation, private: bool) -> None:
     from traindeck.core.federation import CLASSES
     from traindeck.core.figures import size
     from traindeck.core.text import WHOLE, plain
 
-    private = any(owner.privacy for owner in found.owners)
+    accounted = any(owner.privacy for owner in found.owners)
     print_table(
         (
-            *("OWNER", "PID", "STATE", "SAMPLES", "ROUND", "LOSS"),
+            *("OWNER", "PID", "STATE", "SAMPLES", "ROUND"),
+            *(["LOSS"] if private else []),
             *(name.upper() for name in CLASSES),
-            *(["PRIVACY"] if private else []),
+            *(["PRIVACY"] if accounted else []),
             "WAITS FOR A HAND",
         ),
         (
@@ -172,9 +177,9 @@ def _print_owners(found: Federation) -> None:
                 owner.state,
                 _whole(owner.samples),
                 _whole(owner.round),
-                figure(owner.loss),
+                *([figure(owner.loss)] if private else []),
                 *(size(owner.bytes_out.get(name, 0)) if owner.told else "–" for name in CLASSES),
-                *([_privacy(owner)] if private else []),
+                *([_privacy(owner)] if accounted else []),
                 ", ".join(f"{each.script} ({each.job})" for each in owner.waiting) or "–",
             )
             for owner in found.owners

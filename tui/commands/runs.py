@@ -126,10 +126,7 @@ def shown(doc: RunDoc, private: bool) -> dict[str, Any]:
 
 
 def _federation(doc: RunDoc, private: bool) -> dict[str, Any] | None:
-    """What a federated run's coordinator and owners say; None for other runs.
-
-    What owners computed from their data is left out unless it was asked for: no epsilon covers it.
-    """
+    """What a federated run's coordinator and owners say; None for other runs."""
     if not (Path(doc["path"]) / "federation").is_dir():
         return None
     from traindeck.core.federation import read_federation
@@ -138,10 +135,7 @@ def _federation(doc: RunDoc, private: bool) -> dict[str, Any] | None:
     found = read_federation(Path(doc["path"]))
     if found and doc["state"] in ENDED:
         found = found.over()
-    told = found.to_json() if found else None
-    for owner in told["owners"] if told and not private else ():
-        del owner["loss"], owner["facts"]
-    return told
+    return found.to_json(private=private) if found else None
 
 
 def _federation_in_short(found: dict[str, Any] | None) -> str:

@@ -266,8 +266,8 @@ def _load(owner: Owner) -> Cell:
 _OWN = (
     _Column("samples", 8, lambda each: _known(each.samples, lambda n: f"{n:,}"), True),
     _Column("round", 5, lambda each: _known(each.round, lambda n: f"{n:,}"), True),
-    _Column("loss", 7, lambda each: _known(each.loss, figure), True),
-    _Column("seconds", 7, lambda each: _known(each.seconds, figure), True),
+    _Column("loss", 8, lambda each: _known(each.loss, figure), True),
+    _Column("seconds", 8, lambda each: _known(each.seconds, figure), True),
     _Column("CPU", 7, _load, True),
     _Column("memory", 7, lambda each: _known(each.memory, size), True),
 )
