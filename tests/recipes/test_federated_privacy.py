@@ -67,6 +67,7 @@ class Course:
     run: str = ""
     told: dict[int, dict[str, dict[str, Any]]] = field(default_factory=dict)
     lost: dict[int, list[str]] = field(default_factory=dict)
+    named: dict[int, str] = field(default_factory=dict)
     failure: coordinator.Failed | None = None
     reach: dict[str, float] = field(default_factory=dict)
 
@@ -122,6 +123,7 @@ class TestRounds:
                 lowered = course.ledger("owner-2" if number == 3 else "owner-1")
                 lowered.set_budget(0.0, 0.0)
             course.lost[number] = federation.round(number, tools.first()).lost
+            course.named[number] = federation.named(course.lost[number])
             course.told[number] = {
                 name: tools.status(course.root, name) for name in federation.owners
             }
@@ -162,6 +164,13 @@ class TestRounds:
         assert steps(course.ledger("owner-2")) == {
             run: (2 * LOCAL_STEPS, 2 * LOCAL_STEPS, "over_budget")
         }
+
+    def test_who_is_left_out_is_named_with_the_reason_once(self, course: Course) -> None:
+        assert course.named[1] == ""
+        assert course.named[2] == "owner-4 (its process was ended by signal 9)"
+        second, fourth = course.named[3].split("), ")
+        assert second.startswith("owner-2 (") and "digits.owner-2 was lowered" in second
+        assert fourth == "owner-4"
 
     def test_where_too_few_can_pay_the_run_is_over_budget(self, course: Course) -> None:
         assert isinstance(course.failure, coordinator.OverBudget)

@@ -23,6 +23,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from traindeck.core.text import plain
 from traindeck.recipes.shared.federated.founding import Arrays, Founding
 from traindeck.recipes.shared.federated.leftovers import forget, remove
 from traindeck.recipes.shared.federated.mail import address
@@ -121,6 +122,17 @@ class Federation(Founding):
         self.status.rounds.append({"number": number, **told, "states": states})
         self.status.enter("training")
         self._run.round(number, **told)
+
+    def named(self, lost: list[str]) -> str:
+        """These owners, for a line of the log; the first time with the reason for each."""
+        told = []
+        for name in lost:
+            why = self._lost.get(name, "")
+            told.append(
+                f"{name} ({plain(why, 400)})" if why and self._told.get(name) != why else name
+            )
+            self._told[name] = why
+        return ", ".join(told)
 
     def end_rounds(self) -> None:
         """Tell the owners that the last round is over, and let their jobs come to an end."""

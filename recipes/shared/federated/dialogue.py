@@ -45,6 +45,7 @@ class Dialogue:
     def __init__(self, run: track.Run) -> None:
         self._run = run
         self._lost: dict[str, str] = {}
+        self._told: dict[str, str] = {}  # of the lost, with the reason, in the log
         self._gone: list[str] = []  # of the lost, whose process or script was ended from outside
         self._late: set[str] = set()  # lost for no other reason than that
         self._heard: set[str] = set()  # who has said something since the round began

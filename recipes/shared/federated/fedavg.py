@@ -227,7 +227,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             lost = outcome.lost
             if stopping or news or number % every == 0 or number == rounds:
                 save(number)
-                without = f"  without {', '.join(lost)}" if lost else ""
+                without = f"  without {federation.named(lost)}" if lost else ""
                 print(
                     f"round {number}/{rounds}  test loss {loss:.4f}  test accuracy {accuracy:.4f}"
                     f"  {outcome.seconds:.2f} s{without}",
