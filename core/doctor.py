@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -89,6 +90,13 @@ def _environment(home: Home, recipe: Recipe) -> Path | None:
     return Path(named).expanduser() if named else home.root / "envs" / recipe.environment
 
 
+def _making(recipe: Recipe, place: Path) -> str:
+    if not recipe.packages:
+        return f"traindeck run {recipe.name} says how to make it"
+    folder, packages = shlex.quote(str(place)), " ".join(map(shlex.quote, recipe.packages))
+    return f"python3 -m venv {folder} && {folder}/bin/pip install {packages}"
+
+
 def _recipes(home: Home) -> list[Finding]:
     found, broken = shelf(home)
     findings = []
@@ -96,7 +104,7 @@ def _recipes(home: Home) -> list[Finding]:
         place = _environment(home, recipe)
         if place is not None and not (place / "bin" / "python").exists():
             told = f"needs an environment of its own, {place}"
-            mend = f"traindeck run {recipe.name} says how to make it"
+            mend = _making(recipe, place)
             findings.append(Finding(f"recipe {recipe.name}", False, told, mend))
             continue
         missing = missing_dependencies(recipe)

@@ -55,6 +55,7 @@ class Recipe:
     also         other names of its data set, by which other choices would know it
     environment  of a framework that cannot live beside the others: its own Python environment,
                  `envs/<environment>` in the home or the folder that TRAINDECK_<ENVIRONMENT> names
+    packages     what is installed into that environment
     """
 
     name: str
@@ -75,6 +76,7 @@ class Recipe:
     dependencies: tuple[str, ...] = ()
     requires_python: str = ""
     environment: str = ""
+    packages: tuple[str, ...] = ()
     origin: str = ""
 
     def chosen(self, given: Mapping[str, Value]) -> Recipe:

@@ -39,6 +39,7 @@ _RECIPE_KEYS: dict[str, type] = {
     "accounting": dict,
     "when": dict,
     "environment": str,
+    "packages": list,
 }
 _ACCOUNTING_KEYS = ("records", "of", "unit", "sampler")
 _PRIVATE = ("dp-sgd", "dp-fedavg")
@@ -166,6 +167,7 @@ def _recipe(header: Header, origin: str) -> Recipe:
         dependencies=tuple(dependencies),
         requires_python=str(header.toml.get("requires-python", "")),
         environment=table.get("environment", ""),
+        packages=_texts(header, table, "packages", []),
         origin=origin,
     )
 

@@ -7,8 +7,9 @@
 # description = "Owners behind SuperNodes train one model; SecAgg+ gives away their sum alone."
 # framework = "other"
 # environment = "flower"
+# packages = ["flwr==1.41.*", "torch==2.13.0", "numpy"]
 # task = "image classification"
-# dataset = "mnist"
+# dataset = "digits"
 # privacy = "secure-aggregation"
 # tags = ["federated", "flower", "mlp"]
 # headline = "test/accuracy"

@@ -223,12 +223,18 @@ def test_reindex_devices_doctor(traindeck: Command, home: Home, toy: Path) -> No
 def test_doctor_misses_a_recipes_own_environment(traindeck: Command, home: Home, toy: Path) -> None:
     toy.write_text(
         toy.read_text().replace(
-            "# [tool.traindeck]\n", '# [tool.traindeck]\n# environment = "elsewhere"\n', 1
+            "# [tool.traindeck]\n",
+            '# [tool.traindeck]\n# environment = "elsewhere"\n'
+            '# packages = ["flwr==1.*", "numpy"]\n',
+            1,
         )
     )
     told = {each["what"]: each for each in of(traindeck("doctor", "--json"))}["recipe toy"]
-    assert not told["ok"] and str(home.root / "envs" / "elsewhere") in told["is"]
-    python = home.root / "envs" / "elsewhere" / "bin" / "python"
+    place = home.root / "envs" / "elsewhere"
+    assert not told["ok"] and str(place) in told["is"]
+    making = f"python3 -m venv {place} && {place}/bin/pip install 'flwr==1.*' numpy"
+    assert told["mend"] == making
+    python = place / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch()
     assert {each["what"]: each for each in of(traindeck("doctor", "--json"))}["recipe toy"]["ok"]

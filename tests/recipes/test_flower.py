@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import socket
 import ssl
@@ -28,7 +29,7 @@ from tests.privacy.ledgers import made
 from traindeck.core.follow import PointTail
 from traindeck.core.recipe_header import read_recipe
 from traindeck.recipes.flower.flower_board import UNKNOWN, Board, Journal
-from traindeck.recipes.flower.flower_env import VARIABLE, missing
+from traindeck.recipes.flower.flower_env import INSTALL, VARIABLE, missing
 from traindeck.recipes.shared import datasets
 
 RECIPE = Path(traindeck.recipes.__file__).parent / "flower" / "fedavg.py"
@@ -227,6 +228,11 @@ class TestItsEnvironment:
             f" Make it with: python3 -m venv {root} &&"
             f" {root}/bin/pip install 'flwr==1.41.*' torch==2.13.0 numpy\n"
         )
+
+    def test_the_header_names_the_same_packages(self) -> None:
+        recipe = read_recipe(RECIPE)
+        assert recipe is not None
+        assert " ".join(map(shlex.quote, recipe.packages)) == INSTALL
 
     def test_another_flower_and_a_missing_torch_are_found(self, flower: StandIn) -> None:
         site = flower.root / "lib/python3.11/site-packages"
@@ -457,7 +463,7 @@ class TestBoard:
         assert board.look() == []
         board.end("", False)
         shown = read(tmp_path / "owners/owner-1/status.json")
-        assert shown["samples"] == 5
+        assert shown["samples"] == 5 and shown["approval"] == "", "no script is approved"
         assert shown["bytes_out"] == {
             "ciphertext": 0,
             "masked": 300,
