@@ -53,7 +53,7 @@ class Owner:
 
     told         whether it has said anything itself
     pid          of its process, while the run goes on and the owner is not lost
-    round        the round it is in; `seconds` is what its training took there
+    round        the round it is in, if there are any; `seconds` is what its training took there
     bytes_out    what left it so far by class, `bytes_round` in this round
     cpu_percent  of one core, since it last said what it used
     memory       bytes of its processes
@@ -207,6 +207,8 @@ class FederationReader:
                 owners.append(Owner(name, state or UNKNOWN, reason))
             else:
                 owners.append(reader.owner(state, reason))
+        if self._central.rounds_total == 0:  # one job, and one result
+            owners = [replace(owner, round=None) for owner in owners]
         return replace(self._central, owners=tuple(owners))
 
 

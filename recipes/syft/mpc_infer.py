@@ -77,7 +77,7 @@ def main(run: track.Run) -> None:
     shards: dict[str, dict[str, Any]] = {
         "owner-1": {"x": train_x, "y": train_y} if model is None else model,
         "owner-2": {"x": test_x, "y": test_y},
-        "owner-3": {"nothing": np.zeros(1)},
+        "owner-3": {"nothing": np.zeros(0)},
     }
     print(f"{count} images through {inputs}-{hidden}-{classes} on shares", flush=True)
     script = Path(__file__).resolve().parent / "jobs" / "mpc_infer.py"

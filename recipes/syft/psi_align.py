@@ -72,7 +72,7 @@ def main(run: track.Run) -> None:
             "x": data.train_x[second, HALF:],
             "y": data.train_y[second],
         },
-        "owner-3": {"nothing": np.zeros(1)},
+        "owner-3": {"nothing": np.zeros(0)},
     }
     print(f"two hospitals with {len(first)} patients each, at most {bound} told", flush=True)
     script = Path(__file__).resolve().parent / "jobs" / "psi_align.py"

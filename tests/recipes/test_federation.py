@@ -163,6 +163,17 @@ def swap_run_script(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "held", [{"nothing": np.zeros(0)}, {"w1": np.zeros((3, 2)), "b1": np.zeros(2)}]
+)
+def test_who_holds_no_rows_has_no_samples(
+    held: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "shards", lambda rows: {NAME: held})
+    with as_before():
+        assert make(tmp_path).owner.status.samples == 0
+
+
+@pytest.mark.parametrize(
     ("kind", "why"),
     [
         ("run.sh", "its run.sh is not the one that syft writes: it was swapped"),

@@ -78,6 +78,20 @@ async def test_3_owners_mid_round(
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
+async def test_a_run_without_rounds_tells_of_none(app: TraindeckApp, home: Home) -> None:
+    folder = federated_run(home, rounds=0, total=0)
+    for number in (1, 2, 3):
+        write_status(folder, number, round=0, approval="")
+    async with app.run_test(size=(80, 50)) as pilot:
+        await open_run(pilot, folder.name)
+        await until_shown(pilot, "o Federation")
+        await pilot.press("o")
+        await until_shown(pilot, "training: owners run the script")
+        text = shown(pilot)
+        assert "of 0" not in text and "this round" not in text and "approval" not in text
+        assert row_of(pilot, "owner-2").split() == ["owner-2", "◐", "training"]
+
+
 def test_where_none_can_be_missed_that_is_said() -> None:
     owners = tuple(Owner(f"owner-{number}") for number in (1, 2, 3))
     told = [words(Federation(threshold=most, owners=owners), 80).plain for most in (2, 3)]

@@ -39,6 +39,7 @@ _SAYS = {
     "peers": "owners and scientist exchange their keys",
     "approval": "owners judge the script",
     "keys": "owners agree on the keys of this run",
+    "training": "owners run the script",
     "done": "all that was asked for is done",
 }
 _FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
@@ -56,7 +57,7 @@ def phase(federation: Federation, framework: str, live: bool) -> Content:
     if not federation.heard:
         return Content.styled("the coordinator has said nothing yet", "dim")
     name = federation.phase
-    if name == "training":
+    if name == "training" and federation.rounds_total != 0:
         said = f"round {_number(federation.round)} of {_number(federation.rounds_total)}"
     else:
         said = _SAYS.get(name, "").format(framework=_loaded(federation, framework))
@@ -113,7 +114,7 @@ def window(federation: Federation, width: int, back: int) -> Window:
     every: list[Round | None] = list(federation.rounds)
     newest = federation.rounds[-1].number if federation.rounds else -1
     now = federation.round
-    if now is not None and now > newest and federation.phase == "training":
+    if now and now > newest and federation.phase == "training":
         every.append(None)
     room = max(2, width - _left(federation))
     pitch = 2 if 2 * len(every) <= room else 1
@@ -222,7 +223,7 @@ def figures(federation: Federation, width: int) -> Content:
     if width >= WIDE + (own[-1].width + 1 if own[-1] is _EPSILON else 0):
         tables = [[*own, *sent]]
     else:
-        tables = [own, [owner, *sent, _THIS_ROUND]]
+        tables = [own, [owner, *sent, *([] if federation.rounds_total == 0 else [_THIS_ROUND])]]
     parts = [_table(columns, federation.owners, width) for columns in tables]
     others = {
         name: count
