@@ -89,7 +89,9 @@ class Board:
             owners=[{"name": name, "state": "warming", "reason": ""} for name in self.samples],
         )
         self.owners = {
-            name: status.Owner(self.owner_folder(name) / "status.json", name, samples=samples)
+            name: status.Owner(
+                self.owner_folder(name) / "status.json", name, samples=samples, approval=""
+            )
             for name, samples in self.samples.items()
         }
         self._journals = {name: Journal(self.owner_folder(name) / JOURNAL) for name in self.samples}

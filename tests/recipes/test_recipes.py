@@ -117,6 +117,13 @@ def test_headers_describe_the_four_recipes() -> None:
         assert ("data_dir" in recipe.params) == (recipe.dataset == "mnist")
 
 
+def test_a_header_names_the_data_set_that_is_the_default() -> None:
+    recipes, _ = discover([(FOLDER, "built-in", False)])
+    named = {each.name: each.dataset for each in recipes if "dataset" in each.params}
+    chosen = {each.name: each.params["dataset"].default for each in recipes if each.name in named}
+    assert named == chosen and "flower-fedavg" in named
+
+
 @pytest.mark.parametrize("recipe", SCRIPTS)
 class TestWithoutAFramework:
     """What must not wait for a framework to load."""

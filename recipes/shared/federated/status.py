@@ -86,6 +86,7 @@ class Coordinator(_File):
 class Owner(_File):
     """What one owner knows of itself.
 
+    approval  of scripts: auto or hand; empty where nobody approves any
     privacy  of a run with differential privacy: whose it is (`unit`), what has left so far
              (`epsilon` at `delta`, an upper bound, and `steps`), what the whole run would come to
              (`epsilon_planned`, `steps_planned`; an infinite epsilon is null), and the owner's own
