@@ -153,12 +153,12 @@ def in_short(privacy: Mapping[str, Any]) -> str:
     return at_most(None if privacy["label"] else privacy["epsilon"])
 
 
-def at_most(value: float | None, digits: int = 3, infinite: str = "inf") -> str:
+def at_most(value: float | None, digits: int = 3, infinite: str = "infinite") -> str:
     """An upper bound, rounded up; None is an infinite one."""
     return _rounded(value, digits, math.ceil, infinite)
 
 
-def at_least(value: float | None, digits: int = 3, infinite: str = "inf") -> str:
+def at_least(value: float | None, digits: int = 3, infinite: str = "infinite") -> str:
     """A lower bound, rounded down."""
     return _rounded(value, digits, math.floor, infinite)
 

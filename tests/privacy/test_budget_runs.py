@@ -155,7 +155,7 @@ def test_every_epsilon_that_is_shown_says_what_it_depends_on_and_what_it_means(
     run(traindeck, "private", "-p", "noise_seed=1", "--accept-no-privacy")
     told = traindeck("show", "@last").stdout
     assert "seeded noise: not private" in told and "accusation" not in told
-    assert "  inf  " in traindeck("ls", "--query", "state:finished").stdout.splitlines()[1]
+    assert "  infinite  " in traindeck("ls", "--query", "state:finished").stdout.splitlines()[1]
     assert shown(traindeck)["risk"] is None
 
 
@@ -173,7 +173,7 @@ def test_private_series_are_watched_only_when_asked_for(traindeck: Command, budg
 @pytest.mark.parametrize(
     "value, most, least",
     [
-        (None, "inf", "inf"),
+        (None, "infinite", "infinite"),
         (0.0, "0", "0"),
         (2.931, "2.94", "2.93"),
         (2.93, "2.93", "2.93"),

@@ -24,6 +24,7 @@ from traindeck.core.points import PointWriter
 from traindeck.core.privacy.ledger import Ledger
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.commands import runs
+from traindeck.tui.panels.privacy import PrivacyPanel
 from traindeck.tui.panels.privacy_lines import at_least, at_most, axis, digits, gauge, head
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
@@ -53,6 +54,16 @@ async def test_beside_the_curves(
         await open_run(pilot, run_id)
         await until_shown(pilot, "[1.92, 2.93] consistent")
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
+
+
+async def test_the_plot_beside_the_curves_is_one_to_look_at(app: TraindeckApp, home: Home) -> None:
+    make_ledger(home, epsilon=3.0)
+    run_id = private_run(home, ledger="mnist", audit=AUDIT, steps=400, epsilon=2.4123)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await open_run(pilot, run_id)
+        await until_shown(pilot, "━ spent plan 2.93 ━ budget 3")
+        panel, plot = screen.query_one(PrivacyPanel), screen.query_one("#privacy-curve")
+        assert plot.region.bottom <= panel.region.bottom and plot.region.height >= 6
 
 
 async def test_all_that_an_epsilon_depends_on_stands_beside_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import re
@@ -267,6 +268,15 @@ class TestPanels:
             await until(pilot, lambda: "copied" in told(pilot))
             for text in ("lr: 0.25", "commit: 7f8bd7e0c1", "torch: 2.13.0", run_id, "2.35 kB"):
                 assert text in app.clipboard
+
+    async def test_an_infinite_parameter_is_shown_as_it_is_typed(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = finished(home, params={"epsilon": math.inf})
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("8")
+            await until_shown(pilot, "epsilon  inf ")
 
     async def test_names_from_a_run_are_never_markup(self, app: TraindeckApp, home: Home) -> None:
         evil = "[/x] [red]\x1b[2J"

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from traindeck.core.privacy.plan import Plan
 from traindeck.tui.keys import SCROLL_KEYS
-from traindeck.tui.panels.privacy_lines import assumptions, at_most, head
+from traindeck.tui.panels.privacy_lines import LARGE_WIDTH, at_most, foot, head
 from traindeck.tui.plot.marks import Mark, points
 from traindeck.tui.plot.palette import TEXT
 from traindeck.tui.plot.raster import ALERT, LABEL, LINE
@@ -39,6 +39,7 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
     PrivacyPanel { height: auto; }
     PrivacyPanel > Static { height: auto; }
     PrivacyPanel > Sketch { display: none; height: 10; max-width: 110; margin: 1 0; }
+    PrivacyPanel.-small > Sketch { height: 7; margin: 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
 
@@ -81,7 +82,13 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
         self._draw_curve()
 
     def on_resize(self, _: Resize) -> None:
+        self.set_class(self._small, "-small")
         self._draw()
+        self._draw_curve()
+
+    @property
+    def _small(self) -> bool:
+        return self.scrollable_content_region.width < LARGE_WIDTH
 
     def _draw(self) -> None:
         if self._known is None:
@@ -97,7 +104,7 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
             return
         width = self.scrollable_content_region.width
         above.update(head(self._privacy, self._live, width))
-        below.update(assumptions(self._privacy, width))
+        below.update(foot(self._privacy, width))
 
     def _draw_curve(self) -> None:
         sketch, plan, privacy = self.query_one(Sketch), self._plan, self._privacy
@@ -112,7 +119,8 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
         now = privacy.get("epsilon")
         curves = [points(steps, values, _PLANNED)]
         marks: list[Mark] = []
-        legend: Words = [(f" plan ε {at_most(plan.epsilon)}", LABEL)]
+        unit = "" if self._small else "ε "
+        legend: Words = [(f" plan {unit}{at_most(plan.epsilon)}", LABEL)]
         if done and isinstance(now, int | float) and math.isfinite(now):
             past = [n for n in steps if n < done]
             curves.insert(0, points([*past, done], [*values[: len(past)], float(now)], _SPENT))
@@ -124,6 +132,7 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
             top = max(top, budget)
             curves.append(points([0, steps[-1]], [budget, budget], _BUDGET))
             over = plan.epsilon > budget
-            legend.append((f" ━ budget {budget:g} in all", ALERT if over else LINE + _BUDGET))
+            whole = "" if self._small else " in all"
+            legend.append((f" ━ budget {budget:g}{whole}", ALERT if over else LINE + _BUDGET))
         axes = Axes(0, max(steps[-1], done, 1), 0.0, 1.06 * top)
         sketch.show(curves, axes, marks, [*legend, (" ", TEXT)])

@@ -30,15 +30,22 @@ at_least = partial(report.at_least, infinite="∞")
 
 
 def head(privacy: Mapping[str, Any], live: bool, width: int) -> Content:
-    """All but the curve and the assumptions: what most need to see, the most needed first."""
+    """What stands above the curve: what most need to see, the most needed first."""
     parts = [
         _reliance(privacy, width),
         _epsilon(privacy, live, width),
         _risk(privacy, width),
         _steps(privacy, live, width),
-        _interval(privacy, width),
+        *([_interval(privacy, width)] if audit_of(privacy) or width >= LARGE_WIDTH else []),
     ]
     return Content("\n").join([part for part in parts if part.plain])
+
+
+def foot(privacy: Mapping[str, Any], width: int) -> Content:
+    """What stands below it: the assumptions; where there is little room, that no audit was made."""
+    told = audit_of(privacy) or width >= LARGE_WIDTH
+    parts = [Content("") if told else _interval(privacy, width), assumptions(privacy, width)]
+    return Content("\n\n").join([part for part in parts if part.plain])
 
 
 def assumptions(privacy: Mapping[str, Any], width: int) -> Content:
@@ -203,7 +210,10 @@ def _interval(privacy: Mapping[str, Any], width: int) -> Content:
     if audit is None:
         if infinite(privacy):
             return Content("")
-        words = f"[?, {at_most(privacy.get('epsilon'))}] no audit yet: -p audit=true makes one"
+        words = (
+            f"at most {at_most(privacy.get('epsilon'))}, by the proof; no audit yet:"
+            " -p audit=true measures how much it is at least"
+        )
         return Content.styled("bounds   ", "dim") + Content("\n" + " " * 9).join(
             _wrapped(Content(words), max(8, width - 9))
         )
@@ -220,7 +230,8 @@ def _interval(privacy: Mapping[str, Any], width: int) -> Content:
         broken = _wrapped(Content.styled(told, style), max(8, width - 9))
         lines = [Content.styled("bounds   ", "dim") + broken[0]]
         lines += [Content(" " * 9) + line for line in broken[1:]]
-    lines += axis(lower, claimed, min(width, _AXIS_WIDEST), bad)
+    if width >= LARGE_WIDTH:
+        lines += axis(lower, claimed, min(width, _AXIS_WIDEST), bad)
     return Content("\n").join(lines)
 
 

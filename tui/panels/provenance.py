@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -129,6 +130,8 @@ class ProvenancePanel(VerticalScroll, can_focus=True, inherit_bindings=False):
 def _word(value: object) -> str:
     if value is None:
         return "not set"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # inf, as it is typed; JSON calls it Infinity
     return plain(value if isinstance(value, str) else json.dumps(value, default=str), LONGEST)
 
 

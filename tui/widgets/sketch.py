@@ -5,17 +5,19 @@ Importing this module imports numpy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from rich.segment import Segment
+from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
 from traindeck.tui.plot.marks import Mark, with_marks
 from traindeck.tui.plot.palette import TITLE, palette_of
-from traindeck.tui.plot.raster import draw
+from traindeck.tui.plot.raster import AXIS, draw
 from traindeck.tui.plot.reduce import Curve
 from traindeck.tui.plot.scale import Axes
-from traindeck.tui.plot.strips import Words, paint, words_strip
+from traindeck.tui.plot.strips import Words, cut_words, paint, words_width
 
 
 class Sketch(Widget):
@@ -51,11 +53,22 @@ class Sketch(Widget):
         super().notify_style_update()
         self._drawn = None
 
+    def _head(self, width: int, palette: Mapping[int, Style]) -> Strip:
+        """The title and the legend; of too little room the title keeps its first word."""
+        legend = cut_words(self._legend, width)
+        room = width - words_width(legend)
+        title: Words = [(f"{self._title} ", TITLE)]
+        if words_width(title) > room:
+            title = cut_words([(f"{self._title.split()[0]} ", TITLE)], room)
+        rule = "─" * (width - words_width(title) - words_width(legend))
+        words = [*title, (rule, AXIS), *legend]
+        return Strip([Segment(text, palette[style]) for text, style in words if text], width)
+
     def render_line(self, y: int) -> Strip:
         width, height = self.size
         if self._drawn != (width, height):
             palette = palette_of(self)
-            title = words_strip([(f"{self._title} ", TITLE)], self._legend, width, palette, "─")
+            title = self._head(width, palette)
             frame = draw(self._curves, self._axes, width, max(height - 1, 1))
             frame = with_marks(frame, self._marks)
             self._strips = [title, *paint(frame, palette).strips]
