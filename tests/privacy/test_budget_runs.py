@@ -163,7 +163,7 @@ def test_private_series_are_watched_only_when_asked_for(traindeck: Command, budg
     done = traindeck("run", "private", "-p", "steps=5", "--wait")
     assert "private/loss" not in done.stdout
     hidden = traindeck("watch", "@last")
-    assert "epsilon" in hidden.stdout and "private/loss" not in hidden.stdout
+    assert "at delta 1e-05 per example" in hidden.stdout and "private/loss" not in hidden.stdout
     assert "watch --private" in hidden.stderr
     assert "private/loss" not in traindeck("watch", "@last", "--json").stdout
     asked = traindeck("watch", "@last", "--private")

@@ -11,6 +11,7 @@ from traindeck.core import events
 from traindeck.core.figures import percent
 from traindeck.core.follow import LineTail, PointTail
 from traindeck.core.points import PROGRESS, RECORD
+from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run import RunFolder
 from traindeck.core.state import ENDED, exit_code
@@ -19,6 +20,8 @@ from traindeck.tui.commands.output import duration, figure, print_json_line, say
 
 POLL_SECONDS = 0.1
 LINE_SECONDS = 1.0
+EPSILON = "epsilon"
+"""The series of what a private run has spent."""
 
 
 def follow(
@@ -51,6 +54,7 @@ class _Follower:
         self._begun = time.monotonic()
         self._printed = 0.0
         self._fresh = False
+        self._of: str | None = None
 
     def follow(self) -> int:
         shown: tuple[str, str] | None = None
@@ -116,9 +120,19 @@ class _Follower:
             latest = {name: {"step": at, "value": v} for name, (at, v) in self._latest.items()}
             print_json_line({"type": "metrics", "step": step, "progress": share, "metrics": latest})
             return
-        values = "  ".join(f"{plain(name)} {figure(v)}" for name, (_, v) in self._latest.items())
+        values = "  ".join(
+            f"{plain(name)} {figure(v)}{self._terms() if name == EPSILON else ''}"
+            for name, (_, v) in self._latest.items()
+        )
         done = "" if share is None else f"{percent(share, 1)}%  "
         self._say(f"{duration(time.monotonic() - self._begun):>6}  {done}step {step}  {values}")
+
+    def _terms(self) -> str:
+        """What the run's epsilon is for; nothing where it has no plan that says so."""
+        if self._of is None:
+            plan = Plan.read(self._run.path)
+            self._of = f" at delta {plan.delta:g} per {plan.unit}" if plan else ""
+        return self._of
 
     def _say(self, text: str) -> None:
         typer.echo(text, err=self._to_stderr)
