@@ -4,7 +4,7 @@
 # [tool.traindeck]
 # name = "tf-cancer-dp"
 # title = "Breast cancer with DP-SGD (TensorFlow)"
-# description = "What privacy costs with 427 patients: some points of accuracy, give or take five."
+# description = "Privacy with 427 training patients costs points of accuracy, give or take five."
 # framework = "tensorflow"
 # task = "tabular classification"
 # dataset = "cancer"
@@ -21,7 +21,7 @@
 # noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
 # delta = {type = "float", default = 1e-5, min = 0.0, max = 1.0, help = "chance outside epsilon"}
 # clipping_norm = {type = "float", default = 0.5, min = 1e-9, help = "most that a patient adds"}
-# batch_size = {type = "int", default = 128, min = 1, max = 569, help = "patients a step, of 569"}
+# batch_size = {type = "int", default = 128, min = 1, max = 569, help = "over 569: a step's share"}
 # steps = {type = "int", default = 100, min = 1, max = 1000000, help = "each sees another sample"}
 # lr = {type = "float", default = 1.0, min = 1e-6, max = 1000.0, help = "learning rate"}
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
@@ -33,10 +33,10 @@
 """Tell malignant from benign tumours by logistic regression with DP-SGD, in TensorFlow.
 
 DP-SGD on few records: the noise that hides one patient among 60,000 is the same that hides one
-among 427, whose sum of gradients it drowns much sooner. Runs differ by their noise as much as they
-would by other test patients. Both must be seen: the 95 % interval of one run's test is logged
-beside its accuracy, and only several runs show the noise. The test patients' privacy is not
-covered: what is told of the test is told of them.
+among the 427 that train here (the other 142 test), whose sum of gradients it drowns much sooner.
+Runs differ by their noise as much as they would by other test patients. Both must be seen: the 95 %
+interval of one run's test is logged beside its accuracy, and only several runs show the noise. The
+test patients' privacy is not covered: what is told of the test is told of them.
 """
 
 import os
