@@ -55,8 +55,10 @@ def create(
     with locked(folder / FOLDER_LOCK):
         other = find(folder, name, fingerprint)
         if other is not None:
-            whose = "" if other.name == ledger.name else f", that of {other.name}"
-            has = other.account().unit
+            if other.name == ledger.name:
+                whose, has = "", unit
+            else:
+                whose, has = f", that of {other.name}", other.account().unit
             mend = f"`traindeck budget set {other.name} --epsilon E` changes it"
             if has != unit:
                 mend = (

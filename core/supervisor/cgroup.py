@@ -7,6 +7,7 @@ and an out-of-memory kill is known to be the run's own. Without it all still wor
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -14,13 +15,16 @@ PREFIX = "traindeck-"
 
 
 def make(run_id: str) -> Path | None:
-    """Make the run's group beside our own; None where that is not allowed."""
+    """Make the run's group beside our own; None where that is not allowed.
+
+    Runs of two homes may have one id: the supervisor's pid tells their groups apart.
+    """
     ours = _own_group()
     if ours is None:
         return None
-    group = ours / f"{PREFIX}{run_id}"
+    group = ours / f"{PREFIX}{run_id}-{os.getpid()}"
     try:
-        group.mkdir(exist_ok=True)
+        group.mkdir()
     except OSError:
         return None
     return group

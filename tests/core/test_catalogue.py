@@ -44,7 +44,7 @@ def test_64_runs_from_4_processes_are_all_recorded_once(home: Home) -> None:
     assert [starter.returncode for starter in starters] == [0] * 4
     until(lambda: ended(home, 64), "the end of 64 runs")
     docs = Catalogue(home).all()
-    assert {doc["state"] for doc in docs} == {"finished"}
+    assert {(doc["state"], doc["reason"]) for doc in docs} == {("finished", "")}
     assert len({doc["id"] for doc in docs}) == 64
     assert {doc["id"] for doc in docs} == set(os.listdir(home.runs))
 
