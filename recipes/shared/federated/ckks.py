@@ -3,7 +3,8 @@
 CKKS (Cheon et al., ASIACRYPT 2017) by TenSEAL on Microsoft SEAL: ring degree 4096, modulus of
 54 + 54 bits (128-bit security allows 109), scale 2^36: sums take no more. One owner makes the
 context and gives its secret half to the other owners, sealed; the aggregator gets the public half,
-with which one encrypts and adds.
+with which one adds. Owners encrypt with the secret key that they all have: half the work of doing
+it with a public one, and there is none that an aggregator could swap.
 
 What it does not stand up to:
 - Owners in league with the aggregator. All of them hold one key, so one that gets another's
@@ -52,16 +53,20 @@ _SEAL = b"\x5e\xa1\x10"
 
 
 def new_context() -> tuple[bytes, bytes]:
-    """A new key: (secret half, for the owners; public half, with which one encrypts and adds)."""
+    """A new key: (secret half, for the owners; public half, with which one adds)."""
     made = tenseal.context(
-        tenseal.SCHEME_TYPE.CKKS, _DEGREE, coeff_mod_bit_sizes=list(_MODULUS), n_threads=1
+        tenseal.SCHEME_TYPE.CKKS,
+        _DEGREE,
+        coeff_mod_bit_sizes=list(_MODULUS),
+        encryption_type=tenseal.ENCRYPTION_TYPE.SYMMETRIC,
+        n_threads=1,
     )
     made.global_scale = _SCALE
     which = secrets.token_bytes(_ID)
     halves = []
     for secret in (True, False):
         body = made.serialize(
-            save_public_key=True,
+            save_public_key=False,
             save_secret_key=secret,
             save_galois_keys=False,
             save_relin_keys=False,
@@ -70,14 +75,14 @@ def new_context() -> tuple[bytes, bytes]:
     return halves[0], halves[1]
 
 
-def encrypt(public: bytes, values: npt.NDArray[np.floating[Any]]) -> bytes:
+def encrypt(secret: bytes, values: npt.NDArray[np.floating[Any]]) -> bytes:
     """Numbers (d,) encrypted, in one blob of about 34 bytes a number.
 
-    Either half of the key will do. An owner takes the one that the owners gave it, never one from
-    the aggregator, which could be the aggregator's own. Raises ValueError for NaN, infinity or a
-    number beyond 2^10.
+    Raises ValueError for NaN, infinity or a number beyond 2^10, and for a public half of a key.
     """
-    which, context = _context(public)
+    which, context = _context(secret)
+    if not context.is_private():
+        raise ValueError("this is the public half of the key: it encrypts nothing")
     if values.ndim != 1 or not values.size:
         raise ValueError(f"a row of numbers is encrypted, not {values.shape}")
     if not float(np.abs(values).max()) <= LARGEST:  # neither of NaN

@@ -10,7 +10,6 @@ A fourth, mpc, has no aggregator at all: owners' jobs compute on shares among th
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -226,28 +225,24 @@ class CkksOwner:
     def __init__(self, name: str, own: boxes.Boxes) -> None:
         self._boxes = own
         self._name = name
-        self._secret = self._public = b""
+        self._secret = b""
 
     def answer(self, letter: Letter) -> Answer:
         match letter.type:
             case "keys":
                 return {"advert": self._boxes.advertise()}, b""
             case "adverts":  # to the first owner alone: it makes the key for all
-                self._secret, self._public = ckks.new_context()
+                self._secret, public = ckks.new_context()
                 adverts = letter.facts["adverts"]
                 sealed = {
                     name: self._boxes.seal(name, advert, self._secret)
                     for name, advert in adverts.items()
                     if name != self._name
                 }
-                return {
-                    "public": self._boxes.signed("context", self._public),
-                    "sealed": sealed,
-                }, b""
+                return {"sealed": sealed}, public
             case "secret":
-                facts, maker = letter.facts, letter.facts["maker"]
-                self._public = self._boxes.proven("context", maker, facts["public"])
-                self._secret = self._boxes.unseal(maker, facts["advert"], facts["sealed"])
+                facts = letter.facts
+                self._secret = self._boxes.unseal(facts["maker"], facts["advert"], facts["sealed"])
                 return {}, b""
             case "open":
                 size = int(letter.facts["size"])
@@ -260,7 +255,7 @@ class CkksOwner:
 
     def update(self, number: int, update: Vector, examples: int) -> Answer:
         whole = np.append(update * (examples / WEIGHT), examples / WEIGHT)
-        return {}, ckks.encrypt(self._public, whole)
+        return {}, ckks.encrypt(self._secret, whole)
 
 
 WEIGHT = 1000.0
@@ -276,12 +271,11 @@ class CkksAggregator:
         told = ask([], {"type": "keys"})
         adverts = {name: letter.facts["advert"] for name, letter in told.items()}
         maker = min(adverts)
-        made = ask([maker], {"type": "adverts", "adverts": adverts})[maker].facts
-        self._public = base64.b64decode(made["public"]["value"])
+        made = ask([maker], {"type": "adverts", "adverts": adverts})[maker]
+        self._public = made.body
         others = [name for name in adverts if name != maker]
-        facts = {"type": "secret", "maker": maker, "public": made["public"]}
-        facts["advert"] = adverts[maker]
-        ask(others, facts, own={name: {"sealed": made["sealed"][name]} for name in others})
+        facts = {"type": "secret", "maker": maker, "advert": adverts[maker]}
+        ask(others, facts, own={name: {"sealed": made.facts["sealed"][name]} for name in others})
 
     def mean(
         self, number: int, updates: Mapping[str, Letter], owners: list[str], ask: Ask
