@@ -45,8 +45,17 @@ def processes(root: Path, name: str) -> list[psutil.Process]:
     return []
 
 
+def ours() -> list[psutil.Process]:
+    """What these tests have started: there may be a helper of multiprocessing's from others."""
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if process not in EARLIER]
+
+
 def alive(found: list[psutil.Process]) -> list[int]:
     return [p.pid for p in found if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+EARLIER: list[psutil.Process] = []
 
 
 @dataclass
@@ -120,7 +129,7 @@ class TestFaults:
 
     def live(self, course: Course, federation: coordinator.Federation) -> None:
         root = course.root
-        course.processes = psutil.Process().children(recursive=True)
+        course.processes = ours()
         course.round(federation, 1)
 
         def kill() -> None:
@@ -613,5 +622,6 @@ class TestRecipe:
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_left() -> Iterator[None]:
+    EARLIER[:] = psutil.Process().children(recursive=True)
     yield
-    until(lambda: not alive(psutil.Process().children(recursive=True)), "the end of all children")
+    until(lambda: not alive(ours()), "the end of all children")
