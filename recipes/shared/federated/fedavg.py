@@ -64,7 +64,7 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     except Stopped:
         print("stopped on request", flush=True)
     except OverBudget as error:
-        run.over_budget(str(error))
+        run.over_budget("" if run.problem else str(error))  # the run's own knows why
     except Failed as error:
         track.abort(str(error), 2 if isinstance(error, Unfit) else 1)
 
