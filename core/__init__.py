@@ -1,0 +1,1 @@
+"""The house without its face: the verbs (launch, control, track, audit, doctor) and their rooms."""

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.boot import Boot
-from traindeck.core.catalogue import Catalogue
-from traindeck.core.errors import TraindeckError
-from traindeck.core.files import locked, read_json, write_json
-from traindeck.core.home import Home
-from traindeck.core.library import trashed as trashed
-from traindeck.core.procident import Identity
-from traindeck.core.run import RunFolder, clean_tags
-from traindeck.core.state import ENDED, LIVE, UNREACHABLE, identity
+from traindeck.core.base.errors import TraindeckError
+from traindeck.core.base.files import locked, read_json, write_json
+from traindeck.core.base.home import Home
+from traindeck.core.base.process import Identity
+from traindeck.core.catalogue.library import trashed as trashed
+from traindeck.core.catalogue.store import Catalogue
+from traindeck.core.engines.local import Boot
+from traindeck.core.run.folder import RunFolder, clean_tags
+from traindeck.core.run.state import ENDED, LIVE, UNREACHABLE, identity
 
 ADOPT_SECONDS = 20.0
 """How long another supervisor may take to stand, on a busy machine too."""

@@ -11,11 +11,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from traindeck.core.catalogue import Catalogue, CatalogueError
+from traindeck.core.base.home import Home
+from traindeck.core.catalogue.store import Catalogue, CatalogueError
 from traindeck.core.devices.inventory import discover
-from traindeck.core.home import Home
-from traindeck.core.recipe import Recipe
-from traindeck.core.shelf import missing_dependencies, shelf
+from traindeck.core.recipe.find import missing_dependencies, shelf
+from traindeck.core.recipe.recipe import Recipe
 
 PACKAGES = ("torch", "tensorflow", "scikit-learn", "dp-accounting")
 

@@ -12,23 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traindeck.core.boot import Boot
-from traindeck.core.errors import NOT_FOUND, USAGE, TraindeckError
-from traindeck.core.files import write_json
-from traindeck.core.home import Home
-from traindeck.core.ids import new_folder
-from traindeck.core.params import Value
-from traindeck.core.placement import claim
+from traindeck.core.base.errors import NOT_FOUND, USAGE, TraindeckError
+from traindeck.core.base.files import write_json
+from traindeck.core.base.home import Home
+from traindeck.core.base.ids import new_folder
+from traindeck.core.base.process import Identity
+from traindeck.core.engines.local import Boot
 from traindeck.core.privacy.gate import admit, ledger_for, resumed_steps
 from traindeck.core.privacy.plan import FILE as PLAN_FILE
 from traindeck.core.privacy.plan import make as make_plan
-from traindeck.core.procident import Identity
-from traindeck.core.recipe import Recipe
-from traindeck.core.recipe_header import read_recipe
-from traindeck.core.run import DAMAGED, RunDoc, RunFolder, clean_tags, new_spec
+from traindeck.core.queue.placement import claim
+from traindeck.core.recipe.params import Value
+from traindeck.core.recipe.read import read_recipe
+from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.run.folder import DAMAGED, RunDoc, RunFolder, clean_tags, new_spec
 
 if TYPE_CHECKING:
-    from traindeck.core.privacy.ledger import Ledger
+    from traindeck.core.privacy.ledger.ledger import Ledger
 
 GRACE_SECONDS = 10.0
 RESUME = "resume"
@@ -189,7 +189,7 @@ def resumed_run(home: Home, doc: RunDoc, given: Mapping[str, Value]) -> str:
 
 def _resumed(home: Home, request: LaunchRequest, cwd: str) -> Mapping[str, Value]:
     """The parameters, a run that is named for a checkpoint's path replaced by its folder."""
-    from traindeck.core.library import Library, RunNotFound
+    from traindeck.core.catalogue.library import Library, RunNotFound
 
     params, recipe = request.params, request.recipe
     ref, param = params.get(RESUME), recipe.params.get(RESUME) if recipe else None

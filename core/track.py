@@ -30,18 +30,18 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from traindeck.core import events
-from traindeck.core.errors import OVER_BUDGET, BudgetRefused, TraindeckError
-from traindeck.core.figures import figure
-from traindeck.core.files import read_json, write_json
-from traindeck.core.flags import parse
-from traindeck.core.header import HeaderError
-from traindeck.core.home import Home
-from traindeck.core.points import PROGRESS, PointWriter
-from traindeck.core.procident import Identity
-from traindeck.core.recipe import Recipe
-from traindeck.core.recipe_header import read_recipe
-from traindeck.core.variables import DEVICE, RUN_FOLDER
+from traindeck.core.base.environ import DEVICE, RUN_FOLDER
+from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, TraindeckError
+from traindeck.core.base.files import read_json, write_json
+from traindeck.core.base.format import figure
+from traindeck.core.base.home import Home
+from traindeck.core.base.process import Identity
+from traindeck.core.recipe.flags import parse
+from traindeck.core.recipe.header import HeaderError
+from traindeck.core.recipe.read import read_recipe
+from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.run import events
+from traindeck.core.run.points import PROGRESS, PointWriter
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.mechanism import Mechanism

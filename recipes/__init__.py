@@ -1,0 +1,1 @@
+"""Training scripts, each read in one sitting, and in `shared` what they have in common."""

@@ -19,15 +19,15 @@ import resvg_py
 from textual.pilot import Pilot
 
 from traindeck.core import control
-from traindeck.core.federation import FederationReader
-from traindeck.core.home import Home
-from traindeck.core.inbox import APPROVE, RunInbox, decide
+from traindeck.core.base.home import Home
+from traindeck.core.federation.inbox import APPROVE, RunInbox, decide
+from traindeck.core.federation.reader import FederationReader
 from traindeck.core.launch import LaunchRequest, launch
-from traindeck.core.params import Value
 from traindeck.core.privacy import budget
-from traindeck.core.run import RunDoc, RunFolder
-from traindeck.core.shelf import find_recipe
-from traindeck.core.state import ENDED, identity
+from traindeck.core.recipe.find import find_recipe
+from traindeck.core.recipe.params import Value
+from traindeck.core.run.folder import RunDoc, RunFolder
+from traindeck.core.run.state import ENDED, identity
 from traindeck.tui.app import TraindeckApp
 
 HERE = Path(__file__).parent

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from traindeck.core.home import Home
-from traindeck.core.procident import Identity
-from traindeck.core.run import RunDoc, RunFolder
-from traindeck.core.state import ENDED, identity
+from traindeck.core.base.home import Home
+from traindeck.core.base.process import Identity
+from traindeck.core.run.folder import RunDoc, RunFolder
+from traindeck.core.run.state import ENDED, identity
 
 COMMAND = Path(sys.executable).parent / "traindeck"
 PATIENCE = 60.0  # how long anything may take on a busy machine before a test gives up

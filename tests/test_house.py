@@ -23,10 +23,13 @@ def imported_by(statement: str) -> set[str]:
     ("statement", "never"),
     [
         ("import traindeck.tui.cli", HEAVY | {"textual", "numpy", "rich", "tinydb", "orjson"}),
-        ("import traindeck.core.library", HEAVY | {"textual", "numpy", "rich", "typer", "psutil"}),
+        (
+            "import traindeck.core.catalogue.library",
+            HEAVY | {"textual", "numpy", "rich", "typer", "psutil"},
+        ),
         ("import traindeck.core.track", HEAVY | {"textual", "numpy", "rich", "typer", "tinydb"}),
         ("import traindeck.tui.app, traindeck.tui.screens.runs", HEAVY | {"numpy", "psutil"}),
-        ("import traindeck.tui.screens.run, traindeck.tui.screens.recipes", HEAVY),
+        ("import traindeck.tui.screens.run.screen, traindeck.tui.screens.recipes.screen", HEAVY),
     ],
 )
 def test_nothing_heavy_is_imported(statement: str, never: set[str]) -> None:
@@ -37,7 +40,8 @@ def test_the_supervisor_needs_the_standard_library_alone() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / '.dev')!r});"
         "import traindeck.core.supervisor.main, traindeck.core.supervisor.intake,"
-        " traindeck.core.stdout_metrics, traindeck.core.tfevents, traindeck.core.text"
+        " traindeck.core.exchange.printed, traindeck.core.exchange.tensorboard.events,"
+        " traindeck.core.base.sanitize"
     )
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
 

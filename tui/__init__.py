@@ -1,0 +1,1 @@
+"""The face: the app and its screens, the commands, and what both read."""

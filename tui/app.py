@@ -25,19 +25,19 @@ from textual.message import Message
 from textual.reactive import var
 from textual.screen import ModalScreen, Screen
 
-from traindeck.core.home import Home
-from traindeck.core.state import LIVE
-from traindeck.tui.feed import Feed, RunSource, Snapshot, newest
-from traindeck.tui.inbox_watch import InboxWatch
+from traindeck.core.base.home import Home
+from traindeck.core.run.state import LIVE
 from traindeck.tui.key_checks import KeyChecks
 from traindeck.tui.keys import EVERYWHERE, CommandsProvider
 from traindeck.tui.places import PLACES, first_place, new_screen, run_screen_type, screen_type
+from traindeck.tui.readers.feed import Feed, RunSource, Snapshot, newest
+from traindeck.tui.readers.inbox import InboxWatch
 from traindeck.tui.settings import THEMES, read_settings, read_state, write_state
 from traindeck.tui.threads import BackgroundLog, favor_the_screen, settle_memory, within
 
 if TYPE_CHECKING:
-    from traindeck.core.inbox import Request
-    from traindeck.tui.screens.run import RunScreen
+    from traindeck.core.federation.inbox import Request
+    from traindeck.tui.screens.run.screen import RunScreen
 
 T = TypeVar("T")
 
@@ -394,6 +394,6 @@ class TraindeckApp(App[None], inherit_bindings=False):
 
 
 def _library(home: Home) -> RunSource:
-    from traindeck.core.library import Library
+    from traindeck.core.catalogue.library import Library
 
     return Library(home)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from traindeck.core.errors import INTERRUPTED, USAGE, TraindeckError
+from traindeck.core.base.errors import INTERRUPTED, USAGE, TraindeckError
 
 _APP_COLLECTS = gc.get_threshold()
 _MODULES = ("recipes", "run", "runs", "control", "budget", "audit", "owners", "upkeep")
@@ -58,7 +58,7 @@ def start(
                 "error: the app needs a terminal; `traindeck --help` lists commands", err=True
             )
             raise typer.Exit(USAGE)
-        from traindeck.core.home import Home
+        from traindeck.core.base.home import Home
         from traindeck.tui.app import TraindeckApp
 
         gc.set_threshold(*_APP_COLLECTS)

@@ -129,7 +129,7 @@ LIST_KEYS: list[BindingType] = [
 
 _MOVING = ("screen.", "scroll.", "list.")
 
-SCREENS = ("runs", "recipes", "devices", "privacy", "run", "inbox", "help", "dialogs")
+SCREENS = ("runs", "recipes.screen", "devices", "privacy", "run.screen", "inbox", "help", "dialogs")
 """Modules of `traindeck.tui.screens`: between them they load every class that has bindings."""
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
 
 if TYPE_CHECKING:
-    from traindeck.tui.screens.run import RunScreen
+    from traindeck.tui.screens.run.screen import RunScreen
 
 PLACES = (
     ("runs", "Runs"),
@@ -33,7 +33,7 @@ def first_place(home: Home) -> str:
 def screen_type(place: str) -> type[Screen[None]]:
     """The base screen of a place. Raises ImportError when something it needs is missing."""
     if place == "recipes":
-        from traindeck.tui.screens.recipes import RecipesScreen
+        from traindeck.tui.screens.recipes.screen import RecipesScreen
 
         return RecipesScreen
     if place == "devices":
@@ -55,6 +55,6 @@ def new_screen(place: str) -> Screen[None]:
 
 def run_screen_type() -> type[RunScreen]:
     """The screen of one run. With it comes all that draws, which takes a moment."""
-    from traindeck.tui.screens.run import RunScreen
+    from traindeck.tui.screens.run.screen import RunScreen
 
     return RunScreen

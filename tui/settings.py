@@ -134,13 +134,13 @@ def is_key(name: str) -> bool:
 
 def read_state(path: Path) -> dict[str, Any]:
     """What was remembered last time; nothing if the file is missing or damaged."""
-    from traindeck.core.files import read_json
+    from traindeck.core.base.files import read_json
 
     return read_json(path) or {}
 
 
 def write_state(path: Path, **changes: object) -> None:
     """Remembers `changes` beside what was there. Raises OSError if the home cannot be written."""
-    from traindeck.core.files import write_json
+    from traindeck.core.base.files import write_json
 
     write_json(path, read_state(path) | changes)

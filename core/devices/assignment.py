@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from traindeck.core.base.errors import MissingError
 from traindeck.core.devices.inventory import Inventory
-from traindeck.core.errors import MissingError
 
 
 class HardwareMissing(MissingError):

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from traindeck.core.procident import (
+from traindeck.core.base.process import (
     CSTIME,
     CUTIME,
     PPID,

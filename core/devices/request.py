@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from traindeck.core.base.errors import UsageError
 from traindeck.core.devices.assignment import (
     Assignment,
     HardwareMissing,
@@ -22,7 +23,6 @@ from traindeck.core.devices.assignment import (
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.model import Accelerator
 from traindeck.core.devices.ranges import format_ranges, parse_ranges
-from traindeck.core.errors import UsageError
 
 FORMS = "cpu, cpu:0-1, cpu*2, gpu, gpu:0, gpu:UUID, gpu*2 or tpu"
 _UUID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_/")

@@ -12,19 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from traindeck.core.errors import BudgetRefused
-from traindeck.core.home import Home
-from traindeck.core.privacy.filter import OverBudget, cost_of, over_budget
+from traindeck.core.base.errors import BudgetRefused
+from traindeck.core.base.home import Home
+from traindeck.core.base.process import Identity
+from traindeck.core.privacy.ledger.filter import OverBudget, cost_of, over_budget
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import SEEDED, Plan, usual_delta
-from traindeck.core.procident import Identity
-from traindeck.core.recipe import Recipe
-from traindeck.core.run import RunFolder
-from traindeck.core.state import ENDED
+from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.state import ENDED
 
 if TYPE_CHECKING:
-    from traindeck.core.privacy.account import Account, Charge
-    from traindeck.core.privacy.ledger import Ledger
+    from traindeck.core.privacy.ledger.account import Account, Charge
+    from traindeck.core.privacy.ledger.ledger import Ledger
 
 
 _checkpoint = re.compile(r"checkpoint-(\d{1,9})\.").match
@@ -37,7 +37,7 @@ def ledger_of(folder: Path, dataset: str, fingerprint: str | None = None) -> Led
     """
     if not dataset or not folder.is_dir():
         return None
-    from traindeck.core.privacy.ledgers import find
+    from traindeck.core.privacy.ledger.ledgers import find
 
     return find(folder, dataset, fingerprint)
 
@@ -120,7 +120,7 @@ def use_without_privacy(
     """
     if not ledgers.is_dir():
         return
-    from traindeck.core.privacy.ledgers import find
+    from traindeck.core.privacy.ledger.ledgers import find
 
     ledger = find(ledgers, "", fingerprint)
     if ledger is None or any(one["run"] == run for one in ledger.account().exposures):

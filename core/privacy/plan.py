@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.errors import UsageError
-from traindeck.core.files import read_json
-from traindeck.core.params import Value
+from traindeck.core.base.errors import UsageError
+from traindeck.core.base.files import read_json
 from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION, Mechanism
-from traindeck.core.recipe import Recipe
+from traindeck.core.recipe.params import Value
+from traindeck.core.recipe.recipe import Recipe
 
 FILE = PLAN_FILE
 CURVE_POINTS = 24

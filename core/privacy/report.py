@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from traindeck.core import events
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import SEEDED, Plan
+from traindeck.core.run import events
 
 MOST_COUNTED = 1_000_000
 NO_NOISE = "no noise: epsilon is infinite"

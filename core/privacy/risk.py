@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from traindeck.core.privacy.audit.roc import Roc
 from traindeck.core.privacy.mechanism import Mechanism
-from traindeck.core.privacy.roc import Roc
 
 FALSE_ACCUSATIONS = (0.001, 0.01, 0.1)
 """The false positive rates that are looked at; the sentence speaks of the second."""

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from traindeck.core.errors import BudgetRefused, TraindeckError
-from traindeck.core.files import read_json
+from traindeck.core.base.errors import BudgetRefused, TraindeckError
+from traindeck.core.base.files import read_json
 from traindeck.core.privacy.gate import check_named, ledger_of
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan
 
 if TYPE_CHECKING:
-    from traindeck.core.privacy.ledger import Ledger
+    from traindeck.core.privacy.ledger.ledger import Ledger
 
 BLOCK_SECONDS = 1.0
 LONGEST_BLOCK = 1000
@@ -92,7 +92,7 @@ class Spending:
         Raises BudgetRefused when the ledger's data set is another one.
         """
         if self._ledger is not None:
-            from traindeck.core.privacy.ledgers import pin
+            from traindeck.core.privacy.ledger.ledgers import pin
 
             pin(self._ledger, fingerprint)
             return

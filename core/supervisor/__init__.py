@@ -1,0 +1,1 @@
+"""The process beside each run, which starts, samples, stops and records it."""

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from traindeck.core.base.home import Home
 from traindeck.core.devices.proctree import descendants
-from traindeck.core.home import Home
 from traindeck.core.privacy import AUDIT_FILE
 
 WAIT_SECONDS = 60.0
@@ -34,7 +34,7 @@ class Clerks:
             return
 
         def work() -> None:
-            from traindeck.core.catalogue import Catalogue
+            from traindeck.core.catalogue.store import Catalogue
 
             Catalogue(self.home).sync(self.folder)
 
@@ -45,7 +45,7 @@ class Clerks:
         """Write down what was launched: source, git, packages."""
 
         def work() -> None:
-            from traindeck.core.provenance import record
+            from traindeck.core.run.provenance import record
 
             record(self.folder)
 
@@ -55,8 +55,8 @@ class Clerks:
         """Measure what an ended run gave away, if it trained with canaries."""
 
         def work() -> None:
-            from traindeck.core.privacy.audit_run import audit_run, record
-            from traindeck.core.run import RunFolder
+            from traindeck.core.audit import audit_run, record
+            from traindeck.core.run.folder import RunFolder
 
             doc = RunFolder(self.folder).doc(metrics=False)
             if doc is not None:

@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from traindeck.core import events
+from traindeck.core.base.ids import is_id
+from traindeck.core.base.process import start_ticks
 from traindeck.core.devices.proctree import descendants
-from traindeck.core.follow import Tail
-from traindeck.core.ids import is_id
-from traindeck.core.points import PROGRESS, PointWriter, summarize
-from traindeck.core.procident import start_ticks
-from traindeck.core.run import RunFolder
-from traindeck.core.state import ENDED, boottime
+from traindeck.core.run import events
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.follow import Tail
+from traindeck.core.run.points import PROGRESS, PointWriter, summarize
+from traindeck.core.run.state import ENDED, boottime
 
 READ_BYTES = 1 << 20
 LOOK_SECONDS = 0.5
@@ -35,8 +35,8 @@ class Intake:
         self._writer: PointWriter | None = None
         if not spec["follow"]:
             return
-        from traindeck.core.stdout_metrics import StdoutMetrics
-        from traindeck.core.tfevents import EventTree
+        from traindeck.core.exchange.printed import StdoutMetrics
+        from traindeck.core.exchange.tensorboard.events import EventTree
 
         with contextlib.suppress(OSError):
             self._writer = PointWriter(folder)
@@ -127,7 +127,7 @@ class Intake:
         that lives and is none of them is somebody else's, and so is its file for good. A writer
         that ended unseen may have been ours, if no other run worked in the folder meanwhile.
         """
-        from traindeck.core.tfevents import writer_pid
+        from traindeck.core.exchange.tensorboard.events import writer_pid
 
         if path in self._foreign:
             return False

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base.process import START, Identity, boot_id, stat_fields
 from traindeck.core.devices.proctree import descendants
-from traindeck.core.procident import START, Identity, boot_id, stat_fields
-from traindeck.core.run import encode_exit
-from traindeck.core.state import boottime
+from traindeck.core.run.folder import encode_exit
+from traindeck.core.run.state import boottime
 from traindeck.core.supervisor import cgroup
 
 PR_SET_CHILD_SUBREAPER = 36

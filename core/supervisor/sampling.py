@@ -6,9 +6,9 @@ import contextlib
 import time
 from pathlib import Path
 
+from traindeck.core.base.process import Identity
 from traindeck.core.devices.proctree import TreeSampler
-from traindeck.core.points import PointWriter, summarize
-from traindeck.core.procident import Identity
+from traindeck.core.run.points import PointWriter, summarize
 
 SAMPLE_SECONDS = 1.0
 

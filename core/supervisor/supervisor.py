@@ -18,17 +18,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from traindeck.core import events
+from traindeck.core.base.environ import RUN_FOLDER
+from traindeck.core.base.errors import OVER_BUDGET, MissingError, TraindeckError
+from traindeck.core.base.files import read_json, write_json
+from traindeck.core.base.home import Home
+from traindeck.core.base.process import Identity
 from traindeck.core.devices.proctree import descendants
-from traindeck.core.errors import OVER_BUDGET, MissingError, TraindeckError
-from traindeck.core.files import read_json, write_json
-from traindeck.core.home import Home
-from traindeck.core.placement import Placement, place
 from traindeck.core.privacy import PLAN_FILE
-from traindeck.core.procident import Identity
-from traindeck.core.run import EXIT_ROOM, RunFolder, encode_exit
-from traindeck.core.scheduler import Claim, Granted, Place, Waiting
-from traindeck.core.state import ENDED, Verdict, boottime, identity, is_elsewhere, judge
+from traindeck.core.queue.placement import Placement, place
+from traindeck.core.queue.slots import Claim, Granted, Place, Waiting
+from traindeck.core.run import events
+from traindeck.core.run.folder import EXIT_ROOM, RunFolder, encode_exit
+from traindeck.core.run.state import ENDED, Verdict, boottime, identity, is_elsewhere, judge
 from traindeck.core.supervisor import cgroup
 from traindeck.core.supervisor.clerk import Clerks
 from traindeck.core.supervisor.intake import Intake
@@ -43,7 +44,6 @@ from traindeck.core.supervisor.keeper import (
 from traindeck.core.supervisor.oom import OomWatch
 from traindeck.core.supervisor.sampling import Sampler
 from traindeck.core.supervisor.traces import last_sign, last_words, refused
-from traindeck.core.variables import RUN_FOLDER
 
 QUEUE_SECONDS = 0.25
 QUEUE_SECONDS_MOST = 5.0
@@ -350,7 +350,7 @@ class Supervisor:
         """What the run has committed stays spent; what it only reserved is given back."""
         if not self.spec.get("ledger") or not (self.folder / PLAN_FILE).exists():
             return
-        from traindeck.core.privacy.ledger import Ledger
+        from traindeck.core.privacy.ledger.ledger import Ledger
 
         try:
             Ledger(self.home.ledger, self.spec["ledger"]).settle(self.spec["id"], state)

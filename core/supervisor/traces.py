@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from traindeck.core import events
+from traindeck.core.run import events
 
 
 def last_words(folder: Path) -> str:
@@ -18,7 +18,7 @@ def last_words(folder: Path) -> str:
 
 
 def _last_words(folder: Path) -> str:
-    from traindeck.core.text import WHOLE, plain
+    from traindeck.core.base.sanitize import WHOLE, plain
 
     said = events.last(folder / "events.jsonl", "error")
     if said:

@@ -39,7 +39,8 @@
 """Train over several owners' data with Flower: a SuperLink, SuperNodes, TLS and SecAgg+.
 
 Each party is a process with its own folder, and they talk over TLS on loopback as they would
-between machines. Flower runs in an environment of its own; the app that it runs is in flower_app/.
+between machines. Flower runs in an environment of its own; the app that it runs is in
+recipes/shared/federated/flower/app/.
 """
 
 from __future__ import annotations
@@ -51,22 +52,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core import track
-from traindeck.core.errors import TraindeckError
+from traindeck.core.base.errors import TraindeckError
 from traindeck.core.privacy.gate import ledger_of
-from traindeck.recipes.flower import flower_env
-from traindeck.recipes.shared import checkpoints, datasets, digits, mnist, needs
+from traindeck.recipes.shared.federated.flower import env
+from traindeck.recipes.shared.training import checkpoints, needs
+from traindeck.recipes.shared.training.data import datasets, digits, mnist
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from traindeck.recipes.flower.flower_board import Round
+    from traindeck.recipes.shared.federated.flower.board import Round
 
 LOOK_SECONDS = 0.1
 
 
 def main(run: track.Run) -> None:
     p = run.params
-    environment = flower_env.find(p.python)
+    environment = env.find(p.python)
     run.should_stop()  # from here on a stop leaves no data and no key behind
     if p.dataset == "mnist":
         data, brightest = needs.data(mnist.load, p.data_dir), 255
@@ -76,9 +78,9 @@ def main(run: track.Run) -> None:
 
     import numpy as np
 
-    from traindeck.recipes.flower.flower_board import Board
-    from traindeck.recipes.flower.flower_engine import Deployment, FlowerError
-    from traindeck.recipes.shared.federated import shards
+    from traindeck.recipes.shared.federated.flower.board import Board
+    from traindeck.recipes.shared.federated.flower.deployment import Deployment, FlowerError
+    from traindeck.recipes.shared.federated.scientist import shards
 
     chosen = np.random.default_rng(p.seed).permutation(len(data.train_x))[: p.examples or None]
     try:

@@ -1,0 +1,1 @@
+"""What recipes have in common. Imports nothing of traindeck but its core."""

@@ -86,7 +86,7 @@ from traindeck.core import track
 
 
 def main(run: track.Run) -> None:
-    from traindeck.recipes.shared.federated import fedavg
+    from traindeck.recipes.shared.federated.scientist import fedavg
 
     name = "fedavg_dp_tf.py" if run.params.dp == "local" else "fedavg_tf.py"
     script = Path(__file__).resolve().parent / "jobs" / name

@@ -36,7 +36,8 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import datasets, digits, mnist, needs
+from traindeck.recipes.shared.training import needs
+from traindeck.recipes.shared.training.data import datasets, digits, mnist
 
 
 def main(run: track.Run) -> None:
@@ -44,8 +45,9 @@ def main(run: track.Run) -> None:
     with needs.syft():
         import numpy as np
 
-        from traindeck.recipes.shared.federated import mpc, together
-        from traindeck.recipes.shared.federated import mpc_models as models
+        from traindeck.recipes.shared.federated.mpc import models
+        from traindeck.recipes.shared.federated.mpc import party as mpc
+        from traindeck.recipes.shared.federated.scientist import together
 
     model = read(p.model) if p.model else None
     data = needs.data(mnist.load, p.data_dir) if p.dataset == "mnist" else needs.data(digits.load)
@@ -154,7 +156,7 @@ def _flat(path: Path) -> list[Any]:
     """The parts of a network whose parameters lie in one row, as syft-fedavg's."""
     import numpy as np
 
-    from traindeck.recipes.shared.federated import mlp
+    from traindeck.recipes.shared.federated.job import mlp
 
     try:
         with np.load(path, allow_pickle=False) as arrays:

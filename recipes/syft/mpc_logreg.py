@@ -36,7 +36,8 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import cancer, datasets, digits, needs
+from traindeck.recipes.shared.training import needs
+from traindeck.recipes.shared.training.data import cancer, datasets, digits
 
 TELL = (3, 8)  # of the digits
 
@@ -46,8 +47,9 @@ def main(run: track.Run) -> None:
     with needs.syft():
         import numpy as np
 
-        from traindeck.recipes.shared.federated import mpc, shards, together
-        from traindeck.recipes.shared.federated import mpc_models as models
+        from traindeck.recipes.shared.federated.mpc import models
+        from traindeck.recipes.shared.federated.mpc import party as mpc
+        from traindeck.recipes.shared.federated.scientist import shards, together
 
     train_x, train_y, test_x, test_y = load(p.dataset)
     run.use(datasets.of(p.dataset))  # of all digits, whichever are told apart

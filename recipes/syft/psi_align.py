@@ -35,7 +35,8 @@ the clear.
 from pathlib import Path
 
 from traindeck.core import track
-from traindeck.recipes.shared import cancer, datasets, needs
+from traindeck.recipes.shared.training import needs
+from traindeck.recipes.shared.training.data import cancer, datasets
 
 HALF = 15  # of the 30 measures; owner-2 has the others and the labels
 
@@ -45,8 +46,9 @@ def main(run: track.Run) -> None:
     with needs.syft():
         import numpy as np
 
-        from traindeck.recipes.shared.federated import mpc, together
-        from traindeck.recipes.shared.federated import mpc_models as models
+        from traindeck.recipes.shared.federated.mpc import models
+        from traindeck.recipes.shared.federated.mpc import party as mpc
+        from traindeck.recipes.shared.federated.scientist import together
 
     data = needs.data(cancer.load)
     run.use(datasets.fingerprint(data.train_x, data.train_y))

@@ -43,8 +43,10 @@ import time
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import canaries, checkpoints, datasets, mnist, needs
-from traindeck.recipes.shared.randomness import Randomness
+from traindeck.recipes.shared.training import checkpoints, needs
+from traindeck.recipes.shared.training.data import datasets, mnist
+from traindeck.recipes.shared.training.dp import canaries
+from traindeck.recipes.shared.training.dp.randomness import Randomness
 
 MOMENTUM = 0.9
 AVERAGING = 0.99
@@ -64,8 +66,8 @@ def main(run: track.Run) -> None:
         import tensorflow as tf
         from tensorflow.keras import layers
 
-        from traindeck.recipes.shared import dp_tf
-        from traindeck.recipes.shared.dp_tf_state import Training
+        from traindeck.recipes.shared.training.dp import tf as dp_tf
+        from traindeck.recipes.shared.training.dp.tf_state import Training
 
     gpus = tf.config.list_physical_devices("GPU")
     if run.device == "cpu":

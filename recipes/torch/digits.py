@@ -50,7 +50,8 @@ import math
 import time
 
 from traindeck.core import track
-from traindeck.recipes.shared import checkpoints, datasets, digits, needs
+from traindeck.recipes.shared.training import checkpoints, needs
+from traindeck.recipes.shared.training.data import datasets, digits
 
 WARMUP = 0.1  # share of all steps in which the learning rate rises
 LOG_EVERY = 10  # reading a loss waits for the device: every step would slow a GPU down

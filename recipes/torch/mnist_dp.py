@@ -43,8 +43,10 @@ import time
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared import canaries, checkpoints, datasets, mnist, needs
-from traindeck.recipes.shared.randomness import Randomness
+from traindeck.recipes.shared.training import checkpoints, needs
+from traindeck.recipes.shared.training.data import datasets, mnist
+from traindeck.recipes.shared.training.dp import canaries
+from traindeck.recipes.shared.training.dp.randomness import Randomness
 
 MOMENTUM = 0.9
 AVERAGING = 0.99
@@ -66,8 +68,8 @@ def main(run: track.Run) -> None:
         from torch import nn
         from torch.nn.functional import cross_entropy
 
-        from traindeck.recipes.shared import dp_torch
-        from traindeck.recipes.shared.dp_torch_state import Training
+        from traindeck.recipes.shared.training.dp import torch as dp_torch
+        from traindeck.recipes.shared.training.dp.torch_state import Training
 
     if run.device == "gpu" and not torch.cuda.is_available():
         track.abort("torch finds no GPU that it can use: check its driver, or use --device cpu")

@@ -27,8 +27,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.tui.homes import fill, make_home
+from traindeck.core.base.home import Home
 from traindeck.core.control import kill
-from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
 
 SIZE = (120, 30)
@@ -168,7 +168,7 @@ def key_to_paint(terminal: Terminal, rows: tuple[bytes, bytes], presses: int) ->
 def start_writers(home: Home, count: int, rate: int) -> list[Path]:
     script = home.recipes / "writer.py"
     script.write_text(HEADER + WRITER.replace("RATE", str(rate)), encoding="utf-8")
-    from traindeck.core.recipe_header import read_recipe
+    from traindeck.core.recipe.read import read_recipe
 
     recipe = read_recipe(script)
     return [

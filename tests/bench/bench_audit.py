@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.common import head, row
 from traindeck.core.privacy.accountant import epsilon
-from traindeck.core.privacy.audit import Scores, audit
+from traindeck.core.privacy.audit.measure import Scores, audit
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.risk import risk
-from traindeck.recipes.shared.canaries import COUNT, Canaries
-from traindeck.recipes.shared.randomness import FROM_THE_SYSTEM, Randomness
+from traindeck.recipes.shared.training.dp.canaries import COUNT, Canaries
+from traindeck.recipes.shared.training.dp.randomness import FROM_THE_SYSTEM, Randomness
 
 RECORDS, BATCH, STEPS, CLIP = 60_000, 4096, 585, 0.1
 PROMISED = Mechanism(2.505, BATCH / RECORDS, STEPS)

@@ -36,8 +36,8 @@ from tests.bench.common import (
     until,
     wait_for_end,
 )
-from traindeck.core.home import Home
-from traindeck.core.run import RunFolder
+from traindeck.core.base.home import Home
+from traindeck.core.run.folder import RunFolder
 
 FIRST_LINE = """
 import os, time; now = time.monotonic(); stamp = os.environ["FIRST_LINE"]

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import traindeck.recipes
-from traindeck.core.recipe_header import discover
+from traindeck.core.recipe.read import discover
 
 ACCURACY = re.compile(r"test accuracy ([0-9.]+)")
 EPSILON = re.compile(r"epsilon ([0-9.]+|inf) at delta")

@@ -29,8 +29,8 @@ import numpy as np
 import tensorflow as tf
 
 from tests.bench.common import head, row
-from traindeck.recipes.shared import dp_tf
-from traindeck.recipes.shared.randomness import Randomness
+from traindeck.recipes.shared.training.dp import tf as dp_tf
+from traindeck.recipes.shared.training.dp.randomness import Randomness
 
 WANTED = 2.2
 RECORDS = 60_000

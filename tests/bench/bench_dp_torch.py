@@ -23,8 +23,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from traindeck.recipes.shared.dp_torch import ClippedGradients, noisy_mean
-from traindeck.recipes.shared.randomness import Randomness
+from traindeck.recipes.shared.training.dp.randomness import Randomness
+from traindeck.recipes.shared.training.dp.torch import ClippedGradients, noisy_mean
 
 REACH = 2.0
 CLIP, NOISE, RATE = 0.1, 1.255, 0.001

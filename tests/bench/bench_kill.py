@@ -35,11 +35,11 @@ from tests.bench.common import (
     until,
     wait_for_end,
 )
-from traindeck.core.follow import PointTail
-from traindeck.core.home import Home
-from traindeck.core.points import RECORD
-from traindeck.core.recipe import Recipe
-from traindeck.core.run import RunFolder
+from traindeck.core.base.home import Home
+from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.follow import PointTail
+from traindeck.core.run.points import RECORD
 
 AT_ONCE = 4
 NOTE = struct.Struct("<qd")  # how many calls have returned, and when the last one did

@@ -29,8 +29,8 @@ from tests.bench.common import (
     throwaway_home,
     until,
 )
-from traindeck.core.points import read_points
-from traindeck.core.run import RunFolder
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.points import read_points
 
 FIRST = 1000  # values from 1000 to 9999 are painted as they are
 CLOCK = f"""

@@ -24,10 +24,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.common import head, percentile, row
-from traindeck.core.privacy.book import replay
-from traindeck.core.privacy.entries import new_entry
-from traindeck.core.privacy.ledger import Ledger
-from traindeck.core.privacy.ledgers import create
+from traindeck.core.privacy.ledger.book import replay
+from traindeck.core.privacy.ledger.entries import new_entry
+from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.ledger.ledgers import create
 from traindeck.core.privacy.mechanism import Mechanism
 
 RHO = 1e-7

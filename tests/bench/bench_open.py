@@ -21,7 +21,7 @@ from pathlib import Path
 
 from textual.app import App
 
-from traindeck.core.points import RECORD
+from traindeck.core.run.points import RECORD
 
 NAMES = ["train/loss", "train/accuracy", "test/loss", "test/accuracy"]
 
@@ -61,7 +61,7 @@ async def open_run(folder: Path) -> tuple[float, float, int]:
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.pause()
         began, cpu = time.perf_counter(), time.process_time()
-        from traindeck.core.follow import PointTail
+        from traindeck.core.run.follow import PointTail
         from traindeck.tui.panels.curves import CurvesPanel, SeriesStore
 
         tail, store = PointTail(folder), SeriesStore(folder / "points.bin")

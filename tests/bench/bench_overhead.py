@@ -44,7 +44,7 @@ from tests.bench.common import (
     start,
     throwaway_home,
 )
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
 
 TURN_SECONDS = 0.3
 TRACKED_STEPS = 20_000

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 import traindeck.recipes
-from traindeck.core.recipe import Recipe
-from traindeck.core.recipe_header import discover
+from traindeck.core.recipe.read import discover
+from traindeck.core.recipe.recipe import Recipe
 
 REACH = {  # least accuracy, most seconds
     "torch-digits": (0.95, 30),

@@ -21,7 +21,7 @@ from pathlib import Path
 warnings.simplefilter("ignore")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-from traindeck.core.tfevents import EventFile  # noqa: E402
+from traindeck.core.exchange.tensorboard.events import EventFile  # noqa: E402
 
 ROUNDS = 3
 WANTED = 100_000

@@ -23,16 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from traindeck.core.catalogue import Catalogue
-from traindeck.core.errors import TraindeckError
-from traindeck.core.home import Home
-from traindeck.core.ids import decode, encode
+from traindeck.core.base.errors import TraindeckError
+from traindeck.core.base.home import Home
+from traindeck.core.base.ids import decode, encode
+from traindeck.core.base.process import Identity
+from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.launch import LaunchRequest, launch
-from traindeck.core.procident import Identity
-from traindeck.core.recipe import Recipe
-from traindeck.core.recipe_header import read_recipe
-from traindeck.core.run import RunFolder, encode_exit
-from traindeck.core.state import ENDED, identity
+from traindeck.core.recipe.read import read_recipe
+from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.run.folder import RunFolder, encode_exit
+from traindeck.core.run.state import ENDED, identity
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import process_of, until, wait_for_state
-from traindeck.core.home import Home
-from traindeck.core.run import RunFolder
+from traindeck.core.base.home import Home
+from traindeck.core.run.folder import RunFolder
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

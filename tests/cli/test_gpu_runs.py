@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_for_state
-from tests.devices.test_nvidia import GPU0, GPU1, SOURCE
+from tests.core.devices.test_nvidia import GPU0, GPU1, SOURCE
+from traindeck.core.base.home import Home
 from traindeck.core.devices.nvidia import LIBRARY
-from traindeck.core.home import Home
-from traindeck.core.run import RunFolder
+from traindeck.core.run.folder import RunFolder
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 SHOW = "echo $CUDA_VISIBLE_DEVICES $TRAINDECK_DEVICE $TF_FORCE_GPU_ALLOW_GROWTH"

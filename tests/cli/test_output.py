@@ -13,9 +13,9 @@ import pytest
 
 from tests.conftest import COMMAND
 from tests.tui.homes import make_run
-from traindeck.core import events
-from traindeck.core.home import Home
-from traindeck.core.run import RunFolder
+from traindeck.core.base.home import Home
+from traindeck.core.run import events
+from traindeck.core.run.folder import RunFolder
 from traindeck.tui.commands.output import print_json_line
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -23,7 +23,7 @@ from tests.tui.federated_runs import (
     write_status,
 )
 from tests.tui.homes import make_run
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 SHA256 = hashlib.sha256(SCRIPT.encode()).hexdigest()

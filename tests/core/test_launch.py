@@ -12,14 +12,14 @@ import pytest
 
 from tests.conftest import until, wait_for_state
 from traindeck.core import control, launch
-from traindeck.core.errors import TraindeckError
-from traindeck.core.home import Home
+from traindeck.core.base.errors import TraindeckError
+from traindeck.core.base.home import Home
 from traindeck.core.launch import LaunchRequest
-from traindeck.core.points import PROGRESS, PointWriter
-from traindeck.core.recipe import Recipe
-from traindeck.core.recipe_header import read_recipe
-from traindeck.core.run import RunFolder
-from traindeck.core.state import Verdict, exit_code
+from traindeck.core.recipe.read import read_recipe
+from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.points import PROGRESS, PointWriter
+from traindeck.core.run.state import Verdict, exit_code
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import traindeck.recipes
-from tests.recipes.idxfiles import write
-from traindeck.core.follow import PointTail
+from tests.training.idxfiles import write
+from traindeck.core.run.follow import PointTail
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.framework
@@ -149,7 +149,7 @@ class TestCancer:
         self, home: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "sitecustomize.py").write_text(
-            "from traindeck.recipes.shared.randomness import Randomness\n"
+            "from traindeck.recipes.shared.training.dp.randomness import Randomness\n"
             "right = Randomness.normal\n"
             "Randomness.normal = lambda self, shape, scale: right(self, shape, 0.3 * scale)\n"
         )

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import traindeck.recipes
-from tests.privacy.ledgers import made
-from traindeck.recipes.shared import datasets
+from tests.core.privacy.ledgers import made
+from traindeck.recipes.shared.training.data import datasets
 
 FOLDER = Path(traindeck.recipes.__file__).parent / "syft"
 PATIENCE = 240.0  # PySyft takes long to load on a busy machine

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 import traindeck.recipes
-from tests.privacy.ledgers import made
-from tests.recipes.idxfiles import contents, write
-from traindeck.core.follow import PointTail
-from traindeck.core.points import read_names
-from traindeck.core.recipe_header import discover
-from traindeck.recipes.shared import datasets, digits, mnist
+from tests.core.privacy.ledgers import made
+from tests.training.idxfiles import contents, write
+from traindeck.core.recipe.read import discover
+from traindeck.core.run.follow import PointTail
+from traindeck.core.run.points import read_names
+from traindeck.recipes.shared.training.data import datasets, digits, mnist
 
 FOLDER = Path(traindeck.recipes.__file__).parent
 SCRIPTS = {

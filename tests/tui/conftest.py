@@ -13,9 +13,9 @@ from textual._wait import wait_for_idle
 
 from tests.conftest import _end
 from tests.tui.homes import NOW, make_home
-from traindeck.core.home import Home
-from traindeck.core.run import RunFolder
-from traindeck.core.state import identity
+from traindeck.core.base.home import Home
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.state import identity
 from traindeck.tui.app import TraindeckApp
 
 MOST_TURNS = 1000

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.tui.homes import NOW, make_run
-from traindeck.core.files import write_json
-from traindeck.core.home import Home
+from traindeck.core.base.files import write_json
+from traindeck.core.base.home import Home
 
 SCIENTIST = "scientist@traindeck.invalid"
 ENCRYPTION = "Updates are masked with keys that only owners share, and sealed (syft)."
@@ -36,7 +36,7 @@ VISIBLE = "The aggregator can read only the sum over at least 2 owners, and no u
 SCRIPT = '''\
 """Trains on one owner's data: all that leaves is the update of each round."""
 
-from traindeck.recipes.shared.federated import job
+from traindeck.recipes.shared.federated.job import job
 
 RATE = 0.05  # agreed
 

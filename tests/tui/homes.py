@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.catalogue import Catalogue
-from traindeck.core.events import append
-from traindeck.core.files import write_json
-from traindeck.core.home import Home
-from traindeck.core.ids import encode
-from traindeck.core.placement import claim
-from traindeck.core.points import PointWriter
-from traindeck.core.procident import Identity
-from traindeck.core.run import RunFolder, encode_exit, new_spec
-from traindeck.core.state import LIVE, boottime
+from traindeck.core.base.files import write_json
+from traindeck.core.base.home import Home
+from traindeck.core.base.ids import encode
+from traindeck.core.base.process import Identity
+from traindeck.core.catalogue.store import Catalogue
+from traindeck.core.queue.placement import claim
+from traindeck.core.run.events import append
+from traindeck.core.run.folder import RunFolder, encode_exit, new_spec
+from traindeck.core.run.points import PointWriter
+from traindeck.core.run.state import LIVE, boottime
 
 NOW = 1_800_000_000.0
 """The time on the wall in these tests."""

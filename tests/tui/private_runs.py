@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.tui.homes import make_run
-from traindeck.core.events import append
-from traindeck.core.home import Home
-from traindeck.core.privacy.ledger import Ledger
-from traindeck.core.privacy.ledgers import create
+from traindeck.core.base.home import Home
+from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.ledger.ledgers import create
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import FILE
+from traindeck.core.run.events import append
 
 MECHANISM = Mechanism(2.505, 4096 / 60000, 585)
 ACCOUNTANT = "dp-accounting 0.6 PLD, interval 0.001"
@@ -49,7 +49,7 @@ def private_run(
     **more: Any,
 ) -> str:
     """Makes a run that has spent so many of 585 planned steps, and returns its id."""
-    from traindeck.core.catalogue import Catalogue
+    from traindeck.core.catalogue.store import Catalogue
 
     given = {"name": "scatter", "recipe": "torch-mnist-scatter-dp", **more}
     run_id = make_run(home, number, ledger=ledger, privacy="dp-sgd", index=False, **given)

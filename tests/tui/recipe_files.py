@@ -9,7 +9,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tests.tui.pilots import until
-from traindeck.tui.screens.recipes import RecipesScreen
+from traindeck.tui.screens.recipes.screen import RecipesScreen
 from traindeck.tui.widgets.param_form import ParamRow
 from traindeck.tui.widgets.recipe_form import RecipeForm
 

@@ -11,10 +11,10 @@ from textual.pilot import Pilot
 
 from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import until
-from traindeck.core.home import Home
-from traindeck.core.points import RECORD
+from traindeck.core.base.home import Home
+from traindeck.core.run.points import RECORD
 from traindeck.tui.panels.log import LogPanel
-from traindeck.tui.screens.run import RunScreen
+from traindeck.tui.screens.run.screen import RunScreen
 from traindeck.tui.widgets.log_view import LogView
 
 LOG = b"".join(b"epoch %d  loss %.4f\n" % (epoch, 2.3 * 0.9**epoch) for epoch in range(60))

@@ -16,9 +16,9 @@ from tests.conftest import PATIENCE
 from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core.catalogue import Catalogue
-from traindeck.core.home import Home
-from traindeck.core.run import RunDoc
+from traindeck.core.base.home import Home
+from traindeck.core.catalogue.store import Catalogue
+from traindeck.core.run.folder import RunDoc
 from traindeck.tui.app import SSH_REFRESH, TraindeckApp
 from traindeck.tui.screens.help import HelpScreen
 from traindeck.tui.screens.runs import RunsScreen
@@ -310,7 +310,7 @@ async def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 async def test_enter_opens_the_run_and_escape_comes_back(app: TraindeckApp, home: Home) -> None:
-    from traindeck.tui.screens.run import RunScreen
+    from traindeck.tui.screens.run.screen import RunScreen
 
     make_run(home, 1, metric=0.9, epochs=10)
     make_run(home, 2, metric=0.8, epochs=10)
@@ -329,8 +329,8 @@ async def test_enter_opens_the_run_and_escape_comes_back(app: TraindeckApp, home
 async def test_a_place_is_gone_to_whatever_was_opened_on_top_of_it(
     app: TraindeckApp, home: Home
 ) -> None:
-    from traindeck.tui.screens.recipes import RecipesScreen
-    from traindeck.tui.screens.run import RunScreen
+    from traindeck.tui.screens.recipes.screen import RecipesScreen
+    from traindeck.tui.screens.run.screen import RunScreen
 
     run_id = make_run(home, 1, metric=0.9, epochs=10)
     async with app.run_test(size=(120, 30)) as pilot:

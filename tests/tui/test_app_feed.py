@@ -11,10 +11,10 @@ import pytest
 
 from tests.conftest import PATIENCE
 from tests.tui.homes import make_run
-from traindeck.core.home import Home
-from traindeck.core.library import Library
-from traindeck.core.run import RunDoc
-from traindeck.tui.feed import Feed, Snapshot, newest
+from traindeck.core.base.home import Home
+from traindeck.core.catalogue.library import Library
+from traindeck.core.run.folder import RunDoc
+from traindeck.tui.readers.feed import Feed, Snapshot, newest
 
 
 def wait(seen: Callable[[], Any]) -> Any:
@@ -174,8 +174,8 @@ def test_of_very_many_runs_the_newest_are_shown_first(
 ) -> None:
     for number in range(5):
         make_run(home, number, metric=0.5)
-    monkeypatch.setattr("traindeck.tui.feed.MANY", 5)
-    monkeypatch.setattr("traindeck.tui.feed.FIRST", 2)
+    monkeypatch.setattr("traindeck.tui.readers.feed.MANY", 5)
+    monkeypatch.setattr("traindeck.tui.readers.feed.FIRST", 2)
     source = Source(Library(home))
     feed = feed_of(source, first=lambda: newest(home))
     feed.start()
@@ -194,7 +194,7 @@ def test_a_screen_that_never_shows_the_first_look_does_not_keep_the_rest_away(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(home, 1)
-    monkeypatch.setattr("traindeck.tui.feed.MANY", 1)
+    monkeypatch.setattr("traindeck.tui.readers.feed.MANY", 1)
     source = Source(Library(home))
     feed = feed_of(source, first=lambda: newest(home))
     feed.start()

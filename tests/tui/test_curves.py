@@ -13,8 +13,8 @@ from textual.widgets import Footer, Input
 
 from tests.tui.plotdata import NAMES, START, records, store_of, training
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core.follow import PointTail
-from traindeck.core.points import PointWriter
+from traindeck.core.run.follow import PointTail
+from traindeck.core.run.points import PointWriter
 from traindeck.tui.panels import curves_words
 from traindeck.tui.panels.curves import CurvesPanel
 from traindeck.tui.plot.status import StatusLine, ago

@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import COMMAND, wait_for_state
-from tests.devices.test_nvidia import SOURCE
+from tests.core.devices.test_nvidia import SOURCE
+from traindeck.core.base.home import Home
 from traindeck.core.devices.nvidia import LIBRARY
-from traindeck.core.home import Home
-from traindeck.core.run import RunFolder
+from traindeck.core.run.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 LOOK = """
 import asyncio, sys
 from tests.tui.pilots import shown, until_shown
 from tests.tui.recipe_files import open_form
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
 from traindeck.tui.app import TraindeckApp
 
 async def look():

@@ -9,10 +9,10 @@ import pytest
 from traindeck.core.devices.cpu import CpuInfo, CpuUse
 from traindeck.core.devices.inventory import Inventory, Snapshot
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
-from traindeck.core.run import RunDoc
-from traindeck.tui.device_history import DeviceHistory, Measure
-from traindeck.tui.machine import Machine
+from traindeck.core.run.folder import RunDoc
 from traindeck.tui.panels import machine_lines
+from traindeck.tui.readers.device_history import DeviceHistory, Measure
+from traindeck.tui.readers.machine import Machine
 
 GB = 10**9
 

@@ -14,13 +14,13 @@ from tests.tui.homes import make_run
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
 from tests.tui.test_devices_lines import with_gpus
-from traindeck.core.home import Home
-from traindeck.core.points import PointWriter
+from traindeck.core.base.home import Home
+from traindeck.core.run.points import PointWriter
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.device_history import DeviceHistory, Measure
-from traindeck.tui.machine import Machine, MachineReader
+from traindeck.tui.readers.device_history import DeviceHistory, Measure
+from traindeck.tui.readers.machine import Machine, MachineReader
 from traindeck.tui.screens.devices import DevicesScreen
-from traindeck.tui.screens.run import RunScreen
+from traindeck.tui.screens.run.screen import RunScreen
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
 
@@ -154,7 +154,7 @@ async def test_what_goes_wrong_is_told_once(
 
 
 def test_the_reader_follows_runs_as_they_come_and_go(home: Home) -> None:
-    from traindeck.core.library import Library
+    from traindeck.core.catalogue.library import Library
 
     running = some_runs(home)
     reader = MachineReader(home, history=2)

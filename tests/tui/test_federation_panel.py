@@ -20,8 +20,8 @@ from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, until, until_shown
 from tests.tui.run_screens import open_run
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core.federation import Federation, Owner, Round
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
+from traindeck.core.federation.reader import Federation, Owner, Round
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.panels.federation import FederationPanel
 from traindeck.tui.panels.federation_lines import (

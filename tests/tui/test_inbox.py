@@ -14,7 +14,7 @@ from tests.tui.federated_runs import PRICE, SCRIPT, ask, decision, federated_run
 from tests.tui.homes import NOW
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.screens.dialogs import ConfirmDialog, PromptDialog
 from traindeck.tui.screens.inbox import InboxScreen

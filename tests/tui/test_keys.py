@@ -13,7 +13,7 @@ import traindeck.tui
 from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, until, until_shown
 from tests.tui.run_screens import finished, open_run
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.panels.provenance import ProvenancePanel
 from traindeck.tui.screens.help import HelpScreen

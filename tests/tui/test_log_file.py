@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from traindeck.tui.log_file import CELL_BYTES, SHOWN_BYTES, LogFile, LogSearch
+from traindeck.tui.readers.log import CELL_BYTES, SHOWN_BYTES, LogFile, LogSearch
 
 
 def index(log: LogFile) -> None:

@@ -7,9 +7,9 @@ import time
 
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.run_screens import LOG, fill, finished, log_of, open_run, running
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.screens.run import RunScreen
+from traindeck.tui.screens.run.screen import RunScreen
 from traindeck.tui.widgets.log_view import LogView
 
 

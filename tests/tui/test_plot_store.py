@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tui.plotdata import NAMES, START, records, store_of, training
-from traindeck.core.points import PointWriter, summarize
+from traindeck.core.run.points import PointWriter, summarize
 from traindeck.tui.plot import store as store_module
 from traindeck.tui.plot.buckets import CAPACITY, Points, Series, Snapshot, live_points
 from traindeck.tui.plot.store import DTYPE, SeriesStore

@@ -10,15 +10,15 @@ import pytest
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.private_runs import make_ledger
 from tests.tui.recipe_files import form_of, open_form, row, screen, write_recipes
-from traindeck.core.home import Home
-from traindeck.core.library import Library
+from traindeck.core.base.home import Home
+from traindeck.core.catalogue.library import Library
 from traindeck.core.privacy import budget
-from traindeck.core.recipe_header import discover
-from traindeck.core.state import ENDED
-from traindeck.tui import pricing
+from traindeck.core.recipe.read import discover
+from traindeck.core.run.state import ENDED
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.pricing import Price, Pricing
-from traindeck.tui.screens.run import RunScreen
+from traindeck.tui.readers import pricing
+from traindeck.tui.readers.pricing import Price, Pricing
+from traindeck.tui.screens.run.screen import RunScreen
 
 PRIVATE = """\
 # /// script

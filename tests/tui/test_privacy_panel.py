@@ -17,11 +17,11 @@ from tests.tui.pilots import shown, until, until_shown
 from tests.tui.private_runs import AUDIT, MECHANISM, SENTENCE, make_ledger, private_run
 from tests.tui.run_screens import open_run
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core.catalogue import Catalogue
-from traindeck.core.events import append
-from traindeck.core.home import Home
-from traindeck.core.points import PointWriter
-from traindeck.core.privacy.ledger import Ledger
+from traindeck.core.base.home import Home
+from traindeck.core.catalogue.store import Catalogue
+from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.run.events import append
+from traindeck.core.run.points import PointWriter
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.commands import runs
 from traindeck.tui.panels.privacy import PrivacyPanel

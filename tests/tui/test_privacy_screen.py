@@ -17,15 +17,15 @@ from tests.tui.homes import NOW
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.private_runs import make_ledger, private_run, reserve
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core.home import Home
-from traindeck.core.privacy import entries, ledger, ledgers
-from traindeck.core.privacy.ledger import Ledger
-from traindeck.tui import budget_reader
+from traindeck.core.base.home import Home
+from traindeck.core.privacy.ledger import entries, ledger, ledgers
+from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.budget_reader import BudgetWatch
 from traindeck.tui.panels.budget_lines import RUNS, percent
+from traindeck.tui.readers import budgets
+from traindeck.tui.readers.budgets import BudgetWatch
 from traindeck.tui.screens.privacy import PrivacyScreen
-from traindeck.tui.screens.run import RunScreen
+from traindeck.tui.screens.run.screen import RunScreen
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
 
@@ -239,8 +239,8 @@ async def test_nothing_is_read_while_nobody_looks(
     app: TraindeckApp, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    really = budget_reader.ledgers
-    monkeypatch.setattr(budget_reader, "ledgers", lambda folder: looks.append(1) or really(folder))
+    really = budgets.ledgers
+    monkeypatch.setattr(budgets, "ledgers", lambda folder: looks.append(1) or really(folder))
     make_ledger(home)
     async with app.run_test(size=(120, 30)) as pilot:
         assert threads() == 0

@@ -10,7 +10,7 @@ from tests.tui.pilots import shown, until, until_shown
 from tests.tui.private_runs import AUDIT, make_ledger, private_run, reserve
 from tests.tui.run_screens import open_run
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.panels.tradeoff import REFERENCES, TradeoffPanel, _notes
 

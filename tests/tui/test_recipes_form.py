@@ -12,12 +12,12 @@ from textual.widgets import Input, OptionList, Switch
 
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.recipe_files import form_of, open_form, row, text_of, type_text, write_recipes
-from traindeck.core import shelf
-from traindeck.core.home import Home
-from traindeck.core.recipe_header import discover
+from traindeck.core.base.home import Home
+from traindeck.core.recipe import find
+from traindeck.core.recipe.read import discover
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.last_values import Draft, last_file, read_drafts, remember
-from traindeck.tui.screens.run import RunScreen
+from traindeck.tui.readers.drafts import Draft, last_file, read_drafts, remember
+from traindeck.tui.screens.run.screen import RunScreen
 from traindeck.tui.widgets.choice_bar import ChoiceBar
 from traindeck.tui.widgets.launch_bar import command_line
 from traindeck.tui.widgets.param_form import describe_path
@@ -30,7 +30,7 @@ SIZE = (120, 40)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder with recipes: the built-in ones change, these tests should not."""
     folder = write_recipes(tmp_path / "recipes")
-    monkeypatch.setattr(shelf, "shelf", lambda home: discover([(folder, "./recipes", False)]))
+    monkeypatch.setattr(find, "shelf", lambda home: discover([(folder, "./recipes", False)]))
     return folder
 
 

@@ -18,12 +18,12 @@ from tests.tui.recipe_files import (
     type_text,
     write_recipes,
 )
-from traindeck.core.home import Home
-from traindeck.core.library import Library
-from traindeck.core.state import ENDED
+from traindeck.core.base.home import Home
+from traindeck.core.catalogue.library import Library
+from traindeck.core.run.state import ENDED
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.last_values import read_drafts
-from traindeck.tui.screens.run import RunScreen
+from traindeck.tui.readers.drafts import read_drafts
+from traindeck.tui.screens.run.screen import RunScreen
 
 
 @pytest.fixture(autouse=True)

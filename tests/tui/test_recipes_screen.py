@@ -26,14 +26,14 @@ from tests.tui.recipe_files import (
     write_recipes,
 )
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core import shelf
+from traindeck.core.base.home import Home
 from traindeck.core.devices.cpu import CpuInfo
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.model import Accelerator
-from traindeck.core.home import Home
-from traindeck.core.recipe_header import discover
+from traindeck.core.recipe import find
+from traindeck.core.recipe.read import discover
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.launching import Devices
+from traindeck.tui.readers.launching import Devices
 from traindeck.tui.widgets.recipe_list import fuzzy, match_recipe
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
@@ -50,7 +50,7 @@ MACHINE = Inventory(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder with recipes: the built-in ones change, these tests should not."""
     folder = write_recipes(tmp_path / "recipes")
-    monkeypatch.setattr(shelf, "shelf", lambda home: discover([(folder, "./recipes", False)]))
+    monkeypatch.setattr(find, "shelf", lambda home: discover([(folder, "./recipes", False)]))
     return folder
 
 
@@ -193,7 +193,7 @@ async def test_filter_narrows_and_escape_widens_again(app: TraindeckApp) -> None
 async def test_no_recipes_at_all_says_what_to_do(
     app: TraindeckApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf, "shelf", lambda home: ([], []))
+    monkeypatch.setattr(find, "shelf", lambda home: ([], []))
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No recipes found")
 

@@ -20,14 +20,14 @@ from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.run_screens import fill, finished, open_run, running, screen_of, write_points
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core import events
-from traindeck.core.home import Home
+from traindeck.core.base.home import Home
 from traindeck.core.launch import LaunchRequest, launch
-from traindeck.core.points import PointWriter
-from traindeck.core.run import RunFolder
+from traindeck.core.run import events
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.points import PointWriter
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.screens.run import RunScreen
-from traindeck.tui.screens.run_layout import arrange
+from traindeck.tui.screens.run.layout import arrange
+from traindeck.tui.screens.run.screen import RunScreen
 from traindeck.tui.screens.runs import RunsScreen
 
 SIZES = [(80, 24), (120, 30), (200, 50)]

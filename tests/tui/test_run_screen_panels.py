@@ -10,16 +10,16 @@ import pytest
 from textual.app import App, ComposeResult
 
 from tests.tui.pilots import shown
-from traindeck.core.figures import size
-from traindeck.core.follow import Batch, PointTail
-from traindeck.core.points import RECORD, PointWriter
-from traindeck.tui.device_history import RECENT, DeviceCollector
-from traindeck.tui.figures import rows, shorten, sparkline
+from traindeck.core.base.format import size
+from traindeck.core.run.follow import Batch, PointTail
+from traindeck.core.run.points import RECORD, PointWriter
 from traindeck.tui.panels import events as events_panel
 from traindeck.tui.panels.events import SLACK, EventsPanel, event_line
 from traindeck.tui.panels.provenance import Provenance, _familiar, read_provenance
-from traindeck.tui.picture import MAX_EVENTS, EventsState, RunState
-from traindeck.tui.screens.run_picture import labels
+from traindeck.tui.readers.device_history import RECENT, DeviceCollector
+from traindeck.tui.readers.picture import MAX_EVENTS, EventsState, RunState
+from traindeck.tui.screens.run.picture import labels
+from traindeck.tui.widgets.rows import rows, shorten, sparkline
 
 
 class TestDeviceHistory:

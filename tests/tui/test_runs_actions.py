@@ -13,12 +13,12 @@ from textual.widgets import OptionList, Static, TextArea
 from tests.tui.homes import make_run, state_of
 from tests.tui.pilots import shown, told, until, until_shown
 from traindeck.core import control
+from traindeck.core.base.files import read_json
+from traindeck.core.base.home import Home
+from traindeck.core.catalogue.library import Library
 from traindeck.core.control import trashed
-from traindeck.core.files import read_json
-from traindeck.core.home import Home
 from traindeck.core.launch import LaunchRequest, launch
-from traindeck.core.library import Library
-from traindeck.core.run import RunDoc
+from traindeck.core.run.folder import RunDoc
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.screens.dialogs import (
     ChoiceDialog,
@@ -26,7 +26,7 @@ from traindeck.tui.screens.dialogs import (
     PromptDialog,
     TextDialog,
 )
-from traindeck.tui.screens.run_actions import TOGETHER_SECONDS
+from traindeck.tui.screens.run.actions import TOGETHER_SECONDS
 from traindeck.tui.screens.runs import RunsScreen
 
 SLEEPER = [sys.executable, "-c", "import time\nfor _ in range(600): time.sleep(0.1)"]

@@ -14,9 +14,9 @@ from textual.widgets import Input
 from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import shown, told, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
-from traindeck.core.catalogue import Catalogue
-from traindeck.core.home import Home
-from traindeck.core.points import PointWriter
+from traindeck.core.base.home import Home
+from traindeck.core.catalogue.store import Catalogue
+from traindeck.core.run.points import PointWriter
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.screens.runs import RunsScreen
 from traindeck.tui.widgets.run_table import RunTable

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.core.errors import FAILED, TraindeckError
+from traindeck.core.base.errors import FAILED, TraindeckError
 from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 if TYPE_CHECKING:
-    from traindeck.core.privacy.audit import AuditResult
+    from traindeck.core.privacy.audit.measure import AuditResult
     from traindeck.core.privacy.risk import Risk
-    from traindeck.core.run import RunDoc
+    from traindeck.core.run.folder import RunDoc
 
 RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
 WIDTH = 60
@@ -39,9 +39,9 @@ def audit(
     Exits 1 when the measured lower bound is above the claim: the run is then quarantined. Exits 3
     when the run did not train with canaries (-p audit=true).
     """
-    from traindeck.core.home import Home
-    from traindeck.core.library import Library
-    from traindeck.core.privacy.audit_run import audit_run, record
+    from traindeck.core.audit import audit_run, record
+    from traindeck.core.base.home import Home
+    from traindeck.core.catalogue.library import Library
     from traindeck.core.privacy.mechanism import Mechanism
     from traindeck.core.privacy.risk import risk
 
@@ -66,8 +66,8 @@ def audit(
 
 
 def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Risk | None) -> None:
+    from traindeck.core.base.sanitize import plain
     from traindeck.core.privacy.report import at_least, sampling
-    from traindeck.core.text import plain
 
     print(f"{doc['id']}  {plain(doc['name'])}")
     print()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.core.errors import FAILED, NotFoundError, UsageError
+from traindeck.core.base.errors import FAILED, NotFoundError, UsageError
 from traindeck.tui.commands.budget_forecast import forecast
 from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from traindeck.core.privacy.ledger import Ledger
+    from traindeck.core.privacy.ledger.ledger import Ledger
 
 Why = Annotated[
     str, typer.Option("--reason", help="Why, for the ledger, which also keeps who and when.")
@@ -42,9 +42,9 @@ def create(
     reason: Why = "",
 ) -> None:
     """Give a data set a privacy budget; unit, delta and relation never change afterwards."""
-    from traindeck.core.home import Home
+    from traindeck.core.base.home import Home
     from traindeck.core.privacy import accountant, budget
-    from traindeck.core.privacy.ledger import Ledger
+    from traindeck.core.privacy.ledger.ledger import Ledger
     from traindeck.core.privacy.report import at_least
 
     home = Home.default()
@@ -72,10 +72,10 @@ def create(
 
 def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
     """List the budgets and what is left of them."""
-    from traindeck.core.home import Home
+    from traindeck.core.base.home import Home
     from traindeck.core.privacy import budget
-    from traindeck.core.privacy.ledger import LedgerDamaged
-    from traindeck.core.privacy.ledgers import ledgers
+    from traindeck.core.privacy.ledger.ledger import LedgerDamaged
+    from traindeck.core.privacy.ledger.ledgers import ledgers
     from traindeck.tui.commands.budget_words import rows
 
     home = Home.default()
@@ -104,7 +104,7 @@ def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
 
 def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Show a budget: spent, reserved and left, by three ways of adding up, and every run."""
-    from traindeck.core.home import Home
+    from traindeck.core.base.home import Home
     from traindeck.core.privacy import budget
     from traindeck.core.privacy.gate import tend
     from traindeck.tui.commands.budget_words import charges, facts
@@ -186,8 +186,8 @@ def derive(
     reason: Why = "",
 ) -> None:
     """Declare that a data set was made of another one: it spends the other one's budget."""
-    from traindeck.core.privacy import ledgers
-    from traindeck.core.privacy.entries import KINDS, is_name
+    from traindeck.core.privacy.ledger import ledgers
+    from traindeck.core.privacy.ledger.entries import KINDS, is_name
 
     if kind not in KINDS:
         raise UsageError(f"kind: {kind!r} is none; a kind is {', '.join(KINDS)}")
@@ -234,8 +234,8 @@ def verify(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Check ledgers for torn, changed and missing entries; exits with 1 if there are any."""
-    from traindeck.core.home import Home
-    from traindeck.core.privacy.ledgers import ledgers
+    from traindeck.core.base.home import Home
+    from traindeck.core.privacy.ledger.ledgers import ledgers
 
     chosen = [_ledger(name)] if name else ledgers(Home.default().ledger)
     found = {ledger.name: ledger.verify() for ledger in chosen}
@@ -261,7 +261,7 @@ def verify(
 
 def export(name: Name) -> None:
     """Print a budget and its whole history as JSON, for anyone to account for again."""
-    from traindeck.core.home import Home
+    from traindeck.core.base.home import Home
     from traindeck.core.privacy import budget
 
     ledger = _ledger(name)
@@ -269,8 +269,8 @@ def export(name: Name) -> None:
 
 
 def _ledger(name: str) -> Ledger:
-    from traindeck.core.home import Home
-    from traindeck.core.privacy.ledgers import find
+    from traindeck.core.base.home import Home
+    from traindeck.core.privacy.ledger.ledgers import find
 
     if not name:
         raise UsageError("say which data set; `traindeck budget ls` lists those with a budget")
@@ -287,9 +287,9 @@ def _fingerprint(name: str) -> str | None:
     """That of a data set which the built-in recipes know; None when it is not to be had here."""
     import subprocess
 
-    from traindeck.core.text import plain
+    from traindeck.core.base.sanitize import plain
 
-    known = [sys.executable, "-m", "traindeck.recipes.shared.datasets", name]
+    known = [sys.executable, "-m", "traindeck.recipes.shared.training.data.datasets", name]
     try:
         said = subprocess.run(known, capture_output=True, text=True, timeout=FINGERPRINT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):

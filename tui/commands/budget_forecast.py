@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from traindeck.core.errors import OVER_BUDGET, UsageError
+from traindeck.core.base.errors import OVER_BUDGET, UsageError
 from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 
@@ -20,9 +20,9 @@ def forecast(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Say what a launch would cost, what it would leave, and how many more such would fit."""
-    from traindeck.core.home import Home
+    from traindeck.core.base.home import Home
     from traindeck.core.privacy import budget
-    from traindeck.core.shelf import find_recipe
+    from traindeck.core.recipe.find import find_recipe
     from traindeck.tui.commands.run import params
 
     home = Home.default()

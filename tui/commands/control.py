@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from traindeck.core.errors import TraindeckError, UsageError
+from traindeck.core.base.errors import TraindeckError, UsageError
 from traindeck.tui.commands.output import AS_JSON, print_json, say, say_error
 
 REFS = typer.Argument(help="Ids, their unique starts, names, or @last.", metavar="ID…")
@@ -45,7 +45,7 @@ def kill(refs: Refs) -> None:
 def rm(refs: Refs) -> None:
     """Move ended runs to the trash; `traindeck restore` brings them back."""
     from traindeck.core import control
-    from traindeck.core.home import Home
+    from traindeck.core.base.home import Home
 
     home = Home.default()
 
@@ -65,8 +65,8 @@ def restore(
 ) -> None:
     """Bring runs back from the trash, or list what is in it."""
     from traindeck.core import control
-    from traindeck.core.home import Home
-    from traindeck.core.library import Library
+    from traindeck.core.base.home import Home
+    from traindeck.core.catalogue.library import Library
 
     home = Home.default()
     library = Library(home)
@@ -96,8 +96,8 @@ def edit(
 ) -> None:
     """Change a run's name, tags or notes."""
     from traindeck.core import control
-    from traindeck.core.home import Home
-    from traindeck.core.library import Library
+    from traindeck.core.base.home import Home
+    from traindeck.core.catalogue.library import Library
 
     if name is None and tag is None and notes is None:
         raise UsageError("say what to change: --name, --tag or --notes")
@@ -113,8 +113,8 @@ def edit(
 
 def _to_each(refs: list[str], action: Callable[[str, Path], None]) -> None:
     """Do something to every run, whatever becomes of the others; exits with the worst code."""
-    from traindeck.core.home import Home
-    from traindeck.core.library import Library
+    from traindeck.core.base.home import Home
+    from traindeck.core.catalogue.library import Library
 
     library = Library(Home.default())
     found: dict[str, Path] = {}
@@ -145,7 +145,7 @@ def _exit_with_worst(codes: Iterable[int]) -> None:
 
 def _in_short(folder: Path) -> dict[str, Any]:
     """What the trash tells of a run; a damaged one has but its id."""
-    from traindeck.core.run import RunFolder
+    from traindeck.core.run.folder import RunFolder
 
     doc: Mapping[str, Any] = RunFolder(folder).doc(metrics=False) or {}
     return {"id": folder.name, **{key: doc.get(key) for key in ("name", "state", "created")}}

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import typer
 
-from traindeck.core import events
-from traindeck.core.figures import percent
-from traindeck.core.follow import LineTail, PointTail
-from traindeck.core.points import PROGRESS, RECORD
+from traindeck.core.base.format import percent
+from traindeck.core.base.sanitize import WHOLE, plain
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.telemetry import is_private
-from traindeck.core.run import RunFolder
-from traindeck.core.state import ENDED, exit_code
-from traindeck.core.text import WHOLE, plain
+from traindeck.core.run import events
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.follow import LineTail, PointTail
+from traindeck.core.run.points import PROGRESS, RECORD
+from traindeck.core.run.state import ENDED, exit_code
 from traindeck.tui.commands.output import duration, figure, print_json_line, say
 
 POLL_SECONDS = 0.1

@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
-from traindeck.core import figures
-from traindeck.core.errors import FAILED, TraindeckError
+from traindeck.core.base import format as figures
+from traindeck.core.base.errors import FAILED, TraindeckError
 
 AS_JSON = typer.Option("--json", help="Print JSON.")
 AS_JSON_LINES = typer.Option("--json", help="Print JSON, one object a line.")
@@ -76,7 +76,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their contents; what people and recipes wrote is made harmless."""
     lines = [tuple(head), *map(tuple, rows)]
     if not "".join(map("".join, lines)).isprintable():
-        from traindeck.core.text import plain
+        from traindeck.core.base.sanitize import plain
 
         lines = [tuple(map(plain, line)) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

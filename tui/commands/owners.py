@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.core.errors import NotFoundError, TraindeckError, UsageError
+from traindeck.core.base.errors import NotFoundError, TraindeckError, UsageError
 from traindeck.tui.commands.output import AS_JSON, figure, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from traindeck.core.federation import Federation, Owner
-    from traindeck.core.inbox import Request, Script
-    from traindeck.core.run import RunDoc
+    from traindeck.core.federation.inbox import Request, Script
+    from traindeck.core.federation.reader import Federation, Owner
+    from traindeck.core.run.folder import RunDoc
 
 RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
 OWNER = typer.Argument(help="The owner's name.", metavar="OWNER")
@@ -70,8 +70,8 @@ def approve(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Approve the script that waits at an owner; `traindeck owners ID --script OWNER` shows it."""
-    from traindeck.core.inbox import APPROVE, decide, read_script
-    from traindeck.core.text import plain
+    from traindeck.core.base.sanitize import plain
+    from traindeck.core.federation.inbox import APPROVE, decide, read_script
 
     doc, _ = _federated(ref)
     request = _waiting(doc, owner, job)
@@ -98,7 +98,7 @@ def refuse(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Refuse the script that waits at an owner, with the reason."""
-    from traindeck.core.inbox import REFUSE, decide, read_script
+    from traindeck.core.federation.inbox import REFUSE, decide, read_script
 
     if not reason.strip():
         raise UsageError("--reason must say why")
@@ -114,10 +114,10 @@ def refuse(
 
 def _federated(ref: str) -> tuple[RunDoc, Federation]:
     """The run and its federation. Raises NotFoundError when it has none."""
-    from traindeck.core.federation import read_federation
-    from traindeck.core.home import Home
-    from traindeck.core.library import Library
-    from traindeck.core.state import ENDED
+    from traindeck.core.base.home import Home
+    from traindeck.core.catalogue.library import Library
+    from traindeck.core.federation.reader import read_federation
+    from traindeck.core.run.state import ENDED
 
     doc = Library(Home.default()).find(ref, metrics=False)
     found = read_federation(Path(doc["path"]))
@@ -130,9 +130,9 @@ def _federated(ref: str) -> tuple[RunDoc, Federation]:
 
 def _waiting(doc: RunDoc, name: str, job: str | None) -> Request:
     """The request that waits at an owner. Raises NotFoundError or UsageError, with what to do."""
-    from traindeck.core.federation import read_federation
-    from traindeck.core.state import LIVE
-    from traindeck.core.text import plain
+    from traindeck.core.base.sanitize import plain
+    from traindeck.core.federation.reader import read_federation
+    from traindeck.core.run.state import LIVE
 
     found = read_federation(Path(doc["path"]))
     owners = {owner.name: owner for owner in found.owners} if found else {}
@@ -157,9 +157,9 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> Request:
 
 
 def _print_owners(found: Federation, private: bool) -> None:
-    from traindeck.core.federation import CLASSES
-    from traindeck.core.figures import size
-    from traindeck.core.text import WHOLE, plain
+    from traindeck.core.base.format import size
+    from traindeck.core.base.sanitize import WHOLE, plain
+    from traindeck.core.federation.reader import CLASSES
 
     accounted = any(owner.privacy for owner in found.owners)
     print_table(
@@ -204,8 +204,8 @@ def _whole(value: int | None) -> str:
 
 
 def _print_script(request: Request, as_json: bool) -> None:
-    from traindeck.core.inbox import read_script
-    from traindeck.core.text import plain
+    from traindeck.core.base.sanitize import plain
+    from traindeck.core.federation.inbox import read_script
 
     script = read_script(request)
     if as_json:
@@ -250,7 +250,7 @@ def _script_json(script: Script) -> dict[str, Any]:
 def _print_decision(
     doc: RunDoc, request: Request, decision: str, sha256: str, as_json: bool
 ) -> None:
-    from traindeck.core.text import plain
+    from traindeck.core.base.sanitize import plain
 
     if as_json:
         told = {"run": doc["id"], "owner": request.owner, "job": request.job}

@@ -10,8 +10,8 @@ import typer
 from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from traindeck.core.params import Param
-    from traindeck.core.recipe import Recipe
+    from traindeck.core.recipe.params import Param
+    from traindeck.core.recipe.recipe import Recipe
 
 
 def register(app: typer.Typer) -> None:
@@ -25,9 +25,9 @@ def list_recipes(context: typer.Context, as_json: Annotated[bool, AS_JSON] = Fal
     """List the recipes: built in, in ./recipes and in $TRAINDECK_HOME/recipes."""
     if context.invoked_subcommand:
         return
-    from traindeck.core.home import Home
-    from traindeck.core.shelf import shelf
-    from traindeck.core.text import plain
+    from traindeck.core.base.home import Home
+    from traindeck.core.base.sanitize import plain
+    from traindeck.core.recipe.find import shelf
 
     found, broken = shelf(Home.default())
     if as_json:
@@ -44,9 +44,9 @@ def list_recipes(context: typer.Context, as_json: Annotated[bool, AS_JSON] = Fal
 
 def show(name: str, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Show one recipe: what it trains, its parameters and what it needs."""
-    from traindeck.core.home import Home
-    from traindeck.core.shelf import find_recipe, missing_dependencies
-    from traindeck.core.text import plain
+    from traindeck.core.base.home import Home
+    from traindeck.core.base.sanitize import plain
+    from traindeck.core.recipe.find import find_recipe, missing_dependencies
 
     recipe = find_recipe(Home.default(), name)
     if as_json:

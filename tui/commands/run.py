@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from traindeck.core.errors import (
+from traindeck.core.base.errors import (
     INTERRUPTED,
     MissingError,
     NotFoundError,
@@ -19,10 +19,10 @@ from traindeck.core.errors import (
 from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 if TYPE_CHECKING:
-    from traindeck.core.home import Home
+    from traindeck.core.base.home import Home
     from traindeck.core.launch import LaunchRequest
-    from traindeck.core.params import Value
-    from traindeck.core.run import RunDoc
+    from traindeck.core.recipe.params import Value
+    from traindeck.core.run.folder import RunDoc
 
 
 def register(app: typer.Typer) -> None:
@@ -65,10 +65,10 @@ def run(
 
     traindeck run RECIPE -p lr=0.1, or traindeck run -- COMMAND …, or traindeck run --again ID.
     """
-    from traindeck.core.boot import Boot
+    from traindeck.core.engines.local import Boot
 
     boot = Boot()  # it starts while we find out what to run
-    from traindeck.core.home import Home
+    from traindeck.core.base.home import Home
     from traindeck.core.launch import launch, resumed_run
 
     home = Home.default()
@@ -98,7 +98,7 @@ def run(
         if as_json:
             print_json({"id": doc["id"], "state": doc["state"], "path": doc["path"]})
         else:
-            from traindeck.core.text import plain
+            from traindeck.core.base.sanitize import plain
 
             print(doc["id"])
             say(f"started {plain(doc['name'])}; `traindeck watch {doc['id']}` follows it")
@@ -108,11 +108,11 @@ def run(
 
 def _say_exposed(home: Home, doc: RunDoc) -> None:
     """A run on an exposed budget is told so: what it spends protects nobody any more."""
-    from traindeck.core.run import RunFolder
+    from traindeck.core.run.folder import RunFolder
 
     name = (RunFolder(home.runs / doc["id"]).spec() or {}).get("ledger")
     if name:
-        from traindeck.core.privacy.ledger import Ledger
+        from traindeck.core.privacy.ledger.ledger import Ledger
 
         with contextlib.suppress(OSError, TraindeckError):  # the run goes on by now
             if told := Ledger(home.ledger, name).account().exposed_by:
@@ -140,7 +140,7 @@ def _recipe(
     python: str | None,
 ) -> LaunchRequest:
     from traindeck.core.launch import LaunchRequest
-    from traindeck.core.shelf import find_recipe
+    from traindeck.core.recipe.find import find_recipe
 
     recipe = find_recipe(home, name)
     return LaunchRequest(
@@ -149,7 +149,7 @@ def _recipe(
 
 
 def _check_dependencies(request: LaunchRequest) -> None:
-    from traindeck.core.shelf import missing_dependencies
+    from traindeck.core.recipe.find import missing_dependencies
 
     if request.recipe is None or request.python:
         return
@@ -173,14 +173,14 @@ def _command(
 
 
 def _again(home: Home, ref: str, given: dict[str, Value], **changes: object) -> LaunchRequest:
+    from traindeck.core.catalogue.library import Library
     from traindeck.core.launch import again
-    from traindeck.core.library import Library
 
     return again(home, Library(home).find(ref, metrics=False)["id"], given, **changes)
 
 
 def _wait(home: Home, run_id: str, as_json: bool) -> None:
-    from traindeck.core.library import Library
+    from traindeck.core.catalogue.library import Library
     from traindeck.tui.commands.live import follow
 
     try:

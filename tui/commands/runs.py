@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.core.errors import INTERRUPTED, NotFoundError
-from traindeck.core.figures import percent
+from traindeck.core.base.errors import INTERRUPTED, NotFoundError
+from traindeck.core.base.format import percent
 from traindeck.tui.commands.output import (
     AS_JSON,
     AS_JSON_LINES,
@@ -26,8 +26,8 @@ from traindeck.tui.commands.output import (
 )
 
 if TYPE_CHECKING:
-    from traindeck.core.library import Library
-    from traindeck.core.run import RunDoc
+    from traindeck.core.catalogue.library import Library
+    from traindeck.core.run.folder import RunDoc
 
 PRIVATE = typer.Option(
     "--private", help="Series of private training data too, which no epsilon covers."
@@ -56,7 +56,7 @@ def ls(
     with contextlib.suppress(OSError):  # a home that cannot be written can still be read
         library.tend()
     if query:
-        from traindeck.core.query import parse
+        from traindeck.core.catalogue.query import parse
 
         wanted = parse(query)
         docs = [doc for doc in docs if wanted.matches(doc)]
@@ -75,9 +75,9 @@ def ls(
 
 def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private = False) -> None:
     """Show all that is known of one run."""
+    from traindeck.core.base.sanitize import WHOLE, plain
     from traindeck.core.privacy.report import exposes, words
-    from traindeck.core.run import RunFolder
-    from traindeck.core.text import WHOLE, plain
+    from traindeck.core.run.folder import RunFolder
 
     doc = _library().find(ref)
     if as_json:
@@ -129,8 +129,8 @@ def _federation(doc: RunDoc, private: bool) -> dict[str, Any] | None:
     """What a federated run's coordinator and owners say; None for other runs."""
     if not (Path(doc["path"]) / "federation").is_dir():
         return None
-    from traindeck.core.federation import read_federation
-    from traindeck.core.state import ENDED
+    from traindeck.core.federation.reader import read_federation
+    from traindeck.core.run.state import ENDED
 
     found = read_federation(Path(doc["path"]))
     if found and doc["state"] in ENDED:
@@ -173,7 +173,7 @@ def metrics(
     _leave_out_private([doc], private or bool(series))  # by its name it was asked for
     wanted = list(doc["metrics"])
     if csv or as_json:
-        from traindeck.core.points import read_points
+        from traindeck.core.run.points import read_points
 
         points = read_points(Path(doc["path"]), wanted)
         if as_json:
@@ -196,10 +196,10 @@ def logs(
 
     With --json each line is an object: {"line": "what it printed"}.
     """
-    from traindeck.core.follow import Tail
-    from traindeck.core.run import RunFolder
-    from traindeck.core.state import ENDED
-    from traindeck.core.text import clean
+    from traindeck.core.base.sanitize import clean
+    from traindeck.core.run.folder import RunFolder
+    from traindeck.core.run.follow import Tail
+    from traindeck.core.run.state import ENDED
 
     doc = _library().find(ref, metrics=False)
     folder = Path(doc["path"])
@@ -278,16 +278,16 @@ def _leave_out_private(docs: Iterable[RunDoc], private: bool) -> None:
 
 
 def _library() -> Library:
-    from traindeck.core.home import Home
-    from traindeck.core.library import Library
+    from traindeck.core.base.home import Home
+    from traindeck.core.catalogue.library import Library
 
     return Library(Home.default())
 
 
 def _rows(docs: Iterable[RunDoc], now: float, private: bool) -> Iterator[tuple[str, ...]]:
+    from traindeck.core.base.sanitize import plain
     from traindeck.core.privacy.report import in_short
     from traindeck.core.privacy.telemetry import is_private
-    from traindeck.core.text import plain
 
     for doc in docs:
         headline = doc["headline"]
@@ -317,7 +317,7 @@ def _progress(doc: RunDoc) -> str:
 
 
 def _print_summaries(doc: RunDoc) -> None:
-    from traindeck.core.text import plain
+    from traindeck.core.base.sanitize import plain
 
     print_table(
         ("SERIES", "LAST", "MIN", "MAX", "STEP", "POINTS"),

@@ -16,9 +16,9 @@ def register(app: typer.Typer) -> None:
 
 def devices(as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Show what can be trained on, and which run is on it."""
+    from traindeck.core.base.home import Home
     from traindeck.core.devices.inventory import discover
-    from traindeck.core.home import Home
-    from traindeck.core.scheduler import holders
+    from traindeck.core.queue.slots import holders
 
     inventory = discover()
     held = holders(Home.default())
@@ -41,8 +41,8 @@ def devices(as_json: Annotated[bool, AS_JSON] = False) -> None:
 
 def reindex() -> None:
     """Make the catalogue anew from the run folders."""
-    from traindeck.core.catalogue import Catalogue
-    from traindeck.core.home import Home
+    from traindeck.core.base.home import Home
+    from traindeck.core.catalogue.store import Catalogue
 
     home = Home.default()
     home.make()
@@ -51,8 +51,8 @@ def reindex() -> None:
 
 def doctor(as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Say what is installed, which recipes can run, and what mends the rest."""
+    from traindeck.core.base.home import Home
     from traindeck.core.doctor import examine
-    from traindeck.core.home import Home
 
     findings = examine(Home.default())
     if as_json:

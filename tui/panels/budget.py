@@ -11,10 +11,10 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from traindeck.core.text import plain
-from traindeck.tui.budget_reader import Budget
+from traindeck.core.base.sanitize import plain
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.panels.budget_lines import facts
+from traindeck.tui.readers.budgets import Budget
 
 
 class BudgetPanel(VerticalScroll, inherit_bindings=False):

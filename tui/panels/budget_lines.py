@@ -10,13 +10,13 @@ from typing import Any
 from rich.cells import cell_len
 from textual.content import Content
 
+from traindeck.core.base.sanitize import plain
 from traindeck.core.privacy.report import counted
-from traindeck.core.text import plain
-from traindeck.tui.budget_reader import Budget
-from traindeck.tui.figures import Row, rows
 from traindeck.tui.panels.privacy_lines import at_most
+from traindeck.tui.readers.budgets import Budget
 from traindeck.tui.widgets.columns import Part
 from traindeck.tui.widgets.row_table import RowColumn
+from traindeck.tui.widgets.rows import Row, rows
 
 NONE: Sequence[Part] = (("–", "dim"),)
 MOST_EXPOSURES = 3

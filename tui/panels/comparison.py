@@ -14,11 +14,11 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import DataTable
 
-from traindeck.core.text import plain
-from traindeck.tui.figures import shorten
-from traindeck.tui.picture import RunState
+from traindeck.core.base.sanitize import plain
 from traindeck.tui.plot import raster
 from traindeck.tui.plot.palette import palette_of
+from traindeck.tui.readers.picture import RunState
+from traindeck.tui.widgets.rows import shorten
 from traindeck.tui.widgets.run_columns import covered, number, state_text
 
 MAX_METRICS = 12

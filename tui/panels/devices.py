@@ -14,11 +14,11 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from traindeck.core.run import RunDoc
-from traindeck.core.text import plain
+from traindeck.core.base.sanitize import plain
+from traindeck.core.run.folder import RunDoc
 from traindeck.tui.keys import SCROLL_KEYS
-from traindeck.tui.machine import Machine
 from traindeck.tui.panels import machine_lines
+from traindeck.tui.readers.machine import Machine
 
 
 class DevicesPanel(VerticalScroll, inherit_bindings=False):

@@ -14,9 +14,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from traindeck.core.text import plain
-from traindeck.tui.log_file import LogLine
-from traindeck.tui.picture import EventsState
+from traindeck.core.base.sanitize import plain
+from traindeck.tui.readers.log import LogLine
+from traindeck.tui.readers.picture import EventsState
 from traindeck.tui.widgets.log_view import LogView
 
 LONGEST = 2000

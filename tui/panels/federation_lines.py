@@ -11,11 +11,11 @@ from itertools import groupby
 from rich.cells import cell_len
 from textual.content import Content
 
-from traindeck.core.federation import CLASSES, UNKNOWN, Federation, Owner, Round
-from traindeck.core.figures import figure, size
-from traindeck.core.text import WHOLE, plain
-from traindeck.tui.figures import Row, rows, sparkline
+from traindeck.core.base.format import figure, size
+from traindeck.core.base.sanitize import WHOLE, plain
+from traindeck.core.federation.reader import CLASSES, UNKNOWN, Federation, Owner, Round
 from traindeck.tui.widgets.columns import fitted, fitting
+from traindeck.tui.widgets.rows import Row, rows, sparkline
 
 GLYPHS = {
     "warming": ("◔", "$text-warning"),

@@ -13,12 +13,12 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from traindeck.core.figures import size
-from traindeck.core.state import LIVE
-from traindeck.tui.figures import shorten
-from traindeck.tui.log_file import MAX_HITS, LogSearch
-from traindeck.tui.picture import LogState
+from traindeck.core.base.format import size
+from traindeck.core.run.state import LIVE
+from traindeck.tui.readers.log import MAX_HITS, LogSearch
+from traindeck.tui.readers.picture import LogState
 from traindeck.tui.widgets.log_view import LogView
+from traindeck.tui.widgets.rows import shorten
 
 
 class LogPanel(Vertical):

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from textual.content import Content
 
+from traindeck.core.base.format import size
+from traindeck.core.base.sanitize import plain
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
-from traindeck.core.figures import size
-from traindeck.core.run import RunDoc
-from traindeck.core.text import plain
-from traindeck.tui.device_history import DeviceHistory
-from traindeck.tui.figures import sparkline
-from traindeck.tui.machine import Machine
+from traindeck.core.run.folder import RunDoc
+from traindeck.tui.readers.device_history import DeviceHistory
+from traindeck.tui.readers.machine import Machine
+from traindeck.tui.widgets.rows import sparkline
 
 DETAILED_CORES = 8
 """Up to so many cores each has a line of its own."""

@@ -11,9 +11,9 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.renderables.digits import DIGITS, DIGITS3X3
 
+from traindeck.core.base.sanitize import plain
 from traindeck.core.privacy import report
-from traindeck.core.text import plain
-from traindeck.tui.figures import Row, rows
+from traindeck.tui.widgets.rows import Row, rows
 
 LARGE_WIDTH = 50
 """Cells that a panel must have for an epsilon in large digits."""

@@ -18,11 +18,11 @@ from textual.events import Resize
 from textual.message import Message
 from textual.widgets import Static
 
-from traindeck.core.figures import size
-from traindeck.core.run import RunDoc
-from traindeck.core.text import plain
-from traindeck.tui.figures import Row, rows
+from traindeck.core.base.format import size
+from traindeck.core.base.sanitize import plain
+from traindeck.core.run.folder import RunDoc
 from traindeck.tui.keys import SCROLL_KEYS
+from traindeck.tui.widgets.rows import Row, rows
 
 MAX_BYTES = 1 << 20
 LONGEST = 2000

@@ -14,11 +14,11 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from traindeck.core.figures import size
-from traindeck.core.text import plain
-from traindeck.tui.device_history import DeviceHistory, Measure
-from traindeck.tui.figures import sparkline
+from traindeck.core.base.format import size
+from traindeck.core.base.sanitize import plain
 from traindeck.tui.keys import SCROLL_KEYS
+from traindeck.tui.readers.device_history import DeviceHistory, Measure
+from traindeck.tui.widgets.rows import sparkline
 from traindeck.tui.widgets.run_columns import age as told_age
 
 STALE_SECONDS = 5.0

@@ -9,11 +9,11 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
-from traindeck.core.figures import percent
-from traindeck.core.run import RunDoc
-from traindeck.core.state import LIVE
-from traindeck.core.text import WHOLE, plain
-from traindeck.tui.figures import shorten
+from traindeck.core.base.format import percent
+from traindeck.core.base.sanitize import WHOLE, plain
+from traindeck.core.run.folder import RunDoc
+from traindeck.core.run.state import LIVE
+from traindeck.tui.widgets.rows import shorten
 from traindeck.tui.widgets.run_columns import (
     duration,
     fraction,

@@ -14,12 +14,12 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from traindeck.core.text import plain
+from traindeck.core.base.sanitize import plain
 from traindeck.tui.keys import SCROLL_KEYS
-from traindeck.tui.picture import RunState
 from traindeck.tui.plot.marks import Mark, points
 from traindeck.tui.plot.raster import LABEL, LINE, MARKERS, MAX_COLORS
 from traindeck.tui.plot.scale import Axes
+from traindeck.tui.readers.picture import RunState
 from traindeck.tui.widgets.sketch import Sketch
 
 LEAST_POINTS = 2

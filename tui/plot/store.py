@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from traindeck.core.points import PROGRESS, RECORD
+from traindeck.core.run.points import PROGRESS, RECORD
 from traindeck.tui.plot.buckets import (
     CAPACITY,
     Points,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from traindeck.core.figures import figure
+from traindeck.core.base.format import figure
 
 _SI = ((0, ""), (3, "k"), (6, "M"), (9, "G"), (12, "T"))
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))

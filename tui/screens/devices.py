@@ -10,17 +10,17 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from traindeck.core.state import LIVE
+from traindeck.core.run.state import LIVE
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.feed import Snapshot
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.devices import DevicesPanel
+from traindeck.tui.readers.feed import Snapshot
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from traindeck.core.run import RunDoc
-    from traindeck.tui.machine import Machine, MachineWatch
+    from traindeck.core.run.folder import RunDoc
+    from traindeck.tui.readers.machine import Machine, MachineWatch
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the machine, while the screen is on show."""
@@ -98,7 +98,7 @@ class DevicesScreen(Screen[None], inherit_bindings=False):
         self._begin()
 
     def _begin(self) -> None:
-        from traindeck.tui.machine import MachineWatch
+        from traindeck.tui.readers.machine import MachineWatch
 
         self._end()
         watch = MachineWatch(

@@ -14,14 +14,14 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from traindeck.core.inbox import APPROVE, REFUSE, Request, Script, decide, read_script
-from traindeck.core.text import plain
+from traindeck.core.base.sanitize import plain
+from traindeck.core.federation.inbox import APPROVE, REFUSE, Request, Script, decide, read_script
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.figures import Row, rows, shorten
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
 from traindeck.tui.widgets.code_view import CodeView, Line, diff_lines, plain_lines, python_lines
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.row_table import RowColumn, RowTable
+from traindeck.tui.widgets.rows import Row, rows, shorten
 from traindeck.tui.widgets.run_columns import age
 from traindeck.tui.widgets.tab_bar import Tab, TabBar
 from traindeck.tui.widgets.top_bar import TopBar

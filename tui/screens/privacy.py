@@ -14,11 +14,11 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.budget_reader import Budget, BudgetWatch
-from traindeck.tui.feed import Snapshot
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.budget import BudgetPanel
 from traindeck.tui.panels.budget_lines import HISTORY, NO_BUDGETS, RUNS, charges, columns
+from traindeck.tui.readers.budgets import Budget, BudgetWatch
+from traindeck.tui.readers.feed import Snapshot
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.row_table import RowTable
 from traindeck.tui.widgets.top_bar import TopBar

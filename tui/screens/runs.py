@@ -16,11 +16,11 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from traindeck.core.run import RunDoc
-from traindeck.core.text import clean
-from traindeck.tui.feed import Snapshot
+from traindeck.core.base.sanitize import clean
+from traindeck.core.run.folder import RunDoc
 from traindeck.tui.keys import command
-from traindeck.tui.screens.run_actions import RUN_BINDINGS, RunActions
+from traindeck.tui.readers.feed import Snapshot
+from traindeck.tui.screens.run.actions import RUN_BINDINGS, RunActions
 from traindeck.tui.widgets.inbox_line import InboxLine
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.run_columns import COLUMNS, Column, ordered
@@ -29,7 +29,7 @@ from traindeck.tui.widgets.run_table import RunTable
 from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from traindeck.core.query import Query
+    from traindeck.core.catalogue.query import Query
     from traindeck.tui.widgets.filter_bar import FilterBar
 
 FILTER_SLICE = 0.008

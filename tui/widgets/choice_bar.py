@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from traindeck.core.text import plain
+from traindeck.core.base.sanitize import plain
 
 _GAP = 2
 

@@ -15,8 +15,8 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from traindeck.core.errors import TraindeckError
-from traindeck.core.text import plain
+from traindeck.core.base.errors import TraindeckError
+from traindeck.core.base.sanitize import plain
 from traindeck.tui.keys import LIST_KEYS
 from traindeck.tui.widgets.field_row import FieldRow
 

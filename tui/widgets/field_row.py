@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Switch
 
-from traindeck.core.text import plain
+from traindeck.core.base.sanitize import plain
 
 CONTROL_WIDTH = 26
 _SWITCH_WIDTH = 6

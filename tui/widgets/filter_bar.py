@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from traindeck.core.query import Query, QueryError, parse
+from traindeck.core.catalogue.query import Query, QueryError, parse
 
 
 class FilterBar(Vertical):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 from textual.widgets import Static
 
-from traindeck.core.text import plain
+from traindeck.core.base.sanitize import plain
 from traindeck.tui.keys import key_of
 
 if TYPE_CHECKING:
-    from traindeck.core.inbox import Request
+    from traindeck.core.federation.inbox import Request
 
 
 class InboxLine(Static):

@@ -14,8 +14,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Button, Checkbox, Static
 
-from traindeck.core.text import clean
-from traindeck.tui.pricing import Price
+from traindeck.core.base.sanitize import clean
+from traindeck.tui.readers.pricing import Price
 
 
 def command_line(

@@ -25,7 +25,7 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from traindeck.tui.keys import SCROLL_FURTHER
-from traindeck.tui.log_file import LogLine
+from traindeck.tui.readers.log import LogLine
 
 MARGIN_SCREENS = 2
 

@@ -21,8 +21,8 @@ from textual.validation import ValidationResult, Validator
 from textual.widget import Widget
 from textual.widgets import Input, Switch
 
-from traindeck.core.params import Param, ParamError, Value
-from traindeck.core.text import plain
+from traindeck.core.base.sanitize import plain
+from traindeck.core.recipe.params import Param, ParamError, Value
 from traindeck.tui.widgets.choice_bar import ChoiceBar
 from traindeck.tui.widgets.field_row import FieldRow
 

@@ -10,8 +10,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from traindeck.core.recipe import BrokenRecipe, Recipe
-from traindeck.core.text import clean, plain
+from traindeck.core.base.sanitize import clean, plain
+from traindeck.core.recipe.recipe import BrokenRecipe, Recipe
 
 _LONGEST = 1000
 

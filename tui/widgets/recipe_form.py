@@ -13,10 +13,10 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from traindeck.core.params import Value
-from traindeck.core.recipe import Recipe
-from traindeck.tui.last_values import Draft
-from traindeck.tui.pricing import Price
+from traindeck.core.recipe.params import Value
+from traindeck.core.recipe.recipe import Recipe
+from traindeck.tui.readers.drafts import Draft
+from traindeck.tui.readers.pricing import Price
 from traindeck.tui.widgets.device_select import DeviceSelect
 from traindeck.tui.widgets.field_row import CONTROL_WIDTH, FieldRow
 from traindeck.tui.widgets.launch_bar import LaunchBar, command_line

@@ -18,8 +18,8 @@ from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from traindeck.core.recipe import BrokenRecipe, Recipe
-from traindeck.core.text import plain
+from traindeck.core.base.sanitize import plain
+from traindeck.core.recipe.recipe import BrokenRecipe, Recipe
 from traindeck.tui.keys import LIST_KEYS
 
 FRAMEWORK_TITLES = {

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
-from traindeck.core.figures import figure, percent
+from traindeck.core.base.format import figure, percent
+from traindeck.core.base.sanitize import plain
 from traindeck.core.privacy.report import at_most
 from traindeck.core.privacy.telemetry import is_private
-from traindeck.core.run import RunDoc
-from traindeck.core.state import LIVE
-from traindeck.core.text import plain
+from traindeck.core.run.folder import RunDoc
+from traindeck.core.run.state import LIVE
 from traindeck.tui.widgets.columns import Part, fitting
 
 STATES = {

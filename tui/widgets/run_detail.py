@@ -9,9 +9,9 @@ from datetime import datetime
 from textual.content import Content
 from textual.widgets import Static
 
+from traindeck.core.base.sanitize import WHOLE, clean, plain
 from traindeck.core.privacy.report import at_most
-from traindeck.core.run import RunDoc
-from traindeck.core.text import WHOLE, clean, plain
+from traindeck.core.run.folder import RunDoc
 from traindeck.tui.widgets.run_columns import (
     STATES,
     UNKNOWN,

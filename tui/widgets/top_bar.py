@@ -6,8 +6,8 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-from traindeck.tui.feed import Snapshot
 from traindeck.tui.places import PLACES
+from traindeck.tui.readers.feed import Snapshot
 
 
 class TopBar(Widget):

@@ -1,0 +1,1 @@
+"""Training over several owners' data, none of which leaves its owner."""

@@ -11,9 +11,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from traindeck.recipes.shared import dp_tf
-from traindeck.recipes.shared.federated import job, mlp
-from traindeck.recipes.shared.randomness import Randomness
+from traindeck.recipes.shared.federated.job import job, mlp
+from traindeck.recipes.shared.training.dp import tf as dp_tf
+from traindeck.recipes.shared.training.dp.randomness import Randomness
 
 with job.session() as here:
     p = here.params

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from traindeck.recipes.shared import dp_torch
-from traindeck.recipes.shared.federated import job, mlp
-from traindeck.recipes.shared.randomness import Randomness
+from traindeck.recipes.shared.federated.job import job, mlp
+from traindeck.recipes.shared.training.dp import torch as dp_torch
+from traindeck.recipes.shared.training.dp.randomness import Randomness
 
 with job.session() as here:
     p = here.params

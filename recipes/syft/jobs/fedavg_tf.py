@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from traindeck.recipes.shared.federated import job, mlp
+from traindeck.recipes.shared.federated.job import job, mlp
 
 MOMENTUM = 0.9
 

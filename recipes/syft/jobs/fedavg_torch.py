@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy, relu
 
-from traindeck.recipes.shared.federated import job, mlp
+from traindeck.recipes.shared.federated.job import job, mlp
 
 MOMENTUM = 0.9
 

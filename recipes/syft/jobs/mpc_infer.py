@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from traindeck.recipes.shared.federated import job, mpc
-from traindeck.recipes.shared.federated import mpc_models as models
+from traindeck.recipes.shared.federated.job import job
+from traindeck.recipes.shared.federated.mpc import models
+from traindeck.recipes.shared.federated.mpc import party as mpc
 
 HOLDER, CLIENT = 0, 1
 

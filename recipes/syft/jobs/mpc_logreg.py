@@ -9,8 +9,9 @@ are opened at the end: to all owners, and by them to the data scientist.
 import time
 from typing import Any
 
-from traindeck.recipes.shared.federated import job, mpc
-from traindeck.recipes.shared.federated import mpc_models as models
+from traindeck.recipes.shared.federated.job import job
+from traindeck.recipes.shared.federated.mpc import models
+from traindeck.recipes.shared.federated.mpc import party as mpc
 
 with job.session() as here:
     p = here.params

@@ -12,8 +12,9 @@ The weights are opened to the hospitals, and by them to the data scientist, with
 import time
 from typing import Any
 
-from traindeck.recipes.shared.federated import job, mpc, psi
-from traindeck.recipes.shared.federated import mpc_models as models
+from traindeck.recipes.shared.federated.job import job
+from traindeck.recipes.shared.federated.mpc import models, psi
+from traindeck.recipes.shared.federated.mpc import party as mpc
 
 FIRST, SECOND = 0, 1  # the hospitals; the second has the labels
 

@@ -1,0 +1,1 @@
+"""The list of runs: one document a run, found, queried and kept in TinyDB."""

@@ -1,0 +1,1 @@
+"""What starts a run somewhere. The supervisor always runs beside the run."""

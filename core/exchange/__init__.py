@@ -1,0 +1,1 @@
+"""Other trackers' formats: what a run printed, and TensorBoard's event files."""

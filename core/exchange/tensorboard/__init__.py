@@ -1,0 +1,1 @@
+"""TensorBoard's event files: records, their checksums, and the scalars in them."""

@@ -1,0 +1,1 @@
+"""What the two hands of a federation write, and read of each other, in one room."""

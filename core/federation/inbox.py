@@ -1,0 +1,353 @@
+"""Scripts that wait for a data owner's hand, and what the hand decides.
+
+    <run>/federation/owners/<name>/inbox/<job>/
+        request.json    who asks for what
+        main.py         the script, exactly as submitted
+        params.json     its parameters
+        decision.json   the answer: approve or refuse, with the SHA-256 of the main.py that was read
+
+Whoever asks chose the contents, so every one of these files may hold anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import io
+import json
+import os
+import time
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from traindeck.core.base import schema
+from traindeck.core.base.errors import NotFoundError, TraindeckError
+from traindeck.core.base.files import locked, read_bounded, write_json
+from traindeck.core.base.sanitize import plain, spelled
+from traindeck.core.federation.privacy import Price
+
+APPROVE, REFUSE = "approve", "refuse"
+MOST_OWNERS, MOST_REQUESTS = 256, 64
+"""So many owners and requests of each are looked at; more are nothing a hand could answer."""
+MAX_REQUEST, MAX_SCRIPT, MAX_PARAMS = 64 << 10, 1 << 20, 256 << 10
+MAX_DIFF_LINES = 3000
+"""Longer scripts are not compared: that takes time by the square of their length."""
+_TEXT = 1000
+
+Stamp = tuple[int, int, int]
+
+
+class ScriptChanged(TraindeckError):
+    """What would be approved is no longer what was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A script that an owner was asked to run.
+
+    sha256    of the script, as the request has it
+    at        when it was asked, in unix seconds
+    agreed    the script that was agreed on beforehand, if any
+    price     what the whole of a private run costs the owner; None: it tells of no privacy
+    decision  approve, refuse, or nothing while it waits
+    stamps    change whenever the script or its parameters do
+    """
+
+    run: str
+    owner: str
+    job: str
+    folder: Path
+    script: str = "main.py"
+    sha256: str = ""
+    submitted_by: str = ""
+    at: float | None = None
+    agreed: str | None = None
+    decision: str = ""
+    stamps: tuple[Stamp | None, ...] = ()
+    price: Price | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "owner": self.owner,
+            "job": self.job,
+            "script": self.script,
+            "sha256": self.sha256,
+            "submitted_by": self.submitted_by,
+            "at": self.at,
+            "agreed": self.agreed,
+            "privacy": self.price.to_json() if self.price else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a request wants to run, as it was read.
+
+    data      the bytes of the script; `params_data` those of its parameters
+    text      of the script, spelled out (`core.text.spelled`)
+    params    spelled out as well
+    diff      lines of the unified diff against the agreed script; None without one
+    note      why there is no diff
+    warnings  what whoever judges it should know, one sentence each
+    """
+
+    request: Request
+    data: bytes
+    sha256: str
+    params_data: bytes
+    params_sha256: str
+    text: str
+    params: str
+    diff: tuple[str, ...] | None
+    note: str
+    warnings: tuple[str, ...]
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Changes whenever the file does; None when it is not there."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def names(folder: Path, most: int) -> list[str]:
+    """Sorted names of the folders in a folder, at most so many of them."""
+    found: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                found.append(entry.name)
+            if len(found) >= most:
+                break
+    return sorted(found, key=_natural)
+
+
+class InboxReader:
+    """The requests of one owner; files are read again only when they changed.
+
+    Args:
+        run: the run's id.
+        owner: the owner's folder.
+    """
+
+    def __init__(self, run: str, owner: Path) -> None:
+        self._run, self._owner = run, owner
+        self._folder = owner / "inbox"
+        self._jobs: list[str] = []
+        self._seen: object = None
+        self._known: dict[str, tuple[object, Request]] = {}
+
+    def read(self) -> tuple[Request, ...]:
+        """Every request, decided ones too. Raises nothing."""
+        seen = stamp(self._folder)
+        if seen is None:
+            return ()
+        if seen != self._seen:
+            self._seen, self._jobs = seen, names(self._folder, MOST_REQUESTS)
+        found = []
+        for job in self._jobs:
+            folder = self._folder / job
+            marks = tuple(stamp(folder / name) for name in ("request.json", "decision.json"))
+            if marks[0] is None:
+                continue
+            stamps = tuple(stamp(folder / name) for name in ("main.py", "params.json"))
+            known = self._known.get(job)
+            if known is None or known[0] != (marks, stamps):
+                request = _request(self._run, self._owner.name, folder, stamps)
+                known = self._known[job] = ((marks, stamps), request)
+            found.append(known[1])
+        return tuple(found)
+
+
+class RunInbox:
+    """The requests to all owners of a run; files are read again only when they changed."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._folder = run / "federation" / "owners"
+        self._seen: Stamp | None = None
+        self._owners: dict[str, InboxReader] = {}
+
+    def read(self) -> tuple[Request, ...]:
+        """Every request, decided ones too. Raises nothing."""
+        seen = stamp(self._folder)
+        if seen != self._seen:
+            self._seen = seen
+            self._owners = {
+                name: self._owners.get(name) or InboxReader(self._run.name, self._folder / name)
+                for name in names(self._folder, MOST_OWNERS)
+            }
+        return tuple(request for reader in self._owners.values() for request in reader.read())
+
+
+def read_script(request: Request) -> Script:
+    """Read what is to be judged. Raises OSError, also for a script too long to be read."""
+    data = read_bounded(request.folder / "main.py", MAX_SCRIPT)
+    params = _params(request)
+    sha256 = hashlib.sha256(data).hexdigest()
+    text = spelled(data.decode("utf-8", "backslashreplace"))
+    diff, note = _diff(request, text)
+    return Script(
+        request,
+        data,
+        sha256,
+        params,
+        hashlib.sha256(params).hexdigest(),
+        text,
+        spelled(_pretty(params)),
+        diff,
+        note,
+        tuple(_warnings(request, data, sha256, text)),
+    )
+
+
+def decide(
+    request: Request,
+    decision: str,
+    *,
+    sha256: str,
+    params_sha256: str | None = None,
+    reason: str = "",
+) -> None:
+    """Answer a request, once.
+
+    sha256         of the script that was read; `params_sha256` of its parameters
+    Raises ScriptChanged when what would be approved is not what was read, NotFoundError when the
+    request was answered already, OSError when the answer cannot be written.
+    """
+    with locked(request.folder / "decision.lock"):
+        if before := _decision(request.folder):
+            raise NotFoundError(f"{_named(request)} was answered already: {before}")
+        if decision == APPROVE:
+            now = hashlib.sha256(read_bounded(request.folder / "main.py", MAX_SCRIPT)).hexdigest()
+            if now != sha256:
+                raise ScriptChanged(
+                    f"main.py of {_named(request)} changed since it was shown: its SHA-256 is {now}"
+                    f" now, it was {plain(sha256)}; read it again"
+                )
+            if request.sha256 != now:
+                raise ScriptChanged(
+                    f"main.py of {_named(request)} is not the script that was asked for: its"
+                    f" SHA-256 is {now}, the request names {plain(request.sha256) or 'none'}"
+                )
+            params = hashlib.sha256(_params(request)).hexdigest()
+            if params_sha256 is not None and params != params_sha256:
+                raise ScriptChanged(
+                    f"the parameters of {_named(request)} changed since they were shown;"
+                    " read them again"
+                )
+        write_json(
+            request.folder / "decision.json",
+            {
+                "v": 1,
+                "decision": decision,
+                "sha256": sha256,
+                **({"params_sha256": params_sha256} if params_sha256 else {}),
+                "reason": reason,
+                "at": time.time(),
+            },
+        )
+
+
+def _named(request: Request) -> str:
+    return f"{plain(request.job)} at {plain(request.owner)}"
+
+
+def _natural(name: str) -> tuple[str, int, str]:
+    """owner-2 before owner-10."""
+    head = name.rstrip("0123456789")
+    digits = name[len(head) :][:18]
+    return head, int(digits) if digits.isascii() and digits else 0, name
+
+
+def _record(path: Path, limit: int) -> dict[str, Any]:
+    try:
+        value = json.loads(read_bounded(path, limit))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _decision(folder: Path) -> str:
+    """What was decided; nothing while that cannot be told."""
+    said = _record(folder / "decision.json", MAX_REQUEST).get("decision")
+    return said if said in (APPROVE, REFUSE) else ""
+
+
+def _request(run: str, owner: str, folder: Path, stamps: tuple[Stamp | None, ...]) -> Request:
+    said = _record(folder / "request.json", MAX_REQUEST)
+
+    def text(key: str) -> str:
+        value = said.get(key)
+        return value[:_TEXT] if isinstance(value, str) else ""
+
+    at = said.get("at")
+    return Request(
+        run,
+        owner,
+        folder.name,
+        folder,
+        text("script") or "main.py",
+        text("sha256"),
+        text("submitted_by"),
+        float(at) if at is not None and schema.moment(at) else None,
+        text("agreed") or None,
+        _decision(folder),
+        stamps,
+        Price.read(said.get("privacy")),
+    )
+
+
+def _params(request: Request) -> bytes:
+    """The bytes of the parameters; none when there is no such file."""
+    try:
+        return read_bounded(request.folder / "params.json", MAX_PARAMS)
+    except FileNotFoundError:
+        return b""
+
+
+def _pretty(params: bytes) -> str:
+    """Parameters one a line; as they are when they are not JSON."""
+    text = params.decode("utf-8", "backslashreplace")
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _diff(request: Request, text: str) -> tuple[tuple[str, ...] | None, str]:
+    """The unified diff against the agreed script; else why there is none."""
+    if request.agreed is None:
+        return None, "no script was agreed on beforehand"
+    try:
+        data = read_bounded(Path(request.agreed), MAX_SCRIPT, follow=True)
+    except (OSError, ValueError) as error:
+        return None, f"the agreed script cannot be read: {error}"
+    agreed = spelled(data.decode("utf-8", "backslashreplace")).splitlines()
+    lines = text.splitlines()
+    if max(len(agreed), len(lines)) > MAX_DIFF_LINES:
+        return None, f"too long to be compared: more than {MAX_DIFF_LINES:,} lines"
+    return tuple(difflib.unified_diff(agreed, lines, "agreed", "submitted", lineterm="")), ""
+
+
+def _warnings(request: Request, data: bytes, sha256: str, text: str) -> Iterator[str]:
+    if request.sha256 != sha256:
+        yield "this is not the script that was asked for: the request names another SHA-256"
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    except SyntaxError:
+        encoding = "an encoding that Python does not know"
+    if encoding not in ("utf-8", "utf-8-sig"):
+        yield f"it declares {plain(encoding)}: Python may read other text than is shown here"
+    if text.count("‹U+"):
+        yield f"characters that cannot be seen are spelled out, {text.count('‹U+')} of them"
+    odd = [number for number, line in enumerate(text.splitlines(), 1) if not line.isascii()]
+    if odd:
+        some = ", ".join(map(str, odd[:8])) + (", …" if len(odd) > 8 else "")
+        yield f"letters that are not ASCII may look like others: line {some}"

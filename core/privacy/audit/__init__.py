@@ -1,0 +1,1 @@
+"""Measured lower bounds on epsilon, beside the accountant's upper bound."""

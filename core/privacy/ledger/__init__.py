@@ -1,0 +1,1 @@
+"""What every run reserved and spent of a data set's privacy budget."""

@@ -1,0 +1,146 @@
+"""The ledgers of a home: which data set spends which budget, and that none ever has two.
+
+A data set is known by its name, by that of one which it was derived of, and by its contents.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from traindeck.core.base.errors import BudgetRefused
+from traindeck.core.base.files import locked
+from traindeck.core.privacy.ledger.entries import is_name, new_entry
+from traindeck.core.privacy.ledger.filter import OtherData
+from traindeck.core.privacy.ledger.ledger import FOLDER_LOCK, Ledger, check_covered, decided
+from traindeck.core.privacy.mechanism import RELATION
+
+
+def create(
+    folder: Path,
+    name: str,
+    *,
+    epsilon: float,
+    delta: float,
+    order: float,
+    rho_budget: float,
+    unit: str = "example",
+    relation: str = RELATION,
+    fingerprint: str | None = None,
+    why: str = "",
+) -> Ledger:
+    """Give a data set a budget.
+
+    rho_budget   what runs may spend: Rényi divergence at `order`, covered by (epsilon, delta)
+    fingerprint  SHA-256 of the data's contents, in hexadecimal; else pinned at its first use
+    why          the reason of whoever makes it
+
+    Raises BudgetRefused when the data set has a budget already, by its name, by one that it
+    was derived of, or by its contents.
+    """
+    ledger = Ledger(folder, name)
+    first = new_entry(
+        "create",
+        name=ledger.name,
+        unit=unit,
+        relation=relation,
+        delta=delta,
+        epsilon=epsilon,
+        order=order,
+        rho_budget=rho_budget,
+        fingerprint=fingerprint,
+        **decided(why),
+    )
+    check_covered(rho_budget, epsilon, delta, order)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(folder / FOLDER_LOCK):
+        other = find(folder, name, fingerprint)
+        if other is not None:
+            if other.name == ledger.name:
+                whose, has = "", unit
+            else:
+                whose, has = f", that of {other.name}", other.account().unit
+            mend = f"`traindeck budget set {other.name} --epsilon E` changes it"
+            if has != unit:
+                mend = (
+                    f"it is for one {has}, and data has one budget, in one unit; `traindeck budget"
+                    f" rm {other.name}` takes back one that was never used"
+                )
+            raise BudgetRefused(f"{name} has a privacy budget already{whose}: {mend}")
+        ledger.begin(first)
+    return ledger
+
+
+def find(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger | None:
+    """The ledger whose budget a data set spends: its own, or that of one it was derived of.
+
+    With a fingerprint, also one whose data has these contents under another name. Raises
+    LedgerDamaged when it may be one that cannot be read.
+    """
+    dataset = dataset.lower()
+    if is_name(dataset):  # what has another can have no budget by its name
+        own = Ledger(folder, dataset)
+        if own.exists:
+            return own
+        for ledger in ledgers(folder):
+            if dataset in ledger.datasets():
+                return Ledger(folder, ledger.name, dataset)
+    return None if fingerprint is None else _find_contents(folder, fingerprint)
+
+
+def ledgers(folder: Path) -> list[Ledger]:
+    """All ledgers of a home, by name."""
+    ends = (".jsonl", ".head.json")
+    try:
+        files = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    names = {file.removesuffix(end) for file in files for end in ends if file.endswith(end)}
+    return [Ledger(folder, name) for name in sorted(names) if is_name(name)]
+
+
+def _find_contents(folder: Path, fingerprint: str) -> Ledger | None:
+    for ledger in ledgers(folder):
+        for name, pinned in ledger.datasets().items():
+            if pinned == fingerprint:
+                return Ledger(folder, ledger.name, name)
+    return None
+
+
+def pin(ledger: Ledger, fingerprint: str) -> None:
+    """Say which data this is; from the first time on it is never any other.
+
+    Raises OtherData when it is another one, or one that has a budget under another name.
+    """
+    if ledger.datasets().get(ledger.dataset) == fingerprint:
+        return
+    new = new_entry("pin", dataset=ledger.dataset, fingerprint=fingerprint)
+    with locked(ledger.folder / FOLDER_LOCK):
+        other = _find_contents(ledger.folder, fingerprint)
+        if other is not None and other.name != ledger.name:
+            raise OtherData(f"this data has a privacy budget, that of {other.name}, already")
+        ledger.add(lambda now: [new])
+
+
+def derive(
+    ledger: Ledger, child: str, kind: str, fingerprint: str | None = None, why: str = ""
+) -> None:
+    """Declare that a data set is made of this one: it spends this budget.
+
+    kind  subset, augmentation or features
+
+    Raises BudgetRefused when the child has a budget already.
+    """
+    child = child.lower()
+    new = new_entry(
+        "derive",
+        child=child,
+        of=ledger.dataset,
+        kind=kind,
+        fingerprint=fingerprint,
+        **decided(why),
+    )
+    with locked(ledger.folder / FOLDER_LOCK):
+        other = find(ledger.folder, child, fingerprint)
+        if other is not None and (other.name != ledger.name or other.dataset == child):
+            raise BudgetRefused(f"{child} spends the privacy budget of {other.name} already")
+        ledger.add(lambda now: [new])

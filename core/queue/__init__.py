@@ -1,0 +1,1 @@
+"""Who may use which device, and what of it a run is given."""

@@ -1,0 +1,1 @@
+"""Recipes: their headers and parameters, and where scripts are found."""

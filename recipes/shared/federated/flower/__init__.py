@@ -1,0 +1,1 @@
+"""Flower's processes, run as they would be on several machines."""

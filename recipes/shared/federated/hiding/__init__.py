@@ -1,0 +1,1 @@
+"""What the aggregator cannot see: masks, shares and ciphertexts."""

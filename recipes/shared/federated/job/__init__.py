@@ -1,0 +1,1 @@
+"""An approved script, run in a sandbox on an owner's data."""

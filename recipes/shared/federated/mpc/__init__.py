@@ -1,0 +1,1 @@
+"""Computing on secret shares between owners."""

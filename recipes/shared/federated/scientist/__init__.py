@@ -1,0 +1,1 @@
+"""The side that asks: it founds a federation and leads its rounds."""

@@ -1,0 +1,1 @@
+"""What training scripts share: data, checkpoints and what they need to run."""

@@ -1,0 +1,41 @@
+"""The digits that come with scikit-learn: 1,797 images of 8×8 grey pixels, no download needed.
+
+E. Alpaydin, C. Kaynak: Optical recognition of handwritten digits, UCI repository, 1998
+(https://doi.org/10.24432/C50P49), its test part.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+from pathlib import Path
+
+from traindeck.recipes.shared.training.data.idx import DataError, Images
+
+TEST_SHARE = 5  # one image in five is kept for testing
+BRIGHTEST = 16
+
+
+def load() -> Images:
+    """Read the digits; pixels run from 0 to 16. Raises DataError when scikit-learn is missing.
+
+    The test images are always the same ones, whatever the run's seed.
+    """
+    import numpy as np
+
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise DataError(
+            "scikit-learn, which brings the digits, is not installed: pip install scikit-learn"
+        )
+    # Read past sklearn.datasets.load_digits, whose import alone takes longer than the training.
+    path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    try:
+        with gzip.open(path, "rt") as file:
+            table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path}: the digits of scikit-learn cannot be read: {error}") from None
+    order = np.random.default_rng(0).permutation(len(table))
+    x, y = table[order, :-1].reshape(-1, 8, 8), table[order, -1]
+    test = len(x) // TEST_SHARE
+    return Images(x[test:], y[test:], x[:test], y[:test])

@@ -1,0 +1,1 @@
+"""DP-SGD: clipped gradients, noise, sampling, canaries, for both frameworks."""

@@ -1,0 +1,209 @@
+"""DP-SGD in TensorFlow: sums of clipped per-example gradients by one forward and one backward pass.
+
+The backward pass is that of the activations alone; `tf_layers` makes of what it leaves at each
+layer the clipped gradients' sum, and nothing of the forward pass is done twice: Z. Bu, Y.-X. Wang,
+S. Zha, G. Karypis: Differentially private optimization on large model at small cost, ICML 2023,
+call that book-keeping. DP-SGD itself is M. Abadi et al.: Deep learning with differential privacy,
+CCS 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from traindeck.core import track
+from traindeck.recipes.shared.training.dp import selftest
+from traindeck.recipes.shared.training.dp.randomness import Randomness
+from traindeck.recipes.shared.training.dp.tf_layers import apply, chain, share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MICRO_BATCH = 128  # examples: a CPU's cache still holds their gradients
+_MULTIPLE = 32  # of examples: kernels are made anew for each size of a batch, so let those be few
+_ROUNDING = 2e-6  # what float32 may leave of a norm unseen, relative to it
+
+
+class Clipped(NamedTuple):
+    """What a batch of n examples gives.
+
+    sums    clipped gradients summed, for each trainable variable of the model in order
+    norms   (n,), each example's gradient norm before clipping; private, as the losses are
+    losses  (n,)
+    faulty  how many examples had no finite gradient: they add nothing
+    """
+
+    sums: list[Any]
+    norms: Any
+    losses: Any
+    faulty: int
+
+    def telemetry(self, clipping_norm: float) -> dict[str, float]:
+        """What helps to see how the training goes. No epsilon covers it: it stays with the run."""
+        told = {"private/batch_size": float(len(self.norms)), "private/faulty": float(self.faulty)}
+        if len(self.norms):
+            told["private/loss"] = float(np.mean(self.losses))
+            told["private/gradient_norm_median"] = float(np.median(self.norms))
+            told["private/clip_fraction"] = float(np.mean(np.greater(self.norms, clipping_norm)))
+        return told
+
+
+def cross_entropy(y: Any, logits: Any) -> Any:
+    """Labels (n,) and logits (n, classes) to losses (n,)."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+
+
+class ClippedGradients:
+    """Sums of a model's per-example gradients, each clipped to the norm `clipping_norm`.
+
+    The model is a chain (Sequential, or functional without branches) of Dense, Conv2D with
+    groups=1 and layers without weights; UnsupportedLayer is raised for any other.
+
+    `loss` maps y and the model's outputs to one loss an example. Batches are worked through in
+    parts of `micro_batch`, which bounds the memory (so many gradients of the convolutions) and
+    changes nothing else.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        clipping_norm: float,
+        loss: Callable[[Any, Any], Any] = cross_entropy,
+        micro_batch: int = MICRO_BATCH,
+    ) -> None:
+        self.model = model
+        self.loss = loss
+        self._layers = chain(model)
+        self._places = {id(v): place for place, v in enumerate(model.trainable_variables)}
+        self._bound = clipping_norm * (1 - _ROUNDING)
+        self._micro_batch = micro_batch
+        # TF32 rounds to 10 bits: a GPU's sum of clipped gradients could be longer than their bound.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        # On CPUs, XLA makes convolutions several times slower.
+        self._part = tf.function(self._clipped, jit_compile=False, reduce_retracing=True)
+
+    def __call__(self, x: Any, y: Any) -> Clipped:
+        """Examples x (n, …) and y (n, …); without any (n = 0) the sums are zeros."""
+        found = [
+            self._finite(x[at : at + self._micro_batch], y[at : at + self._micro_batch])
+            for at in range(0, len(x), self._micro_batch)
+        ]
+        if not found:
+            zeros = [tf.zeros(variable.shape) for variable in self.model.trainable_variables]
+            return Clipped(zeros, tf.zeros(0), tf.zeros(0), 0)
+        if len(found) == 1:
+            return found[0]
+        sums, norms, losses, faulty = zip(*found, strict=True)
+        totals = [tf.add_n(parts) for parts in zip(*sums, strict=True)]
+        return Clipped(totals, tf.concat(norms, 0), tf.concat(losses, 0), sum(faulty))
+
+    def weights(self, norms: Any) -> Any:
+        """What gradients of these norms (n,) are multiplied by, (n,), so that none is too long."""
+        return self._bound / tf.maximum(norms, self._bound)
+
+    def _finite(self, x: Any, y: Any) -> Clipped:
+        sums, norms, losses = self._part(x, y, tf.constant(len(x)))
+        finite = np.isfinite(norms)
+        if not finite.all():  # 0 times NaN is NaN: leave those out instead
+            sums = self(tf.boolean_mask(x, finite), tf.boolean_mask(y, finite)).sums
+        return Clipped(sums, norms, losses, len(finite) - int(finite.sum()))
+
+    def _clipped(self, x: Any, y: Any, count: Any) -> tuple[list[Any], Any, Any]:
+        """Sums, norms and losses; not finite if one example's gradient is not."""
+        size = -(-count // _MULTIPLE) * _MULTIPLE
+        real = tf.range(size) < count
+        index = tf.where(real, tf.range(size), 0)  # filled up with the first example, at weight 0
+        losses, used = self._backward(tf.gather(x, index), tf.gather(y, index))
+        shares = [(layer, share(layer, a, g)) for layer, a, g in used]
+        norms = tf.sqrt(tf.add_n([square for _, (square, _) in shares]))
+        weights = tf.where(real, self.weights(norms), 0.0)
+        sums: list[Any] = [None] * len(self._places)
+        for layer, (_, weighted_sum) in shares:
+            totals = weighted_sum(weights)
+            for variable, total in zip(layer.trainable_variables, totals, strict=True):
+                sums[self._places[id(variable)]] = tf.reshape(total, variable.shape)
+        return sums, norms[:count], losses[:count]
+
+    def _backward(self, x: Any, y: Any) -> tuple[Any, list[tuple[Any, Any, Any]]]:
+        """Losses, and each layer with its inputs and the gradient of the losses at its outputs."""
+        used, outputs = [], []
+        with tf.GradientTape() as tape:
+            h = x
+            for layer in self._layers:
+                if not layer.trainable_variables:
+                    h = layer(h)
+                    continue
+                inputs, z = apply(layer, h)
+                used.append((layer, inputs))
+                outputs.append(z)
+                h = layer.activation(z)
+            losses = self.loss(y, h)
+        gradients = tape.gradient(losses, outputs, unconnected_gradients="zero")
+        return losses, [(*both, g) for both, g in zip(used, gradients, strict=True)]
+
+
+def noisy_mean(
+    sums: Sequence[Any], noise: float, batch_size: int, randomness: Randomness
+) -> list[Any]:
+    """What is released of a batch: its sums with noise of standard deviation `noise`, the noise
+    multiplier times the clipping norm, divided by the public batch size.
+
+    However many examples the batch really holds, and be it none: to divide by that number, or to
+    release nothing, would tell it.
+    """
+    sizes = [math.prod(total.shape) for total in sums]
+    drawn = np.split(randomness.normal(sum(sizes), noise), np.cumsum(sizes)[:-1])
+    return [
+        (total + values.reshape(total.shape)) / batch_size
+        for total, values in zip(sums, drawn, strict=True)
+    ]
+
+
+def self_test(
+    run: track.Run,
+    clipped: ClippedGradients,
+    randomness: Randomness,
+    records: int,
+    examples: Callable[[Sequence[int]], tuple[Any, Any]],
+) -> None:
+    """Check the run's own steps before it spends anything; `examples` gives x and y by indices.
+
+    Ends the process with exit code 1 when a check fails.
+    """
+    plan = run.plan
+
+    def clipped_sum(indices: Sequence[int]) -> NDArray[np.float32]:
+        return _flat(clipped(*examples(indices)).sums)
+
+    def plain_gradient(index: int) -> NDArray[np.float32]:
+        x, y = examples([index])
+        variables = clipped.model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = clipped.loss(y, clipped.model(x, training=True))
+        return _flat(tape.gradient(loss, variables, unconnected_gradients="zero"))
+
+    def release(indices: Sequence[int]) -> NDArray[np.float32]:
+        noise = plan.mechanism.noise_multiplier * plan.clipping_norm
+        sums = clipped(*examples(indices)).sums
+        return _flat(noisy_mean(sums, noise, plan.batch_size, randomness))
+
+    selftest.run(
+        randomness=randomness,
+        records=records,
+        sampling_rate=plan.mechanism.sampling_rate,
+        clipping_norm=plan.clipping_norm,
+        noise_multiplier=plan.mechanism.noise_multiplier,
+        batch_size=plan.batch_size,
+        clipped_sum=clipped_sum,
+        plain_gradient=plain_gradient,
+        release=release,
+    )
+
+
+def _flat(tensors: Sequence[Any]) -> NDArray[np.float32]:
+    return np.concatenate([np.ravel(tensor) for tensor in tensors])

@@ -1,0 +1,104 @@
+"""What a private run trains in TensorFlow: weights, their momentum and their running average."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from traindeck.core import track
+from traindeck.recipes.shared.training import checkpoints
+
+
+class Training:
+    """Stochastic gradient descent with momentum, from gradients that already have their noise.
+
+    `average` is a copy of the model whose weights follow the trained ones by an exponential moving
+    average, which keeps the share `averaging` of itself at each step (less in the first ones, so
+    that the first weights are soon forgotten). It smooths the noise, and it is made of what was
+    released already, so it costs no privacy: that model is the one to test and to publish.
+    """
+
+    def __init__(
+        self, run: track.Run, model: Any, lr: float, momentum: float, averaging: float
+    ) -> None:
+        self.model = model
+        self.average = tf.keras.models.clone_model(model)
+        self.average.set_weights(model.get_weights())
+        self.step = 0
+        self._run = run
+        self._lr, self._momentum, self._averaging = lr, momentum, averaging
+        self._velocities = [tf.Variable(tf.zeros(v.shape)) for v in model.trainable_variables]
+        self._move = tf.function(self._moved, jit_compile=False)
+        # The steps before and after a resumption have one epsilon only if they are of one kind.
+        plan = run.plan
+        self._kind = {
+            "noise_multiplier": plan.mechanism.noise_multiplier,
+            "sampling_rate": plan.mechanism.sampling_rate,
+            "clipping_norm": plan.clipping_norm,
+            "seeded": plan.seeded,
+        }
+
+    def update(self, gradients: Sequence[Any]) -> None:
+        """Take one step: a gradient for each trainable variable, in the model's order."""
+        keep = min(self._averaging, (1 + self.step) / (10 + self.step))
+        self._move(list(gradients), tf.constant(keep, tf.float32))
+        self.step += 1
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        path = checkpoints.path(self._run, self.step, ".npz")
+        checkpoints.write(self._run, path, lambda part: np.savez(part, **self._state()))
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint; ends the process when that cannot be or would spoil epsilon."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                state = {name: file[name] for name in self._state()}
+            for name, variable in self._variables().items():
+                variable.assign(state[name])
+            self.step = int(state["step"])
+        except Exception:  # numpy raises a different one for each way to be wrong
+            checkpoints.refuse(path)
+        for name, value in self._kind.items():
+            if state[name] != value:
+                track.abort(
+                    f"--resume: {path} was trained with {name} {state[name]}, not {value}: its"
+                    " steps and these have no common epsilon",
+                    2,
+                )
+        total = self._run.plan.mechanism.steps
+        if self.step >= total:
+            track.abort(f"{path} has already been trained for all of the {total} steps")
+        print(f"resuming after step {self.step} of {total} from {path}", flush=True)
+        self._run.resumed(self.step)
+
+    def _moved(self, gradients: list[Any], keep: Any) -> None:
+        for variable, average, velocity, gradient in zip(
+            self.model.trainable_variables,
+            self.average.trainable_variables,
+            self._velocities,
+            gradients,
+            strict=True,
+        ):
+            velocity.assign(self._momentum * velocity + gradient)
+            variable.assign_sub(self._lr * velocity)
+            average.assign(keep * average + (1 - keep) * variable)
+
+    def _state(self) -> dict[str, Any]:
+        values = {name: np.asarray(value) for name, value in self._variables().items()}
+        return {**values, **self._kind, "step": self.step}
+
+    def _variables(self) -> dict[str, Any]:
+        return {
+            f"{kind}/{place}": variable
+            for kind, variables in (
+                ("model", self.model.weights),
+                ("average", self.average.weights),
+                ("velocity", self._velocities),
+            )
+            for place, variable in enumerate(variables)
+        }

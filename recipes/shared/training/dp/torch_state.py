@@ -1,0 +1,94 @@
+"""What a private run trains in PyTorch: weights, their momentum and their running average."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from traindeck.core import track
+from traindeck.recipes.shared.training import checkpoints
+
+
+class Training:
+    """Stochastic gradient descent with momentum, from gradients that already have their noise.
+
+    `average` is a copy of the model whose weights follow the trained ones by an exponential moving
+    average, which keeps the share `averaging` of itself at each step (less in the first ones, so
+    that the first weights are soon forgotten). It smooths the noise, and it is made of what was
+    released already, so it costs no privacy: that model is the one to test and to publish.
+    """
+
+    def __init__(
+        self, run: track.Run, model: nn.Module, lr: float, momentum: float, averaging: float
+    ) -> None:
+        self.model = model
+        self.average = copy.deepcopy(model)
+        self.step = 0
+        self._run = run
+        self._lr, self._momentum, self._averaging = lr, momentum, averaging
+        self._velocities = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+        # The steps before and after a resumption have one epsilon only if they are of one kind.
+        plan = run.plan
+        self._kind: dict[str, Any] = {
+            "noise_multiplier": plan.mechanism.noise_multiplier,
+            "sampling_rate": plan.mechanism.sampling_rate,
+            "clipping_norm": plan.clipping_norm,
+            "seeded": plan.seeded,
+        }
+
+    @torch.no_grad()
+    def update(self, gradients: Sequence[Tensor]) -> None:
+        """Take one step: a gradient for each parameter, in the model's order."""
+        keep = min(self._averaging, (1 + self.step) / (10 + self.step))
+        for parameter, average, velocity, gradient in zip(
+            self.model.parameters(),
+            self.average.parameters(),
+            self._velocities.values(),
+            gradients,
+            strict=True,
+        ):
+            velocity.mul_(self._momentum).add_(gradient)
+            parameter.sub_(velocity, alpha=self._lr)
+            average.lerp_(parameter, 1 - keep)
+        self.step += 1
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "velocities": self._velocities,
+            "step": self.step,
+            "kind": self._kind,
+        }
+        path = checkpoints.path(self._run, self.step, ".pt")
+        checkpoints.write(self._run, path, lambda part: torch.save(state, part))
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint; ends the process when that cannot be or would spoil epsilon."""
+        device = next(self.model.parameters()).device
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self._velocities = {name: state["velocities"][name] for name in self._velocities}
+            self.step, kind = int(state["step"]), dict(state["kind"])
+        except Exception:  # torch raises a different one for each way to be wrong
+            checkpoints.refuse(path)
+        for name, value in self._kind.items():
+            if kind.get(name) != value:
+                track.abort(
+                    f"--resume: {path} was trained with {name} {kind.get(name)}, not {value}: its"
+                    " steps and these have no common epsilon",
+                    2,
+                )
+        total = self._run.plan.mechanism.steps
+        if self.step >= total:
+            track.abort(f"{path} has already been trained for all of the {total} steps")
+        print(f"resuming after step {self.step} of {total} from {path}", flush=True)
+        self._run.resumed(self.step)

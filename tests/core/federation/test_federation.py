@@ -1,0 +1,419 @@
+"""What a federation says of itself is read whatever its files hold, and only when they changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.tui.federated_runs import (
+    ENCRYPTION,
+    PRIVACY,
+    SCIENTIST,
+    SCRIPT,
+    ask,
+    decision,
+    federated_run,
+    write_coordinator,
+    write_status,
+)
+from tests.tui.homes import make_run
+from traindeck.core.base.errors import NotFoundError
+from traindeck.core.base.files import read_bounded
+from traindeck.core.base.home import Home
+from traindeck.core.base.sanitize import clean, spelled
+from traindeck.core.federation.inbox import (
+    APPROVE,
+    MAX_SCRIPT,
+    REFUSE,
+    Request,
+    RunInbox,
+    ScriptChanged,
+    decide,
+    read_script,
+)
+from traindeck.core.federation.reader import (
+    CLASSES,
+    STATES,
+    Federation,
+    FederationReader,
+    read_federation,
+)
+
+
+@pytest.fixture
+def home(home: Home) -> Iterator[Home]:
+    """A home whose made-up runs, supervised by this process, go before anyone ends them."""
+    yield home
+    shutil.rmtree(home.runs)
+    home.runs.mkdir()
+
+
+def found_in(folder: Path) -> Federation:
+    found = read_federation(folder)
+    assert found is not None
+    return found
+
+
+def one(folder: Path) -> Request:
+    [request] = RunInbox(folder).read()
+    return request
+
+
+class TestReading:
+    def test_coordinator_and_owners_are_joined(self, home: Home) -> None:
+        found = found_in(federated_run(home, rounds=7))
+        assert (found.aggregation, found.phase, found.round, found.rounds_total) == (
+            "secagg",
+            "training",
+            8,
+            60,
+        )
+        assert found.encryption == ENCRYPTION
+        assert [owner.name for owner in found.owners] == ["owner-1", "owner-2", "owner-3"]
+        first = found.owners[0]
+        assert (first.samples, first.loss, first.state) == (3481, 0.11, "training")
+        assert first.bytes_out["masked"] == 203_600 and first.job is not None
+        assert first.job.submitted_by == SCIENTIST
+        assert found.rounds[6].lost == ("owner-3",)
+        assert found.rounds[6].states["owner-3"] == "lost"
+
+    def test_json_has_what_was_asked_for(self, home: Home) -> None:
+        told = found_in(federated_run(home, rounds=7)).to_json()
+        assert told["aggregation"] == "secagg"
+        assert told["owners"][1]["bytes_out"].keys() >= set(CLASSES)
+        assert told["owners"][1].keys() >= {"name", "samples", "state", "job", "waiting"}
+        assert told["rounds"][6].keys() == {"number", "seconds", "accuracy", "lost"}
+        orjson.dumps(told)
+
+    def test_each_owner_tells_what_its_part_has_cost(self, home: Home) -> None:
+        folder = federated_run(home)
+        write_status(folder, 1, privacy=PRIVACY)
+        write_status(folder, 2, privacy={**PRIVACY, "ledger": "mnist.owner-2"})
+        first, second, third = (owner["privacy"] for owner in found_in(folder).to_json()["owners"])
+        assert first == PRIVACY
+        assert second["ledger"] == "mnist.owner-2"
+        assert third is None
+
+    @pytest.mark.parametrize("told", [None, "x", math.nan, -1, math.inf, True])
+    def test_an_epsilon_that_bounds_nothing_is_infinite(self, home: Home, told: Any) -> None:
+        folder = federated_run(home)
+        write_status(folder, 1, privacy={**PRIVACY, "epsilon": told})
+        privacy = found_in(folder).owners[0].privacy
+        assert privacy is not None and privacy.epsilon is None
+        assert privacy.spent == "∞ of 2.93"
+
+    def test_a_plain_run_has_none(self, home: Home) -> None:
+        assert read_federation(home.runs / make_run(home, 1, index=False)) is None
+
+    def test_a_federation_that_has_said_nothing_yet(self, home: Home) -> None:
+        folder = home.runs / make_run(home, 1, index=False)
+        (folder / "federation").mkdir()
+        found = found_in(folder)
+        assert not found.heard and found.owners == ()
+
+    def test_an_owner_knows_its_state_best_but_not_that_it_is_lost(self, home: Home) -> None:
+        folder = federated_run(home)
+        write_coordinator(folder, states={"owner-2": "lost", "owner-3": "approved"})
+        assert [owner.pid for owner in found_in(folder).owners] == [1001, None, 1003]
+        states = {owner.name: owner.state for owner in found_in(folder).owners}
+        assert states == {"owner-1": "training", "owner-2": "lost", "owner-3": "training"}
+
+    def test_an_owner_the_coordinator_does_not_name_yet(self, home: Home) -> None:
+        folder = federated_run(home)
+        (folder / "federation" / "coordinator.json").unlink()
+        assert [owner.name for owner in found_in(folder).owners] == [
+            "owner-1",
+            "owner-2",
+            "owner-3",
+        ]
+
+    def test_load_is_what_an_owner_used_between_two_looks(self, home: Home) -> None:
+        folder = federated_run(home)
+        reader = FederationReader(folder)
+        for cpu, when in ((10.0, 1000), (10.1, 1000.1), (13.0, 1002)):
+            owner = write_status(folder, 1, cpu_seconds=cpu)
+            os.utime(owner / "status.json", (when, when))
+            found = reader.read()
+        assert found is not None
+        assert found.owners[0].cpu_percent == pytest.approx(150.0)
+        assert found.owners[1].cpu_percent is None
+
+
+class TestUnchangedFiles:
+    def test_are_not_read_again(self, home: Home) -> None:
+        folder = federated_run(home)
+        reader = FederationReader(folder)
+        before = reader.read()
+        assert before is not None
+        for path in (folder / "federation").rglob("*.json"):
+            status = path.stat()
+            path.write_bytes(b"x" * status.st_size)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert reader.read() is before
+
+    def test_one_that_changed_is(self, home: Home) -> None:
+        folder = federated_run(home)
+        reader = FederationReader(folder)
+        before = reader.read()
+        write_status(folder, 2, loss=0.5)
+        after = reader.read()
+        assert after is not None and after is not before
+        assert after.owners[1].loss == 0.5
+        assert reader.read() is after
+
+    def test_200_rounds_of_16_owners_cost_little(self, home: Home) -> None:
+        folder = federated_run(home, owners=16, rounds=200)
+        reader = FederationReader(folder)
+        reader.read()
+        begun = time.thread_time()
+        for _ in range(100):
+            reader.read()
+        assert time.thread_time() - begun < 2.0  # about 0.5 ms each
+
+
+class TestDamage:
+    @pytest.mark.parametrize("data", [b"", b'{"v": 1, "phase": "tr', b"[]", b"\xff\xfe", b"null"])
+    def test_a_torn_file_leaves_what_it_said_before(self, home: Home, data: bytes) -> None:
+        folder = federated_run(home)
+        reader = FederationReader(folder)
+        reader.read()
+        (folder / "federation" / "coordinator.json").write_bytes(data)
+        (folder / "federation" / "owners" / "owner-1" / "status.json").write_bytes(data)
+        found = reader.read()
+        assert found is not None
+        assert found.phase == "training" and found.owners[0].samples == 3481
+
+    def test_pipes_links_and_huge_files_are_not_waited_for(self, home: Home) -> None:
+        folder = federated_run(home)
+        owners = folder / "federation" / "owners"
+        for name in ("owner-1", "owner-2", "owner-3"):
+            (owners / name / "status.json").unlink()
+        os.mkfifo(owners / "owner-1" / "status.json")
+        (owners / "owner-2" / "status.json").symlink_to("/dev/zero")
+        with (owners / "owner-3" / "status.json").open("wb") as file:
+            file.truncate(1 << 40)
+        assert [owner.told for owner in found_in(folder).owners] == [False, False, False]
+        with pytest.raises(OSError, match="longer"):
+            read_bounded(owners / "owner-3" / "status.json", 100)
+
+    def test_what_no_number_can_be_is_not_said(self, home: Home) -> None:
+        folder = federated_run(home)
+        odd = {"samples": 10**400, "loss": math.nan, "seconds": -math.inf, "memory": -1}
+        write_status(folder, 1, **odd, cpu_seconds=True, bytes_out={"raw": 1e9, "masked": "x"})
+        owner = found_in(folder).owners[0]
+        assert owner.samples is None and owner.memory is None and owner.cpu_seconds is None
+        assert owner.loss is not None and math.isnan(owner.loss)
+        assert owner.bytes_out == {}
+
+
+texts = st.text(max_size=12) | st.sampled_from(["owner-1", "\x1b[2J", "[/red]", "\ud800", *STATES])
+numbers = st.integers() | st.floats() | st.integers(10**300, 10**301)
+anything = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def like(**known: Any) -> Any:
+    """Objects with some keys as they should be and any of them as anything."""
+    return st.fixed_dictionaries(
+        {}, optional={key: value | anything for key, value in known.items()}
+    )
+
+
+states = st.sampled_from(STATES)
+coordinators = like(
+    phase=texts,
+    aggregation=texts,
+    waiting_for=st.lists(texts, max_size=3),
+    reason=texts,
+    round=numbers,
+    rounds_total=numbers,
+    threshold=numbers,
+    owners=st.lists(like(name=texts, state=states, reason=texts), max_size=4),
+    rounds=st.lists(
+        like(
+            number=st.integers(0, 300) | numbers,
+            seconds=numbers,
+            accuracy=numbers,
+            lost=st.lists(texts, max_size=2),
+            states=st.dictionaries(texts, states, max_size=3),
+        ),
+        max_size=6,
+    ),
+)
+statuses = like(
+    state=states,
+    samples=numbers,
+    round=numbers,
+    loss=numbers,
+    seconds=numbers,
+    bytes_out=st.dictionaries(st.sampled_from(CLASSES) | texts, numbers, max_size=4),
+    bytes_round=st.dictionaries(texts, numbers, max_size=2),
+    cpu_seconds=numbers,
+    memory=numbers,
+    approval=st.sampled_from(["auto", "hand"]),
+    facts=st.dictionaries(texts, anything, max_size=3),
+    job=like(script=texts, sha256=texts),
+    privacy=like(epsilon=numbers, delta=numbers, steps=numbers, unit=texts, ledger=texts),
+)
+price = like(unit=texts, epsilon=numbers, delta=numbers, steps=numbers, ledger=texts, charged=texts)
+asked = like(
+    script=texts, sha256=texts, submitted_by=texts, at=numbers, agreed=texts, privacy=price
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(coordinator=coordinators, status=statuses, request=asked, script=st.binary(max_size=60))
+def test_nothing_that_files_hold_does_harm(
+    tmp_path: Path, coordinator: Any, status: Any, request: Any, script: bytes
+) -> None:
+    """Reading, JSON for commands, and what the screen draws of it."""
+    from traindeck.tui.panels.federation_lines import figures, hidden, legend, matrix, phase, words
+    from traindeck.tui.widgets.code_view import diff_lines, plain_lines, python_lines
+
+    folder = tmp_path / "run"
+    inbox = folder / "federation" / "owners" / "owner-1" / "inbox" / "j\x1b[1m"
+    inbox.mkdir(parents=True, exist_ok=True)
+    (folder / "federation" / "coordinator.json").write_text(json.dumps(coordinator))
+    (inbox.parent.parent / "status.json").write_text(json.dumps(status))
+    (inbox / "request.json").write_text(json.dumps(request))
+    (inbox / "main.py").write_bytes(script)
+    (inbox / "params.json").write_bytes(script)
+    found = found_in(folder)
+    json.dumps(found.to_json())
+    for width in (1, 8, 75, 200):
+        for back in (0, 3):
+            drawn = [
+                phase(found, "torch", True),
+                phase(found, "", False),
+                hidden(found, width, back),
+                matrix(found, width, back),
+                legend(width),
+                words(found, width),
+                figures(found, width),
+            ]
+            for each in drawn:
+                assert clean(each.plain) == each.plain
+    if told := one(folder).price:
+        assert clean(told.cost + told.paid) == told.cost + told.paid
+    read = read_script(one(folder))
+    for line in (*python_lines(read.text), *plain_lines(read.params.split("\n"))):
+        assert "".join(text for text, _ in line).isprintable()
+    diff_lines(read.diff or ())
+    assert read.sha256 == hashlib.sha256(script).hexdigest()
+
+
+class TestInbox:
+    def test_a_request_waits_until_it_is_answered(self, home: Home) -> None:
+        folder = federated_run(home)
+        inbox = RunInbox(folder)
+        assert inbox.read() == ()
+        path = ask(folder)
+        [request] = inbox.read()
+        assert (request.owner, request.job, request.script) == (
+            "owner-2",
+            "fedavg-1",
+            "fedavg_torch.py",
+        )
+        assert found_in(folder).waiting == (request,)
+        script = read_script(request)
+        assert script.data == SCRIPT.encode() and script.warnings == ()
+        decide(request, APPROVE, sha256=script.sha256, params_sha256=script.params_sha256)
+        told = decision(path)
+        assert told["decision"] == "approve" and told["v"] == 1
+        assert told["sha256"] == hashlib.sha256(SCRIPT.encode()).hexdigest()
+        assert [each.decision for each in inbox.read()] == ["approve"]
+        assert found_in(folder).waiting == ()
+
+    def test_it_is_answered_once(self, home: Home) -> None:
+        folder = federated_run(home)
+        path = ask(folder)
+        request = one(folder)
+        decide(request, REFUSE, sha256=request.sha256, reason="not now")
+        with pytest.raises(NotFoundError, match="answered already: refuse"):
+            decide(request, APPROVE, sha256=request.sha256)
+        assert decision(path)["reason"] == "not now"
+
+    def test_a_torn_answer_is_none(self, home: Home) -> None:
+        folder = federated_run(home)
+        path = ask(folder)
+        (path / "decision.json").write_text('{"decision": "appr')
+        request = one(folder)
+        assert request.decision == ""
+        decide(request, APPROVE, sha256=request.sha256)
+        assert decision(path)["decision"] == "approve"
+
+    @pytest.mark.parametrize("name", ["main.py", "params.json"])
+    def test_what_changed_since_it_was_read_is_not_approved(self, home: Home, name: str) -> None:
+        folder = federated_run(home)
+        path = ask(folder)
+        request = one(folder)
+        script = read_script(request)
+        (path / name).write_text("print('other')")
+        assert one(folder).stamps != request.stamps
+        with pytest.raises(ScriptChanged, match="changed since"):
+            decide(request, APPROVE, sha256=script.sha256, params_sha256=script.params_sha256)
+        assert not (path / "decision.json").exists()
+
+    def test_a_script_that_is_not_the_one_asked_for(self, home: Home) -> None:
+        folder = federated_run(home)
+        ask(folder, sha256="0" * 64)
+        script = read_script(one(folder))
+        assert "not the script that was asked for" in script.warnings[0]
+        with pytest.raises(ScriptChanged, match="not the script that was asked for"):
+            decide(script.request, APPROVE, sha256=script.sha256)
+
+    def test_the_difference_to_the_agreed_script(self, home: Home, tmp_path: Path) -> None:
+        folder = federated_run(home)
+        agreed = tmp_path / "agreed.py"
+        agreed.write_text(SCRIPT)
+        ask(folder, 1, script=SCRIPT.replace("0.05  # agreed", "5.0"), agreed=agreed)
+        ask(folder, 2, agreed=agreed)
+        ask(folder, 3, agreed=tmp_path / "gone.py")
+        first, second, third = map(read_script, RunInbox(folder).read())
+        assert first.diff is not None and "-RATE = 0.05  # agreed" in first.diff
+        assert "+RATE = 5.0" in first.diff
+        assert second.diff == ()
+        assert third.diff is None and "cannot be read" in third.note
+
+    def test_a_script_that_could_deceive_says_so(self, home: Home) -> None:
+        folder = federated_run(home)
+        deceiving = "# coding: utf-7\n# +AAo-import os\nx = 1 # \u202e\u200b \x1b[8m\r\nеval(x)\n"
+        ask(folder, script=deceiving)
+        script = read_script(one(folder))
+        assert any("utf-7" in each for each in script.warnings)
+        assert any("3 of them" in each for each in script.warnings)
+        assert any("line 3, 4" in each for each in script.warnings)
+        assert "‹U+202E›‹U+200B› ‹U+001B›[8m␍\nеval" in script.text
+
+    def test_a_script_too_long_to_be_read(self, home: Home) -> None:
+        folder = federated_run(home)
+        path = ask(folder)
+        (path / "main.py").write_bytes(b"#" * (MAX_SCRIPT + 1))
+        with pytest.raises(OSError, match="longer"):
+            read_script(one(folder))
+
+
+def test_text_to_be_judged_leaves_nothing_out() -> None:
+    assert spelled("a\tb\n") == "a       b\n"
+    assert spelled("safe()\revil()") == "safe()␍\nevil()"
+    assert spelled("x\x00\x7f\x9b\u2028e\u0301\U000e0041") == (
+        "x‹U+0000›‹U+007F›‹U+009B›‹U+2028›e‹U+0301›‹U+E0041›"
+    )
+    assert spelled("größe = 1") == "größe = 1"

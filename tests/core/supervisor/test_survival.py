@@ -1,0 +1,593 @@
+"""Every way a run can end, each in the one true state with its reason, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import COMMAND, PATIENCE, process_of, until, wait_for_state
+from traindeck.core import control, launch
+from traindeck.core.base.files import read_json, write_json
+from traindeck.core.base.home import Home
+from traindeck.core.base.process import Identity
+from traindeck.core.catalogue.library import Library
+from traindeck.core.catalogue.store import Catalogue
+from traindeck.core.devices.proctree import descendants
+from traindeck.core.engines import local
+from traindeck.core.launch import LaunchRequest
+from traindeck.core.queue.slots import holders
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.points import summarize
+from traindeck.core.supervisor import keeper, oom
+from traindeck.core.supervisor.clerk import Clerks
+from traindeck.core.supervisor.supervisor import Supervisor
+
+GRACE = 1.0
+MINE = f"9{os.getpid()}"  # how long sleeps of this very test run last
+LOGGING = """
+import sys, time
+from traindeck.core import track
+with track.start() as run:
+    for step in range(100000):
+        run.log(step, loss=1.0 / (step + 1))
+        time.sleep(0.001)
+        if run.should_stop():
+            print("checkpoint saved")
+            break
+"""
+
+
+@pytest.fixture
+def start(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFolder]:
+    """Launch a Python or shell text with a short grace."""
+
+    def begin(*, python: str = "", shell: str = "", grace: float = GRACE) -> RunFolder:
+        monkeypatch.setattr(launch, "GRACE_SECONDS", grace)
+        command = ["bash", "-c", shell] if shell else [sys.executable, "-c", python]
+        return RunFolder(Path(launch.launch(home, LaunchRequest(command=command))["path"]))
+
+    return begin
+
+
+class Gate:
+    """What a run's shell waits at until the test lets it go on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.wait = f"until [ -e {path} ]; do sleep 0.05; done"
+
+    def open(self) -> None:
+        self._path.touch()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
+
+
+def living(words: str) -> list[str]:
+    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True)
+    return found.stdout.split()
+
+
+def test_finished(start: Callable[..., RunFolder]) -> None:
+    doc = wait_for_state(start(shell="echo fine"))
+    assert (doc["state"], doc["exit_code"], doc["reason"]) == ("finished", 0, "")
+
+
+def test_failed_says_its_code_and_last_words(start: Callable[..., RunFolder]) -> None:
+    doc = wait_for_state(start(python="raise ValueError('no such layer')"))
+    assert (doc["state"], doc["exit_code"]) == ("failed", 1)
+    assert doc["reason"] == "exit code 1: ValueError: no such layer"
+
+
+def test_an_exit_code_like_a_signal_is_still_an_exit_code(start: Callable[..., RunFolder]) -> None:
+    doc = wait_for_state(start(shell="exit 137"))
+    assert (doc["state"], doc["exit_code"]) == ("failed", 137)
+
+
+def test_a_command_that_does_not_exist(home: Home) -> None:
+    doc = launch.launch(home, LaunchRequest(command=["no-such-command"]))
+    doc = wait_for_state(RunFolder(Path(doc["path"])))
+    assert doc["state"] == "failed"
+    assert "could not be started: No such file or directory: no-such-command" in doc["reason"]
+
+
+def test_stopped_within_the_grace(start: Callable[..., RunFolder]) -> None:
+    run = start(python=LOGGING, grace=PATIENCE)
+    until(lambda: (run.path / "points.bin").exists() and (run.path / "points.bin").stat().st_size)
+    control.stop(run.path)
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("stopped", 0)
+    assert "on request" in doc["reason"]
+    assert b"checkpoint saved" in (run.path / "output.log").read_bytes()
+
+
+def test_killed_after_the_grace_with_all_it_started(start: Callable[..., RunFolder]) -> None:
+    run = start(
+        shell=f"trap '' TERM; setsid -f sleep {MINE}1; (setsid sleep {MINE}2 &); sleep {MINE}3; :"
+    )
+    until(lambda: len(living(f"^sleep {MINE}")) == 3)
+    control.stop(run.path)
+    doc = wait_for_state(run)
+    assert doc["state"] == "killed"
+    assert "SIGKILL" in doc["reason"]
+    assert living(f"^sleep {MINE}") == []
+
+
+def test_what_a_finished_run_left_is_ended(start: Callable[..., RunFolder]) -> None:
+    run = start(
+        shell=f"setsid -f bash -c 'trap \"\" TERM; while :; do sleep 0.{MINE}; done'; exit 3"
+    )
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 3)
+    assert living(f"sleep 0.{MINE}") == []
+
+
+def test_kill_on_request(start: Callable[..., RunFolder]) -> None:
+    run = start(python=LOGGING)
+    process_of(run, "child")
+    control.kill(run.path)
+    doc = wait_for_state(run)
+    assert doc["state"] == "killed"
+    assert "on request" in doc["reason"]
+    with pytest.raises(control.ControlError, match="does not run"):
+        control.stop(run.path)
+
+
+def test_killed_by_another_loses_no_flushed_point(start: Callable[..., RunFolder]) -> None:
+    run = start(python=LOGGING)
+    points = run.path / "points.bin"
+    until(lambda: points.exists() and points.stat().st_size > 28 * 200)
+    flushed = points.read_bytes()
+    os.kill(process_of(run, "child").pid, signal.SIGKILL)
+    doc = wait_for_state(run)
+    assert doc["state"] == "killed"
+    assert "SIGKILL, not sent by traindeck" in doc["reason"]
+    assert points.read_bytes().startswith(flushed)
+    assert doc["metrics"]["loss"]["count"] >= len(flushed) // 28
+
+
+def test_a_crash_names_its_signal(start: Callable[..., RunFolder]) -> None:
+    doc = wait_for_state(start(shell="kill -SEGV $$"))
+    assert doc["state"] == "killed"
+    assert "SIGSEGV" in doc["reason"]
+
+
+def test_supervisor_killed_the_exit_code_is_still_recorded(
+    home: Home, start: Callable[..., RunFolder], gate: Gate
+) -> None:
+    run = start(shell=f"{gate.wait}; exit 5")
+    process_of(run, "child")
+    os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "supervisor").alive())
+    assert run.state()[0] == "running"
+    gate.open()
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 5)
+    library = Library(home)
+    library.runs()
+    library.tend()
+    until(lambda: [doc["state"] for doc in Catalogue(home).all()] == ["failed"], "healing")
+    assert read_json(run.path / "exit.json")["state"] == "failed"  # type: ignore[index]
+
+
+def test_a_run_without_its_supervisor_can_be_stopped(start: Callable[..., RunFolder]) -> None:
+    run = start(python=LOGGING, grace=PATIENCE)
+    process_of(run, "child")
+    first = process_of(run, "supervisor")
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: not first.alive())
+    until(lambda: run.path.joinpath("points.bin").exists())
+    control.stop(run.path)
+    doc = wait_for_state(run)
+    assert doc["state"] == "stopped"
+    assert process_of(run, "supervisor") != first
+
+
+def test_keeper_killed_the_exit_code_is_still_recorded(
+    start: Callable[..., RunFolder], gate: Gate
+) -> None:
+    run = start(shell=f"{gate.wait}; exit 6")
+    child = process_of(run, "child")
+    os.kill(process_of(run, "keeper").pid, signal.SIGKILL)
+    gate.open()
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 6)
+    assert not child.alive()
+
+
+def test_lost_when_nobody_is_left_to_know(start: Callable[..., RunFolder]) -> None:
+    run = start(shell=f"sleep {MINE}4")
+    child = process_of(run, "child")
+    for who in ("supervisor", "keeper"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "keeper").alive())
+    assert run.state()[0] == "running"
+    os.kill(child.pid, signal.SIGKILL)
+    doc = wait_for_state(run)
+    assert doc["state"] == "lost"
+    assert doc["exit_code"] is None
+
+
+def test_a_run_that_lost_both_is_killed_whole(start: Callable[..., RunFolder]) -> None:
+    run = start(shell=f"setsid -f sleep {MINE}6; sleep {MINE}7")
+    process_of(run, "child")
+    until(lambda: len(living(f"^sleep {MINE}")) == 2)
+    if not (run.spec() or {}).get("group"):
+        pytest.skip("needs a writable control group (v2)")
+    for who in ("supervisor", "keeper"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "keeper").alive())
+    control.kill(run.path)
+    assert wait_for_state(run)["state"] == "lost"
+    assert living(f"^sleep {MINE}") == []
+
+
+def _supervisor_that(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """Let the next supervisor differ by some statements; `s` is its module, `k` the keeper's."""
+    ends = "from traindeck.core.supervisor.main import main; main()"
+    imports = (
+        "from traindeck.core.supervisor import supervisor as s, keeper as k, cgroup\nimport os"
+    )
+    assert local._ENTRY.endswith(ends)
+    entry = local._ENTRY.replace(ends, f"\n{imports}\n{change}\n{ends}")
+    monkeypatch.setattr(local, "_ENTRY", entry)
+
+
+@pytest.mark.parametrize("groups", [True, False], ids=["group", "no-group"])
+def test_supervisor_killed_before_it_recorded_the_run(
+    home: Home,
+    start: Callable[..., RunFolder],
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: bool,
+) -> None:
+    with monkeypatch.context() as context:
+        _supervisor_that(
+            context,
+            "save = s.Supervisor.save\n"
+            "def die(self, **changes):\n"
+            "    if changes.get('state') == 'running': os.kill(os.getpid(), 9)\n"
+            "    save(self, **changes)\n"
+            "s.Supervisor.save = die\n" + ("" if groups else "cgroup.make = lambda name: None\n"),
+        )
+        run = start(shell=f"{gate.wait}; echo 'so far'; exit 5")
+    process_of(run, "child")
+    until(lambda: not process_of(run, "supervisor").alive())
+    assert run.state()[0] == "running"
+    library = Library(home)
+    library.runs()
+    library.tend()
+    gate.open()
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 5)
+    assert "so far" in doc["reason"]
+
+
+def test_supervisor_killed_before_its_keeper_was_known_starts_nothing(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "k.encode_exit = lambda record: os.kill(os.getpid(), 9)",
+    )
+    run = start(shell=f"sleep {MINE}8")
+    doc = wait_for_state(run)
+    assert doc["state"] == "lost"
+    assert living(f"^sleep {MINE}8") == []
+
+
+def test_terminal_closed(home: Home) -> None:
+    manager, terminal = pty.openpty()
+    command = [COMMAND, "run", "--wait", "--", "bash", "-c", "sleep 1; echo survived"]
+    shell = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+    )
+    os.close(terminal)
+    run = RunFolder(until(lambda: next(home.runs.iterdir(), None)))
+    process_of(run, "child")
+    os.close(manager)
+    os.killpg(shell.pid, signal.SIGHUP)
+    shell.wait()
+    doc = wait_for_state(run)
+    assert doc["state"] == "finished"
+    assert (run.path / "output.log").read_bytes() == b"survived\n"
+
+
+def test_machine_rebooted(start: Callable[..., RunFolder]) -> None:
+    run = start(shell=f"sleep {MINE}5")
+    process_of(run, "child")
+    spec = run.spec()
+    assert spec is not None
+    for who in ("supervisor", "keeper", "child"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+        spec[who]["boot_id"] = "another"
+    spec["boot_id"] = "another"
+    write_json(run.path / "run.json", spec)
+    (run.path / "exit.json").write_bytes(b" " * 100)
+    assert run.state() == ("lost", "the machine was restarted while the run was running")
+
+
+def test_pid_reused(start: Callable[..., RunFolder]) -> None:
+    run = start(shell="exit 0")
+    wait_for_state(run)
+    until(lambda: not process_of(run, "supervisor").alive())
+    spec = run.spec()
+    assert spec is not None
+    (run.path / "exit.json").unlink()
+    for who in ("supervisor", "keeper", "child"):
+        spec[who]["pid"] = os.getpid()
+    spec["state"] = "running"
+    write_json(run.path / "run.json", spec)
+    assert run.state()[0] == "lost"
+
+
+def test_clock_set_back(start: Callable[..., RunFolder]) -> None:
+    run = start(shell="sleep 0.3")
+    wait_for_state(run)
+    end = read_json(run.path / "exit.json")
+    assert end is not None
+    end["ended"] -= 86400  # as if the clock had been set back a day while it ran
+    write_json(run.path / "exit.json", end)
+    doc = run.doc()
+    assert doc is not None
+    assert doc["state"] == "finished"
+    assert doc["seconds"] is not None
+    assert 0.2 < doc["seconds"] < 60
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_disk_full(home: Home, start: Callable[..., RunFolder]) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", home.runs], check=True)
+    try:
+        run = start(python=LOGGING + "\nsys.exit(9)\n")
+        points = run.path / "points.bin"
+        until(lambda: points.exists() and points.stat().st_size > 28 * 20)
+        filler = home.runs / "filler"
+        with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        flushed = points.read_bytes()
+        time.sleep(0.5)  # let it run against the full disk
+        os.kill(process_of(run, "child").pid, signal.SIGKILL)
+        doc = wait_for_state(run)
+        assert (doc["state"], doc["exit_code"]) == ("killed", -9)
+        assert points.read_bytes().startswith(flushed)
+        filler.unlink()
+        until(lambda: not process_of(run, "supervisor").alive())
+    finally:
+        subprocess.run(["umount", "-l", home.runs], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a folder read-only needs root")
+def test_home_read_only(home: Home, start: Callable[..., RunFolder]) -> None:
+    run = start(shell="exit 0")
+    wait_for_state(run)
+    until(lambda: not process_of(run, "supervisor").alive())
+    subprocess.run(["mount", "--bind", "-o", "ro", home.root, home.root], check=True)
+    try:
+        assert Library(home).find("@last")["state"] == "finished"
+        assert len(Library(home).runs()) == 1
+        with pytest.raises(launch.LaunchError, match="cannot be recorded in"):
+            start(shell="exit 0")
+        by_hand = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from traindeck.core import track\n"
+                "with track.Run(folder=__import__('pathlib').Path(r'%s')) as run:\n"
+                "    run.log(1, loss=2.0)\n    print('trained')" % (home.runs / "x"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "trained" in by_hand.stdout
+        assert by_hand.stderr.count("training goes on") == 1
+    finally:
+        subprocess.run(["umount", home.root], check=True)
+
+
+CGROUP = Path("/sys/fs/cgroup/memory/traindeck-test")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not CGROUP.parent.is_dir(), reason="needs a writable memory cgroup (v1)"
+)
+def test_out_of_memory(start: Callable[..., RunFolder]) -> None:
+    CGROUP.mkdir(exist_ok=True)
+    (CGROUP / "memory.limit_in_bytes").write_text(str(100 << 20))
+    hog = "b = bytearray(400 << 20)\nfor i in range(0, len(b), 4096): b[i] = 1"
+    run = start(shell=f"echo $$ > {CGROUP}/cgroup.procs; exec python3 -c '{hog}'")
+    doc = wait_for_state(run)
+    assert doc["state"] == "out_of_memory"
+    assert "out-of-memory" in doc["reason"]
+
+
+def test_what_was_printed_while_nobody_watched_is_not_lost(
+    home: Home, start: Callable[..., RunFolder], gate: Gate
+) -> None:
+    text = (
+        "import json, subprocess\n"
+        "for step in range(60):\n"
+        "    print(json.dumps({'step': step, 'loss': step / 2}), flush=True)\n"
+        "    if step == 30:\n"
+        f"        subprocess.run(['bash', '-c', {gate.wait!r}])\n"
+    )
+    run = start(python=text)
+    until(lambda: (run.doc() or {}).get("metrics"), "the first points")
+    os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
+    gate.open()
+    wait_for_state(run)
+    library = Library(home)
+    library.runs()
+    library.tend()
+    until(lambda: "state" in (run.exit() or {}), "the verdict")
+    doc = run.doc()
+    assert doc is not None
+    assert doc["metrics"]["loss"]["count"] == 60
+    assert (doc["state"], doc["exit_code"]) == ("finished", 0)
+
+
+def test_what_a_run_writes_into_its_events_harms_nobody(start: Callable[..., RunFolder]) -> None:
+    bad = (
+        "[" * 99_999
+        + '\\n{"v":1,"type":"error"}\\n{"v":1,"type":"artifact"}\\n[]\\n{"v":1,"type":3}\\n'
+    )
+    run = start(
+        python=f"import os; open(os.environ['TRAINDECK_RUN_FOLDER'] + '/events.jsonl', 'a')"
+        f".write('{bad}'); raise SystemExit(3)"
+    )
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 3)
+    assert "supervisor" not in doc["reason"]
+
+
+def test_provenance_of_a_run_that_ends_at_once(
+    start: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for words in (["init"], ["commit", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    for seconds in (0, 0.02, 0.05, 0.1):
+        run = start(shell=f"sleep {seconds}")
+        wait_for_state(run)
+        until(lambda: not process_of(run, "supervisor").alive())  # noqa: B023
+        kept = read_json(run.path / "source" / "provenance.json")
+        assert kept is not None
+        assert kept["git"]["dirty"] is False
+        assert len(kept["git"]["commit"]) == 40
+
+
+def test_a_run_that_became_another_users_is_told_and_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with subprocess.Popen(["sleep", "60"]) as process:
+        monkeypatch.setattr(os, "kill", refuse)
+        keeper._sweep(grace=0.0)  # comes back, though something is left
+        supervisor = Supervisor(tmp_path)
+        child = Identity.of(process.pid)
+        assert child is not None
+        supervisor.spec = {"state": "running", "child": child.to_json()}
+        supervisor.clerks = Clerks(Home(tmp_path), tmp_path, tuple)
+        monkeypatch.setattr(supervisor.clerks, "sync", lambda: None)
+        supervisor.grace = 0.0
+        supervisor._ask("stop")
+        for _ in range(3):
+            supervisor._enforce(None, child)
+        assert supervisor.spec["state"] == "stopping"
+        assert "another user's" in supervisor.spec["reason"]
+        supervisor._kill_orphans()
+        assert process.pid in supervisor.left
+        monkeypatch.undo()
+        process.kill()
+
+
+def test_only_a_kill_of_the_last_seconds_is_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, kills = 0.0, 3
+    monkeypatch.setattr(oom, "_kills", lambda: kills)
+    monkeypatch.setattr(oom.time, "monotonic", lambda: now)
+    watch = oom.OomWatch(None)
+    kills = 4
+    assert "1 out-of-memory kill" in watch.evidence()
+    for _ in range(oom.LAST_SECONDS):
+        now += 1.0
+        watch.tick()
+    assert watch.evidence() == ""
+
+
+def test_out_of_memory_while_nobody_watched(
+    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = "from traindeck.core.supervisor import oom\noom._kills = lambda: "
+    with monkeypatch.context() as context:
+        _supervisor_that(context, f"{count}7")
+        run = start(shell=f"sleep {MINE}9")
+    child = process_of(run, "child")
+    os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
+    os.kill(child.pid, signal.SIGKILL)
+    until(lambda: run.state()[0] == "killed")
+    _supervisor_that(monkeypatch, f"{count}8")
+    library = Library(home)
+    library.runs()
+    library.tend()
+    until(lambda: "state" in (run.exit() or {}), "the verdict")
+    assert run.state()[0] == "out_of_memory"
+
+
+def test_a_supervisor_that_cannot_say_who_it_is_starts_nothing(
+    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "def full(path, value): raise OSError(28, 'No space left on device', str(path))\n"
+        "s.write_json = full",
+    )
+    with pytest.raises(launch.LaunchError, match="No space left on device"):
+        start(shell="sleep 0.1")
+    assert list(home.runs.iterdir()) == []
+
+
+def test_what_could_not_be_written_is_written_once_there_is_room(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "writes, write = [], s.write_json\n"
+        "def full(path, value):\n"
+        "    writes.append(value['state'])\n"
+        "    if value['state'] == 'running' and writes.count('running') < 3:\n"
+        "        raise OSError(28, 'No space left on device')\n"
+        "    write(path, value)\n"
+        "s.write_json = full",
+    )
+    run = start(shell="sleep 60")
+    until(lambda: (read_json(run.path / "run.json") or {})["state"] == "running")
+
+
+def test_a_clerk_holds_no_device(
+    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "import time\ns.Clerks.provenance = lambda self: self._fork(lambda: time.sleep(30))",
+    )
+    core = min(os.sched_getaffinity(0))
+    request = LaunchRequest(command=["true"], on=f"cpu:{core}")
+    run = RunFolder(Path(launch.launch(home, request)["path"]))
+    wait_for_state(run)
+    until(lambda: not holders(home), "the device's being free")
+    supervisor = process_of(run, "supervisor")
+    assert supervisor.alive()
+    for pid in (supervisor.pid, *descendants(supervisor.pid)):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_what_is_printed_faster_than_one_tick_reads_is_read_on_at_once(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor_that(
+        monkeypatch,
+        "from traindeck.core.supervisor import intake\n"
+        "intake.READ_BYTES, s.TICK_SECONDS = 4096, 3.0",
+    )
+    lines = 50 * 4096 // 40
+    pad = "x" * 16
+    run = start(
+        python=f'print(\'\\n\'.join(\'{{"step": %d, "pad": "{pad}", "a": 1}}\' % n'
+        f" for n in range({lines})), flush=True); import time; time.sleep({MINE})"
+    )
+    until(lambda: summarize(run.path).get("a", {}).get("count", 0) == lines, "all points")

@@ -1,0 +1,588 @@
+"""Secure aggregation: the sum is exact, and nothing but the sum is to be had."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+pytest.importorskip("cryptography")
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from traindeck.recipes.shared.federated.hiding import secagg, session, shamir
+from traindeck.recipes.shared.federated.hiding.secagg import Party, Refused, Sum, Unrecoverable
+
+Vectors = dict[str, NDArray[np.int64]]
+Words = dict[str, NDArray[np.uint64]]
+RUN = "20260101-fedavg"
+IDENTITIES = {f"owner-{k}": Ed25519PrivateKey.generate() for k in range(1, 17)}
+
+
+def party(
+    name: str,
+    names: Collection[str],
+    folder: Path,
+    *,
+    rounds: tuple[int, int] = (1, 3),
+    threshold: int | None = None,
+    run: str = RUN,
+    identities: Mapping[str, Ed25519PrivateKey] = IDENTITIES,
+) -> Party:
+    pins = {
+        other: IDENTITIES[other].public_key().public_bytes_raw() for other in names if other != name
+    }
+    threshold = threshold or secagg.default_threshold(len(names))
+    answered = folder / f"{name}.answered"
+    return Party(name, identities[name], pins, run, rounds, threshold, answered)
+
+
+@dataclass
+class Owners:
+    """All owners of a session, ready to mask, and what the aggregator saw of the set-up."""
+
+    parties: dict[str, Party]
+    adverts: dict[str, dict[str, Any]]
+    bundles: dict[str, dict[str, str]]  # by sender, by receiver
+    threshold: int
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.parties)
+
+    def vectors(self, size: int = 8, seed: int = 0) -> Vectors:
+        draw = np.random.default_rng(seed).integers
+        return {name: draw(-(2**40), 2**40, size) for name in self.names}
+
+    def mask(self, number: int, vectors: Vectors, alive: Collection[str]) -> Words:
+        return {name: self.parties[name].mask(number, vectors[name]) for name in alive}
+
+    def sum(self, number: int, masked: Words) -> Sum:
+        size = next(iter(masked.values())).size
+        result = Sum(self.adverts, self.threshold, number, size)
+        for name, words in masked.items():
+            result.add(name, words)
+        return result
+
+    def reveals(
+        self, number: int, alive: Collection[str], dropped: Collection[str], by: Collection[str]
+    ) -> dict[str, dict[str, Any]]:
+        """As they come out of the mail."""
+        told = {name: self.parties[name].reveal(number, alive, dropped) for name in by}
+        return dict(json.loads(json.dumps(told)))
+
+
+@pytest.fixture
+def owners(tmp_path: Path) -> Callable[..., Owners]:
+    def make(count: int, threshold: int | None = None, **options: Any) -> Owners:
+        return assembled(count, tmp_path, threshold, **options)
+
+    return make
+
+
+def assembled(count: int, folder: Path, threshold: int | None = None, **options: Any) -> Owners:
+    names = [f"owner-{k}" for k in range(1, count + 1)]
+    threshold = threshold or secagg.default_threshold(count)
+    parties = {name: party(name, names, folder, threshold=threshold, **options) for name in names}
+    adverts = {name: json.loads(json.dumps(party.advertise())) for name, party in parties.items()}
+    bundles = {name: party.share(adverts) for name, party in parties.items()}
+    for name in names:
+        parties[name].receive(for_one(bundles, name))
+    return Owners(parties, adverts, bundles, threshold)
+
+
+def for_one(bundles: Mapping[str, Mapping[str, str]], name: str) -> dict[str, str]:
+    return {sender: sent[name] for sender, sent in bundles.items() if sender != name}
+
+
+def plain(vectors: Vectors, alive: Collection[str]) -> list[int]:
+    return [int(total) for total in sum(vectors[name] for name in alive)]  # type: ignore[union-attr]
+
+
+# The sum
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), count=st.integers(3, 16))
+def test_the_sum_is_exact_whoever_drops_out(
+    data: st.DataObject, count: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    least = secagg.default_threshold(count)
+    threshold = data.draw(st.integers(least, count), "threshold")
+    folder = tmp_path_factory.mktemp("owners")
+    all_of = assembled(count, folder, threshold, rounds=(7, 1))
+    few = st.lists(st.sampled_from(all_of.names), max_size=count - threshold, unique=True)
+    before = data.draw(few, "gone before masking")
+    alive = [name for name in all_of.names if name not in before]
+    after = data.draw(st.lists(st.sampled_from(alive), unique=True), "gone after masking")
+    answering = [name for name in alive if name not in after[: len(alive) - threshold]]
+    vectors = all_of.vectors(seed=count)
+
+    total = all_of.sum(7, all_of.mask(7, vectors, alive))
+    assert total.missing == sorted(before)
+    assert total.close() == (sorted(alive), sorted(before))
+    opened = total.open(all_of.reveals(7, alive, before, by=answering))
+
+    assert opened.tolist() == plain(vectors, alive)
+
+
+def test_every_round_has_masks_of_its_own(owners: Callable[..., Owners]) -> None:
+    all_of = owners(3)
+    vectors = all_of.vectors()
+    masked = [all_of.mask(number, vectors, all_of.names) for number in (1, 2, 3)]
+    for number, words in enumerate(masked, start=1):
+        reveals = all_of.reveals(number, all_of.names, [], by=all_of.names)
+        assert all_of.sum(number, words).open(reveals).tolist() == plain(vectors, all_of.names)
+    for name in all_of.names:
+        assert len({words[name].tobytes() for words in masked}) == 3
+    # A round's secrets open no other round's sum.
+    reveals = all_of.reveals(1, all_of.names, [], by=all_of.names)
+    with pytest.raises(Unrecoverable, match="round 2: 0 shares of owner-1, 2 are needed"):
+        all_of.sum(2, masked[1]).open(reveals)
+    posed = {name: {**reveal, "round": 2} for name, reveal in reveals.items()}
+    with pytest.raises(Unrecoverable, match="round 2: the shares of owner-1 do not fit"):
+        all_of.sum(2, masked[1]).open(posed)
+
+
+def test_too_few_vectors_open_nothing_and_say_who_is_missed(
+    owners: Callable[..., Owners],
+) -> None:
+    all_of = owners(5)
+    total = all_of.sum(1, all_of.mask(1, all_of.vectors(), ["owner-2", "owner-5"]))
+    said = "round 1: 2 of 5 owners answered, 3 are needed: nothing of owner-1, owner-3, owner-4"
+    with pytest.raises(Unrecoverable, match=said):
+        total.close()
+    with pytest.raises(ValueError, match="nothing of owner-1 is waited for"):
+        total.add("owner-1", np.zeros(8, np.uint64))
+
+
+def test_too_few_reveals_open_nothing_and_say_whose_shares_are_missed(
+    owners: Callable[..., Owners],
+) -> None:
+    all_of = owners(5)
+    alive, dropped = ["owner-2", "owner-3", "owner-4"], ["owner-1", "owner-5"]
+    total = all_of.sum(3, all_of.mask(3, all_of.vectors(), alive))
+    reveals = all_of.reveals(3, alive, dropped, by=alive)
+    for broken in (None, {}, {"round": 3, "alive": 5}, {**reveals["owner-4"], "round": 2}):
+        with pytest.raises(Unrecoverable, match="round 3: 2 shares of owner-2, 3 are needed"):
+            total.open({**reveals, "owner-4": broken})  # type: ignore[dict-item]
+    del reveals["owner-4"]["dropped"]["owner-5"]
+    with pytest.raises(Unrecoverable, match="round 3: 2 shares of owner-5, 3 are needed"):
+        total.open(reveals)
+    reveals["owner-4"]["dropped"]["owner-5"] = reveals["owner-4"]["dropped"]["owner-1"]
+    with pytest.raises(Unrecoverable, match="round 3: the shares of owner-5 do not fit"):
+        total.open(reveals)
+
+
+def test_the_aggregator_takes_only_vectors_it_waits_for(owners: Callable[..., Owners]) -> None:
+    all_of = owners(3)
+    words = all_of.mask(1, all_of.vectors(), ["owner-1"])["owner-1"]
+    total = all_of.sum(1, {"owner-1": words})
+    for name in ("owner-1", "owner-9"):
+        with pytest.raises(ValueError, match=f"nothing of {name} is waited for"):
+            total.add(name, words)
+    for wrong in (words[:-1], words.view(np.int64), words.reshape(2, 4)):
+        with pytest.raises(ValueError, match="owner-2 sent"):
+            total.add("owner-2", wrong)  # type: ignore[arg-type]
+
+
+# What an owner refuses
+
+
+def test_a_round_is_answered_once_even_by_a_restarted_owner(
+    owners: Callable[..., Owners], tmp_path: Path
+) -> None:
+    all_of = owners(3)
+    vectors = all_of.vectors()
+    all_of.mask(3, vectors, all_of.names)
+    for number, said in ((3, "round 3 of this run was answered before"), (4, "has 1 to 3")):
+        with pytest.raises(Refused, match=said):
+            all_of.parties["owner-1"].mask(number, vectors["owner-1"])
+
+    answered = tmp_path / "owner-1.answered"
+    assert stat.S_IMODE(answered.stat().st_mode) == 0o600
+    with answered.open("ab") as file:
+        file.write(b'["torn')
+    again = owners(3)
+    with pytest.raises(Refused, match="round 3 of this run was answered before"):
+        again.parties["owner-1"].mask(3, vectors["owner-1"])
+    again.parties["owner-1"].mask(2, vectors["owner-1"])
+    third = owners(3)
+    for number in (2, 3):
+        with pytest.raises(Refused, match="answered before"):
+            third.parties["owner-1"].mask(number, vectors["owner-1"])
+    other = owners(3, run="another")
+    assert other.parties["owner-1"].mask(3, vectors["owner-1"]).dtype == np.uint64
+
+
+def test_a_damaged_record_of_answers_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "owner-1.answered").write_text(f'["{RUN}", 1]\nwhat\n')
+    with pytest.raises(ValueError, match="is damaged"):
+        party("owner-1", IDENTITIES, tmp_path)
+
+
+def test_nothing_leaves_when_the_answer_cannot_be_written_down(
+    owners: Callable[..., Owners], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_of = owners(3)
+    mine, values = all_of.parties["owner-1"], all_of.vectors()["owner-1"]
+
+    def full(_: int) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="no space left"):
+            mine.mask(1, values)
+    with pytest.raises(Refused, match="answered before"):
+        mine.mask(1, values)
+    mine.mask(2, values)
+    assert owners(3).parties["owner-1"].mask(1, values) is not None  # it never left
+
+
+def test_a_substituted_key_is_refused(tmp_path: Path) -> None:
+    names = ["owner-1", "owner-2", "owner-3"]
+    parties = {name: party(name, names, tmp_path) for name in names}
+    adverts = {name: one.advertise() for name, one in parties.items()}
+    (tmp_path / "b").mkdir()
+
+    def refused(said: str, **changed: dict[str, Any]) -> None:
+        changes = {name.replace("_", "-"): advert for name, advert in changed.items()}
+        with pytest.raises(Refused, match=said):
+            parties["owner-1"].share({**adverts, **changes})
+
+    impostors = {**IDENTITIES, "owner-2": Ed25519PrivateKey.generate()}
+    impostor = party("owner-2", names, tmp_path / "b", identities=impostors).advertise()
+    refused("owner-2: its key is not the one pinned", owner_2=impostor)
+    posing = {**impostor, "identity": adverts["owner-2"]["identity"]}
+    refused("owner-2: its signature does not fit", owner_2=posing)
+    for part in ("sealing", "masks", "proofs"):
+        refused("signature does not fit", owner_2={**adverts["owner-2"], part: impostor[part]})
+    refused("owner-2: what came as its keys are none", owner_2=adverts["owner-3"])
+    refused("owner-4: no key of it is pinned", owner_4=impostor)
+    refused("owner-1: this owner's own keys were changed", owner_1=adverts["owner-2"])
+    for junk in ({}, {"rounds": 3}, {**adverts["owner-2"], "masks": 7}, {**impostor, "more": 1}):
+        refused("owner-2: what came as its keys are none", owner_2=junk)
+    for options, said in (
+        ({"run": "another"}, "its run is another"),
+        ({"rounds": (1, 4)}, "its rounds is"),
+        ({"threshold": 3}, "its threshold is 3, this owner's 2"),
+    ):
+        other = party("owner-2", names, tmp_path / "b", **options)
+        refused(f"owner-2: {said}", owner_2=other.advertise())
+    parties["owner-1"].share(adverts)
+    refused("were given out before")
+
+
+def test_two_owners_and_half_of_them_are_too_few(tmp_path: Path) -> None:
+    names = [f"owner-{k}" for k in range(1, 5)]
+    parties = {name: party(name, names, tmp_path, threshold=2) for name in names}
+    adverts = {name: one.advertise() for name, one in parties.items()}
+    with pytest.raises(Refused, match="threshold 2 of 4 owners: more than half are needed"):
+        parties["owner-1"].share(adverts)
+    with pytest.raises(Refused, match="2 owners are too few"):
+        parties["owner-1"].share({"owner-2": adverts["owner-2"]})
+
+
+def test_a_tampered_or_missing_bundle_is_refused(tmp_path: Path) -> None:
+    names = ["owner-1", "owner-2", "owner-3"]
+    parties = {name: party(name, names, tmp_path) for name in names}
+    adverts = {name: one.advertise() for name, one in parties.items()}
+    mine, values = parties["owner-1"], np.zeros(4, np.int64)
+    with pytest.raises(Refused, match="has not given out shares"):
+        mine.receive({})
+    bundles = {name: one.share(adverts) for name, one in parties.items()}
+    good = for_one(bundles, "owner-1")
+
+    flipped = bytearray(base64.b64decode(good["owner-2"]))
+    flipped[40] ^= 1
+    for bad in (
+        base64.b64encode(flipped).decode(),
+        good["owner-3"],
+        bundles["owner-2"]["owner-3"],
+        bundles["owner-1"]["owner-2"],
+        "",
+        "not base64!",
+        5,
+    ):
+        with pytest.raises(Refused, match="owner-2: its shares do not open"):
+            mine.receive({**good, "owner-2": bad})  # type: ignore[dict-item]
+    with pytest.raises(Refused, match="no shares of owner-3 came"):
+        mine.receive({"owner-2": good["owner-2"]})
+    with pytest.raises(Refused, match="owner-7: not of this session"):
+        mine.receive({**good, "owner-7": good["owner-2"]})
+    with pytest.raises(Refused, match="have not come yet"):
+        mine.mask(1, values)
+    mine.receive(good)
+    assert mine.mask(1, values).size == 4
+
+
+def test_owners_that_were_told_of_different_owners_do_not_come_to_terms(tmp_path: Path) -> None:
+    names = [f"owner-{k}" for k in range(1, 5)]
+    parties = {name: party(name, names, tmp_path, threshold=3) for name in names}
+    adverts = {name: one.advertise() for name, one in parties.items()}
+    three = {name: adverts[name] for name in names[:3]}
+    told = {name: three if name == "owner-1" else adverts for name in names}
+    bundles = {name: one.share(told[name]) for name, one in parties.items()}
+    with pytest.raises(Refused, match=r"owner-2: its shares do not open.*told of other owners"):
+        parties["owner-1"].receive(
+            {name: bundles[name]["owner-1"] for name in ("owner-2", "owner-3")}
+        )
+
+
+def test_an_owner_answers_one_question_about_a_round(owners: Callable[..., Owners]) -> None:
+    all_of = owners(5)
+    one, two, three, four, five = all_of.names
+    all_of.mask(1, all_of.vectors(), [one, two, three, four])
+    mine = all_of.parties[one]
+    for alive, dropped, said in (
+        ([one, two, three, four], [four, five], "owner-4 cannot be both alive and dropped"),
+        ([one, two, three], [four], "do not make up this session's owners"),
+        ([one, two, three], [four, five, "owner-6"], "do not make up this session's owners"),
+        ([one, two], [three, four, five], "2 owners alive, 3 are needed"),
+        ([two, three, four, five], [one], "owner-1 did answer it"),
+    ):
+        with pytest.raises(Refused, match=said):
+            mine.reveal(1, alive, dropped)
+    with pytest.raises(Refused, match="owner-5 did not answer it"):
+        all_of.parties[five].reveal(1, all_of.names, [])
+    with pytest.raises(Refused, match="round 9 is not of this session"):
+        mine.reveal(9, all_of.names, [])
+
+    first = mine.reveal(1, [one, two, three, four], [five])
+    assert set(first["alive"]) == {one, two, three, four} and set(first["dropped"]) == {five}
+    assert mine.reveal(1, [four, three, two, one], [five]) == first
+    with pytest.raises(Refused, match="another answer was given about it before"):
+        mine.reveal(1, [one, two, three], [four, five])
+    with pytest.raises(Refused, match="another answer was given about it before"):
+        mine.reveal(1, all_of.names, [])
+
+
+def test_an_owner_that_a_round_went_on_without_does_not_answer_it_later(
+    owners: Callable[..., Owners],
+) -> None:
+    all_of = owners(3)
+    vectors = all_of.vectors()
+    alive = ["owner-1", "owner-2"]
+    all_of.mask(1, vectors, alive)
+    late = all_of.parties["owner-3"]
+    assert set(late.reveal(1, alive, ["owner-3"])["dropped"]) == {"owner-3"}
+    with pytest.raises(Refused, match="round 1 of this run went on without owner-3"):
+        late.mask(1, vectors["owner-3"])
+
+
+def test_secrets_are_not_in_what_an_owner_prints(owners: Callable[..., Owners]) -> None:
+    assert repr(owners(3).parties["owner-2"]) == (
+        f"Party(owner-2, run {RUN}, range(1, 4), threshold 2)"
+    )
+
+
+@pytest.mark.parametrize("values", [np.zeros(3), np.zeros((2, 2), np.int64), np.zeros(3, "i4")])
+def test_only_a_row_of_64_bit_integers_is_masked(
+    owners: Callable[..., Owners], values: NDArray[Any]
+) -> None:
+    mine = owners(3).parties["owner-1"]
+    with pytest.raises(ValueError, match="one row of int64"):
+        mine.mask(1, values)
+    mine.mask(1, np.zeros(3, np.int64))
+
+
+# What the aggregator can find out
+
+
+class Attack:
+    """An aggregator that kept everything it saw: it joins what shares it has, honest or not."""
+
+    def __init__(self, all_of: Owners, number: int, reveals: list[dict[str, Any]]) -> None:
+        self.session = session.Session.of(all_of.adverts)
+        self.number = number
+        self.seeds: dict[str, bytes] = {}
+        self.keys: dict[str, bytes] = {}
+        for kind, found, fits in (
+            ("alive", self.seeds, self.session.is_seed),
+            ("dropped", self.keys, self.session.is_key),
+        ):
+            for name in all_of.names:
+                shares = {
+                    self.session.holder(reveal["by"]): base64.b64decode(reveal[kind][name])
+                    for reveal in reveals
+                    if name in reveal[kind]
+                }
+                secret = self.join(shares)
+                if secret is not None and fits(name, number, secret):
+                    found[name] = secret
+
+    @staticmethod
+    def join(shares: dict[int, bytes]) -> bytes | None:
+        try:
+            return shamir.join(shares)
+        except ValueError:
+            return None
+
+    def opened(self, name: str, masked: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """An owner's vector, less all of its masks that can be made."""
+        size, left = masked.size, masked.copy()
+        if name in self.seeds:
+            left -= self.session.self_mask(name, self.number, self.seeds[name], size)
+        for other in self.session.names:
+            if other != name and name in self.keys:
+                left -= self.session.pair_mask(name, other, self.number, self.keys[name], size)
+            elif other != name and other in self.keys:
+                left += self.session.pair_mask(other, name, self.number, self.keys[other], size)
+        return left.view(np.int64)
+
+    def alone(self) -> set[str]:
+        """The owners of whom it has both secrets."""
+        return set(self.seeds) & set(self.keys)
+
+
+def uneven(values: NDArray[np.int64]) -> float:
+    """Chi-square of the top bytes against evenness: 255 degrees of freedom, 255 ± 23 if even."""
+    counts = np.bincount((values.view(np.uint64) >> np.uint64(56)).astype(int), minlength=256)
+    expected = values.size / 256
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+@pytest.mark.parametrize("masks", [True, False], ids=["masked", "masks off"])
+@pytest.mark.parametrize(("count", "lost"), [(3, 0), (3, 1), (5, 2)])
+def test_all_that_the_aggregator_saw_opens_no_owner(
+    owners: Callable[..., Owners],
+    monkeypatch: pytest.MonkeyPatch,
+    masks: bool,
+    count: int,
+    lost: int,
+) -> None:
+    if not masks:
+        monkeypatch.setattr(session, "stream", lambda key, size: np.zeros(size, np.uint64))
+    all_of = owners(count)
+    vectors = all_of.vectors(size=20_000)
+    alive, dropped = all_of.names[lost:], all_of.names[:lost]
+    # Those dropped answered too late: the aggregator has their vectors as well.
+    masked = all_of.mask(1, vectors, all_of.names)
+    reveals = all_of.reveals(1, alive, dropped, by=alive)
+    attack = Attack(all_of, 1, [{**reveal, "by": name} for name, reveal in reveals.items()])
+    assert set(attack.seeds) == set(alive) and set(attack.keys) == set(dropped)
+    assert attack.alone() == set()
+
+    for name in all_of.names:
+        found, truth = attack.opened(name, masked[name]), vectors[name]
+        near = float(np.corrcoef(found, truth)[0, 1])
+        if masks:
+            assert uneven(found) < 255 + 6 * 23
+            assert abs(near) < 6 / np.sqrt(truth.size)
+            assert not np.isin(found, truth).any()
+        else:
+            assert np.array_equal(found, truth)
+            assert uneven(found) > 1e6 and near > 0.999
+    # The shares crossed sealed: none that was revealed later was to be seen in them.
+    crossed = b"".join(
+        base64.b64decode(b) for sent in all_of.bundles.values() for b in sent.values()
+    )
+    for reveal in reveals.values():
+        for share in (*reveal["alive"].values(), *reveal["dropped"].values()):
+            assert base64.b64decode(share) not in crossed
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), count=st.integers(3, 7))
+def test_an_aggregator_that_tells_owners_different_things_opens_no_owner(
+    data: st.DataObject, count: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    all_of = assembled(count, tmp_path_factory.mktemp("owners"), rounds=(1, 1))
+    names = all_of.names
+    all_of.mask(1, all_of.vectors(), names)
+    reveals = []
+    for name in names:
+        others = st.sets(st.sampled_from(names), min_size=all_of.threshold - 1)
+        alive = data.draw(others, name) | {name}
+        for _ in range(2):  # it insists
+            dropped = set(names) - alive
+            try:
+                reveals.append({**all_of.parties[name].reveal(1, alive, dropped), "by": name})
+            except Refused:
+                continue
+            alive = dropped | {name}
+    attack = Attack(all_of, 1, reveals)
+    assert attack.alone() == set()
+    # What can be opened of the masks leaves a sum of two owners at the least.
+    if set(attack.seeds) | set(attack.keys) == set(names):
+        assert len(attack.seeds) >= 2
+
+
+def test_fewer_shares_than_the_threshold_tell_nothing() -> None:
+    secret = bytes(range(32))
+    shares = dict(enumerate(shamir.split(secret, 3, 5), start=1))
+    assert shamir.join(shares) == secret
+    assert shamir.join({at: shares[at] for at in (5, 1, 3)}) == secret
+    assert Attack.join({at: shares[at] for at in (1, 4)}) != secret
+    again = shamir.split(secret, 3, 5)
+    assert not set(again) & set(shares.values())
+    for bad in (b"\xff" * shamir.SHARE, (shamir.PRIME).to_bytes(shamir.SHARE)):
+        with pytest.raises(ValueError, match="none"):
+            shamir.join({**shares, 2: bad})
+    for edge in (bytes(32), b"\xff" * 32):
+        assert shamir.join(dict(enumerate(shamir.split(edge, 2, 2), start=1))) == edge
+    with pytest.raises(ValueError, match="31 bytes cannot be shared"):
+        shamir.split(bytes(31), 2, 3)
+
+
+def test_the_shares_field_is_a_field() -> None:
+    for base in (2, 3, 5, 7, 11, 13):
+        assert pow(base, shamir.PRIME - 1, shamir.PRIME) == 1
+    assert shamir.PRIME.bit_length() == 257
+
+
+# Fixed point
+
+
+def test_the_mean_of_what_owners_encoded_is_theirs_by_examples() -> None:
+    draw = np.random.default_rng(1).normal
+    updates, examples = [draw(0, 0.05, 1000) for _ in range(4)], [10, 4000, 1, 700]
+    total = sum(secagg.encode(*each, 5.0) for each in zip(updates, examples, strict=True))
+    assert isinstance(total, np.ndarray)
+    mean, weight = secagg.decode(total)
+    assert weight == 4711
+    assert np.abs(mean - np.average(updates, axis=0, weights=examples)).max() < 2**-20
+    assert secagg.encode(np.array([0.5, -1.0], np.float32), 3, 1.0).tolist() == [
+        3 << 19,
+        -3 << 20,
+        3,
+    ]
+
+
+def test_a_thousand_largest_vectors_do_not_wrap() -> None:
+    most = secagg.encode(np.array([8.0, -8.0]), 2**29 - 600, 8.0)
+    mean, weight = secagg.decode(most * 1024)
+    assert mean.tolist() == [8.0, -8.0] and weight == 1024 * (2**29 - 600)
+
+
+@pytest.mark.parametrize(
+    ("update", "examples", "clip", "said"),
+    [
+        ([0.1, np.nan], 5, 1.0, "none, or infinite"),
+        ([0.1, -np.inf], 5, 1.0, "none, or infinite"),
+        ([0.1, -1.1], 5, 1.0, "has a 1.1, it was to be clipped to 1"),
+        ([0.1], 2**40, 1.0, "too much for 64 bits"),
+        ([0.1], 2**60, 1e-9, "too much for 64 bits"),
+        ([0.1], 0, 1.0, "no update"),
+        ([[0.1]], 5, 1.0, "no update"),
+        ([0.1], 5, np.inf, "no update"),
+    ],
+)
+def test_what_cannot_be_summed_is_not_encoded(
+    update: list[float], examples: int, clip: float, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        secagg.encode(np.array(update), examples, clip)
+    with pytest.raises(ValueError, match="0 examples"):
+        secagg.decode(np.zeros(3, np.int64))

@@ -1,0 +1,1 @@
+"""What screens read, on threads: immutable values, never widgets."""

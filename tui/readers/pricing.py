@@ -1,0 +1,144 @@
+"""What a launch would cost in privacy, and what it would leave: worked out while one types.
+
+The accountant takes a second or two for each answer, so a thread gives them, and only to the newest
+question: while one types on, none is asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from traindeck.core.base.errors import TraindeckError, UsageError
+from traindeck.core.base.home import Home
+from traindeck.core.privacy.report import at_least, percent
+from traindeck.core.recipe.params import Value
+from traindeck.core.recipe.recipe import Recipe
+from traindeck.tui.panels.privacy_lines import at_most
+
+MOST_COUNTED = 1_000_000
+SETTLE = 0.3
+"""Seconds without another question before one is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What is known of a launch's cost; empty for one that costs nothing.
+
+    told     for people, in a line
+    refused  why the launch would be refused as it stands; empty when it would not be
+    accept   it has no privacy and its data set a budget: it must be accepted by name
+    """
+
+    told: str = ""
+    refused: str = ""
+    accept: bool = False
+
+
+class Pricing:
+    """Answers the newest question on a thread of its own.
+
+    answered  called on the thread with the number of the question and its price
+    """
+
+    def __init__(self, home: Home, answered: Callable[[int, Price], object]) -> None:
+        self._home = home
+        self._answered = answered
+        self._question: tuple[Recipe, Mapping[str, Value]] | None = None
+        self._number = 0
+        self._news = threading.Event()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def ask(self, recipe: Recipe, values: Mapping[str, Value] | None) -> int:
+        """Put a question in place of the one before it; None: no answer is wanted any more.
+
+        Returns its number. An answer to any other number is stale.
+        """
+        self._number += 1
+        self._question = None if values is None else (recipe, dict(values))
+        self._news.set()
+        if self._thread is None and self._question is not None:
+            # A daemon: a ledger that never answers must not keep the program from ending.
+            self._thread = threading.Thread(target=self._answer, name="pricing", daemon=True)
+            self._thread.start()
+        return self._number
+
+    def stop(self) -> None:
+        """Ask the thread to end; returns at once."""
+        self._stopped = True
+        self._news.set()
+
+    def _answer(self) -> None:
+        while not self._stopped:
+            self._news.wait()
+            self._news.clear()
+            while self._news.wait(SETTLE) and not self._stopped:
+                self._news.clear()
+            number, question = self._number, self._question
+            if question is None or self._stopped:
+                continue
+            found = price(self._home, *question)
+            if number == self._number and not self._stopped:
+                self._answered(number, found)
+
+
+def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> Price:
+    """What launching a recipe would cost and leave. Takes 1 to 3 s for a private one."""
+    from traindeck.core.privacy import budget
+    from traindeck.core.privacy.gate import ledger_for
+    from traindeck.core.privacy.plan import SEEDED
+
+    try:
+        recipe = recipe.chosen(values)
+        ledger = ledger_for(home.ledger, recipe)
+        if recipe.accounting is None:
+            return _unprotected(ledger.name, "no privacy") if ledger else Price()
+        found = budget.forecast(home, recipe, values, 1)
+        if found is None:
+            return Price()
+        seed = recipe.validate(values).get("noise_seed", -1)
+        seeded = isinstance(seed, int) and seed >= 0
+        why = SEEDED if seeded else "infinite epsilon" if found["epsilon"] is None else ""
+        if why and ledger is not None:
+            return _unprotected(ledger.name, why)
+    except UsageError as error:
+        return Price(refused=str(error))
+    except (OSError, TraindeckError, ValueError) as error:
+        return Price(refused=f"the budget cannot be read: {error}")
+    return _told(found, why)
+
+
+def _unprotected(name: str, why: str) -> Price:
+    return Price(f"{name} has a privacy budget: this run has {why}", accept=True)
+
+
+def _told(found: Mapping[str, Any], why: str) -> Price:
+    told = (
+        f"ε {at_most(found['epsilon'])} at δ {found['delta']:g} per {found['unit']}"
+        f" · noise {found['noise_multiplier']:.4g} · {found['steps']:,} steps"
+    )
+    told += f" · {why}" if why else ""
+    asked = found["budget"]
+    if found["steps_resumed"]:
+        told += f" ({found['steps'] - found['steps_resumed']:,} left to pay)"
+    if asked is None:
+        return Price(f"{told} · {found['dataset']} has no budget: nothing is charged")
+    if asked["delta"] != found["delta"]:
+        told += f" (the budget is at δ {asked['delta']:g})"
+    if asked["exposed"]:
+        told += f" · {asked['exposed']}"
+    if not asked["fits"]:
+        return Price(told, f"does not fit: {asked['refused']}")
+    if asked["exposed"]:
+        return Price(told)
+    left, cost, whole = (asked[key] for key in ("rho_left", "rho_cost", "rho_budget"))
+    more = asked["more_such_runs"] - 1
+    many = f"{more:,}" if more <= MOST_COUNTED else "more than a million"
+    such = "no more such run" if not more else f"{many} more such run{'s' if more > 1 else ''}"
+    return Price(
+        f"{told} · takes {percent(cost / whole)} of the budget of {asked['name']}, leaves"
+        f" {percent((left - cost) / whole, at_least)} ({such})"
+    )

@@ -1,0 +1,1 @@
+"""The recipes, and the form that launches one."""

@@ -1,0 +1,49 @@
+"""What the launch form on show would cost in privacy: asked at every edit, answered by a thread."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from textual.css.query import NoMatches
+
+from traindeck.tui.app import TraindeckApp
+from traindeck.tui.readers.pricing import Price, Pricing
+from traindeck.tui.widgets.recipe_form import RecipeForm
+
+
+class Prices:
+    """Keeps the price of the form on show, which `form` gives, up to date."""
+
+    def __init__(self, app: TraindeckApp, form: Callable[[], RecipeForm | None]) -> None:
+        self._app = app
+        self._form = form
+        self._pricing: Pricing | None = None
+        self._asked = 0
+
+    def ask(self, form: RecipeForm) -> None:
+        """Work out what the form says; what was known of it is stale from now on."""
+        recipe = form.chosen
+        if not recipe.dataset and recipe.accounting is None:
+            return
+        if self._pricing is None:
+            self._pricing = Pricing(self._app.home, self._answered)
+        values = form.priced()
+        self._asked = self._pricing.ask(form.recipe, values)
+        if recipe.accounting is not None:
+            form.show_price(Price() if values is None else None)
+
+    def stop(self) -> None:
+        if self._pricing is not None:
+            self._pricing.stop()
+
+    def _answered(self, number: int, price: Price) -> None:
+        """On the thread."""
+        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
+            self._app.post_message(TraindeckApp.Done(lambda: self._show(number, price)))
+
+    def _show(self, number: int, price: Price) -> None:
+        form = self._form()
+        if number == self._asked and form is not None:
+            with contextlib.suppress(NoMatches):  # a form that is being taken down
+                form.show_price(price)

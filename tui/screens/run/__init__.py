@@ -1,0 +1,1 @@
+"""The screen of one run, or of several laid over each other."""

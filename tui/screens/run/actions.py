@@ -1,0 +1,355 @@
+"""What can be done to runs from a list of them: stop, kill, again, rename, tag, notes, delete.
+
+Everything that touches files or processes happens on a thread; what cannot be done becomes a
+notification that says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from textual import getters
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from traindeck.core.base.sanitize import plain
+from traindeck.core.run.folder import RunDoc
+from traindeck.core.run.state import LIVE
+from traindeck.tui.app import TraindeckApp
+from traindeck.tui.keys import SCREEN_KEYS, command, key_of
+from traindeck.tui.widgets.run_columns import age
+from traindeck.tui.widgets.run_detail import command_line
+
+_NAMES_SHOWN = 4
+TOGETHER_SECONDS = 1.0
+"""Runs that followed each other into the trash no slower than this were deleted together."""
+
+RUN_BINDINGS: list[BindingType] = [
+    command("runs.stop", "s", "stop", "Stop", "Ask the run to end in good order"),
+    command(
+        "runs.kill",
+        "K",
+        "kill",
+        "Kill",
+        "End the run at once, with all it started (asks first)",
+        show=False,
+    ),
+    command("runs.again", "a", "again", "Again", "Launch the same once more, as it was"),
+    command("runs.rename", "r", "rename", "Rename", "Give the run another name"),
+    command("runs.tag", "t", "tag", "Tags", "Set tags; added to all when several"),
+    command("runs.notes", "n", "note", "Notes", "Write notes about the run"),
+    command(
+        "runs.delete", "d,delete", "delete", "Delete", "Move the run to the trash (asks first)"
+    ),
+    command(
+        "runs.restore",
+        "u",
+        "restore",
+        "Undelete",
+        "Bring back what was deleted, runs deleted together all at once",
+        show=False,
+    ),
+    command("runs.copy-id", "c", "copy_id", "Copy id", "Copy the id", show=False),
+    command(
+        "runs.copy-command",
+        "C",
+        "copy_command",
+        "Copy command",
+        "Copy the command line that the run was started with",
+        show=False,
+    ),
+]
+"""The keys of `RunActions`, for the screens that have them."""
+
+
+class RunActions(Screen[None], inherit_bindings=False):
+    """A screen whose `targets` are the runs that the keys of `RUN_BINDINGS` act upon."""
+
+    BINDINGS: ClassVar[list[BindingType]] = SCREEN_KEYS
+
+    app = getters.app(TraindeckApp)
+
+    def targets(self) -> list[RunDoc]:
+        """The runs to act upon: those marked, else the one under the cursor."""
+        raise NotImplementedError
+
+    def follow(self, run_id: str) -> None:
+        """Puts the cursor on a run as soon as the list has it."""
+
+    def action_stop(self) -> None:
+        from traindeck.core import control
+
+        docs = self._living("stop")
+        self._each(
+            "Not stopped", docs, lambda doc: control.stop(Path(doc["path"])), "stop sent to {}"
+        )
+
+    def action_kill(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import ConfirmDialog
+
+        docs = self._living("kill")
+        if not docs:
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._each(
+                    "Not killed", docs, lambda doc: control.kill(Path(doc["path"])), "killed {}"
+                )
+
+        detail = "It gets no chance to write a checkpoint. Stop asks it to end in good order."
+        self.app.push_screen(ConfirmDialog(f"Kill {named(docs)}?", detail, "Kill"), answered)
+
+    def action_again(self) -> None:
+        home = self.app.home
+
+        def launch_again(run_id: str) -> RunDoc:
+            from traindeck.core.launch import again, launch
+
+            return launch(home, again(home, run_id, {}))
+
+        for doc in self.targets():
+            self.app.in_background(
+                f"{plain(doc['name'])} was not launched again",
+                partial(launch_again, doc["id"]),
+                partial(self._launched, of=doc),
+            )
+
+    def _launched(self, doc: RunDoc, of: RunDoc) -> None:
+        self.follow(doc["id"])
+        again = f"{plain(of['name'])} ({of['id']}) launched again as {doc['id']}"
+        self.app.notify(again, markup=False)
+
+    def action_rename(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import PromptDialog
+
+        doc = self._one("rename")
+        if doc is None:
+            return
+
+        def answered(name: str | None) -> None:
+            if name is not None and name != doc["name"]:
+                self._each(
+                    "Not renamed",
+                    [doc],
+                    lambda doc: control.rename(self.app.home, doc["id"], name),
+                )
+
+        dialog = PromptDialog(
+            f"Another name for {doc['id']}", plain(doc["name"]), "empty: the name it began with"
+        )
+        self.app.push_screen(dialog, answered)
+
+    def action_tag(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import PromptDialog
+
+        docs = self.targets()
+        if not docs:
+            return
+        several = len(docs) > 1
+
+        def answered(text: str | None) -> None:
+            if text is None:
+                return
+            tags = text.replace(",", " ").split()
+            self._each(
+                "Not tagged",
+                docs,
+                lambda doc: control.tag(
+                    self.app.home, doc["id"], [*doc["tags"], *tags] if several else tags
+                ),
+            )
+
+        what = f"Tags of {named(docs)} (these replace the old ones)"
+        if several:
+            what = f"Tags to add to {named(docs)}"
+        value = "" if several else " ".join(plain(tag) for tag in docs[0]["tags"])
+        hint = "words, such as: baseline cnn"
+        self.app.push_screen(PromptDialog(what, value, hint, replace=False), answered)
+
+    def action_note(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import TextDialog
+
+        doc = self._one("write notes about")
+        if doc is None:
+            return
+
+        def answered(text: str | None) -> None:
+            if text is not None and text != doc["notes"]:
+                self._each(
+                    "Notes not kept",
+                    [doc],
+                    lambda doc: control.note(self.app.home, doc["id"], text),
+                )
+
+        self.app.push_screen(TextDialog(f"Notes on {named([doc])}", doc["notes"]), answered)
+
+    def action_delete(self) -> None:
+        from traindeck.core import control
+        from traindeck.tui.screens.dialogs import ConfirmDialog
+
+        docs = self.targets()
+        if not docs:
+            return
+        if any(doc["state"] in LIVE for doc in docs):
+            self.app.tell_problem("A run that goes on cannot be deleted: stop it first")
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._each(
+                    "Not deleted",
+                    docs,
+                    lambda doc: control.trash(self.app.home, doc["id"]),
+                    "moved to the trash: {}",
+                )
+
+        key = key_of(self.app, "runs.restore", "u")
+        them = "it" if len(docs) == 1 else "them"
+        detail = f"Moved to {self.app.home.trash}; {key} on the list of runs brings {them} back."
+        self.app.push_screen(ConfirmDialog(f"Delete {named(docs)}?", detail, "Delete"), answered)
+
+    def action_restore(self) -> None:
+        self.app.in_background(
+            "The trash cannot be read", lambda: _trash(self.app), self._choose_restored
+        )
+
+    def _choose_restored(self, deleted: list[list[RunDoc]]) -> None:
+        from traindeck.tui.screens.dialogs import ChoiceDialog
+
+        if not deleted:
+            self.app.notify("The trash is empty")
+            return
+        if len(deleted) == 1:
+            self._restore(deleted[0])
+            return
+
+        def answered(place: str | None) -> None:
+            if place is not None:
+                self._restore(deleted[int(place)])
+
+        now = self.app.clock()
+        choices = [(str(place), _in_short(docs, now)) for place, docs in enumerate(deleted)]
+        self.app.push_screen(ChoiceDialog("What is to come back?", choices), answered)
+
+    def _restore(self, docs: Sequence[RunDoc]) -> None:
+        from traindeck.core import control
+
+        self.follow(docs[0]["id"])
+        self._each(
+            "Not restored",
+            docs,
+            lambda doc: control.restore(self.app.home, doc["id"]),
+            "{} are back" if len(docs) > 1 else f"{{}} ({docs[0]['id']}) is back",
+        )
+
+    def action_copy_id(self) -> None:
+        docs = self.targets()
+        if docs:
+            ids = [doc["id"] for doc in docs]
+            self.app.copy("\n".join(ids), f"id {ids[0]}" if len(ids) == 1 else f"{len(ids)} ids")
+
+    def action_copy_command(self) -> None:
+        docs = self.targets()
+        if docs:
+            self.app.copy("\n".join(command_line(doc) for doc in docs), "command")
+
+    def _one(self, to_do: str) -> RunDoc | None:
+        docs = self.targets()
+        if len(docs) > 1:
+            self.app.tell_problem(f"One run at a time: unmark all but the one to {to_do}")
+            return None
+        return docs[0] if docs else None
+
+    def _living(self, to_do: str) -> list[RunDoc]:
+        docs = self.targets()
+        living = [doc for doc in docs if doc["state"] in LIVE]
+        if docs and not living:
+            state = docs[0]["state"].replace("_", " ")
+            self.app.tell_problem(
+                f"Nothing to {to_do}: {named(docs)} {'is' if len(docs) == 1 else 'are'} "
+                f"{state if len(docs) == 1 else 'over'}"
+            )
+        return living
+
+    def _each(
+        self,
+        trouble: str,
+        docs: Sequence[RunDoc],
+        action: Callable[[RunDoc], object],
+        done: str = "",
+    ) -> None:
+        """Does something to each run on a thread; tells what could not be done.
+
+        `done` is told of the others, by their names.
+        """
+        if not docs:
+            return
+
+        def work() -> list[tuple[RunDoc, Exception]]:
+            failed: list[tuple[RunDoc, Exception]] = []
+            for doc in docs:
+                try:
+                    action(doc)
+                except Exception as error:  # told below; the others are still to be done
+                    failed.append((doc, error))
+            return failed
+
+        def told(failed: list[tuple[RunDoc, Exception]]) -> None:
+            for _, error in failed[:_NAMES_SHOWN]:
+                self.app.tell_error(trouble, error)
+            lost = {doc["id"] for doc, _ in failed}
+            fine = [doc for doc in docs if doc["id"] not in lost]
+            if done and fine:
+                self.app.notify(done.format(named(fine)), markup=False)
+
+        self.app.in_background(trouble, work, told)
+
+
+def named(docs: Sequence[RunDoc]) -> str:
+    """The runs by name, as in `mnist, digits and 3 more`."""
+    names = [plain(doc["name"]) for doc in docs[:_NAMES_SHOWN]]
+    more = len(docs) - len(names)
+    if more:
+        return f"{', '.join(names)} and {more} more"
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _trash(app: TraindeckApp) -> list[list[RunDoc]]:
+    """What is in the trash, the last deleted first; what was deleted together is together."""
+    from traindeck.core import control
+    from traindeck.core.run.folder import RunFolder
+
+    found: list[tuple[float, RunDoc]] = []
+    for run_id in control.trashed(app.home):
+        folder = app.home.trash / run_id
+        doc = RunFolder(folder).doc(metrics=False)
+        if doc is not None:
+            found.append((folder.stat().st_ctime, doc))
+    found.sort(key=lambda each: (each[0], each[1]["id"]), reverse=True)
+    deleted: list[list[RunDoc]] = []
+    before = math.inf
+    for when, doc in found:
+        if before - when > TOGETHER_SECONDS:
+            deleted.append([])
+        deleted[-1].append(doc)
+        before = when
+    # In the order of the list of runs: in which of them it began is nobody's concern.
+    return [sorted(docs, key=lambda doc: doc["id"], reverse=True) for docs in deleted]
+
+
+def _in_short(docs: Sequence[RunDoc], now: float) -> str:
+    """A line about what was deleted together."""
+    if len(docs) > 1:
+        return f"{len(docs)} runs deleted together: {named(docs)}"
+    doc = docs[0]
+    made = age(now - doc["created"])
+    return f"{doc['id']}  {plain(doc['name'])}  {doc['state']}, made {made} ago"

@@ -1,0 +1,1 @@
+"""Parts of screens that know no run: tables, bars, forms."""
