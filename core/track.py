@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from traindeck.core.base.environ import DEVICE, RUN_FOLDER
 from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, TraindeckError
 from traindeck.core.base.files import read_json, write_json
-from traindeck.core.base.format import figure
+from traindeck.core.base.format import compact
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
 from traindeck.core.recipe.flags import parse
@@ -349,7 +349,7 @@ class Run:
             return
         self._printed_at = now
         try:
-            shown = "  ".join(f"{name} {figure(float(value))}" for name, value in values.items())
+            shown = "  ".join(f"{name} {compact(float(value))}" for name, value in values.items())
             print(f"step {step}  {shown}", flush=True)
         except Exception as error:
             self._warn(error)

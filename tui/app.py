@@ -30,13 +30,13 @@ from traindeck.core.run.state import LIVE
 from traindeck.tui.key_checks import KeyChecks
 from traindeck.tui.keys import EVERYWHERE, CommandsProvider
 from traindeck.tui.places import PLACES, first_place, new_screen, run_screen_type, screen_type
-from traindeck.tui.readers.feed import Feed, RunSource, Snapshot, newest
+from traindeck.tui.readers.feed import Feed, RunSource, RunsSnapshot, newest
 from traindeck.tui.readers.inbox import InboxWatch
 from traindeck.tui.settings import THEMES, read_settings, read_state, write_state
 from traindeck.tui.threads import BackgroundLog, favor_the_screen, settle_memory, within
 
 if TYPE_CHECKING:
-    from traindeck.core.federation.inbox import Request
+    from traindeck.core.federation.inbox import ScriptRequest
     from traindeck.tui.screens.run.screen import RunScreen
 
 T = TypeVar("T")
@@ -72,13 +72,13 @@ class TraindeckApp(App[None], inherit_bindings=False):
     HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (100, "wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = EVERYWHERE
 
-    snapshot: var[Snapshot | None] = var(None, init=False)
+    snapshot: var[RunsSnapshot | None] = var(None, init=False)
     """The newest state of all runs; None until they were read. Screens `watch` it."""
 
     feed_problem: var[str] = var("", init=False)
     """Why the runs cannot be read; empty as soon as they were."""
 
-    waiting: var[tuple[Request, ...]] = var((), init=False)
+    waiting: var[tuple[ScriptRequest, ...]] = var((), init=False)
     """Scripts that wait for a data owner's hand, in the runs that go on."""
 
     hides_private = False
@@ -265,7 +265,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
         """Ids of the keys that the key bar must not leave out now."""
         return frozenset({"app.inbox"} if self.waiting else ())
 
-    def _take_waiting(self, waiting: tuple[Request, ...]) -> None:
+    def _take_waiting(self, waiting: tuple[ScriptRequest, ...]) -> None:
         self.waiting = waiting
         self.screen.refresh_bindings()
 

@@ -10,7 +10,7 @@ import math
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
-def figure(value: float) -> str:
+def compact(value: float) -> str:
     """A value in at most nine characters: `0.9853`, `17430`, `1.78e+05`, `∞`, `nan`."""
     if math.isnan(value):
         return "nan"

@@ -32,7 +32,7 @@ def count(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < 2**63 else None
 
 
-def figure(value: object) -> float | None:
+def real(value: object) -> float | None:
     """Any number, NaN and infinity as well."""
     if type(value) not in (int, float):
         return None
@@ -54,7 +54,7 @@ def facts(values: dict[str, Any]) -> dict[str, str | int | float | bool]:
     for name, value in list(values.items())[:MOST_FACTS]:
         if isinstance(value, str | bool):
             found[name[:LONGEST]] = value[:LONGEST] if isinstance(value, str) else value
-        elif (number := figure(value)) is not None:
+        elif (number := real(value)) is not None:
             whole = isinstance(value, int) and abs(value) < 2**53
             found[name[:LONGEST]] = value if whole else number
     return found

@@ -37,7 +37,7 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class MachineSnapshot:
     """What everything is doing. `time` is unix seconds."""
 
     time: float
@@ -71,9 +71,9 @@ class DeviceSampler:
         self._cpu = CpuSampler()
         self.inventory = self._drivers.inventory()
 
-    def sample(self) -> Snapshot:
+    def sample(self) -> MachineSnapshot:
         """What everything is doing now; loads are since the sample before."""
-        return Snapshot(time.time(), self._cpu.sample(), tuple(self._drivers.use()))
+        return MachineSnapshot(time.time(), self._cpu.sample(), tuple(self._drivers.use()))
 
     def close(self) -> None:
         self._drivers.close()

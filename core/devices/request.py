@@ -36,7 +36,7 @@ class RequestError(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DeviceRequest:
     """What `--on` asks for; `str` gives it back in its shortest form.
 
     cores   the cores named, for cpu:…
@@ -76,7 +76,7 @@ class Candidates:
     count: int
 
 
-def parse_request(text: str) -> Request:
+def parse_request(text: str) -> DeviceRequest:
     """Read what `--on` says. Raises RequestError."""
     text = text.strip()
     head = text.partition(":")[0].partition("*")[0]
@@ -87,21 +87,21 @@ def parse_request(text: str) -> Request:
     if kind not in ("cpu", "gpu", "tpu"):
         raise RequestError(f'"{text}" is not a device: use {FORMS}')
     if not sign:
-        return Request(kind, count=1 if kind == "gpu" else None)  # type: ignore[arg-type]
+        return DeviceRequest(kind, count=1 if kind == "gpu" else None)  # type: ignore[arg-type]
     if kind == "tpu":
         raise RequestError(f'"{text}": a run takes all TPU chips of a machine, so say tpu')
     if sign == "*":
-        return Request(kind, count=_count(text, rest))  # type: ignore[arg-type]
+        return DeviceRequest(kind, count=_count(text, rest))  # type: ignore[arg-type]
     if kind == "cpu":
         try:
-            return Request("cpu", cores=parse_ranges(rest))
+            return DeviceRequest("cpu", cores=parse_ranges(rest))
         except ValueError as error:
             raise RequestError(f'"{text}": {error}') from None
-    return Request("gpu", gpus=_gpu_names(text, rest))
+    return DeviceRequest("gpu", gpus=_gpu_names(text, rest))
 
 
 def assign(
-    request: Request, free_slots: Collection[str], inventory: Inventory
+    request: DeviceRequest, free_slots: Collection[str], inventory: Inventory
 ) -> Assignment | Wait:
     """Choose from the free slots, or say what there is to wait for. Raises HardwareMissing.
 
@@ -125,7 +125,7 @@ def assign(
     return Assignment(label, "gpu", None, tuple(g.uuid for g in gpus), tuple(g.slot for g in gpus))
 
 
-def _cpu_candidates(request: Request, inventory: Inventory) -> Candidates:
+def _cpu_candidates(request: DeviceRequest, inventory: Inventory) -> Candidates:
     cpu = inventory.cpu
     usable = cpu.usable_cores
     if request.cores:
@@ -159,7 +159,7 @@ def _tpu_candidates(inventory: Inventory) -> Candidates:
     return Candidates(slots, len(slots))
 
 
-def _gpu_candidates(request: Request, inventory: Inventory) -> Candidates:
+def _gpu_candidates(request: DeviceRequest, inventory: Inventory) -> Candidates:
     if not inventory.gpus:
         raise HardwareMissing(f"{request}: {what_gpus(inventory)}")
     if request.gpus:
@@ -184,7 +184,7 @@ def _largest_group(gpus: list[Accelerator]) -> list[Accelerator]:
     return max(groups.values(), key=len, default=[])
 
 
-def _named_gpus(request: Request, inventory: Inventory) -> Candidates:
+def _named_gpus(request: DeviceRequest, inventory: Inventory) -> Candidates:
     chosen: dict[str, Accelerator] = {}
     for name in request.gpus:
         matching = _matching(name, inventory)
@@ -231,7 +231,7 @@ def _matching(name: str, inventory: Inventory) -> list[Accelerator]:
 
 
 def _reason(
-    request: Request, wanted: Candidates, free_slots: Collection[str], inventory: Inventory
+    request: DeviceRequest, wanted: Candidates, free_slots: Collection[str], inventory: Inventory
 ) -> str:
     if request.kind == "tpu":
         return "the TPU is in use"

@@ -28,7 +28,7 @@ from traindeck.core.base import schema
 from traindeck.core.base.errors import NotFoundError, TraindeckError
 from traindeck.core.base.files import locked, read_bounded, write_json
 from traindeck.core.base.sanitize import plain, spelled
-from traindeck.core.federation.privacy import Price
+from traindeck.core.federation.privacy import OwnerPrice
 
 APPROVE, REFUSE = "approve", "refuse"
 MOST_OWNERS, MOST_REQUESTS = 256, 64
@@ -46,7 +46,7 @@ class ScriptChanged(TraindeckError):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ScriptRequest:
     """A script that an owner was asked to run.
 
     sha256    of the script, as the request has it
@@ -68,7 +68,7 @@ class Request:
     agreed: str | None = None
     decision: str = ""
     stamps: tuple[Stamp | None, ...] = ()
-    price: Price | None = None
+    price: OwnerPrice | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -95,7 +95,7 @@ class Script:
     warnings  what whoever judges it should know, one sentence each
     """
 
-    request: Request
+    request: ScriptRequest
     data: bytes
     sha256: str
     params_data: bytes
@@ -141,9 +141,9 @@ class InboxReader:
         self._folder = owner / "inbox"
         self._jobs: list[str] = []
         self._seen: object = None
-        self._known: dict[str, tuple[object, Request]] = {}
+        self._known: dict[str, tuple[object, ScriptRequest]] = {}
 
-    def read(self) -> tuple[Request, ...]:
+    def read(self) -> tuple[ScriptRequest, ...]:
         """Every request, decided ones too. Raises nothing."""
         seen = stamp(self._folder)
         if seen is None:
@@ -174,7 +174,7 @@ class RunInbox:
         self._seen: Stamp | None = None
         self._owners: dict[str, InboxReader] = {}
 
-    def read(self) -> tuple[Request, ...]:
+    def read(self) -> tuple[ScriptRequest, ...]:
         """Every request, decided ones too. Raises nothing."""
         seen = stamp(self._folder)
         if seen != self._seen:
@@ -186,7 +186,7 @@ class RunInbox:
         return tuple(request for reader in self._owners.values() for request in reader.read())
 
 
-def read_script(request: Request) -> Script:
+def read_script(request: ScriptRequest) -> Script:
     """Read what is to be judged. Raises OSError, also for a script too long to be read."""
     data = read_bounded(request.folder / "main.py", MAX_SCRIPT)
     params = _params(request)
@@ -208,7 +208,7 @@ def read_script(request: Request) -> Script:
 
 
 def decide(
-    request: Request,
+    request: ScriptRequest,
     decision: str,
     *,
     sha256: str,
@@ -255,7 +255,7 @@ def decide(
         )
 
 
-def _named(request: Request) -> str:
+def _named(request: ScriptRequest) -> str:
     return f"{plain(request.job)} at {plain(request.owner)}"
 
 
@@ -280,7 +280,7 @@ def _decision(folder: Path) -> str:
     return said if said in (APPROVE, REFUSE) else ""
 
 
-def _request(run: str, owner: str, folder: Path, stamps: tuple[Stamp | None, ...]) -> Request:
+def _request(run: str, owner: str, folder: Path, stamps: tuple[Stamp | None, ...]) -> ScriptRequest:
     said = _record(folder / "request.json", MAX_REQUEST)
 
     def text(key: str) -> str:
@@ -288,7 +288,7 @@ def _request(run: str, owner: str, folder: Path, stamps: tuple[Stamp | None, ...
         return value[:_TEXT] if isinstance(value, str) else ""
 
     at = said.get("at")
-    return Request(
+    return ScriptRequest(
         run,
         owner,
         folder.name,
@@ -300,11 +300,11 @@ def _request(run: str, owner: str, folder: Path, stamps: tuple[Stamp | None, ...
         text("agreed") or None,
         _decision(folder),
         stamps,
-        Price.read(said.get("privacy")),
+        OwnerPrice.read(said.get("privacy")),
     )
 
 
-def _params(request: Request) -> bytes:
+def _params(request: ScriptRequest) -> bytes:
     """The bytes of the parameters; none when there is no such file."""
     try:
         return read_bounded(request.folder / "params.json", MAX_PARAMS)
@@ -321,7 +321,7 @@ def _pretty(params: bytes) -> str:
         return text
 
 
-def _diff(request: Request, text: str) -> tuple[tuple[str, ...] | None, str]:
+def _diff(request: ScriptRequest, text: str) -> tuple[tuple[str, ...] | None, str]:
     """The unified diff against the agreed script; else why there is none."""
     if request.agreed is None:
         return None, "no script was agreed on beforehand"
@@ -336,7 +336,7 @@ def _diff(request: Request, text: str) -> tuple[tuple[str, ...] | None, str]:
     return tuple(difflib.unified_diff(agreed, lines, "agreed", "submitted", lineterm="")), ""
 
 
-def _warnings(request: Request, data: bytes, sha256: str, text: str) -> Iterator[str]:
+def _warnings(request: ScriptRequest, data: bytes, sha256: str, text: str) -> Iterator[str]:
     if request.sha256 != sha256:
         yield "this is not the script that was asked for: the request names another SHA-256"
     try:

@@ -67,7 +67,7 @@ class OwnerPrivacy:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class OwnerPrice:
     """What the whole of a private run will have cost an owner, as it is told who approves it.
 
     ledger   the owner's own budget, in which that is reserved once it approves; empty: it has none
@@ -82,7 +82,7 @@ class Price:
     charged: str
 
     @classmethod
-    def read(cls, said: object) -> Price | None:
+    def read(cls, said: object) -> OwnerPrice | None:
         """What a request has; None when it says nothing of privacy."""
         if not isinstance(said, dict):
             return None
@@ -119,5 +119,5 @@ def _figure(epsilon: float | None) -> str:
 
 
 def _bound(value: object) -> float | None:
-    found = tolerant.figure(value)
+    found = tolerant.real(value)
     return found if found is not None and 0 <= found < math.inf else None

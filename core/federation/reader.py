@@ -19,7 +19,14 @@ from typing import Any
 
 from traindeck.core.base import tolerant
 from traindeck.core.base.files import read_bounded
-from traindeck.core.federation.inbox import MOST_OWNERS, InboxReader, Request, Stamp, names, stamp
+from traindeck.core.federation.inbox import (
+    MOST_OWNERS,
+    InboxReader,
+    ScriptRequest,
+    Stamp,
+    names,
+    stamp,
+)
 from traindeck.core.federation.privacy import OwnerPrivacy
 
 STATES = ("warming", "waiting", "approved", "training", "sent", "refused", "lost", "ended")
@@ -48,7 +55,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class OwnerStatus:
     """A party that holds data. All but `name`, `state` and `reason` is its own status.
 
     told         whether it has said anything itself
@@ -82,16 +89,16 @@ class Owner:
     privacy: OwnerPrivacy | None = None
     facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     job: Job | None = None
-    requests: tuple[Request, ...] = ()
+    requests: tuple[ScriptRequest, ...] = ()
 
     @property
-    def waiting(self) -> tuple[Request, ...]:
+    def waiting(self) -> tuple[ScriptRequest, ...]:
         """Scripts that wait for its hand."""
         return tuple(request for request in self.requests if not request.decision)
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class RoundStatus:
     """A finished round, as the aggregator saw it."""
 
     number: int
@@ -102,7 +109,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Federation:
+class FederationStatus:
     """A federated run as it is now. `heard` is whether its coordinator has said anything."""
 
     heard: bool = False
@@ -116,15 +123,15 @@ class Federation:
     round: int | None = None
     rounds_total: int | None = None
     threshold: int | None = None
-    owners: tuple[Owner, ...] = ()
-    rounds: tuple[Round, ...] = ()
+    owners: tuple[OwnerStatus, ...] = ()
+    rounds: tuple[RoundStatus, ...] = ()
 
     @property
-    def waiting(self) -> tuple[Request, ...]:
+    def waiting(self) -> tuple[ScriptRequest, ...]:
         """Scripts that wait for the hand of any owner."""
         return tuple(request for owner in self.owners for request in owner.waiting)
 
-    def over(self) -> Federation:
+    def over(self) -> FederationStatus:
         """The same once its run has ended: nobody trains or waits any more, whatever was said."""
         owners = tuple(
             replace(owner, requests=(), pid=None, cpu_percent=None, state=_ended(owner.state))
@@ -166,13 +173,13 @@ class FederationReader:
         self._run = run
         self._folder = run / "federation"
         self._coordinator = _File(self._folder / "coordinator.json", MAX_COORDINATOR)
-        self._central = Federation()
+        self._central = FederationStatus()
         self._central_owners: dict[str, tuple[str, str]] = {}
         self._owners_seen: Stamp | None = None
         self._owners: dict[str, _OwnerReader] = {}
-        self._found: Federation | None = None
+        self._found: FederationStatus | None = None
 
-    def read(self) -> Federation | None:
+    def read(self) -> FederationStatus | None:
         """What is known now, the same object while nothing changed; None unless federated."""
         if stamp(self._folder) is None:
             return None
@@ -197,14 +204,14 @@ class FederationReader:
             self._found = self._joined()
         return self._found
 
-    def _joined(self) -> Federation:
+    def _joined(self) -> FederationStatus:
         every = dict.fromkeys((*self._central_owners, *self._owners))
         owners = []
         for name in list(every)[:MOST_OWNERS]:
             state, reason = self._central_owners.get(name, ("", ""))
             reader = self._owners.get(name)
             if reader is None:
-                owners.append(Owner(name, state or UNKNOWN, reason))
+                owners.append(OwnerStatus(name, state or UNKNOWN, reason))
             else:
                 owners.append(reader.owner(state, reason))
         if self._central.rounds_total == 0:  # one job, and one result
@@ -212,7 +219,7 @@ class FederationReader:
         return replace(self._central, owners=tuple(owners))
 
 
-def read_federation(run: Path) -> Federation | None:
+def read_federation(run: Path) -> FederationStatus | None:
     """What a run's federation says now; None for a run that is not federated."""
     return FederationReader(run).read()
 
@@ -251,7 +258,7 @@ class _OwnerReader:
         self._name = folder.name
         self._status = _File(folder / "status.json", MAX_STATUS)
         self._inbox = InboxReader(run, folder)
-        self._requests: tuple[Request, ...] = ()
+        self._requests: tuple[ScriptRequest, ...] = ()
         self._own: dict[str, Any] = {}
         self._since: tuple[float, float] | None = None
         self._percent: float | None = None
@@ -268,7 +275,7 @@ class _OwnerReader:
             self._requests, changed = requests, True
         return changed
 
-    def owner(self, state: str, reason: str) -> Owner:
+    def owner(self, state: str, reason: str) -> OwnerStatus:
         """The owner, of which the coordinator says this.
 
         What it says of itself is newer, but only others can tell that it was lost.
@@ -283,7 +290,7 @@ class _OwnerReader:
             own.pop("reason", None)
         if state == "lost":
             own["pid"] = None
-        return Owner(
+        return OwnerStatus(
             self._name,
             state or UNKNOWN,
             reason,
@@ -305,22 +312,22 @@ class _OwnerReader:
             self._since = (now, used)
 
 
-def _coordinator(said: dict[str, Any]) -> tuple[Federation, dict[str, tuple[str, str]]]:
+def _coordinator(said: dict[str, Any]) -> tuple[FederationStatus, dict[str, tuple[str, str]]]:
     owners: dict[str, tuple[str, str]] = {}
     for each in tolerant.records(said.get("owners"), MOST_OWNERS):
         if name := tolerant.text(each.get("name")):
             owners.setdefault(name, (_state(each.get("state")), tolerant.text(each.get("reason"))))
-    rounds: dict[int, Round] = {}
+    rounds: dict[int, RoundStatus] = {}
     listed = said.get("rounds")
     for each in tolerant.records(
         listed[-MOST_ROUNDS:] if isinstance(listed, list) else (), MOST_ROUNDS
     ):
         if (number := tolerant.count(each.get("number"))) is not None:
             states = each.get("states")
-            rounds[number] = Round(
+            rounds[number] = RoundStatus(
                 number,
-                tolerant.figure(each.get("seconds")),
-                tolerant.figure(each.get("accuracy")),
+                tolerant.real(each.get("seconds")),
+                tolerant.real(each.get("accuracy")),
                 tolerant.texts(each.get("lost")),
                 {
                     name: _state(state)
@@ -330,7 +337,7 @@ def _coordinator(said: dict[str, Any]) -> tuple[Federation, dict[str, tuple[str,
                 if isinstance(states, dict)
                 else {},
             )
-    central = Federation(
+    central = FederationStatus(
         heard=True,
         aggregation=tolerant.text(said.get("aggregation")),
         engine=tolerant.text(said.get("engine")),
@@ -356,11 +363,11 @@ def _status(said: dict[str, Any]) -> dict[str, Any]:
         "pid": tolerant.count(said.get("pid")),
         "samples": tolerant.count(said.get("samples")),
         "round": tolerant.count(said.get("round")),
-        "loss": tolerant.figure(said.get("loss")),
-        "seconds": tolerant.figure(said.get("seconds")),
+        "loss": tolerant.real(said.get("loss")),
+        "seconds": tolerant.real(said.get("seconds")),
         "bytes_out": tolerant.counts(said.get("bytes_out")),
         "bytes_round": tolerant.counts(said.get("bytes_round")),
-        "cpu_seconds": tolerant.figure(said.get("cpu_seconds")),
+        "cpu_seconds": tolerant.real(said.get("cpu_seconds")),
         "memory": tolerant.count(said.get("memory")),
         "approval": tolerant.text(said.get("approval")),
         "sandbox": tolerant.text(said.get("sandbox")),
@@ -372,7 +379,7 @@ def _status(said: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _owner_json(owner: Owner, private: bool) -> dict[str, Any]:
+def _owner_json(owner: OwnerStatus, private: bool) -> dict[str, Any]:
     keys = ("name", "pid", "state", "reason", "samples", "round", "loss", "seconds")
     more = ("cpu_seconds", "memory", "approval", "sandbox")
     job = owner.job

@@ -83,7 +83,7 @@ class Coordinator(_File):
 
 
 @dataclass
-class Owner(_File):
+class OwnerFile(_File):
     """What one owner knows of itself.
 
     approval  of scripts: auto or hand; empty where nobody approves any

@@ -61,7 +61,7 @@ from traindeck.recipes.shared.training.data import datasets, digits, mnist
 if TYPE_CHECKING:
     import numpy as np
 
-    from traindeck.recipes.shared.federated.flower.board import Round
+    from traindeck.recipes.shared.federated.flower.board import FlowerRound
 
 LOOK_SECONDS = 0.1
 
@@ -118,7 +118,7 @@ def main(run: track.Run) -> None:
         "folder": str(aggregator),
     }
 
-    def keep(round: Round) -> None:
+    def keep(round: FlowerRound) -> None:
         number = round.number
         run.log(number, {"test/loss": round.loss, "test/accuracy": round.accuracy})
         run.log(number, round_seconds=round.seconds, owners=p.owners - len(round.lost))

@@ -176,7 +176,7 @@ class TestRounds:
         assert fourth == "owner-4"
 
     def test_where_too_few_can_pay_the_run_is_over_budget(self, course: Course) -> None:
-        assert isinstance(course.failure, coordinator.OverBudget)
+        assert isinstance(course.failure, coordinator.FederationOverBudget)
         assert "the budget of digits.owner-1 was lowered" in str(course.failure)
 
     @pytest.mark.skipif(not sandbox.version(), reason="this kernel has no Landlock")

@@ -206,7 +206,7 @@ def test_what_changes_after_it_was_approved_does_not_run(
     pair.submit()
     approved = pair.owner._site.approve
 
-    def approve(request: adapter.Request, how: str, reason: str = "") -> None:
+    def approve(request: adapter.SyftRequest, how: str, reason: str = "") -> None:
         approved(request, how, reason)
         file = adapter.PARAMS if what == "parameters" else adapter.SCRIPT
         if what.endswith("syft"):

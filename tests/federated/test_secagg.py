@@ -404,7 +404,7 @@ class Attack:
     """An aggregator that kept everything it saw: it joins what shares it has, honest or not."""
 
     def __init__(self, all_of: Owners, number: int, reveals: list[dict[str, Any]]) -> None:
-        self.session = session.Session.of(all_of.adverts)
+        self.session = session.SecAggSession.of(all_of.adverts)
         self.number = number
         self.seeds: dict[str, bytes] = {}
         self.keys: dict[str, bytes] = {}

@@ -14,7 +14,7 @@ from tests.tui.homes import make_run
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.library import Library
 from traindeck.core.run.folder import RunDoc
-from traindeck.tui.readers.feed import Feed, Snapshot, newest
+from traindeck.tui.readers.feed import Feed, RunsSnapshot, newest
 
 
 def wait(seen: Callable[[], Any]) -> Any:
@@ -72,7 +72,7 @@ def test_changes_are_handed_over_newest_first_and_counted(home: Home) -> None:
     wait(feed.take)
     make_run(home, 2, state="running")
     make_run(home, 3, state="queued")
-    seen: list[Snapshot] = []
+    seen: list[RunsSnapshot] = []
 
     def all_three() -> bool:
         snapshot = feed.take()
@@ -179,12 +179,12 @@ def test_of_very_many_runs_the_newest_are_shown_first(
     source = Source(Library(home))
     feed = feed_of(source, first=lambda: newest(home))
     feed.start()
-    first: Snapshot = wait(feed.take)
+    first: RunsSnapshot = wait(feed.take)
     assert source.read == 0
     assert [run["name"] for run in first.runs] == ["mnist-4", "mnist-3"]
     assert not first.whole
     feed.shown()
-    whole: Snapshot = wait(feed.take)
+    whole: RunsSnapshot = wait(feed.take)
     feed.stop()
     assert whole.whole
     assert len(whole.runs) == 5

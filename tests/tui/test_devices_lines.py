@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from traindeck.core.devices.cpu import CpuInfo, CpuUse
-from traindeck.core.devices.inventory import Inventory, Snapshot
+from traindeck.core.devices.inventory import Inventory, MachineSnapshot
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
 from traindeck.core.run.folder import RunDoc
 from traindeck.tui.panels import machine_lines
@@ -23,7 +23,7 @@ def a_machine(core_count: int = 2, **more: Any) -> Machine:
     loads = tuple((core, 100.0 * core / max(1, core_count - 1)) for core in cores)
     info = CpuInfo("Example CPU", "x86_64", core_count, core_count, cores, cores, None, 32 * GB)
     use = CpuUse(50.0, loads, (1.5, 1.25, 1.0), 32 * GB, 24 * GB)
-    fields: dict[str, Any] = {"inventory": Inventory(info), "now": Snapshot(0.0, use, ())}
+    fields: dict[str, Any] = {"inventory": Inventory(info), "now": MachineSnapshot(0.0, use, ())}
     return Machine(**(fields | more))
 
 
@@ -43,7 +43,7 @@ def with_gpus() -> Machine:
     plain = a_machine()
     return Machine(
         Inventory(plain.inventory.cpu, gpus),
-        Snapshot(0.0, plain.now.cpu, uses),
+        MachineSnapshot(0.0, plain.now.cpu, uses),
         {"GPU-a": (10.0, 50.0, 87.0), "cpu": (50.0,)},
         {"gpu-GPU-a": "2q4mv8qz", "cpu-1": "2q4mvb2f"},
     )

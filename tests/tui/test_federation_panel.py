@@ -21,7 +21,7 @@ from tests.tui.pilots import shown, until, until_shown
 from tests.tui.run_screens import open_run
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
-from traindeck.core.federation.reader import Federation, Owner, Round
+from traindeck.core.federation.reader import FederationStatus, OwnerStatus, RoundStatus
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.panels.federation import FederationPanel
 from traindeck.tui.panels.federation_lines import (
@@ -93,8 +93,8 @@ async def test_a_run_without_rounds_tells_of_none(app: TraindeckApp, home: Home)
 
 
 def test_where_none_can_be_missed_that_is_said() -> None:
-    owners = tuple(Owner(f"owner-{number}") for number in (1, 2, 3))
-    told = [words(Federation(threshold=most, owners=owners), 80).plain for most in (2, 3)]
+    owners = tuple(OwnerStatus(f"owner-{number}") for number in (1, 2, 3))
+    told = [words(FederationStatus(threshold=most, owners=owners), 80).plain for most in (2, 3)]
     assert "2 of 3 owners are enough to go on" in told[0]
     assert "all 3 are needed" in told[1] and "enough" not in told[1]
 
@@ -253,28 +253,30 @@ class TestLines:
         assert len(legend(74).plain.split("\n")) == 1
 
     def test_raw_bytes_are_red(self) -> None:
-        quiet = Owner("a", told=True, bytes_out={"masked": 10})
-        loud = Owner("b", told=True, bytes_out={"raw": 10, "odd": 7})
+        quiet = OwnerStatus("a", told=True, bytes_out={"masked": 10})
+        loud = OwnerStatus("b", told=True, bytes_out={"raw": 10, "odd": 7})
         for width in (75, 120):
-            table = figures(Federation(owners=(quiet, loud)), width)
+            table = figures(FederationStatus(owners=(quiet, loud)), width)
             red = [
                 table.plain[s.start : s.end] for s in table.spans if "text-error" in str(s.style)
             ]
             assert [each.strip() for each in red] == ["10 B", "bytes of other classes: odd 7 B"]
 
     def test_what_left_is_summed_and_nothing_raw_is_said(self) -> None:
-        def first_line(*owners: Owner) -> str:
-            return protection(Federation(owners=owners)).plain.split("\n")[0]
+        def first_line(*owners: OwnerStatus) -> str:
+            return protection(FederationStatus(owners=owners)).plain.split("\n")[0]
 
-        one, two = (Owner(name, told=True, bytes_out={"masked": 600}) for name in "ab")
+        one, two = (OwnerStatus(name, told=True, bytes_out={"masked": 600}) for name in "ab")
         assert first_line(one, two) == "left owners: masked 1.2 kB · raw 0 B"
-        assert first_line(Owner("a")) == "left owners: not told yet"
-        odd = Owner("c", told=True, bytes_out={"odd": 7})
+        assert first_line(OwnerStatus("a")) == "left owners: not told yet"
+        odd = OwnerStatus("c", told=True, bytes_out={"odd": 7})
         assert first_line(one, odd) == "left owners: masked 600 B · raw 0 B · odd 7 B"
 
     def test_the_newest_rounds_are_in_sight(self) -> None:
-        rounds = tuple(Round(n, states={"a": "sent"}) for n in range(1, 201))
-        found = Federation(True, phase="training", round=201, owners=(Owner("a"),), rounds=rounds)
+        rounds = tuple(RoundStatus(n, states={"a": "sent"}) for n in range(1, 201))
+        found = FederationStatus(
+            True, phase="training", round=201, owners=(OwnerStatus("a"),), rounds=rounds
+        )
         seen = window(found, 75, 0)
         assert seen.columns[-1] is None and seen.older == 201 - len(seen.columns)
         assert matrix(found, 75).plain.split("\n")[0].endswith("201")
@@ -282,11 +284,13 @@ class TestLines:
         assert hidden(found, 400, 0).plain == ""
 
     def test_a_run_that_was_broken_off_says_so(self) -> None:
-        found = Federation(True, phase="warming", waiting_for=("a",), owners=(Owner("a"),))
+        found = FederationStatus(
+            True, phase="warming", waiting_for=("a",), owners=(OwnerStatus("a"),)
+        )
         assert "broken off" in phase(found, "torch", False).plain
         assert "waits for" not in phase(found, "torch", False).plain
         assert "PyTorch" in phase(found, "torch", True).plain
         assert (
             "all that was asked for is done"
-            in phase(Federation(True, phase="done"), "", False).plain
+            in phase(FederationStatus(True, phase="done"), "", False).plain
         )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.tui.plotdata import NAMES, START, records, store_of, training
 from traindeck.core.run.points import PointWriter, summarize
 from traindeck.tui.plot import store as store_module
-from traindeck.tui.plot.buckets import CAPACITY, Points, Series, Snapshot, live_points
+from traindeck.tui.plot.buckets import CAPACITY, Points, Series, SeriesSnapshot, live_points
 from traindeck.tui.plot.store import DTYPE, SeriesStore
 
 VALUES = st.one_of(
@@ -34,7 +34,7 @@ def plain(steps: list[int], values: list[float]) -> list[tuple[int, float]]:
     return kept
 
 
-def agrees(found: Snapshot, points: list[tuple[int, float]]) -> None:
+def agrees(found: SeriesSnapshot, points: list[tuple[int, float]]) -> None:
     """The buckets hold exactly these points: as many, with the same extremes, in order."""
     assert found.exact
     assert found.points == len(points)

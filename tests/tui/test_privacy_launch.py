@@ -17,7 +17,7 @@ from traindeck.core.recipe.read import discover
 from traindeck.core.run.state import ENDED
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.readers import pricing
-from traindeck.tui.readers.pricing import Price, Pricing
+from traindeck.tui.readers.pricing import LaunchPrice, Pricing
 from traindeck.tui.screens.run.screen import RunScreen
 
 PRIVATE = """\
@@ -232,7 +232,9 @@ async def test_a_budget_that_is_damaged_or_never_answers_stops_nothing(
         async with app.run_test(size=(140, 40)) as pilot:
             await open_form(pilot, "private")
             await until_shown(pilot, "the budget cannot be read")
-            monkeypatch.setattr(pricing, "price", lambda *question: never.wait(60) and Price())
+            monkeypatch.setattr(
+                pricing, "price", lambda *question: never.wait(60) and LaunchPrice()
+            )
             row(pilot, "steps").set_text("10")
             await until_shown(pilot, "ε …")
             await pilot.press("escape", "1")

@@ -16,7 +16,7 @@ from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.follow import LineTail, PointTail
 from traindeck.core.run.points import PROGRESS, RECORD
 from traindeck.core.run.state import ENDED, exit_code
-from traindeck.tui.commands.output import duration, figure, print_json_line, say
+from traindeck.tui.commands.output import ascii_number, duration, print_json_line, say
 
 POLL_SECONDS = 0.1
 LINE_SECONDS = 1.0
@@ -121,7 +121,7 @@ class _Follower:
             print_json_line({"type": "metrics", "step": step, "progress": share, "metrics": latest})
             return
         values = "  ".join(
-            f"{plain(name)} {figure(v)}{self._terms() if name == EPSILON else ''}"
+            f"{plain(name)} {ascii_number(v)}{self._terms() if name == EPSILON else ''}"
             for name, (_, v) in self._latest.items()
         )
         done = "" if share is None else f"{percent(share, 1)}%  "

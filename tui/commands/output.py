@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
-from traindeck.core.base import format as figures
 from traindeck.core.base.errors import FAILED, TraindeckError
+from traindeck.core.base.format import compact
 
 AS_JSON = typer.Option("--json", help="Print JSON.")
 AS_JSON_LINES = typer.Option("--json", help="Print JSON, one object a line.")
@@ -84,9 +84,9 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     sys.stdout.write("".join(f"{template.format(*line).rstrip()}\n" for line in lines))
 
 
-def figure(value: float | None) -> str:
+def ascii_number(value: float | None) -> str:
     """A number in at most nine characters, in ASCII: a terminal may have no more."""
-    return "–" if value is None else figures.figure(value).replace("∞", "inf")
+    return "–" if value is None else compact(value).replace("∞", "inf")
 
 
 def duration(seconds: float | None) -> str:

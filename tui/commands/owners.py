@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traindeck.core.base.errors import NotFoundError, TraindeckError, UsageError
-from traindeck.tui.commands.output import AS_JSON, figure, print_json, print_table, say
+from traindeck.tui.commands.output import AS_JSON, ascii_number, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from traindeck.core.federation.inbox import Request, Script
-    from traindeck.core.federation.reader import Federation, Owner
+    from traindeck.core.federation.inbox import Script, ScriptRequest
+    from traindeck.core.federation.reader import FederationStatus, OwnerStatus
     from traindeck.core.run.folder import RunDoc
 
 RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
@@ -112,7 +112,7 @@ def refuse(
     _print_decision(doc, request, "refused", sha256, as_json)
 
 
-def _federated(ref: str) -> tuple[RunDoc, Federation]:
+def _federated(ref: str) -> tuple[RunDoc, FederationStatus]:
     """The run and its federation. Raises NotFoundError when it has none."""
     from traindeck.core.base.home import Home
     from traindeck.core.catalogue.library import Library
@@ -128,7 +128,7 @@ def _federated(ref: str) -> tuple[RunDoc, Federation]:
     return doc, found
 
 
-def _waiting(doc: RunDoc, name: str, job: str | None) -> Request:
+def _waiting(doc: RunDoc, name: str, job: str | None) -> ScriptRequest:
     """The request that waits at an owner. Raises NotFoundError or UsageError, with what to do."""
     from traindeck.core.base.sanitize import plain
     from traindeck.core.federation.reader import read_federation
@@ -156,7 +156,7 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> Request:
     return jobs[job] if job is not None else next(iter(jobs.values()))
 
 
-def _print_owners(found: Federation, private: bool) -> None:
+def _print_owners(found: FederationStatus, private: bool) -> None:
     from traindeck.core.base.format import size
     from traindeck.core.base.sanitize import WHOLE, plain
     from traindeck.core.federation.reader import CLASSES
@@ -177,7 +177,7 @@ def _print_owners(found: Federation, private: bool) -> None:
                 owner.state,
                 _whole(owner.samples),
                 _whole(owner.round),
-                *([figure(owner.loss)] if private else []),
+                *([ascii_number(owner.loss)] if private else []),
                 *(size(owner.bytes_out.get(name, 0)) if owner.told else "–" for name in CLASSES),
                 *([_privacy(owner)] if accounted else []),
                 ", ".join(f"{each.script} ({each.job})" for each in owner.waiting) or "–",
@@ -192,7 +192,7 @@ def _print_owners(found: Federation, private: bool) -> None:
             print(plain(f"{owner.name} {owner.state}: {owner.reason}", WHOLE))
 
 
-def _privacy(owner: Owner) -> str:
+def _privacy(owner: OwnerStatus) -> str:
     if owner.privacy is None:
         return "–"
     paid = f" (budget {owner.privacy.ledger})" if owner.privacy.ledger else ""
@@ -203,7 +203,7 @@ def _whole(value: int | None) -> str:
     return "–" if value is None else str(value)
 
 
-def _print_script(request: Request, as_json: bool) -> None:
+def _print_script(request: ScriptRequest, as_json: bool) -> None:
     from traindeck.core.base.sanitize import plain
     from traindeck.core.federation.inbox import read_script
 
@@ -248,7 +248,7 @@ def _script_json(script: Script) -> dict[str, Any]:
 
 
 def _print_decision(
-    doc: RunDoc, request: Request, decision: str, sha256: str, as_json: bool
+    doc: RunDoc, request: ScriptRequest, decision: str, sha256: str, as_json: bool
 ) -> None:
     from traindeck.core.base.sanitize import plain
 

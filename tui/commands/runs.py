@@ -17,8 +17,8 @@ from traindeck.core.base.format import percent
 from traindeck.tui.commands.output import (
     AS_JSON,
     AS_JSON_LINES,
+    ascii_number,
     duration,
-    figure,
     print_json,
     print_json_line,
     print_table,
@@ -299,7 +299,7 @@ def _rows(docs: Iterable[RunDoc], now: float, private: bool) -> Iterator[tuple[s
             plain(doc["name"])[:30],
             doc["state"],
             _progress(doc),
-            f"{headline} {figure(summary['last'])}" if summary else "–",
+            f"{headline} {ascii_number(summary['last'])}" if summary else "–",
             in_short(privacy) if privacy else "–",
             doc["device"],
             duration(doc["seconds"]),
@@ -324,9 +324,9 @@ def _print_summaries(doc: RunDoc) -> None:
         (
             (
                 plain(name),
-                figure(s["last"]),
-                figure(s["min"]),
-                figure(s["max"]),
+                ascii_number(s["last"]),
+                ascii_number(s["min"]),
+                ascii_number(s["max"]),
                 str(s["step"]),
                 str(s["count"]),
             )

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from traindeck.core.federation.reader import Federation
+from traindeck.core.federation.reader import FederationStatus
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.panels.federation_lines import (
     figures,
@@ -40,7 +40,7 @@ class FederationPanel(VerticalScroll, inherit_bindings=False):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._federation: Federation | None = None
+        self._federation: FederationStatus | None = None
         self._framework = ""
         self._live = False
         self._back = 0
@@ -48,7 +48,7 @@ class FederationPanel(VerticalScroll, inherit_bindings=False):
     def compose(self) -> ComposeResult:
         yield Static()
 
-    def show(self, federation: Federation | None, *, framework: str, live: bool) -> None:
+    def show(self, federation: FederationStatus | None, *, framework: str, live: bool) -> None:
         """Take what is known of a run's federation; `live` is whether the run goes on."""
         if federation is not None and not live:
             federation = federation.over()

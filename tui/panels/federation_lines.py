@@ -11,9 +11,15 @@ from itertools import groupby
 from rich.cells import cell_len
 from textual.content import Content
 
-from traindeck.core.base.format import figure, size
+from traindeck.core.base.format import compact, size
 from traindeck.core.base.sanitize import WHOLE, plain
-from traindeck.core.federation.reader import CLASSES, UNKNOWN, Federation, Owner, Round
+from traindeck.core.federation.reader import (
+    CLASSES,
+    UNKNOWN,
+    FederationStatus,
+    OwnerStatus,
+    RoundStatus,
+)
 from traindeck.tui.widgets.columns import fitted, fitting
 from traindeck.tui.widgets.rows import Row, rows, sparkline
 
@@ -52,7 +58,7 @@ Cell = tuple[str, str]
 """Text and its style."""
 
 
-def phase(federation: Federation, framework: str, live: bool) -> Content:
+def phase(federation: FederationStatus, framework: str, live: bool) -> Content:
     """Where it stands, and who is waited for."""
     if not federation.heard:
         return Content.styled("the coordinator has said nothing yet", "dim")
@@ -77,7 +83,7 @@ def phase(federation: Federation, framework: str, live: bool) -> Content:
     return Content.assemble(*parts)
 
 
-def protection(federation: Federation) -> Content:
+def protection(federation: FederationStatus) -> Content:
     """What left all owners so far by class, the encryption in force, and who can read what."""
     totals = Counter[str]()
     for owner in federation.owners:
@@ -103,15 +109,15 @@ def protection(federation: Federation) -> Content:
 class Window:
     """Which rounds are in sight: `older` are to the left of them, `newer` to the right."""
 
-    columns: tuple[Round | None, ...]
+    columns: tuple[RoundStatus | None, ...]
     pitch: int
     older: int
     newer: int
 
 
-def window(federation: Federation, width: int, back: int) -> Window:
+def window(federation: FederationStatus, width: int, back: int) -> Window:
     """The rounds that fit, the newest unless one looks `back` by so many; None is the present."""
-    every: list[Round | None] = list(federation.rounds)
+    every: list[RoundStatus | None] = list(federation.rounds)
     newest = federation.rounds[-1].number if federation.rounds else -1
     now = federation.round
     if now and now > newest and federation.phase == "training":
@@ -125,7 +131,7 @@ def window(federation: Federation, width: int, back: int) -> Window:
     return Window(tuple(every[start:end]), pitch, start, back)
 
 
-def hidden(federation: Federation, width: int, back: int) -> Content:
+def hidden(federation: FederationStatus, width: int, back: int) -> Content:
     """Which rounds are out of sight, and the keys that bring them."""
     seen = window(federation, width, back)
     told = [f"← {seen.older} older"] if seen.older else []
@@ -133,7 +139,7 @@ def hidden(federation: Federation, width: int, back: int) -> Content:
     return Content.styled(f"  {' · '.join(told)}" if told else "", "dim")
 
 
-def matrix(federation: Federation, width: int, back: int = 0) -> Content:
+def matrix(federation: FederationStatus, width: int, back: int = 0) -> Content:
     """Owners against rounds; below them accuracy and seconds of each round."""
     seen = window(federation, width, back)
     left = _left(federation)
@@ -166,7 +172,7 @@ def matrix(federation: Federation, width: int, back: int = 0) -> Content:
     ):
         if any(value is not None and math.isfinite(value) for value in values):
             last = next((value for value in reversed(values) if value is not None), math.nan)
-            head = fitted(label, names + 1) + fitted(figure(last) + unit, left - names - 1)
+            head = fitted(label, names + 1) + fitted(compact(last) + unit, left - names - 1)
             lines.append(
                 Content.assemble((head, "dim"), (_course(values, seen.pitch), "$text-accent"))
             )
@@ -184,7 +190,7 @@ def legend(width: int) -> Content:
     return Content("\n").join(lines)
 
 
-def words(federation: Federation, width: int) -> Content:
+def words(federation: FederationStatus, width: int) -> Content:
     """How updates are added up, how many owners that takes, who approves what."""
     pairs: list[Row] = [
         ("aggregation", _joined(federation.aggregation, f"by {plain(federation.engine)}")),
@@ -213,7 +219,7 @@ def words(federation: Federation, width: int) -> Content:
     return rows([(name, value) for name, value in pairs if value], width)
 
 
-def figures(federation: Federation, width: int) -> Content:
+def figures(federation: FederationStatus, width: int) -> Content:
     """Each owner's own numbers, and what left it by class; where they come from."""
     owner = _Column("owner", 8, lambda each: (plain(each.name), ""), grow=1, most=_NAME_MOST)
     sent = [_sent(name) for name in CLASSES]
@@ -246,7 +252,7 @@ def figures(federation: Federation, width: int) -> Content:
 class _Column:
     id: str
     width: int
-    cell: Callable[[Owner], Cell]
+    cell: Callable[[OwnerStatus], Cell]
     right: bool = False
     rank: int = 0
     grow: int = 0
@@ -257,31 +263,31 @@ def _known(value: float | None, text: Callable[[float], str]) -> Cell:
     return _NONE if value is None else (text(value), "")
 
 
-def _load(owner: Owner) -> Cell:
+def _load(owner: OwnerStatus) -> Cell:
     """Per cent of a core; seconds in all while no load has been measured."""
     if owner.cpu_percent is not None:
         return f"{owner.cpu_percent:.0f} %", ""
-    return _known(owner.cpu_seconds, lambda seconds: f"{figure(seconds)} s")
+    return _known(owner.cpu_seconds, lambda seconds: f"{compact(seconds)} s")
 
 
 _OWN = (
     _Column("samples", 8, lambda each: _known(each.samples, lambda n: f"{n:,}"), True),
     _Column("round", 5, lambda each: _known(each.round, lambda n: f"{n:,}"), True),
-    _Column("loss", 8, lambda each: _known(each.loss, figure), True),
-    _Column("seconds", 8, lambda each: _known(each.seconds, figure), True),
+    _Column("loss", 8, lambda each: _known(each.loss, compact), True),
+    _Column("seconds", 8, lambda each: _known(each.seconds, compact), True),
     _Column("CPU", 7, _load, True),
     _Column("memory", 7, lambda each: _known(each.memory, size), True),
 )
 
 
-def _spent(owner: Owner) -> Cell:
+def _spent(owner: OwnerStatus) -> Cell:
     return (owner.privacy.spent, "") if owner.privacy else _NONE
 
 
 _EPSILON = _Column("ε so far", 14, _spent, True)
 
 
-def _privacy(owners: Sequence[Owner]) -> list[str]:
+def _privacy(owners: Sequence[OwnerStatus]) -> list[str]:
     """What the owners' epsilons are for, and who has a budget of its own to pay from."""
     told = [each.privacy for each in owners if each.privacy]
     terms = dict.fromkeys(f"each owner accounts for itself, at {plain(one.terms)}" for one in told)
@@ -293,7 +299,7 @@ def _privacy(owners: Sequence[Owner]) -> list[str]:
 
 
 def _sent(name: str) -> _Column:
-    def cell(owner: Owner) -> Cell:
+    def cell(owner: OwnerStatus) -> Cell:
         if not owner.told:
             return _NONE
         count = owner.bytes_out.get(name, 0)
@@ -303,7 +309,7 @@ def _sent(name: str) -> _Column:
     return _Column(name, 10 if name == "ciphertext" else 8, cell, True)
 
 
-def _of_round(owner: Owner) -> Cell:
+def _of_round(owner: OwnerStatus) -> Cell:
     count = sum(owner.bytes_round.values())
     return (size(count), "") if owner.told else _NONE
 
@@ -311,7 +317,7 @@ def _of_round(owner: Owner) -> Cell:
 _THIS_ROUND = _Column("this round", 10, _of_round, True)
 
 
-def _table(columns: Sequence[_Column], owners: Iterable[Owner], width: int) -> Content:
+def _table(columns: Sequence[_Column], owners: Iterable[OwnerStatus], width: int) -> Content:
     shown = fitting(width, columns)
     heads = " ".join(fitted(column.id, cells, column.right) for column, cells in shown)
     lines = [Content.styled(heads, "bold dim")]
@@ -324,16 +330,16 @@ def _table(columns: Sequence[_Column], owners: Iterable[Owner], width: int) -> C
     return Content("\n").join(lines)
 
 
-def _name_cells(federation: Federation) -> int:
+def _name_cells(federation: FederationStatus) -> int:
     longest = max((cell_len(plain(owner.name)) for owner in federation.owners), default=5)
     return min(_NAME_MOST, max(8, longest))
 
 
-def _left(federation: Federation) -> int:
+def _left(federation: FederationStatus) -> int:
     return _name_cells(federation) + _STATE_CELLS + 2
 
 
-def _state_in(owner: Owner, when: Round | None, federation: Federation) -> str:
+def _state_in(owner: OwnerStatus, when: RoundStatus | None, federation: FederationStatus) -> str:
     """The state of an owner in a round; nothing when it had no part in it."""
     if when is not None:
         return "lost" if owner.name in when.lost else when.states.get(owner.name, "")
@@ -367,7 +373,7 @@ def _course(values: Sequence[float | None], pitch: int) -> str:
     return "".join(block.ljust(pitch) for block in sparkline(above, len(above), span))
 
 
-def _loaded(federation: Federation, framework: str) -> str:
+def _loaded(federation: FederationStatus, framework: str) -> str:
     scripts = {owner.job.script for owner in federation.owners if owner.job}
     if any("_tf" in script or "tensorflow" in script for script in scripts):
         return "TensorFlow"
@@ -394,4 +400,4 @@ def _number(value: int | None) -> str:
 def _fact(name: str, value: str | int | float | bool) -> str:
     if "bytes" in name and isinstance(value, (int, float)):
         return size(value)
-    return figure(value) if isinstance(value, float) else str(value)
+    return compact(value) if isinstance(value, float) else str(value)

@@ -45,7 +45,7 @@ class Resume(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class SeriesSnapshot:
     """A series as it stood at one moment. The arrays have shape (buckets,) and never change.
 
     Attributes:
@@ -147,11 +147,11 @@ class Snapshot:
         values: Floats = self.floats[row]
         return values
 
-    def cut(self, start: int, stop: int) -> Snapshot:
+    def cut(self, start: int, stop: int) -> SeriesSnapshot:
         """Buckets `start` to `stop`."""
         return replace(self, ints=self.ints[:, start:stop], floats=self.floats[:, start:stop])
 
-    def spliced(self, detail: Snapshot) -> Snapshot | None:
+    def spliced(self, detail: SeriesSnapshot) -> SeriesSnapshot | None:
         """This series with the buckets that `detail` was read for replaced by it.
 
         A last bucket that has grown since is left as it is. None when `detail` no longer fits: its
@@ -175,7 +175,7 @@ class Snapshot:
 
 
 class Series:
-    """The growing side of a `Snapshot`. One thread at a time."""
+    """The growing side of a `SeriesSnapshot`. One thread at a time."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.width = 1
@@ -193,10 +193,10 @@ class Series:
     def last_step(self) -> int | None:
         return int(self._ints[LAST_STEP, self._used - 1]) if self._used else None
 
-    def snapshot(self, name: str, number: int, version: int) -> Snapshot:
+    def snapshot(self, name: str, number: int, version: int) -> SeriesSnapshot:
         ints, floats = self._ints[:, : self._used].copy(), self._floats[:, : self._used].copy()
         ints.flags.writeable = floats.flags.writeable = False
-        return Snapshot(
+        return SeriesSnapshot(
             name, number, version, self.width, ints, floats, tuple(self.resumes), self.exact
         )
 

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from traindeck.tui.plot.buckets import Snapshot
+from traindeck.tui.plot.buckets import SeriesSnapshot
 from traindeck.tui.plot.cell import Cell
 from traindeck.tui.plot.view import Line, View
 
 if TYPE_CHECKING:
     from traindeck.tui.plot.chart import Charts
 
-Part = tuple[Line, Snapshot, int, int]
-Found = tuple[Line, Snapshot, int, int, Snapshot | None]
+Part = tuple[Line, SeriesSnapshot, int, int]
+Found = tuple[Line, SeriesSnapshot, int, int, SeriesSnapshot | None]
 
 logger = logging.getLogger("traindeck.tui")
 
@@ -54,7 +54,7 @@ class DetailReader:
             self._charts.call_later(self._take, found)
 
     @staticmethod
-    def _detail(line: Line, whole: Snapshot, start: int, stop: int) -> Snapshot | None:
+    def _detail(line: Line, whole: SeriesSnapshot, start: int, stop: int) -> SeriesSnapshot | None:
         try:
             return line.store.detail(whole, start, stop)
         except Exception:  # the curve without its detail is better than none

@@ -21,7 +21,7 @@ from traindeck.tui.plot.buckets import (
     CAPACITY,
     Points,
     Series,
-    Snapshot,
+    SeriesSnapshot,
     live_points,
 )
 
@@ -50,7 +50,7 @@ class SeriesStore:
         self._versions: dict[int, int] = {}
         self._names: dict[str, int] = {}
         self._known: list[str] = []
-        self._snapshots: dict[int, Snapshot] = {}
+        self._snapshots: dict[int, SeriesSnapshot] = {}
         self._records = 0
         self._version = 0
         self._first_time: float | None = None
@@ -130,7 +130,7 @@ class SeriesStore:
         number = self._names.get(name)
         return -1 if number is None else self._versions.get(number, -1)
 
-    def snapshot(self, name: str) -> Snapshot | None:
+    def snapshot(self, name: str) -> SeriesSnapshot | None:
         """The series as it stands, or None while it has no points."""
         with self._lock:
             number = self._names.get(name)
@@ -143,7 +143,7 @@ class SeriesStore:
                 self._snapshots[number] = cached
             return cached
 
-    def detail(self, whole: Snapshot, start: int, stop: int) -> Snapshot | None:
+    def detail(self, whole: SeriesSnapshot, start: int, stop: int) -> SeriesSnapshot | None:
         """Buckets `start` to `stop` of `whole`, read again from the file in finer buckets.
 
         Reads the disk: call it from a thread. None when there is no file, when the part is larger

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from traindeck.core.base.format import figure
+from traindeck.core.base.format import compact
 
 _SI = ((0, ""), (3, "k"), (6, "M"), (9, "G"), (12, "T"))
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
@@ -124,7 +124,7 @@ def short(value: float) -> str:
         return f"{value:.{3 - power if power >= 0 else 4 if power == -1 else 2 - power}f}"
     power = int(exponent)
     if power >= 3:
-        return figure(value)  # as everywhere else: the same value must not look like another
+        return compact(value)  # as everywhere else: the same value must not look like another
     return f"{mantissa.rstrip('0').rstrip('.')}e{power}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from traindeck.core.run.points import clean_name
-from traindeck.tui.plot.buckets import Floats, Snapshot
+from traindeck.tui.plot.buckets import Floats, SeriesSnapshot
 from traindeck.tui.plot.raster import Frame, draw, with_cursor, with_selection
 from traindeck.tui.plot.reduce import Curve
 from traindeck.tui.plot.scale import Axes, x_range, y_range
@@ -88,9 +88,9 @@ class Line:
     series: str
     label: str
     color: int = 0
-    detail: Snapshot | None = None
+    detail: SeriesSnapshot | None = None
     refused: tuple[int, int, int] | None = None
-    _cached: tuple[object, Snapshot, Curve] | None = field(default=None, repr=False)
+    _cached: tuple[object, SeriesSnapshot, Curve] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.label = clean_name(self.label)
@@ -100,7 +100,7 @@ class Line:
         """Changes whenever there is something new to draw."""
         return self.store.series_version(self.series), id(self.detail)
 
-    def snapshot(self) -> Snapshot | None:
+    def snapshot(self) -> SeriesSnapshot | None:
         """The series with the detail read for it, if that still fits."""
         whole = self.store.snapshot(self.series)
         if whole is None or self.detail is None:
@@ -110,7 +110,7 @@ class Line:
             self.detail = None
         return spliced or whole
 
-    def curve(self, view: View) -> tuple[Snapshot, Curve] | None:
+    def curve(self, view: View) -> tuple[SeriesSnapshot, Curve] | None:
         """What to draw, made anew only when the series or the view of it changed."""
         key = (self.key, view.weight, view.elapsed, self.color)
         if self._cached is not None and self._cached[0] == key:
@@ -123,7 +123,7 @@ class Line:
         self._cached = ((self.key, *key[1:]), snapshot, curve)
         return snapshot, curve
 
-    def _make(self, snapshot: Snapshot, view: View) -> Curve:
+    def _make(self, snapshot: SeriesSnapshot, view: View) -> Curve:
         origin = self.store.first_time or 0.0
         finite = snapshot.finite
         resumes = snapshot.resumes
@@ -207,7 +207,7 @@ class Plot:
                 most = max(most, int(count.max()))
         return seen, most
 
-    def lacking(self, view: View, width: int) -> list[tuple[Line, Snapshot, int, int]]:
+    def lacking(self, view: View, width: int) -> list[tuple[Line, SeriesSnapshot, int, int]]:
         """Lines so far zoomed in that their buckets are coarser than the picture, with the part
         (bucket numbers of the series as stored) to read again from the file."""
         out = []
@@ -258,7 +258,7 @@ class Plot:
             smoothed,
         )
 
-    def _visible(self, view: View) -> list[tuple[Line, Snapshot, int, int]]:
+    def _visible(self, view: View) -> list[tuple[Line, SeriesSnapshot, int, int]]:
         sight = self.in_sight(view)
         out = []
         for line in self.lines:
@@ -318,7 +318,7 @@ class Plot:
         return f"{first:,}" if first == last else f"{first:,}–{last:,}"
 
 
-def x_of(snapshot: Snapshot, by_time: bool, origin: float) -> Floats:
+def x_of(snapshot: SeriesSnapshot, by_time: bool, origin: float) -> Floats:
     """Where each bucket stands: the middle of its steps, or of its seconds since `origin`.
 
     A clock that was set back stands still until it has caught up, so that x never falls.
@@ -329,7 +329,7 @@ def x_of(snapshot: Snapshot, by_time: bool, origin: float) -> Floats:
     return np.maximum.accumulate(np.where(np.isfinite(middle), middle, 0.0))
 
 
-def _covers(detail: Snapshot | None, whole: Snapshot, first: int, last: int) -> bool:
+def _covers(detail: SeriesSnapshot | None, whole: SeriesSnapshot, first: int, last: int) -> bool:
     """Whether `detail` holds the buckets, as finely as a new reading of them alone would.
 
     The newest bucket may have grown since it was read.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from traindeck.core.federation.reader import Federation, FederationReader
+from traindeck.core.federation.reader import FederationReader, FederationStatus
 
 LOOK_EVERY = 0.25
 """Seconds between two looks: a few stats an owner each."""
@@ -14,7 +14,7 @@ class FederationLook:
     """What was last read; None unless the run is federated."""
 
     def __init__(self, run: Path) -> None:
-        self.found: Federation | None = None
+        self.found: FederationStatus | None = None
         self._reader = FederationReader(run)
         self._due = 0.0
 

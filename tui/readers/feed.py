@@ -49,7 +49,7 @@ class RunSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class RunsSnapshot:
     """Every run as it was at one moment, newest first."""
 
     runs: tuple[RunDoc, ...] = ()
@@ -59,7 +59,7 @@ class Snapshot:
     whole: bool = True
 
     @classmethod
-    def of(cls, runs: list[RunDoc], whole: bool = True) -> Snapshot:
+    def of(cls, runs: list[RunDoc], whole: bool = True) -> RunsSnapshot:
         states = [run["state"] for run in runs if run["state"] in LIVE]
         return cls(
             tuple(runs),
@@ -118,7 +118,7 @@ class Feed:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._latest: Snapshot | None = None
+        self._latest: RunsSnapshot | None = None
         self._tended = False
         self._thread = threading.Thread(target=self._poll, name="runs feed", daemon=True)
 
@@ -141,7 +141,7 @@ class Feed:
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def take(self) -> Snapshot | None:
+    def take(self) -> RunsSnapshot | None:
         """The newest snapshot not yet taken."""
         with self._lock:
             latest, self._latest = self._latest, None
@@ -154,7 +154,7 @@ class Feed:
             self._failed("The newest runs cannot be read", error)
             return
         if runs:
-            self._put(Snapshot.of(runs, whole=False))
+            self._put(RunsSnapshot.of(runs, whole=False))
             self._first_shown.wait(FIRST_SECONDS)
             self._stopped.wait(WRITE_SECONDS)  # painted, but the terminal is written by a thread
 
@@ -172,7 +172,7 @@ class Feed:
                 version = self._source.version()
                 now = time.monotonic()
                 if version != seen or (live and now - read_at >= RECHECK_SECONDS):
-                    snapshot = Snapshot.of(self._source.runs())
+                    snapshot = RunsSnapshot.of(self._source.runs())
                     cost = time.monotonic() - now
                     tend_at = tend_at or now + FIRST_TEND_SECONDS
                     live, seen, read_at = snapshot.live, version, now
@@ -192,7 +192,7 @@ class Feed:
             self._wake.wait(pause)
             self._wake.clear()
 
-    def _put(self, snapshot: Snapshot) -> None:
+    def _put(self, snapshot: RunsSnapshot) -> None:
         with self._lock:
             waiting = self._latest is not None
             self._latest = snapshot

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from traindeck.tui.readers.watch import Watch
 
 if TYPE_CHECKING:
-    from traindeck.core.federation.inbox import Request, RunInbox
+    from traindeck.core.federation.inbox import RunInbox, ScriptRequest
 
 LOOK_EVERY = 1.0
 """Seconds between two looks: one stat a run that is not federated, a few an owner else."""
 
 
-class InboxWatch(Watch["tuple[Request, ...]"]):
+class InboxWatch(Watch["tuple[ScriptRequest, ...]"]):
     """Looks for requests in the runs it is told to follow; begins with the first of them.
 
     runs    the folder of all runs
@@ -25,7 +25,7 @@ class InboxWatch(Watch["tuple[Request, ...]"]):
         self,
         runs: Path,
         *,
-        ready: Callable[[tuple[Request, ...]], object],
+        ready: Callable[[tuple[ScriptRequest, ...]], object],
         failed: Callable[[Exception], object],
     ) -> None:
         super().__init__("inbox watch", ready=ready, failed=failed, interval=LOOK_EVERY)
@@ -44,7 +44,7 @@ class InboxWatch(Watch["tuple[Request, ...]"]):
             self.start()
         self.look_now()
 
-    def _look(self) -> tuple[Request, ...]:
+    def _look(self) -> tuple[ScriptRequest, ...]:
         from traindeck.core.federation.inbox import RunInbox
 
         ids = self._ids

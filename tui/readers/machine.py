@@ -10,8 +10,7 @@ from pathlib import Path
 
 from traindeck.core.base.home import Home
 from traindeck.core.devices.cpu import MEASURED_SECONDS
-from traindeck.core.devices.inventory import DeviceSampler, Inventory
-from traindeck.core.devices.inventory import Snapshot as DeviceSnapshot
+from traindeck.core.devices.inventory import DeviceSampler, Inventory, MachineSnapshot
 from traindeck.core.queue.slots import holders
 from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.follow import PointTail
@@ -35,7 +34,7 @@ class Machine:
     """
 
     inventory: Inventory
-    now: DeviceSnapshot
+    now: MachineSnapshot
     loads: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     taken: Mapping[str, str] = field(default_factory=dict)
     use: Mapping[str, DeviceHistory] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from traindeck.core.federation.reader import Federation
+from traindeck.core.federation.reader import FederationStatus
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
@@ -74,6 +74,6 @@ class Picture:
     provenance: Provenance = field(default_factory=Provenance)
     plan: Plan | None = None
     budget: float | None = None
-    federation: Federation | None = None
+    federation: FederationStatus | None = None
     problem: str = ""
     exposed: str = ""

@@ -24,7 +24,7 @@ SETTLE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class LaunchPrice:
     """What is known of a launch's cost; empty for one that costs nothing.
 
     told     for people, in a line
@@ -43,7 +43,7 @@ class Pricing:
     answered  called on the thread with the number of the question and its price
     """
 
-    def __init__(self, home: Home, answered: Callable[[int, Price], object]) -> None:
+    def __init__(self, home: Home, answered: Callable[[int, LaunchPrice], object]) -> None:
         self._home = home
         self._answered = answered
         self._question: tuple[Recipe, Mapping[str, Value]] | None = None
@@ -85,7 +85,7 @@ class Pricing:
                 self._answered(number, found)
 
 
-def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> Price:
+def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> LaunchPrice:
     """What launching a recipe would cost and leave. Takes 1 to 3 s for a private one."""
     from traindeck.core.privacy import budget
     from traindeck.core.privacy.gate import ledger_for
@@ -95,27 +95,27 @@ def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> Price:
         recipe = recipe.chosen(values)
         ledger = ledger_for(home.ledger, recipe)
         if recipe.accounting is None:
-            return _unprotected(ledger.name, "no privacy") if ledger else Price()
+            return _unprotected(ledger.name, "no privacy") if ledger else LaunchPrice()
         found = budget.forecast(home, recipe, values, 1)
         if found is None:
-            return Price()
+            return LaunchPrice()
         seed = recipe.validate(values).get("noise_seed", -1)
         seeded = isinstance(seed, int) and seed >= 0
         why = SEEDED if seeded else "infinite epsilon" if found["epsilon"] is None else ""
         if why and ledger is not None:
             return _unprotected(ledger.name, why)
     except UsageError as error:
-        return Price(refused=str(error))
+        return LaunchPrice(refused=str(error))
     except (OSError, TraindeckError, ValueError) as error:
-        return Price(refused=f"the budget cannot be read: {error}")
+        return LaunchPrice(refused=f"the budget cannot be read: {error}")
     return _told(found, why)
 
 
-def _unprotected(name: str, why: str) -> Price:
-    return Price(f"{name} has a privacy budget: this run has {why}", accept=True)
+def _unprotected(name: str, why: str) -> LaunchPrice:
+    return LaunchPrice(f"{name} has a privacy budget: this run has {why}", accept=True)
 
 
-def _told(found: Mapping[str, Any], why: str) -> Price:
+def _told(found: Mapping[str, Any], why: str) -> LaunchPrice:
     told = (
         f"ε {at_most(found['epsilon'])} at δ {found['delta']:g} per {found['unit']}"
         f" · noise {found['noise_multiplier']:.4g} · {found['steps']:,} steps"
@@ -125,20 +125,20 @@ def _told(found: Mapping[str, Any], why: str) -> Price:
     if found["steps_resumed"]:
         told += f" ({found['steps'] - found['steps_resumed']:,} left to pay)"
     if asked is None:
-        return Price(f"{told} · {found['dataset']} has no budget: nothing is charged")
+        return LaunchPrice(f"{told} · {found['dataset']} has no budget: nothing is charged")
     if asked["delta"] != found["delta"]:
         told += f" (the budget is at δ {asked['delta']:g})"
     if asked["exposed"]:
         told += f" · {asked['exposed']}"
     if not asked["fits"]:
-        return Price(told, f"does not fit: {asked['refused']}")
+        return LaunchPrice(told, f"does not fit: {asked['refused']}")
     if asked["exposed"]:
-        return Price(told)
+        return LaunchPrice(told)
     left, cost, whole = (asked[key] for key in ("rho_left", "rho_cost", "rho_budget"))
     more = asked["more_such_runs"] - 1
     many = f"{more:,}" if more <= MOST_COUNTED else "more than a million"
     such = "no more such run" if not more else f"{many} more such run{'s' if more > 1 else ''}"
-    return Price(
+    return LaunchPrice(
         f"{told} · takes {percent(cost / whole)} of the budget of {asked['name']}, leaves"
         f" {percent((left - cost) / whole, at_least)} ({such})"
     )

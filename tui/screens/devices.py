@@ -14,7 +14,7 @@ from traindeck.core.run.state import LIVE
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.devices import DevicesPanel
-from traindeck.tui.readers.feed import Snapshot
+from traindeck.tui.readers.feed import RunsSnapshot
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.top_bar import TopBar
 
@@ -124,7 +124,7 @@ class DevicesScreen(Screen[None], inherit_bindings=False):
     def on_devices_screen_failed(self, message: Failed) -> None:
         self.app.tell_error("The devices cannot be read", message.error)
 
-    def _take(self, snapshot: Snapshot | None) -> None:
+    def _take(self, snapshot: RunsSnapshot | None) -> None:
         if snapshot is None:
             return
         self._live = [run for run in snapshot.runs if run["state"] in LIVE]

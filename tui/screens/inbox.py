@@ -15,7 +15,14 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from traindeck.core.base.sanitize import plain
-from traindeck.core.federation.inbox import APPROVE, REFUSE, Request, Script, decide, read_script
+from traindeck.core.federation.inbox import (
+    APPROVE,
+    REFUSE,
+    Script,
+    ScriptRequest,
+    decide,
+    read_script,
+)
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
 from traindeck.tui.widgets.code_view import CodeView, Line, diff_lines, plain_lines, python_lines
@@ -42,7 +49,7 @@ class _Read:
     problem: str = ""
 
 
-def _read(request: Request) -> _Read:
+def _read(request: ScriptRequest) -> _Read:
     """On a thread: a script of a million characters takes a while."""
     try:
         script = read_script(request)
@@ -96,7 +103,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__(id="inbox")
         self._read = _Read()
-        self._of: Request | None = None
+        self._of: ScriptRequest | None = None
         self._view = VIEWS[0]
         self._seen = 0
 
@@ -111,12 +118,12 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         yield KeyBar()
 
     def _columns(self) -> tuple[RowColumn, ...]:
-        def name(request: Request) -> str:
+        def name(request: ScriptRequest) -> str:
             snapshot = self.app.snapshot
             doc = snapshot.by_id.get(request.run) if snapshot else None
             return plain(doc["name"]) if doc else request.run
 
-        def asked(request: Request, width: int) -> list[tuple[str, str]]:
+        def asked(request: ScriptRequest, width: int) -> list[tuple[str, str]]:
             return [("—" if request.at is None else age(self.app.clock() - request.at), "dim")]
 
         return (
@@ -132,9 +139,9 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         return self.query_one("#inbox-requests", RowTable)
 
     @property
-    def current(self) -> Request | None:
+    def current(self) -> ScriptRequest | None:
         """The request under the cursor."""
-        found: Request | None = self.table.current
+        found: ScriptRequest | None = self.table.current
         return found
 
     @property
@@ -146,7 +153,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         self.watch(self.app, "waiting", self._take)
         self.set_interval(1.0, self.table.refresh)
 
-    def _take(self, waiting: tuple[Request, ...]) -> None:
+    def _take(self, waiting: tuple[ScriptRequest, ...]) -> None:
         self.query_one("#inbox-none").display = not waiting
         self.query_one("#inbox-body").display = bool(waiting)
         self.table.styles.height = len(waiting) + 1
@@ -167,7 +174,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         else:
             self._show_facts()  # it may have changed since: whoever reads it must be told
 
-    def _load(self, request: Request) -> None:
+    def _load(self, request: ScriptRequest) -> None:
         self._of, self._read = request, _Read(problem="reading…")
         self._view, self._seen = VIEWS[0], 0
         self._show()
@@ -307,7 +314,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         )
         self.app.push_screen(dialog, answered)
 
-    def _decide(self, of: Script | Request, decision: str, reason: str = "") -> None:
+    def _decide(self, of: Script | ScriptRequest, decision: str, reason: str = "") -> None:
         request = of.request if isinstance(of, Script) else of
         done = "approved" if decision == APPROVE else "refused"
 
@@ -330,7 +337,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         )
 
 
-def _key(request: Request) -> str:
+def _key(request: ScriptRequest) -> str:
     return "/".join((request.run, request.owner, request.job))
 
 

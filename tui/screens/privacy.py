@@ -18,7 +18,7 @@ from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.budget import BudgetPanel
 from traindeck.tui.panels.budget_lines import HISTORY, NO_BUDGETS, RUNS, charges, columns
 from traindeck.tui.readers.budgets import Budget, BudgetWatch
-from traindeck.tui.readers.feed import Snapshot
+from traindeck.tui.readers.feed import RunsSnapshot
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.row_table import RowTable
 from traindeck.tui.widgets.top_bar import TopBar
@@ -193,7 +193,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
     def _tell(self, message: Failed) -> None:
         self.app.tell_error("The privacy budgets cannot be read", message.error)
 
-    def _take(self, _: Snapshot | None) -> None:
+    def _take(self, _: RunsSnapshot | None) -> None:
         """Runs tell their own epsilon as they go."""
         if self.current is not None and self.is_current:
             self._show_runs(self.current)

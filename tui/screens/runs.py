@@ -19,7 +19,7 @@ from textual.widgets import Static
 from traindeck.core.base.sanitize import clean
 from traindeck.core.run.folder import RunDoc
 from traindeck.tui.keys import command
-from traindeck.tui.readers.feed import Snapshot
+from traindeck.tui.readers.feed import RunsSnapshot
 from traindeck.tui.screens.run.actions import RUN_BINDINGS, RunActions
 from traindeck.tui.widgets.inbox_line import InboxLine
 from traindeck.tui.widgets.key_bar import KeyBar
@@ -89,7 +89,7 @@ class RunsScreen(RunActions):
 
     def __init__(self) -> None:
         super().__init__()
-        self._snapshot: Snapshot | None = None
+        self._snapshot: RunsSnapshot | None = None
         self._behind = False
         self._query: Query | None = None
         self._verdicts: dict[str, tuple[RunDoc, bool]] = {}
@@ -116,7 +116,7 @@ class RunsScreen(RunActions):
 
     # What is shown
 
-    def _take(self, snapshot: Snapshot | None) -> None:
+    def _take(self, snapshot: RunsSnapshot | None) -> None:
         if snapshot is None:
             return
         self._snapshot = snapshot
@@ -157,7 +157,7 @@ class RunsScreen(RunActions):
             self._filter_rows(snapshot, self._query)
 
     @work(exclusive=True, group="filter")
-    async def _filter_rows(self, snapshot: Snapshot, query: Query) -> None:
+    async def _filter_rows(self, snapshot: RunsSnapshot, query: Query) -> None:
         """Asks the query about each run that changed, in slices: keys never wait for it."""
         known, verdicts = self._verdicts, {}
         docs = []

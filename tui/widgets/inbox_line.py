@@ -11,7 +11,7 @@ from traindeck.core.base.sanitize import plain
 from traindeck.tui.keys import key_of
 
 if TYPE_CHECKING:
-    from traindeck.core.federation.inbox import Request
+    from traindeck.core.federation.inbox import ScriptRequest
 
 
 class InboxLine(Static):
@@ -38,7 +38,7 @@ class InboxLine(Static):
         if hasattr(self.app, "waiting"):
             self.watch(self.app, "waiting", self._take)
 
-    def _take(self, waiting: tuple[Request, ...]) -> None:
+    def _take(self, waiting: tuple[ScriptRequest, ...]) -> None:
         mine = [each for each in waiting if self._run_id in ("", each.run)]
         if self.display != bool(mine):
             self.display = bool(mine)

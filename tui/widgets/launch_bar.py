@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Button, Checkbox, Static
 
 from traindeck.core.base.sanitize import clean
-from traindeck.tui.readers.pricing import Price
+from traindeck.tui.readers.pricing import LaunchPrice
 
 
 def command_line(
@@ -120,7 +120,7 @@ class LaunchBar(Vertical):
     def show_command(self, command: str) -> None:
         self._command.update(Content.assemble(("$ ", "dim"), clean(command)))
 
-    def show_price(self, price: Price | None) -> None:
+    def show_price(self, price: LaunchPrice | None) -> None:
         """Say what the launch costs in privacy; None while that is being worked out."""
         if price is None:
             content = Content.styled("ε …", "dim")

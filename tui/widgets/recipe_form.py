@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
 from traindeck.tui.readers.drafts import Draft
-from traindeck.tui.readers.pricing import Price
+from traindeck.tui.readers.pricing import LaunchPrice
 from traindeck.tui.widgets.device_select import DeviceSelect
 from traindeck.tui.widgets.field_row import CONTROL_WIDTH, FieldRow
 from traindeck.tui.widgets.launch_bar import LaunchBar, command_line
@@ -177,7 +177,7 @@ class RecipeForm(Vertical):
             return None
         return self.values()
 
-    def show_price(self, price: Price | None) -> None:
+    def show_price(self, price: LaunchPrice | None) -> None:
         self.bar.show_price(price)
         self._show_command()
 

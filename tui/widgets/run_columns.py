@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
-from traindeck.core.base.format import figure, percent
+from traindeck.core.base.format import compact, percent
 from traindeck.core.base.sanitize import plain
 from traindeck.core.privacy.report import at_most
 from traindeck.core.privacy.telemetry import is_private
@@ -91,7 +91,7 @@ def age(seconds: float) -> str:
 
 def number(value: float | None) -> str:
     """A metric's value in at most nine cells; None stands for one that is not finite."""
-    return figure(math.nan if value is None else value)
+    return compact(math.nan if value is None else value)
 
 
 def fraction(doc: RunDoc) -> float | None:

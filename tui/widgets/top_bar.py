@@ -7,7 +7,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from traindeck.tui.places import PLACES
-from traindeck.tui.readers.feed import Snapshot
+from traindeck.tui.readers.feed import RunsSnapshot
 
 
 class TopBar(Widget):
@@ -28,14 +28,14 @@ class TopBar(Widget):
     def __init__(self, place: str) -> None:
         super().__init__()
         self._place = place
-        self._snapshot: Snapshot | None = None
+        self._snapshot: RunsSnapshot | None = None
         self._spots: list[tuple[int, int, str]] = []
 
     def on_mount(self) -> None:
         if hasattr(self.app, "snapshot"):
             self.watch(self.app, "snapshot", self._follow)
 
-    def _follow(self, snapshot: Snapshot | None) -> None:
+    def _follow(self, snapshot: RunsSnapshot | None) -> None:
         if snapshot is None:
             return
         before, self._snapshot = self._snapshot, snapshot
@@ -98,5 +98,5 @@ class TopBar(Widget):
                 await self.app.run_action(action)
 
 
-def _counts(snapshot: Snapshot) -> tuple[int, int, int]:
+def _counts(snapshot: RunsSnapshot) -> tuple[int, int, int]:
     return len(snapshot.runs), snapshot.live, snapshot.queued

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from traindeck.core.base.format import figure, percent
+from traindeck.core.base.format import compact, percent
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from traindeck.core.base.format import figure, percent
     ],
 )
 def test_a_value_takes_at_most_nine_characters(value: float, text: str) -> None:
-    assert figure(value) == text
+    assert compact(value) == text
     assert len(text) <= 9
 
 

@@ -12,7 +12,7 @@ from traindeck.core.devices.assignment import Assignment, HardwareMissing, Wait,
 from traindeck.core.devices.cpu import CpuInfo
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.model import Accelerator
-from traindeck.core.devices.request import Request, RequestError, assign, parse_request
+from traindeck.core.devices.request import DeviceRequest, RequestError, assign, parse_request
 
 GIB = 1 << 30
 
@@ -61,26 +61,26 @@ def granted(on: str, found: Inventory, free: set[str] | None = None) -> Assignme
 @pytest.mark.parametrize(
     ("text", "request_"),
     [
-        ("cpu", Request("cpu")),
-        (" CPU ", Request("cpu")),
-        ("cpu:0-1", Request("cpu", cores=(0, 1))),
-        ("cpu:0,2,4-5", Request("cpu", cores=(0, 2, 4, 5))),
-        ("cpu:1, 4-5", Request("cpu", cores=(1, 4, 5))),
-        ("cpu:3,3,3", Request("cpu", cores=(3,))),
-        ("cpu*2", Request("cpu", count=2)),
-        ("gpu", Request("gpu", count=1)),
-        ("gpu*1", Request("gpu", count=1)),
-        ("gpu*2", Request("gpu", count=2)),
-        ("gpu:0", Request("gpu", gpus=("0",))),
-        ("gpu:007", Request("gpu", gpus=("7",))),
-        ("gpu:1,0", Request("gpu", gpus=("1", "0"))),
-        ("gpu:1:2", Request("gpu", gpus=("1:2",))),
-        ("gpu:GPU-8d3e6f7a-b5c9", Request("gpu", gpus=("GPU-8d3e6f7a-b5c9",))),
-        ("gpu:MIG-GPU-8d3e6f7a/1/0", Request("gpu", gpus=("MIG-GPU-8d3e6f7a/1/0",))),
-        ("tpu", Request("tpu")),
+        ("cpu", DeviceRequest("cpu")),
+        (" CPU ", DeviceRequest("cpu")),
+        ("cpu:0-1", DeviceRequest("cpu", cores=(0, 1))),
+        ("cpu:0,2,4-5", DeviceRequest("cpu", cores=(0, 2, 4, 5))),
+        ("cpu:1, 4-5", DeviceRequest("cpu", cores=(1, 4, 5))),
+        ("cpu:3,3,3", DeviceRequest("cpu", cores=(3,))),
+        ("cpu*2", DeviceRequest("cpu", count=2)),
+        ("gpu", DeviceRequest("gpu", count=1)),
+        ("gpu*1", DeviceRequest("gpu", count=1)),
+        ("gpu*2", DeviceRequest("gpu", count=2)),
+        ("gpu:0", DeviceRequest("gpu", gpus=("0",))),
+        ("gpu:007", DeviceRequest("gpu", gpus=("7",))),
+        ("gpu:1,0", DeviceRequest("gpu", gpus=("1", "0"))),
+        ("gpu:1:2", DeviceRequest("gpu", gpus=("1:2",))),
+        ("gpu:GPU-8d3e6f7a-b5c9", DeviceRequest("gpu", gpus=("GPU-8d3e6f7a-b5c9",))),
+        ("gpu:MIG-GPU-8d3e6f7a/1/0", DeviceRequest("gpu", gpus=("MIG-GPU-8d3e6f7a/1/0",))),
+        ("tpu", DeviceRequest("tpu")),
     ],
 )
-def test_what_can_be_asked_for(text: str, request_: Request) -> None:
+def test_what_can_be_asked_for(text: str, request_: DeviceRequest) -> None:
     assert parse_request(text) == request_
 
 
@@ -131,19 +131,19 @@ names = st.one_of(
     uuids,
 )
 requests = st.one_of(
-    st.just(Request("cpu")),
-    st.just(Request("tpu")),
-    st.sets(st.integers(0, 300), min_size=1).map(lambda c: Request("cpu", tuple(sorted(c)))),
-    st.integers(1, 300).map(lambda n: Request("cpu", count=n)),
-    st.integers(1, 16).map(lambda n: Request("gpu", count=n)),
+    st.just(DeviceRequest("cpu")),
+    st.just(DeviceRequest("tpu")),
+    st.sets(st.integers(0, 300), min_size=1).map(lambda c: DeviceRequest("cpu", tuple(sorted(c)))),
+    st.integers(1, 300).map(lambda n: DeviceRequest("cpu", count=n)),
+    st.integers(1, 16).map(lambda n: DeviceRequest("gpu", count=n)),
     st.lists(names, min_size=1, max_size=4, unique=True).map(
-        lambda found: Request("gpu", gpus=tuple(found))
+        lambda found: DeviceRequest("gpu", gpus=tuple(found))
     ),
 )
 
 
 @given(requests)
-def test_reading_what_was_written_gives_it_back(request_: Request) -> None:
+def test_reading_what_was_written_gives_it_back(request_: DeviceRequest) -> None:
     assert parse_request(str(request_)) == request_
 
 
@@ -284,7 +284,7 @@ machines = st.builds(
 
 @given(machines, st.lists(requests, max_size=12))
 def test_nothing_is_handed_out_twice_nor_more_than_asked_for(
-    found: Inventory, asked: list[Request]
+    found: Inventory, asked: list[DeviceRequest]
 ) -> None:
     every = {f"cpu-{core}" for core in found.cpu.usable_cores} | {g.slot for g in found.gpus}
     free = set(every)

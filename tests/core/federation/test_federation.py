@@ -37,17 +37,17 @@ from traindeck.core.federation.inbox import (
     APPROVE,
     MAX_SCRIPT,
     REFUSE,
-    Request,
     RunInbox,
     ScriptChanged,
+    ScriptRequest,
     decide,
     read_script,
 )
 from traindeck.core.federation.reader import (
     CLASSES,
     STATES,
-    Federation,
     FederationReader,
+    FederationStatus,
     read_federation,
 )
 
@@ -60,13 +60,13 @@ def home(home: Home) -> Iterator[Home]:
     home.runs.mkdir()
 
 
-def found_in(folder: Path) -> Federation:
+def found_in(folder: Path) -> FederationStatus:
     found = read_federation(folder)
     assert found is not None
     return found
 
 
-def one(folder: Path) -> Request:
+def one(folder: Path) -> ScriptRequest:
     [request] = RunInbox(folder).read()
     return request
 

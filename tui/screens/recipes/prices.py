@@ -8,7 +8,7 @@ from collections.abc import Callable
 from textual.css.query import NoMatches
 
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.readers.pricing import Price, Pricing
+from traindeck.tui.readers.pricing import LaunchPrice, Pricing
 from traindeck.tui.widgets.recipe_form import RecipeForm
 
 
@@ -31,18 +31,18 @@ class Prices:
         values = form.priced()
         self._asked = self._pricing.ask(form.recipe, values)
         if recipe.accounting is not None:
-            form.show_price(Price() if values is None else None)
+            form.show_price(LaunchPrice() if values is None else None)
 
     def stop(self) -> None:
         if self._pricing is not None:
             self._pricing.stop()
 
-    def _answered(self, number: int, price: Price) -> None:
+    def _answered(self, number: int, price: LaunchPrice) -> None:
         """On the thread."""
         with contextlib.suppress(RuntimeError):  # the event loop has just been closed
             self._app.post_message(TraindeckApp.Done(lambda: self._show(number, price)))
 
-    def _show(self, number: int, price: Price) -> None:
+    def _show(self, number: int, price: LaunchPrice) -> None:
         form = self._form()
         if number == self._asked and form is not None:
             with contextlib.suppress(NoMatches):  # a form that is being taken down

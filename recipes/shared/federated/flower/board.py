@@ -50,7 +50,7 @@ class Journal:
 
 
 @dataclass
-class Round:
+class FlowerRound:
     """A finished round."""
 
     number: int
@@ -73,7 +73,7 @@ class Board:
     rounds_total: int
     threshold: int
     coordinator: status.Coordinator = field(init=False)
-    owners: dict[str, status.Owner] = field(init=False)
+    owners: dict[str, status.OwnerFile] = field(init=False)
     failure: str = field(default="", init=False)
     done: bool = field(default=False, init=False)
 
@@ -89,7 +89,7 @@ class Board:
             owners=[{"name": name, "state": "warming", "reason": ""} for name in self.samples],
         )
         self.owners = {
-            name: status.Owner(
+            name: status.OwnerFile(
                 self.owner_folder(name) / "status.json", name, samples=samples, approval=""
             )
             for name, samples in self.samples.items()
@@ -125,7 +125,7 @@ class Board:
         elif news:
             self._show_waited()
 
-    def look(self) -> list[Round]:
+    def look(self) -> list[FlowerRound]:
         """Read what is new, show it, and give the rounds that have finished meanwhile."""
         for name, journal in self._journals.items():
             for line in journal.read():
@@ -174,7 +174,7 @@ class Board:
         self.coordinator.enter("failed" if failure else "done", reason=reason)
         self.coordinator.write()
 
-    def _owner_said(self, owner: status.Owner, line: dict[str, Any]) -> None:
+    def _owner_said(self, owner: status.OwnerFile, line: dict[str, Any]) -> None:
         if node := line.get("node"):
             self._nodes[node] = owner.name
         if line["round"] > owner.round:
@@ -195,7 +195,7 @@ class Board:
                 self._set(owner, "training" if name in names else "sent")
         self.coordinator.enter("training", names)
 
-    def _finish(self, line: dict[str, Any]) -> Round:
+    def _finish(self, line: dict[str, Any]) -> FlowerRound:
         self.lose({self._name(node): reason for node, reason in line["late"].items()})
         lost = set(self._gone)
         for node, reason in line["wrong"].items():
@@ -211,14 +211,16 @@ class Board:
                 "states": {name: "lost" if name in lost else "sent" for name in self.owners},
             }
         )
-        return Round(line["round"], line["seconds"], line["loss"], line["accuracy"], sorted(lost))
+        return FlowerRound(
+            line["round"], line["seconds"], line["loss"], line["accuracy"], sorted(lost)
+        )
 
     def _lost(self, name: str, reason: str) -> None:
         self.coordinator.owner(name, "lost", reason)
         self.coordinator.write()
         self.owners[name].enter("lost", reason)
 
-    def _set(self, owner: status.Owner, state: str) -> None:
+    def _set(self, owner: status.OwnerFile, state: str) -> None:
         owner.state = state
         self.coordinator.owner(owner.name, state)
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.recipes.shared.federated.hiding import boxes, ckks, secagg
 from traindeck.recipes.shared.federated.hiding.secagg import Refused, Unrecoverable
-from traindeck.recipes.shared.federated.hiding.session import Session
+from traindeck.recipes.shared.federated.hiding.session import SecAggSession
 from traindeck.recipes.shared.federated.post.mail import Letter
 
 MODES = ("transport", "secagg", "ckks")
@@ -188,12 +188,12 @@ class SecAggAggregator:
     def __init__(self, size: int, threshold: int) -> None:
         self._size = size
         self._threshold = threshold
-        self._session: Session | None = None
+        self._session: SecAggSession | None = None
 
     def keys(self, ask: Ask) -> None:
         told = ask([], {"type": "keys"})
         adverts = {name: letter.facts["advert"] for name, letter in told.items()}
-        self._session = Session.of(adverts)
+        self._session = SecAggSession.of(adverts)
         told = ask([], {"type": "adverts", "adverts": adverts})
         made = {name: letter.facts["shares"] for name, letter in told.items()}
         shares = {

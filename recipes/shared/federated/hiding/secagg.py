@@ -47,7 +47,7 @@ from traindeck.recipes.shared.federated.hiding.session import (
     KEY,
     Advert,
     Refused,
-    Session,
+    SecAggSession,
     Words,
     agree,
     default_threshold,
@@ -121,7 +121,7 @@ class Party:
             tuple(proof(seed) for seed in self._seeds.values()),
         )
         self._advert = dataclasses.replace(advert, signature=identity.sign(advert.signed()))
-        self._session: Session | None = None
+        self._session: SecAggSession | None = None
         self._held: dict[str, tuple[bytes, ...]] = {}  # by owner, then by round
         self._masked: set[int] = set()  # rounds of this session
         self._told: dict[int, tuple[frozenset[str], frozenset[str]]] = {}  # alive, dropped
@@ -143,7 +143,7 @@ class Party:
         if self._session is not None:
             raise Refused("the shares of this session's secrets were given out before")
         found = {name: self._verified(name, facts) for name, facts in adverts.items()}
-        session = Session({**found, self.name: self._advert})
+        session = SecAggSession({**found, self.name: self._advert})
         owners, threshold = len(session.names), self._advert.threshold
         if owners < FEWEST:
             raise Refused(f"{owners} owners are too few: with {FEWEST} a sum begins to hide")
@@ -258,12 +258,12 @@ class Party:
                 raise Refused(f"{name}: its {what} is {its}, this owner's {ours}")
         return advert
 
-    def _shared(self) -> Session:
+    def _shared(self) -> SecAggSession:
         if self._session is None:
             raise Refused("this owner has not given out shares of its secrets yet")
         return self._session
 
-    def _ready(self, number: int) -> Session:
+    def _ready(self, number: int) -> SecAggSession:
         session = self._shared()
         if number not in self._rounds:
             first, last = self._rounds[0], self._rounds[-1]
@@ -272,12 +272,12 @@ class Party:
             raise Refused("the other owners' shares have not come yet")
         return session
 
-    def _seal(self, session: Session, to: str, bundle: bytes) -> str:
+    def _seal(self, session: SecAggSession, to: str, bundle: bytes) -> str:
         cipher = self._cipher(session, to, self.name, to)
         nonce = secrets.token_bytes(_NONCE)
         return text(nonce + cipher.encrypt(nonce, bundle, self._way(self.name, to)))
 
-    def _opened(self, session: Session, sender: str, sealed: str) -> tuple[bytes, ...]:
+    def _opened(self, session: SecAggSession, sender: str, sealed: str) -> tuple[bytes, ...]:
         cipher = self._cipher(session, sender, sender, self.name)
         try:
             data = untext(sealed)
@@ -292,7 +292,7 @@ class Party:
             )
         return held
 
-    def _cipher(self, session: Session, other: str, *way: str) -> ChaCha20Poly1305:
+    def _cipher(self, session: SecAggSession, other: str, *way: str) -> ChaCha20Poly1305:
         agreed = agree(self._sealing, session.adverts[other])
         return ChaCha20Poly1305(session.derive(agreed, "shares", *way))
 
@@ -303,7 +303,7 @@ class Party:
 class Sum:
     """The aggregator's side of one round: masked vectors in, their sum out.
 
-    adverts    what the owners of the session advertised (a Session made of them saves time)
+    adverts    what the owners of the session advertised (a SecAggSession made of them saves time)
     threshold  how many owners must answer
     number     of the round
     size       of the vectors, weight included
@@ -311,12 +311,12 @@ class Sum:
 
     def __init__(
         self,
-        adverts: Session | Mapping[str, Mapping[str, Any]],
+        adverts: SecAggSession | Mapping[str, Mapping[str, Any]],
         threshold: int,
         number: int,
         size: int,
     ) -> None:
-        self._session = adverts if isinstance(adverts, Session) else Session.of(adverts)
+        self._session = adverts if isinstance(adverts, SecAggSession) else SecAggSession.of(adverts)
         self._threshold, self._number = threshold, number
         self._total = np.zeros(size, np.uint64)
         self._alive: set[str] = set()

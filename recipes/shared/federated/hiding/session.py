@@ -114,7 +114,7 @@ class Advert:
         return advert
 
 
-class Session:
+class SecAggSession:
     """The owners of one session, their keys, and the masks that their secrets give.
 
     Its digest goes into every mask and every sealed share, so owners that were told of different
@@ -128,7 +128,7 @@ class Session:
         self.digest = hashlib.sha256(b"".join(told)).digest()
 
     @classmethod
-    def of(cls, adverts: Mapping[str, Mapping[str, Any]]) -> Session:
+    def of(cls, adverts: Mapping[str, Mapping[str, Any]]) -> SecAggSession:
         """From JSON, for the aggregator: it has no pins to check the owners' signatures by."""
         return cls({name: Advert.of(name, facts) for name, facts in adverts.items()})
 

@@ -37,7 +37,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Round:
+class JobRound:
     """One round: the model as the aggregator gave it, and the way for this owner's update.
 
     number   from 1
@@ -46,7 +46,7 @@ class Round:
 
     number: int
     weights: npt.NDArray[np.float32]
-    _here: Session
+    _here: JobSession
 
     def send(self, update: Array, *, examples: int, loss: float) -> None:
         """Give this owner's update, (d,): new weights less those given, to the owner's gate.
@@ -59,7 +59,7 @@ class Round:
         self._here._say(facts, body)
 
 
-class Session:
+class JobSession:
     """A job at one owner: who it is at, what it was asked, and where its results go.
 
     tls: certificate and key (PEM) of the owners, for talk among their jobs, where that is allowed.
@@ -106,13 +106,13 @@ class Session:
         else:
             self._say({"type": "result", "result": result})
 
-    def rounds(self) -> Iterator[Round]:
+    def rounds(self) -> Iterator[JobRound]:
         """The rounds as the aggregator begins them, until it ends."""
         while self._wire is not None:
             facts, body = wire.receive(self._wire)
             if facts["type"] == "end":
                 return
-            yield Round(facts["number"], np.frombuffer(body, "<f4").copy(), self)
+            yield JobRound(facts["number"], np.frombuffer(body, "<f4").copy(), self)
 
     def _say(self, facts: dict[str, Any], body: bytes = b"") -> None:
         assert self._wire is not None
@@ -123,14 +123,14 @@ class Session:
 
 
 @contextmanager
-def session() -> Iterator[Session]:
+def session() -> Iterator[JobSession]:
     """The job that this script runs in. Raises RuntimeError outside of one."""
     if SOCKET in os.environ:
         with socket.socket(fileno=int(os.environ.pop(SOCKET))) as wired:
             facts, _ = wire.receive(wired)
-            yield Session(facts, wired, Path.cwd())
+            yield JobSession(facts, wired, Path.cwd())
     elif ALONE in os.environ:
         folder = Path(os.environ[ALONE])
-        yield Session(json.loads((folder / "job.json").read_text()), None, folder)
+        yield JobSession(json.loads((folder / "job.json").read_text()), None, folder)
     else:
         raise RuntimeError("this script is run by a data owner that has approved it, not by hand")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core.base.environ import RUN_FOLDER
-from traindeck.recipes.shared.federated.post.syft import PARAMS, SCRIPT, Request
+from traindeck.recipes.shared.federated.post.syft import PARAMS, SCRIPT, SyftRequest
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Decision:
 
 def ask(
     home: Path,
-    request: Request,
+    request: SyftRequest,
     agreed: Path,
     price: Mapping[str, Any] | None,
     wait: Callable[[], None],

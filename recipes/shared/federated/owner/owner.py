@@ -91,7 +91,7 @@ class Owner:
 
     def __init__(self, policy: Policy, server: JobServer) -> None:
         self.policy = policy
-        self.status = status.Owner(policy.home / "status.json", policy.name)
+        self.status = status.OwnerFile(policy.home / "status.json", policy.name)
         self.status.approval = policy.approval
         self._payer = Payer(policy)
         self.status.privacy = self._payer.told()
@@ -177,7 +177,7 @@ class Owner:
 
     # Jobs
 
-    def _consider(self, request: adapter.Request) -> None:
+    def _consider(self, request: adapter.SyftRequest) -> None:
         facts = {
             "id": request.name,
             "script": self.policy.agreed.name,
@@ -221,7 +221,7 @@ class Owner:
         self._site.sync()
         self._tell("ended")
 
-    def _objection(self, request: adapter.Request) -> str:
+    def _objection(self, request: adapter.SyftRequest) -> str:
         """Why a job is refused whatever its script does; empty: it is not."""
         if not _PLAIN.fullmatch(request.name):
             return "its name is none that can be shown"
@@ -233,7 +233,7 @@ class Owner:
             return "its run.sh is not the one that syft writes: it was swapped"
         return ""
 
-    def _disagreement(self, request: adapter.Request) -> str:
+    def _disagreement(self, request: adapter.SyftRequest) -> str:
         """How a job differs from what was agreed; of a private run that is what is accounted."""
         accounted = ", and it is that which is accounted" if self.policy.plan else ""
         if request.sha256 != _sha256(self.policy.agreed):
@@ -248,7 +248,7 @@ class Owner:
         self.count()
         time.sleep(LOOK)
 
-    def _run(self, request: adapter.Request, approved: tuple[str, str]) -> int:
+    def _run(self, request: adapter.SyftRequest, approved: tuple[str, str]) -> int:
         """Run an approved script to its end, the gate beside it. Gives its exit code."""
         work = self.policy.home / "work"
         remove(work)

@@ -50,7 +50,7 @@ class Unsealed(ValueError):
 
 
 @dataclass(frozen=True)
-class Request:
+class SyftRequest:
     """A job that asks an owner: code is the folder with the script and its parameters."""
 
     name: str
@@ -200,10 +200,10 @@ class Site:
         )
         self._client.sync_engine.push_job_files(folder)
 
-    def requests(self) -> list[Request]:
+    def requests(self) -> list[SyftRequest]:
         """Jobs that wait for this owner's answer."""
         return [
-            Request(
+            SyftRequest(
                 job.name,
                 job.submitted_by,
                 job.code_dir,
@@ -222,13 +222,13 @@ class Site:
         script: str = client._generate_python_run_script(SCRIPT, [], False, own)
         return script
 
-    def approve(self, request: Request, how: str, reason: str = "") -> None:
+    def approve(self, request: SyftRequest, how: str, reason: str = "") -> None:
         request._job.approve(reason=reason or None, approval_method=how)
 
-    def refuse(self, request: Request, reason: str) -> None:
+    def refuse(self, request: SyftRequest, reason: str) -> None:
         request._job.reject(reason)
 
-    def run_approved(self, request: Request, run: Callable[[], int]) -> None:
+    def run_approved(self, request: SyftRequest, run: Callable[[], int]) -> None:
         """Run an approved job by `run`, which gives its exit code; outputs/ goes to who asked."""
         runner = self._client.job_runner
         runner.run = lambda ref: run() if ref.job_name == request.name else 1

@@ -38,8 +38,8 @@ from traindeck.recipes.shared.federated.job import mlp
 from traindeck.recipes.shared.federated.scientist import loudness, shards
 from traindeck.recipes.shared.federated.scientist.options import (
     Failed,
+    FederationOverBudget,
     Options,
-    OverBudget,
     Stopped,
     Unfit,
     threshold,
@@ -65,7 +65,7 @@ def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         _learn(run, script, preload)
     except Stopped:
         print("stopped on request", flush=True)
-    except OverBudget as error:
+    except FederationOverBudget as error:
         run.over_budget("" if run.problem else str(error))  # the run's own knows why
     except Failed as error:
         track.abort(str(error), 2 if isinstance(error, Unfit) else 1)
@@ -215,7 +215,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         for number in range(done + 1, rounds + 1):
             if plan and not all(run.spend() for _ in range(p.local_steps)):
                 save(number - 1)
-                raise OverBudget(run.problem)
+                raise FederationOverBudget(run.problem)
             outcome = federation.round(number, weights)
             velocity = p.server_momentum * velocity + outcome.update
             weights = np.asarray(weights + p.server_lr * velocity, np.float32)

@@ -30,13 +30,22 @@ from traindeck.recipes.shared.federated.post.mail import address
 from traindeck.recipes.shared.federated.scientist.founding import Arrays, Founding
 from traindeck.recipes.shared.federated.scientist.options import (
     Failed,
+    FederationOverBudget,
     Options,
-    OverBudget,
     Stopped,
     Unfit,
 )
 
-__all__ = ["Arrays", "Failed", "Federation", "Options", "Outcome", "OverBudget", "Stopped", "Unfit"]
+__all__ = [
+    "Arrays",
+    "Failed",
+    "Federation",
+    "FederationOverBudget",
+    "Options",
+    "Outcome",
+    "Stopped",
+    "Unfit",
+]
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,9 @@ class Federation(Founding):
             update, examples = self._mode.mean(number, updates, self.owners, self._ask)
         except (Unrecoverable, Refused, ValueError, KeyError, TypeError) as error:
             had_they_paid = len(updates) + len(self._over_budget)
-            kind = OverBudget if len(updates) < self._threshold <= had_they_paid else Failed
+            kind = (
+                FederationOverBudget if len(updates) < self._threshold <= had_they_paid else Failed
+            )
             self._give_up(f"{error}{self._who_is_lost()}", kind)
         if update.shape != (self._size,) or not np.isfinite(update).all():
             self._give_up(f"round {number}: the sum is not of the model, or not finite")

@@ -40,8 +40,8 @@ from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.scientist.dialogue import Dialogue
 from traindeck.recipes.shared.federated.scientist.options import (
     Failed,
+    FederationOverBudget,
     Options,
-    OverBudget,
     threshold,
 )
 
@@ -244,7 +244,7 @@ class Founding(Dialogue):
                         reason = reason or self.status.reason_of(name)
                     said = "has refused the job" if state == "rejected" else "has not run the job"
                     self.status.owner(name, "refused" if state == "rejected" else "lost", reason)
-                    kind = OverBudget if name in self._over_budget else Failed
+                    kind = FederationOverBudget if name in self._over_budget else Failed
                     self._give_up(f"{name} {said}: {reason or 'no reason was given'}", kind)
                 if state in ("approved", "running", "done") and name in self._proven:
                     self.status.owner(name, "approved")

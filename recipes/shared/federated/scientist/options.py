@@ -21,7 +21,7 @@ class Unfit(Failed):
     """What was asked for is no federation: too few owners, or a threshold that none can have."""
 
 
-class OverBudget(Failed):
+class FederationOverBudget(Failed):
     """A privacy budget, an owner's or the data set's, does not admit the run or its next round."""
 
 

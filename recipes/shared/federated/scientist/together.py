@@ -52,7 +52,7 @@ def compute(
     except coordinator.Stopped:
         print("stopped on request", flush=True)
         return None
-    except coordinator.OverBudget as error:
+    except coordinator.FederationOverBudget as error:
         run.over_budget(str(error))
     except coordinator.Failed as error:
         track.abort(str(error), 1)
