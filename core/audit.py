@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from traindeck.core.base.errors import NotFoundError
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.privacy.audit.measure import FILE, AuditError, AuditResult, Scores, audit
+from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.mechanism import Mechanism
-from traindeck.core.privacy.report import at_least, at_most
 from traindeck.core.run import events
 from traindeck.core.run.state import ENDED
 

@@ -18,6 +18,7 @@ from typing import Any
 from traindeck.core.base.errors import BudgetRefused, UsageError
 from traindeck.core.base.files import read_json, write_json
 from traindeck.core.base.home import Home
+from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.gate import check_named, ledger_for, refusal, remaining, resumed_steps
 from traindeck.core.privacy.ledger import ledgers
 from traindeck.core.privacy.ledger.account import Account
@@ -25,7 +26,7 @@ from traindeck.core.privacy.ledger.filter import exact, inexact
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import RELATION, UNITS, Mechanism
 from traindeck.core.privacy.plan import SEEDED, make, usual_delta
-from traindeck.core.privacy.report import NO_NOISE, at_least, at_most
+from traindeck.core.privacy.report import NO_NOISE
 from traindeck.core.recipe.find import shelf
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe

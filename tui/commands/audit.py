@@ -67,7 +67,8 @@ def audit(
 
 def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Risk | None) -> None:
     from traindeck.core.base.sanitize import plain
-    from traindeck.core.privacy.report import at_least, sampling
+    from traindeck.core.privacy.bounds import at_least
+    from traindeck.core.privacy.report import sampling
 
     print(f"{doc['id']}  {plain(doc['name'])}")
     print()
@@ -102,7 +103,7 @@ def interval(result: AuditResult, width: int = WIDTH) -> list[str]:
     Shaded in between is what neither the proof nor the measurement excludes; solid is what
     contradicts itself, a measurement above the claim.
     """
-    from traindeck.core.privacy.report import at_least, at_most
+    from traindeck.core.privacy.bounds import at_least, at_most
 
     marks = [(result.lower, f"measured, at least {at_least(result.lower)}")]
     if math.isfinite(result.claimed):
@@ -130,7 +131,7 @@ def interval(result: AuditResult, width: int = WIDTH) -> list[str]:
 
 
 def _claim(result: AuditResult) -> str:
-    from traindeck.core.privacy.report import at_most
+    from traindeck.core.privacy.bounds import at_most
 
     if math.isfinite(result.claimed):
         return f"epsilon {at_most(result.claimed)} at most"

@@ -44,8 +44,8 @@ def create(
     """Give a data set a privacy budget; unit, delta and relation never change afterwards."""
     from traindeck.core.base.home import Home
     from traindeck.core.privacy import accountant, budget
+    from traindeck.core.privacy.bounds import at_least
     from traindeck.core.privacy.ledger.ledger import Ledger
-    from traindeck.core.privacy.report import at_least
 
     home = Home.default()
     known = fingerprint

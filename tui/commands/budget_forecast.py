@@ -43,7 +43,7 @@ def forecast(
 
 
 def _tell(recipe: str, found: dict[str, Any], runs: int) -> None:
-    from traindeck.core.privacy.report import at_least, counted, percent
+    from traindeck.core.privacy.bounds import at_least, counted, percent
     from traindeck.tui.commands.budget_words import epsilon
 
     print(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traindeck.core.privacy.report import at_least, at_most, percent
+from traindeck.core.privacy.bounds import at_least, at_most, percent
 
 WORDS = {"why": "because:", "was": "was epsilon"}
 

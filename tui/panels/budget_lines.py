@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from traindeck.core.base.sanitize import plain
-from traindeck.core.privacy.report import counted
+from traindeck.core.privacy.bounds import counted
 from traindeck.tui.panels.privacy_lines import at_most
 from traindeck.tui.readers.budgets import Budget
 from traindeck.tui.widgets.columns import Part

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.renderables.digits import DIGITS, DIGITS3X3
 
 from traindeck.core.base.sanitize import plain
-from traindeck.core.privacy import report
+from traindeck.core.privacy import bounds, report
 from traindeck.tui.widgets.rows import Row, rows
 
 LARGE_WIDTH = 50
@@ -25,8 +25,8 @@ _SAMPLERS = {
 }
 
 
-at_most = partial(report.at_most, infinite="∞")
-at_least = partial(report.at_least, infinite="∞")
+at_most = partial(bounds.at_most, infinite="∞")
+at_least = partial(bounds.at_least, infinite="∞")
 
 
 def head(privacy: Mapping[str, Any], live: bool, width: int) -> Content:

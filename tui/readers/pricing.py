@@ -13,12 +13,10 @@ from typing import Any
 
 from traindeck.core.base.errors import TraindeckError, UsageError
 from traindeck.core.base.home import Home
-from traindeck.core.privacy.report import at_least, percent
+from traindeck.core.privacy.bounds import at_least, at_most, counted, percent
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
-from traindeck.tui.panels.privacy_lines import at_most
 
-MOST_COUNTED = 1_000_000
 SETTLE = 0.3
 """Seconds without another question before one is answered."""
 
@@ -117,7 +115,7 @@ def _unprotected(name: str, why: str) -> LaunchPrice:
 
 def _told(found: Mapping[str, Any], why: str) -> LaunchPrice:
     told = (
-        f"ε {at_most(found['epsilon'])} at δ {found['delta']:g} per {found['unit']}"
+        f"ε {at_most(found['epsilon'], infinite='∞')} at δ {found['delta']:g} per {found['unit']}"
         f" · noise {found['noise_multiplier']:.4g} · {found['steps']:,} steps"
     )
     told += f" · {why}" if why else ""
@@ -136,8 +134,7 @@ def _told(found: Mapping[str, Any], why: str) -> LaunchPrice:
         return LaunchPrice(told)
     left, cost, whole = (asked[key] for key in ("rho_left", "rho_cost", "rho_budget"))
     more = asked["more_such_runs"] - 1
-    many = f"{more:,}" if more <= MOST_COUNTED else "more than a million"
-    such = "no more such run" if not more else f"{many} more such run{'s' if more > 1 else ''}"
+    such = f"{counted(more)} more such run{'s' if more > 1 else ''}" if more else "no more such run"
     return LaunchPrice(
         f"{told} · takes {percent(cost / whole)} of the budget of {asked['name']}, leaves"
         f" {percent((left - cost) / whole, at_least)} ({such})"

@@ -10,7 +10,7 @@ from typing import Any
 
 from traindeck.core.base.format import compact, percent
 from traindeck.core.base.sanitize import plain
-from traindeck.core.privacy.report import at_most
+from traindeck.core.privacy.bounds import at_most
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE

@@ -19,11 +19,12 @@ from tests.conftest import process_of, until, wait_for_state
 from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
 from traindeck.core.launch import LaunchRequest, launch
+from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.gate import admit
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import pin
 from traindeck.core.privacy.plan import make
-from traindeck.core.privacy.report import at_least, at_most, report
+from traindeck.core.privacy.report import report
 from traindeck.core.privacy.spending import Spending
 from traindeck.core.recipe.find import find_recipe
 from traindeck.core.run.folder import RunFolder
