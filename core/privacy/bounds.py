@@ -1,4 +1,7 @@
-"""Figures that are bounds, for people: rounded so that they go on to promise what they promised."""
+"""Figures that are bounds: rounded so that they go on to promise what they promised.
+
+JSON has no infinity: there an infinite bound is null.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,16 @@ def percent(share: float, bound: Callable[[float], str] = at_most) -> str:
 def counted(number: int) -> str:
     """So many; what is left for very small runs is no number to be read."""
     return f"{number:,}" if number <= MOST_COUNTED else "more than a million"
+
+
+def or_null(bound: float) -> float | None:
+    """A bound as JSON has it."""
+    return bound if math.isfinite(bound) else None
+
+
+def or_infinite(bound: float | None) -> float:
+    """The inverse of `or_null`. Raises TypeError or ValueError for what is no number."""
+    return math.inf if bound is None else float(bound)
 
 
 def _rounded(
