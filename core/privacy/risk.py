@@ -15,6 +15,7 @@ from typing import Any
 
 from traindeck.core.base import tolerant
 from traindeck.core.privacy.audit.roc import Roc
+from traindeck.core.privacy.bounds import or_null
 from traindeck.core.privacy.mechanism import Mechanism
 
 FALSE_ACCUSATIONS = (0.001, 0.01, 0.1)
@@ -39,7 +40,7 @@ class Risk:
     def to_json(self) -> dict[str, Any]:
         return {
             "found": [{"false_accusations": fpr, "members": tpr} for fpr, tpr in self.members],
-            "advantage": self.advantage,
+            "advantage": or_null(self.advantage),
             "sentence": self.sentence,
         }
 

@@ -104,8 +104,8 @@ async def test_what_must_not_be_relied_upon_says_so_first(
 
 
 async def test_a_violated_audit_is_told_above_all(app: TraindeckApp, home: Home) -> None:
-    found = AUDIT | {"lower": 4.2, "verdict": "violated"}
-    run_id = private_run(home, audit=found)
+    audit = AUDIT | {"lower": 4.2, "verdict": "violated"}
+    run_id = private_run(home, audit=audit)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_run(pilot, run_id)
         await pilot.press("6")
@@ -285,9 +285,9 @@ class TestPrivateTelemetry:
             ["show", run_id, "--json"],
             ["ls", "--json"],
         ):
-            told = cli.invoke(deck, words)
-            assert told.exit_code == 0, told.output
-            assert "private/" not in told.stdout, words
-            assert "private series left out" in told.stderr
-            told = cli.invoke(deck, [*words, "--private"])
-            assert "private/loss" in told.stdout and "left out" not in told.stderr
+            done = cli.invoke(deck, words)
+            assert done.exit_code == 0, done.output
+            assert "private/" not in done.stdout, words
+            assert "private series left out" in done.stderr
+            done = cli.invoke(deck, [*words, "--private"])
+            assert "private/loss" in done.stdout and "left out" not in done.stderr

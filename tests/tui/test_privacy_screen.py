@@ -64,9 +64,9 @@ def some_budgets(home: Home) -> tuple[str, str]:
 async def go(pilot: Pilot[Any]) -> PrivacyScreen:
     await pilot.press("p")
     await until(pilot, lambda: isinstance(pilot.app.screen, PrivacyScreen))
-    found = pilot.app.screen
-    assert isinstance(found, PrivacyScreen)
-    return found
+    screen = pilot.app.screen
+    assert isinstance(screen, PrivacyScreen)
+    return screen
 
 
 async def choose(pilot: Pilot[Any], name: str) -> PrivacyScreen:

@@ -101,11 +101,11 @@ def _charge(account: Account, run: Charge) -> tuple[str, ...]:
 
 def details(entry: Entry) -> str:
     """What a ledger's entry says in its own fields."""
-    said = [f"{WORDS.get(key, key)} {value}" for key, value in own_fields(entry).items()]
+    words = [f"{WORDS.get(key, key)} {value}" for key, value in own_fields(entry).items()]
     if "mechanism" in entry:
         one = entry["mechanism"]
-        said.append(f"noise {one['noise_multiplier']:g}, q {one['sampling_rate']:.4g}")
-    return ", ".join(said)
+        words.append(f"noise {one['noise_multiplier']:g}, q {one['sampling_rate']:.4g}")
+    return ", ".join(words)
 
 
 def epsilon(value: float) -> str:

@@ -57,11 +57,11 @@ class TestSpending:
         ledger.commit("ended", 10)
         ledger.settle("ended", "finished")
         account = ledger.account()
-        found = {
+        others = {
             run.id: (run.state, run.reserved, run.committed, run.settled, run.released)
             for run in account.runs
         }
-        assert found == {
+        assert others == {
             "waits": ("reserved", 10, 0, None, 0),
             "runs": ("running", 10, 4, None, 4),
             "ended": ("finished", 10, 10, 10, 10),

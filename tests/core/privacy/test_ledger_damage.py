@@ -251,12 +251,12 @@ class TestDamage:
         ledger._chain.head.write_bytes(before[1])
         with ThreadPoolExecutor() as others:
             with locked(ledger.folder / "mnist.lock"):
-                found = others.submit(ledger.verify)
-                wait([found], timeout=0.2)
+                problems = others.submit(ledger.verify)
+                wait([problems], timeout=0.2)
                 with ledger.path.open("ab") as file:
                     file.write(line[20:])
                 ledger._chain.head.write_bytes(head)
-            assert found.result() == []
+            assert problems.result() == []
 
     @pytest.mark.parametrize("garbage", [b"\0" * 4096, b"\n\n\n", b"{}\n{}\n", b"\xff"])
     def test_whatever_a_crash_left_beyond_the_head_is_a_torn_end(
