@@ -23,12 +23,12 @@ from traindeck.core.privacy.ledger import ledgers
 from traindeck.core.privacy.ledger.account import Account
 from traindeck.core.privacy.ledger.filter import exact, inexact
 from traindeck.core.privacy.ledger.ledger import Ledger
-from traindeck.core.privacy.mechanism import RELATION, UNITS, Mechanism
+from traindeck.core.privacy.mechanism import RELATION, Mechanism
 from traindeck.core.privacy.plan import SEEDED, make, usual_delta
 from traindeck.core.privacy.report import NO_NOISE, at_least, at_most
 from traindeck.core.recipe.find import shelf
 from traindeck.core.recipe.params import Value
-from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.recipe.recipe import UNITS, Recipe
 
 LARGE_EPSILON = 20.0
 LARGE_DELTA = 1e-3

@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.privacy.mechanism import SAMPLERS, UNITS
 from traindeck.core.recipe.header import Header, HeaderError
 from traindeck.core.recipe.params import PARAM_TYPES, Param, ParamError
-from traindeck.core.recipe.recipe import Accounting, BrokenRecipe, Recipe, Variant
+from traindeck.core.recipe.recipe import SAMPLERS, UNITS, Accounting, BrokenRecipe, Recipe, Variant
 
 FRAMEWORKS = ("torch", "tensorflow", "syft", "other")
 DEVICE_KINDS = ("cpu", "gpu", "tpu")

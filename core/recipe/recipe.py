@@ -1,4 +1,4 @@
-"""Recipes: one plain script each, described by its header, see `recipe_header`.
+"""Recipes: one plain script each, described by its header, see `read`.
 
 The header is the one source of the recipe's parameters: the launch form, `traindeck run -p` and the
 script's own flags are all made from it.
@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from traindeck.core.recipe.params import Param, ParamError, Value
+
+SAMPLERS = ("poisson", "shuffle", "none")
+UNITS = ("example", "user", "owner")
 
 
 @dataclass(frozen=True, slots=True)
