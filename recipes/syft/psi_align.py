@@ -93,9 +93,9 @@ def main(run: track.Run) -> None:
 
     common = np.intersect1d(first, second)
     common = common[np.argsort(ids[common])]
-    told = [results[name]["patients"] for name in ("owner-1", "owner-2")]
-    if told != [len(common)] * 2:
-        track.abort(f"the hospitals found {told} patients in common; there are {len(common)}", 1)
+    counts = [results[name]["patients"] for name in ("owner-1", "owner-2")]
+    if counts != [len(common)] * 2:
+        track.abort(f"the hospitals found {counts} patients in common; there are {len(common)}", 1)
     x = models.padded(models.with_intercept(data.train_x[common]), bound)
     y = models.padded(data.train_y[common].reshape(-1, 1).astype(np.float64), bound)
     same, true = (

@@ -57,7 +57,7 @@ with job.session() as here:
         sent=here.sent,
         **p["parties"],
     )
-    told = {}
+    read = {}
     if labels is not None:
-        told = {"labels": labels.tolist(), "right": int(np.sum(labels == data["y"]))}
-    here.result(bytes_sent=sent, seconds=seconds, **told)
+        read = {"labels": labels.tolist(), "right": int(np.sum(labels == data["y"]))}
+    here.result(bytes_sent=sent, seconds=seconds, **read)

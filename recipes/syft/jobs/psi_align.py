@@ -80,12 +80,12 @@ with job.session() as here:
     weights, sent = mpc.run(
         compute, owner=here.owner, owners=here.owners, tls=here.tls, sent=here.sent, **parties
     )
-    told = {"seconds": time.monotonic() - began, "bytes_sent": sent}
+    result = {"seconds": time.monotonic() - began, "bytes_sent": sent}
     if hospital:
-        told |= {
+        result |= {
             "weights": weights.tolist(),
             "patients": len(common),
             "psi_bytes": psi_bytes,
             "psi_seconds": psi_seconds,
         }
-    here.result(**told)
+    here.result(**result)
