@@ -81,12 +81,12 @@ def test_sums_are_those_of_a_plain_loop(tf: Any, dp: Any, name: str) -> None:
     alone = plain(tf, model, dp.cross_entropy, x, y)
     norms = [float(np.linalg.norm(gradient)) for gradient in alone]
     clipping_norm = float(np.median(norms)) * 0.99  # some are clipped and some are not
-    found = dp.ClippedGradients(model, clipping_norm)(x, y)
-    assert off(flat(found.sums), clip_and_sum(alone, clipping_norm)) < 1e-5
-    assert off(np.asarray(found.norms), np.array(norms)) < 1e-5
-    assert [total.shape for total in found.sums] == [v.shape for v in model.trainable_variables]
-    assert np.allclose(found.losses, dp.cross_entropy(y, model(x)), atol=1e-6)
-    assert found.faulty == 0
+    result = dp.ClippedGradients(model, clipping_norm)(x, y)
+    assert off(flat(result.sums), clip_and_sum(alone, clipping_norm)) < 1e-5
+    assert off(np.asarray(result.norms), np.array(norms)) < 1e-5
+    assert [total.shape for total in result.sums] == [v.shape for v in model.trainable_variables]
+    assert np.allclose(result.losses, dp.cross_entropy(y, model(x)), atol=1e-6)
+    assert result.faulty == 0
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +123,9 @@ class TestWhatIsSummed:
     ) -> None:
         x, y = examples(tf, network, count)
         alone = plain(tf, network, dp.cross_entropy, x, y)
-        found = dp.ClippedGradients(network, 0.1)(x, y)
-        assert off(flat(found.sums), clip_and_sum(alone, 0.1)) < 1e-5
-        assert found.norms.shape == found.losses.shape == (count,)
+        result = dp.ClippedGradients(network, 0.1)(x, y)
+        assert off(flat(result.sums), clip_and_sum(alone, 0.1)) < 1e-5
+        assert result.norms.shape == result.losses.shape == (count,)
 
     @pytest.mark.parametrize("micro_batch", [1, 3, 64, 1000])
     def test_parts_of_any_size_add_up_to_the_same(
@@ -140,13 +140,13 @@ class TestWhatIsSummed:
 
     def test_an_empty_batch_gives_zeros(self, tf: Any, dp: Any, network: Any) -> None:
         x, y = examples(tf, network)
-        found = dp.ClippedGradients(network, 0.1)(x[:0], y[:0])
-        assert [total.shape for total in found.sums] == [
+        result = dp.ClippedGradients(network, 0.1)(x[:0], y[:0])
+        assert [total.shape for total in result.sums] == [
             variable.shape for variable in network.trainable_variables
         ]
-        assert not flat(found.sums).any()
-        assert (len(found.norms), len(found.losses), found.faulty) == (0, 0, 0)
-        assert found.telemetry(0.1) == {"private/batch_size": 0.0, "private/faulty": 0.0}
+        assert not flat(result.sums).any()
+        assert (len(result.norms), len(result.losses), result.faulty) == (0, 0, 0)
+        assert result.telemetry(0.1) == {"private/batch_size": 0.0, "private/faulty": 0.0}
 
     @pytest.mark.parametrize("broken", [0, 3])
     @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -159,15 +159,15 @@ class TestWhatIsSummed:
         expected = flat(clipped(x[others], y[others]).sums)
         spoilt = x.numpy()
         spoilt[broken] *= value
-        found = clipped(tf.constant(spoilt), y)
-        assert off(flat(found.sums), expected) < 1e-6
-        assert (len(found.norms), found.faulty) == (COUNT, 1)
+        result = clipped(tf.constant(spoilt), y)
+        assert off(flat(result.sums), expected) < 1e-6
+        assert (len(result.norms), result.faulty) == (COUNT, 1)
 
     def test_none_with_a_finite_gradient_give_zeros(self, tf: Any, dp: Any, network: Any) -> None:
         x, y = examples(tf, network)
-        found = dp.ClippedGradients(network, 0.1)(x * np.nan, y)
-        assert not flat(found.sums).any()
-        assert found.faulty == COUNT
+        result = dp.ClippedGradients(network, 0.1)(x * np.nan, y)
+        assert not flat(result.sums).any()
+        assert result.faulty == COUNT
 
     def test_places_that_cancel_out_are_clipped_by_what_is_left(self, tf: Any, dp: Any) -> None:
         """Norms from products of places ("ghost" norms) would be off by their rounding."""
@@ -180,18 +180,18 @@ class TestWhatIsSummed:
 
         y = tf.zeros(3)
         alone = plain(tf, model, difference, x, y)
-        found = dp.ClippedGradients(model, 0.02, difference)(x, y)
-        assert off(flat(found.sums), clip_and_sum(alone, 0.02)) < 1e-5
-        assert np.linalg.norm(flat(found.sums)) <= 3 * 0.02
+        result = dp.ClippedGradients(model, 0.02, difference)(x, y)
+        assert off(flat(result.sums), clip_and_sum(alone, 0.02)) < 1e-5
+        assert np.linalg.norm(flat(result.sums)) <= 3 * 0.02
 
     def test_weights_that_are_frozen_get_no_gradient(self, tf: Any, dp: Any) -> None:
         model = build(tf, (6, 6, 1), lambda k: k.Conv2D(4, 3, activation="tanh"))
         model.layers[0].trainable = False
         x, y = examples(tf, model)
         alone = plain(tf, model, dp.cross_entropy, x, y)
-        found = dp.ClippedGradients(model, 0.1)(x, y)
-        assert len(found.sums) == 2
-        assert off(flat(found.sums), clip_and_sum(alone, 0.1)) < 1e-5
+        result = dp.ClippedGradients(model, 0.1)(x, y)
+        assert len(result.sums) == 2
+        assert off(flat(result.sums), clip_and_sum(alone, 0.1)) < 1e-5
 
     def test_batches_of_all_sizes_share_two_traces(self, tf: Any, dp: Any, network: Any) -> None:
         clipped = dp.ClippedGradients(network, 0.1, micro_batch=64)
@@ -213,7 +213,7 @@ class TestWhatIsReleased:
 
     def test_an_empty_batch_releases_noise(self, tf: Any, dp: Any, network: Any) -> None:
         x, y = examples(tf, network)
-        found = dp.ClippedGradients(network, 0.1)(x[:0], y[:0])
-        first, second = (flat(dp.noisy_mean(found.sums, 1.0, 1, Randomness())) for _ in range(2))
+        result = dp.ClippedGradients(network, 0.1)(x[:0], y[:0])
+        first, second = (flat(dp.noisy_mean(result.sums, 1.0, 1, Randomness())) for _ in range(2))
         assert np.std(first) == pytest.approx(1.0, rel=0.3)
         assert not np.isclose(first, second).any()

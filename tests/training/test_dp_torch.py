@@ -124,8 +124,8 @@ def loop(model: Any, x: Any, y: Any) -> list[list[Any]]:
     gradients = []
     for index in range(len(x)):
         loss = nn.functional.cross_entropy(model(x[index : index + 1]), y[index : index + 1])
-        found = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
-        gradients.append(list(found))
+        alone = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
+        gradients.append(list(alone))
     return gradients
 
 

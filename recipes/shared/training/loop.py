@@ -90,7 +90,7 @@ class Schedule:
 
 
 @dataclass(slots=True)
-class Step:
+class TrainingStep:
     """One training step.
 
     number       of all, from 0
@@ -117,7 +117,7 @@ def training_steps(
     means: Callable[[Sequence[Measured]], tuple[float, float]],
     save: Callable[[int], None],
     evaluate: Callable[[], Tested],
-) -> Iterator[Step]:
+) -> Iterator[TrainingStep]:
     """The steps from `first_step` on, until all epochs are over or a stop is asked for.
 
     means     mean loss and accuracy of what some steps measured, read from the device at once
@@ -130,7 +130,7 @@ def training_steps(
     for number in range(first_step, total):
         epoch, at = divmod(number, steps_per_epoch)
         batch = slice(at * schedule.batch_size, (at + 1) * schedule.batch_size)
-        step = Step(number, epoch, batch, needs_order=at == 0 or number == first_step)
+        step = TrainingStep(number, epoch, batch, needs_order=at == 0 or number == first_step)
         yield step
 
         done = number + 1

@@ -137,8 +137,8 @@ def test_bad_recipes_never_hide_good_ones(tmp_path: Path) -> None:
     write(tmp_path, GOOD.replace('"torch"', '"jax"').replace('"toy"', '"other"'), "wrong.py")
     write(tmp_path, "print('no header')\n", "bare.py")
     (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere")
-    found, broken = discover([(tmp_path, "here", True)])
-    assert [recipe.name for recipe in found] == ["bare", "toy"]
+    recipes, broken = discover([(tmp_path, "here", True)])
+    assert [recipe.name for recipe in recipes] == ["bare", "toy"]
     assert {item.path.name for item in broken} == {"twin.py", "wrong.py"}
     twin = next(item for item in broken if item.path.name == "twin.py")
     assert twin == BrokenRecipe(

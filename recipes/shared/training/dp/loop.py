@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 CHECKPOINTS = 10  # in the whole run
 
 
-class Clipped(Protocol):
+class BatchResult(Protocol):
     """What a batch gives, in any framework."""
 
     def telemetry(self, clipping_norm: float) -> dict[str, float]: ...
 
 
-class Training(Protocol):
+class PrivateTraining(Protocol):
     """What is trained, in any framework; its `update` counts the steps."""
 
     step: int
@@ -53,9 +53,9 @@ class PaidStep:
 
     rate: float
     noise: float
-    result: Clipped = field(init=False)
+    result: BatchResult = field(init=False)
 
-    def gave(self, result: Clipped) -> None:
+    def gave(self, result: BatchResult) -> None:
         self.result = result
 
 
@@ -80,7 +80,7 @@ def announce(run: track.Run, randomness: Randomness, device: object, records: st
 
 
 def private_steps(
-    run: track.Run, training: Training, planted: Canaries, evaluate: Callable[[], Tested]
+    run: track.Run, training: PrivateTraining, planted: Canaries, evaluate: Callable[[], Tested]
 ) -> Iterator[PaidStep]:
     """The steps that are left of the run's plan, each paid for, until a stop is asked for.
 
