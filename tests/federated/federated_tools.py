@@ -28,13 +28,14 @@ with warnings.catch_warnings():  # syft's own, of its own libraries
     warnings.simplefilter("ignore")
     from traindeck.recipes.shared.federated.post import mail
     from traindeck.recipes.shared.federated.post import syft as adapter
-    from traindeck.recipes.shared.federated.scientist import federation as coordinator
+    from traindeck.recipes.shared.federated.scientist.federation import Federation
 
 from tests.federated import federated_job
 from traindeck.core import track
 from traindeck.core.run.events import parse
 from traindeck.recipes.shared.federated.job import mlp
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.scientist.options import Options
 from traindeck.recipes.shared.training.data import digits
 
 JOB = Path(federated_job.__file__)
@@ -78,12 +79,12 @@ def federation(
     owned: Shards,
     *,
     tricks: Mapping[str, Any] | None = None,
-    kind: type[coordinator.Federation] = coordinator.Federation,
+    kind: type[Federation] = Federation,
     script: Path = JOB,
     **options: Any,
-) -> Iterator[coordinator.Federation]:
+) -> Iterator[Federation]:
     """A federation in a run folder, its owners' processes up and agreed."""
-    chosen = coordinator.Options(**{"approval_seconds": 120.0, **options})
+    chosen = Options(**{"approval_seconds": 120.0, **options})
     with as_before(), track.Run(folder=folder) as run:
         made = kind(
             run,

@@ -22,14 +22,16 @@ import pytest
 pytest.importorskip("syft", reason="syft is not installed")
 from tests.federated import federated_tools as tools
 from traindeck.core import track
-from traindeck.recipes.shared.federated.hiding import boxes, secagg
+from traindeck.recipes.shared.federated.errors import Failed, Refused
+from traindeck.recipes.shared.federated.hiding import boxes
+from traindeck.recipes.shared.federated.hiding.session import default_threshold, fewest_summed
 from traindeck.recipes.shared.federated.job import sandbox
 from traindeck.recipes.shared.federated.mpc import party as mpc
 from traindeck.recipes.shared.federated.mpc import psi
 from traindeck.recipes.shared.federated.owner import owner
 from traindeck.recipes.shared.federated.post import drive, mail, plainfile, wire
 from traindeck.recipes.shared.federated.post.drive import FolderStore
-from traindeck.recipes.shared.federated.scientist import federation
+from traindeck.recipes.shared.federated.scientist.federation import Federation
 
 SCIENTIST = mail.SCIENTIST
 
@@ -141,10 +143,10 @@ def test_a_frame_that_drips_is_not_waited_for_for_ever() -> None:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[federation.Federation]:
+def made(tmp_path: Path) -> Iterator[Federation]:
     """A federation that has not started its owners."""
     with tools.as_before(), track.Run(folder=tmp_path) as run:
-        yield federation.Federation(
+        yield Federation(
             run,
             tools.JOB,
             dataset="digits",
@@ -156,7 +158,7 @@ def made(tmp_path: Path) -> Iterator[federation.Federation]:
 
 
 def test_owners_do_not_get_the_environment(
-    made: federation.Federation, monkeypatch: pytest.MonkeyPatch
+    made: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job can read the first environment of its process, whatever becomes of `os.environ`."""
 
@@ -174,7 +176,7 @@ def test_owners_do_not_get_the_environment(
     assert "PATH" in environment and "A_TOKEN" not in environment
 
 
-def test_owners_that_end_together_are_all_heard_of(made: federation.Federation) -> None:
+def test_owners_that_end_together_are_all_heard_of(made: Federation) -> None:
     script = """print('{"owner": "owner-1", "exit": -9}\\n{"owner": "owner-2", "exit": 3}')"""
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as warm:
         made._warm = warm
@@ -186,7 +188,7 @@ def test_owners_that_end_together_are_all_heard_of(made: federation.Federation) 
 
 
 def test_whose_hand_is_waited_for_is_said_once(
-    made: federation.Federation,
+    made: Federation,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -207,7 +209,7 @@ def test_whose_hand_is_waited_for_is_said_once(
 
 
 def test_of_owners_that_compute_together_who_was_ended_is_named(
-    made: federation.Federation,
+    made: Federation,
 ) -> None:
     """The others fail for its sake, and are heard of first."""
     script = """import sys; sys.stdin.read(); print('{"owner": "owner-2", "exit": -9}')"""
@@ -222,7 +224,7 @@ def test_of_owners_that_compute_together_who_was_ended_is_named(
         made.options.aggregation, made._warm = "mpc", warm
         made._mail = Mail()  # type: ignore[assignment]
         made._lose("owner-1", "the script ended with 1")
-        with pytest.raises(federation.Failed, match=r"^owner-2: its process was ended by signal"):
+        with pytest.raises(Failed, match=r"^owner-2: its process was ended by signal"):
             made._wait("training", ["owner-1", "owner-2"], time.monotonic() + 60)
         made._warm = None
     assert [each["state"] for each in made.status.owners[:2]] == ["lost", "lost"]
@@ -232,15 +234,15 @@ def test_of_owners_that_compute_together_who_was_ended_is_named(
 def test_no_sum_of_fewer_can_be_opened(owners: int) -> None:
     """By trial of all that an aggregator can say, against the bound that noise is shared by."""
     for threshold in range(owners // 2 + 1, owners + 1):
-        bound = secagg.fewest_summed(owners, threshold)
+        bound = fewest_summed(owners, threshold)
         missing = owners - threshold  # how many each owner can be told of at the most
         for left_out in range(owners - bound + 1, owners):
             # Each of these must be called dropped by `threshold` owners, none by itself.
             assert left_out * threshold > missing * owners
-        assert secagg.default_threshold(owners) <= owners and bound >= 1
+        assert default_threshold(owners) <= owners and bound >= 1
     for count in (3, 16):
         usual = -(-2 * count // 3)
-        assert secagg.fewest_summed(count, usual) >= count // 2 + 1
+        assert fewest_summed(count, usual) >= count // 2 + 1
 
 
 def test_a_proof_that_is_none_is_refused() -> None:
@@ -253,7 +255,7 @@ def test_a_proof_that_is_none_is_refused() -> None:
     assert own.proven("keys", "owner-2", good) == b"value"
     bad: list[Any] = [{}, [], {**good, "value": "\u00e4"}, {**good, "signature": 3}, {"value": "="}]
     for signed in bad:
-        with pytest.raises(secagg.Refused, match="not signed by the key"):
+        with pytest.raises(Refused, match="not signed by the key"):
             own.proven("keys", "owner-2", signed)
 
 
@@ -314,9 +316,9 @@ def test_owners_do_not_live_where_jobs_read_libraries(
     with (
         tools.as_before(),
         track.Run(folder=tmp_path / "run") as run,
-        pytest.raises(federation.Failed, match="where jobs read libraries"),
+        pytest.raises(Failed, match="where jobs read libraries"),
     ):
-        federation.Federation(
+        Federation(
             run, tools.JOB, dataset="digits", shards=tools.shards(1), mock=tools.MOCK, params={}
         )
     assert not (tmp_path / "run" / "federation").exists()

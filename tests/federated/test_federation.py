@@ -19,15 +19,15 @@ import pytest
 from tests.federated import federated_tools as tools
 from tests.federated.federated_tools import JOB, as_before
 from traindeck.core import track
+from traindeck.recipes.shared.federated.errors import Failed, Refused
 from traindeck.recipes.shared.federated.hiding import boxes
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
 from traindeck.recipes.shared.federated.job.server import Job
 from traindeck.recipes.shared.federated.owner import gate as gates
 from traindeck.recipes.shared.federated.owner import owner, policy
 from traindeck.recipes.shared.federated.post import mail, plainfile, wire
 from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
-from traindeck.recipes.shared.federated.scientist import federation
+from traindeck.recipes.shared.federated.scientist.federation import Federation
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SESSION = "a session"
@@ -271,7 +271,7 @@ def test_an_owners_keys_cannot_be_others(pair: Pair, tmp_path: Path) -> None:
     """Its keys in syft must be signed by the one that was agreed beforehand."""
     pair.befriend()
     with track.Run(folder=tmp_path / "run") as run:
-        asked = federation.Federation(
+        asked = Federation(
             run, JOB, dataset="digits", shards=tools.shards(20), mock=tools.MOCK, params={}
         )
         asked._site = pair.scientist
@@ -284,9 +284,9 @@ def test_an_owners_keys_cannot_be_others(pair: Pair, tmp_path: Path) -> None:
         def hear(signed: Any) -> None:
             asked._hear(mail.Letter(NAME, {"type": "approved", "keys": signed}, b""))
 
-        with pytest.raises(federation.Failed, match="owner-1: its syft keys is not signed"):
+        with pytest.raises(Failed, match="owner-1: its syft keys is not signed"):
             hear(other.signed(owner.KEYS, true))
-        with pytest.raises(federation.Failed, match="not its own: they were swapped"):
+        with pytest.raises(Failed, match="not its own: they were swapped"):
             hear(own.signed(owner.KEYS, b"0" * 64))
         assert tools.shown(asked.root)["phase"] == "failed"
         assert "not signed by the key" in tools.shown(asked.root)["reason"]
@@ -598,9 +598,9 @@ class TestScientist:
     """The data scientist's own side, before it has started any owner."""
 
     @pytest.fixture
-    def asked(self, tmp_path: Path) -> Iterator[federation.Federation]:
+    def asked(self, tmp_path: Path) -> Iterator[Federation]:
         with as_before(), track.Run(folder=tmp_path / "run") as run:
-            yield federation.Federation(
+            yield Federation(
                 run,
                 JOB,
                 dataset="digits",
@@ -621,7 +621,7 @@ class TestScientist:
     )
     @pytest.mark.parametrize("mode", ["secagg", "ckks"])
     def test_keys_that_are_none_end_it_with_the_reason(
-        self, mode: str, answers: Any, asked: federation.Federation
+        self, mode: str, answers: Any, asked: Federation
     ) -> None:
         asked.options.aggregation = mode
 
@@ -629,19 +629,19 @@ class TestScientist:
             return {name: mail.Letter(name, answers, b"") for name in asked.owners}
 
         asked._ask_all = ask_all  # type: ignore[method-assign]
-        with pytest.raises(federation.Failed, match=r"about keys is malformed|keys are none"):
+        with pytest.raises(Failed, match=r"about keys is malformed|keys are none"):
             asked._agree_on_keys()
         assert tools.shown(asked.root)["phase"] == "failed"
 
     def test_a_full_folder_ends_it_with_the_reason(
-        self, asked: federation.Federation, monkeypatch: pytest.MonkeyPatch
+        self, asked: Federation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class Full:
             def send(self, *letter: Any) -> None:
                 raise OSError(28, "No space left on device")
 
         asked._mail = Full()  # type: ignore[assignment]
-        with pytest.raises(federation.Failed, match="cannot be written: No space left on device"):
+        with pytest.raises(Failed, match="cannot be written: No space left on device"):
             asked.round(1, np.zeros(8, np.float32))
         assert "No space left" in tools.shown(asked.root)["reason"]
 
@@ -649,15 +649,15 @@ class TestScientist:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(asked, "_start", start)
-        with pytest.raises(federation.Failed, match=r"cannot be used: .* No space left"), asked:
+        with pytest.raises(Failed, match=r"cannot be used: .* No space left"), asked:
             pass
 
     def test_secagg_of_two_does_not_begin(self, tmp_path: Path) -> None:
         with (
             track.Run(folder=tmp_path / "two") as run,
-            pytest.raises(federation.Failed, match="secagg needs 3"),
+            pytest.raises(Failed, match="secagg needs 3"),
         ):
-            federation.Federation(
+            Federation(
                 run,
                 JOB,
                 dataset="digits",

@@ -25,9 +25,10 @@ import pytest
 import traindeck.recipes
 from tests.conftest import until
 from tests.federated import federated_tools as tools
+from traindeck.recipes.shared.federated.errors import Failed, Refused, Unrecoverable
 from traindeck.recipes.shared.federated.hiding import modes
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, Letter, address
-from traindeck.recipes.shared.federated.scientist import federation as coordinator
+from traindeck.recipes.shared.federated.scientist.federation import Federation, Outcome
 
 SYFT = Path(traindeck.recipes.__file__).parent / "syft"
 PATIENCE = 240.0
@@ -64,7 +65,7 @@ class Course:
     """What became of a federation: its rounds, and how it failed."""
 
     root: Path
-    outcomes: dict[int, coordinator.Outcome] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
     models: dict[int, Any] = field(default_factory=dict)
     failure: str = ""
     processes: list[psutil.Process] = field(default_factory=list)
@@ -72,7 +73,7 @@ class Course:
     notes: list[str] = field(default_factory=list)
     waited: list[list[str]] = field(default_factory=list)
 
-    def round(self, federation: coordinator.Federation, number: int) -> coordinator.Outcome:
+    def round(self, federation: Federation, number: int) -> Outcome:
         model = tools.first() if number == 1 else self.models[number - 1]
         if number > 1:
             model = np.asarray(model + self.outcomes[number - 1].update, np.float32)
@@ -123,12 +124,12 @@ class TestFaults:
                 round_seconds=self.LONG,
             ) as federation:
                 self.live(course, federation)
-        except coordinator.Failed as error:
+        except Failed as error:
             course.failure = str(error)
         course.notes = tools.notes(course.root)
         return course
 
-    def live(self, course: Course, federation: coordinator.Federation) -> None:
+    def live(self, course: Course, federation: Federation) -> None:
         root = course.root
         course.processes = ours()
         course.round(federation, 1)
@@ -305,7 +306,7 @@ class TestMalice:
                 post("owner-4", {"type": "round"}, model)
                 post("owner-3", {"type": "round", "number": 4}, model[:-2])
                 federation.round(4, np.full(tools.SIZE, np.nan, np.float32))
-        except coordinator.Failed as error:
+        except Failed as error:
             course.failure = str(error)
         course.notes = tools.notes(course.root)
         return course
@@ -481,7 +482,7 @@ class TestModes:
         side.keys(talk)
         sent, _ = self.updates(talk, *talk.owners)
         talk.silent |= {("open", name) for name in talk.owners}
-        with pytest.raises(modes.Unrecoverable, match="round 1"):
+        with pytest.raises(Unrecoverable, match="round 1"):
             side.mean(1, sent, list(talk.owners), talk)
 
     @pytest.mark.parametrize("mode", ["secagg", "ckks"])
@@ -493,7 +494,7 @@ class TestModes:
             "secagg": "owner-2: its key is not the one pinned",
             "ckks": "owner-2: its box is not signed by the key that is pinned",
         }[mode]
-        with pytest.raises(modes.Refused, match=why):
+        with pytest.raises(Refused, match=why):
             side.keys(talk)
 
     @pytest.mark.parametrize(

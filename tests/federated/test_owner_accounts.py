@@ -21,7 +21,7 @@ from traindeck.core.base.home import Home
 from traindeck.core.privacy import budget
 from traindeck.core.privacy import plan as plans
 from traindeck.core.recipe.read import read_recipe
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
+from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.owner import gate as gates
 from traindeck.recipes.shared.federated.post import mail, wire
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST

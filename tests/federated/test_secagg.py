@@ -20,8 +20,11 @@ pytest.importorskip("cryptography")
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from traindeck.recipes.shared.federated.hiding import secagg, session, shamir
-from traindeck.recipes.shared.federated.hiding.secagg import Party, Refused, Sum, Unrecoverable
+from traindeck.recipes.shared.federated.errors import Refused, Unrecoverable
+from traindeck.recipes.shared.federated.hiding import session, shamir
+from traindeck.recipes.shared.federated.hiding.fixedpoint import decode, encode
+from traindeck.recipes.shared.federated.hiding.secagg import Party, Sum
+from traindeck.recipes.shared.federated.hiding.session import default_threshold
 
 Vectors = dict[str, NDArray[np.int64]]
 Words = dict[str, NDArray[np.uint64]]
@@ -42,7 +45,7 @@ def party(
     pins = {
         other: IDENTITIES[other].public_key().public_bytes_raw() for other in names if other != name
     }
-    threshold = threshold or secagg.default_threshold(len(names))
+    threshold = threshold or default_threshold(len(names))
     answered = folder / f"{name}.answered"
     return Party(name, identities[name], pins, run, rounds, threshold, answered)
 
@@ -92,7 +95,7 @@ def owners(tmp_path: Path) -> Callable[..., Owners]:
 
 def assembled(count: int, folder: Path, threshold: int | None = None, **options: Any) -> Owners:
     names = [f"owner-{k}" for k in range(1, count + 1)]
-    threshold = threshold or secagg.default_threshold(count)
+    threshold = threshold or default_threshold(count)
     parties = {name: party(name, names, folder, threshold=threshold, **options) for name in names}
     adverts = {name: json.loads(json.dumps(party.advertise())) for name, party in parties.items()}
     bundles = {name: party.share(adverts) for name, party in parties.items()}
@@ -117,7 +120,7 @@ def plain(vectors: Vectors, alive: Collection[str]) -> list[int]:
 def test_the_sum_is_exact_whoever_drops_out(
     data: st.DataObject, count: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    least = secagg.default_threshold(count)
+    least = default_threshold(count)
     threshold = data.draw(st.integers(least, count), "threshold")
     folder = tmp_path_factory.mktemp("owners")
     all_of = assembled(count, folder, threshold, rounds=(7, 1))
@@ -548,12 +551,12 @@ def test_the_shares_field_is_a_field() -> None:
 def test_the_mean_of_what_owners_encoded_is_theirs_by_examples() -> None:
     draw = np.random.default_rng(1).normal
     updates, examples = [draw(0, 0.05, 1000) for _ in range(4)], [10, 4000, 1, 700]
-    total = sum(secagg.encode(*each, 5.0) for each in zip(updates, examples, strict=True))
+    total = sum(encode(*each, 5.0) for each in zip(updates, examples, strict=True))
     assert isinstance(total, np.ndarray)
-    mean, weight = secagg.decode(total)
+    mean, weight = decode(total)
     assert weight == 4711
     assert np.abs(mean - np.average(updates, axis=0, weights=examples)).max() < 2**-20
-    assert secagg.encode(np.array([0.5, -1.0], np.float32), 3, 1.0).tolist() == [
+    assert encode(np.array([0.5, -1.0], np.float32), 3, 1.0).tolist() == [
         3 << 19,
         -3 << 20,
         3,
@@ -561,8 +564,8 @@ def test_the_mean_of_what_owners_encoded_is_theirs_by_examples() -> None:
 
 
 def test_a_thousand_largest_vectors_do_not_wrap() -> None:
-    most = secagg.encode(np.array([8.0, -8.0]), 2**29 - 600, 8.0)
-    mean, weight = secagg.decode(most * 1024)
+    most = encode(np.array([8.0, -8.0]), 2**29 - 600, 8.0)
+    mean, weight = decode(most * 1024)
     assert mean.tolist() == [8.0, -8.0] and weight == 1024 * (2**29 - 600)
 
 
@@ -583,6 +586,6 @@ def test_what_cannot_be_summed_is_not_encoded(
     update: list[float], examples: int, clip: float, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        secagg.encode(np.array(update), examples, clip)
+        encode(np.array(update), examples, clip)
     with pytest.raises(ValueError, match="0 examples"):
-        secagg.decode(np.zeros(3, np.int64))
+        decode(np.zeros(3, np.int64))

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from traindeck.recipes.shared.federated.hiding import boxes, ckks, secagg
-from traindeck.recipes.shared.federated.hiding.secagg import Refused, Unrecoverable
+from traindeck.recipes.shared.federated.errors import Refused, Unrecoverable
+from traindeck.recipes.shared.federated.hiding import boxes, ckks, fixedpoint, secagg
 from traindeck.recipes.shared.federated.hiding.session import SecAggSession
 from traindeck.recipes.shared.federated.post.mail import Letter
 
@@ -61,7 +61,7 @@ def visible(mode: str, rounds: bool, encrypt: bool = True) -> str:
 
 
 class OwnerSide(Protocol):
-    """How one owner hides its updates. Every method raises `secagg.Refused`, which says why."""
+    """How one owner hides its updates. Every method raises Refused, which says why."""
 
     kind: str  # of the bytes of an update, see `status.CLASSES`
 
@@ -87,7 +87,7 @@ class AggregatorSide(Protocol):
         """Mean of the updates (d,), weighted by examples, and how many examples they come from.
 
         owners: all, of whom those not among the updates are lost for the round. Raises
-        `secagg.Unrecoverable` when too few are left, ValueError for what is no update.
+        Unrecoverable when too few are left, ValueError for what is no update.
         """
         ...
 
@@ -180,7 +180,7 @@ class SecAggOwner:
         raise Refused(f"{letter.type!r} is not asked in secagg mode")
 
     def update(self, number: int, update: Vector, examples: int) -> Answer:
-        encoded = secagg.encode(update, examples, self._clip)
+        encoded = fixedpoint.encode(update, examples, self._clip)
         return {}, self._party.mask(number, encoded).tobytes()
 
 
@@ -213,7 +213,7 @@ class SecAggAggregator:
             total.add(name, np.frombuffer(letter.body, "<u8"))
         alive, dropped = total.close()
         told = ask(alive, {"type": "open", "number": number, "alive": alive, "dropped": dropped})
-        return secagg.decode(total.open({name: letter.facts for name, letter in told.items()}))
+        return fixedpoint.decode(total.open({name: letter.facts for name, letter in told.items()}))
 
 
 # CKKS

@@ -40,18 +40,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from traindeck.recipes.shared.federated.errors import Refused, Unrecoverable
 from traindeck.recipes.shared.federated.hiding import shamir
 from traindeck.recipes.shared.federated.hiding.answered import Answered
-from traindeck.recipes.shared.federated.hiding.fixedpoint import decode, encode
 from traindeck.recipes.shared.federated.hiding.session import (
     KEY,
     Advert,
-    Refused,
     SecAggSession,
     Words,
     agree,
-    default_threshold,
-    fewest_summed,
     parts,
     proof,
     public,
@@ -59,24 +56,9 @@ from traindeck.recipes.shared.federated.hiding.session import (
     untext,
 )
 
-__all__ = [
-    "Party",
-    "Refused",
-    "Sum",
-    "Unrecoverable",
-    "decode",
-    "default_threshold",
-    "encode",
-    "fewest_summed",
-]
-
 FEWEST = 3  # owners: of two, each could take its own vector off the sum
 _NONCE = 12
 _BUNDLE = 2 * shamir.SHARE  # bytes a round: a share of the seed, one of the mask key
-
-
-class Unrecoverable(RuntimeError):
-    """A round's sum cannot be opened; the text says whose shares are missing."""
 
 
 class Party:

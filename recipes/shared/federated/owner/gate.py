@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
+from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.owner.payer import Unpaid
 from traindeck.recipes.shared.federated.post import mail, wire
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST

@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core.base.errors import BudgetRefused, TraindeckError
 from traindeck.core.federation import status
+from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.hiding import boxes, modes
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
 from traindeck.recipes.shared.federated.job.leftovers import remove
 from traindeck.recipes.shared.federated.job.server import (
     OUTSIDE,

@@ -29,7 +29,7 @@ from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.spending import Spending
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
+from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.owner.policy import Policy
 
 

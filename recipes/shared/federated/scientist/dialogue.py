@@ -19,20 +19,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
 from traindeck.core.federation import status
+from traindeck.recipes.shared.federated.errors import Failed, Refused, Stopped
 from traindeck.recipes.shared.federated.hiding.boxes import Boxes
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
 from traindeck.recipes.shared.federated.owner import inbox
 from traindeck.recipes.shared.federated.owner.owner import KEYS
 from traindeck.recipes.shared.federated.post import mail
 from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, Letter, address
-from traindeck.recipes.shared.federated.scientist.options import Failed, Options, Stopped
+from traindeck.recipes.shared.federated.scientist.options import Options
 
 GONE_SECONDS = 3.0  # in which it is heard that somebody was ended, once others have failed
 
 
 class Dialogue:
-    """The data scientist's side of the mail; `coordinator.Federation` sets up what it needs."""
+    """The data scientist's side of the mail; `federation.Federation` sets up what it needs."""
 
     owners: list[str]
     root: Path

@@ -34,16 +34,10 @@ import numpy as np
 
 from traindeck.core import track
 from traindeck.core.privacy.plan import Plan
+from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudget, Stopped, Unfit
 from traindeck.recipes.shared.federated.job import mlp
 from traindeck.recipes.shared.federated.scientist import loudness, shards
-from traindeck.recipes.shared.federated.scientist.options import (
-    Failed,
-    FederationOverBudget,
-    Options,
-    Stopped,
-    Unfit,
-    threshold,
-)
+from traindeck.recipes.shared.federated.scientist.options import Options, threshold
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, digits, mnist
 
@@ -194,10 +188,10 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             run.note(loud)
     print(f"{p.owners} owners of {len(train_x)} images load {preload[-1]} ...", flush=True)
     with needs.syft():
-        from traindeck.recipes.shared.federated.scientist import federation as coordinator
+        from traindeck.recipes.shared.federated.scientist.federation import Federation
     every = -(-rounds // CHECKPOINTS)
     began = time.perf_counter()
-    with coordinator.Federation(
+    with Federation(
         run,
         script,
         dataset=p.dataset,

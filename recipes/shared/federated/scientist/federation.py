@@ -24,28 +24,16 @@ import numpy as np
 import numpy.typing as npt
 
 from traindeck.core.base.sanitize import plain
-from traindeck.recipes.shared.federated.hiding.secagg import Refused, Unrecoverable
-from traindeck.recipes.shared.federated.job.leftovers import forget, remove
-from traindeck.recipes.shared.federated.post.mail import address
-from traindeck.recipes.shared.federated.scientist.founding import Arrays, Founding
-from traindeck.recipes.shared.federated.scientist.options import (
+from traindeck.recipes.shared.federated.errors import (
     Failed,
     FederationOverBudget,
-    Options,
+    Refused,
     Stopped,
-    Unfit,
+    Unrecoverable,
 )
-
-__all__ = [
-    "Arrays",
-    "Failed",
-    "Federation",
-    "FederationOverBudget",
-    "Options",
-    "Outcome",
-    "Stopped",
-    "Unfit",
-]
+from traindeck.recipes.shared.federated.job.leftovers import forget, remove
+from traindeck.recipes.shared.federated.post.mail import address
+from traindeck.recipes.shared.federated.scientist.founding import Founding
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
 from traindeck.core.federation import status
+from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudget, Refused
 from traindeck.recipes.shared.federated.hiding import modes
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
 from traindeck.recipes.shared.federated.hiding.session import noise_shares
 from traindeck.recipes.shared.federated.job import sandbox
 from traindeck.recipes.shared.federated.job.leftovers import remove
@@ -38,12 +38,7 @@ from traindeck.recipes.shared.federated.post import mail
 from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.scientist.dialogue import Dialogue
-from traindeck.recipes.shared.federated.scientist.options import (
-    Failed,
-    FederationOverBudget,
-    Options,
-    threshold,
-)
+from traindeck.recipes.shared.federated.scientist.options import Options, threshold
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -51,7 +46,7 @@ SETUP_SECONDS = 180.0
 
 
 class Founding(Dialogue):
-    """The data scientist's side until the first round; `coordinator.Federation` goes on from it."""
+    """The data scientist's side until the first round; `federation.Federation` goes on from it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a federation is asked to be, how it says that it cannot, and what is seen beforehand.
+"""What a federation is asked to be, and what is seen of it beforehand.
 
 Nothing here imports syft or reads data: who asks for what cannot be is told at once.
 """
@@ -9,24 +9,9 @@ from dataclasses import dataclass, field
 
 from traindeck.core import track
 from traindeck.core.privacy.plan import Plan
+from traindeck.recipes.shared.federated.errors import Unfit
 
 FEWEST_MASKED = 3
-
-
-class Failed(RuntimeError):
-    """The federation cannot go on; the text says who or what is the reason."""
-
-
-class Unfit(Failed):
-    """What was asked for is no federation: too few owners, or a threshold that none can have."""
-
-
-class FederationOverBudget(Failed):
-    """A privacy budget, an owner's or the data set's, does not admit the run or its next round."""
-
-
-class Stopped(Exception):
-    """The run was asked to stop while something was waited for."""
 
 
 @dataclass
