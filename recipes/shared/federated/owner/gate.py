@@ -12,17 +12,18 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from traindeck.core.federation.status import OwnerFile
 from traindeck.recipes.shared.federated.errors import Refused
+from traindeck.recipes.shared.federated.hiding.modes import OwnerSide
 from traindeck.recipes.shared.federated.owner.payer import Unpaid
+from traindeck.recipes.shared.federated.owner.policy import Policy
 from traindeck.recipes.shared.federated.post import mail, wire
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST
-
-if TYPE_CHECKING:
-    from traindeck.recipes.shared.federated.owner.owner import Owner
+from traindeck.recipes.shared.training.dp.randomness import Randomness
 
 MOST_NUMBERS = 64  # that a script may log, by different names
 MOST_SENT = 1 << 50  # bytes that a script may say at once that it has sent
@@ -30,10 +31,47 @@ MOST_WORDS = 500  # characters of a script's that are repeated
 PAUSE = 0.05  # seconds after what the drive did not take
 
 
+class Guarded(Protocol):
+    """Whom a gate guards: as much of an owner as its gate has to do with.
+
+    mode  how its updates are hidden; randomness: where its share of the noise comes from
+    """
+
+    policy: Policy
+    status: OwnerFile
+    mail: mail.Mailbox
+    mode: OwnerSide
+    randomness: Randomness
+
+    def stay(self) -> None:
+        """Leave if that was asked. Raises SystemExit."""
+        ...
+
+    def count(self) -> None:
+        """What its processes use, now and then."""
+        ...
+
+    def learn_sandbox(self) -> None:
+        """What confines the script, once that has said so."""
+        ...
+
+    def pay(self) -> None:
+        """Account for a round's update, before it leaves. Raises `payer.Unpaid`."""
+        ...
+
+    def refuse(self, why: str, told: str = "", *, over_budget: bool = False) -> None:
+        """Say why something was not done; told: what the scientist is told instead."""
+        ...
+
+    def notice(self, why: str) -> None:
+        """Say that something which came was left aside."""
+        ...
+
+
 class Gate:
     """Between an approved script and the aggregator, for as long as the script runs."""
 
-    def __init__(self, owner: Owner, job: socket.socket, outputs: Path) -> None:
+    def __init__(self, owner: Guarded, job: socket.socket, outputs: Path) -> None:
         self._owner = owner
         self._job = job
         self._outputs = outputs
