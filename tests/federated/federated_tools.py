@@ -28,7 +28,9 @@ with warnings.catch_warnings():  # syft's own, of its own libraries
     warnings.simplefilter("ignore")
     from traindeck.recipes.shared.federated.post import mail
     from traindeck.recipes.shared.federated.post import syft as adapter
+    from traindeck.recipes.shared.federated.scientist.dialogue import Dialogue
     from traindeck.recipes.shared.federated.scientist.federation import Federation
+    from traindeck.recipes.shared.federated.scientist.founding import Founding
 
 from tests.federated import federated_job
 from traindeck.core import track
@@ -79,14 +81,13 @@ def federation(
     owned: Shards,
     *,
     tricks: Mapping[str, Any] | None = None,
-    kind: type[Federation] = Federation,
     script: Path = JOB,
     **options: Any,
 ) -> Iterator[Federation]:
     """A federation in a run folder, its owners' processes up and agreed."""
     chosen = Options(**{"approval_seconds": 120.0, **options})
     with as_before(), track.Run(folder=folder) as run:
-        made = kind(
+        founding = Founding(
             run,
             script,
             dataset="digits",
@@ -96,8 +97,23 @@ def federation(
             size=SIZE,
             options=chosen,
         )
-        with made:
+        with founding as made:
             yield made
+
+
+def speaking(made: Founding, **parts: Any) -> Dialogue:
+    """The dialogue of a federation whose owners were not started, with what a test needs of it."""
+    nothing = dict.fromkeys(("mail", "site", "processes", "log"))
+    return Dialogue(
+        run=made._run,
+        root=made.root,
+        options=made.options,
+        status=made.status,
+        roster=made.roster,
+        pins=made._pins,
+        session=made._session,
+        **{**nothing, "job": "a-job", **parts},
+    )
 
 
 def first() -> NDArray[np.float32]:

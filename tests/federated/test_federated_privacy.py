@@ -112,7 +112,7 @@ class TestRounds:
                     plan=plan,
                     local_steps=LOCAL_STEPS,
                 ) as federation:
-                    course.run = federation._run.id
+                    course.run = federation._dialogue.run.id
                     self.live(course, federation)
             except Failed as error:
                 course.failure = error

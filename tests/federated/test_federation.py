@@ -21,6 +21,7 @@ from tests.federated.federated_tools import JOB, as_before
 from traindeck.core import track
 from traindeck.recipes.shared.federated.errors import Failed, Refused
 from traindeck.recipes.shared.federated.hiding import boxes
+from traindeck.recipes.shared.federated.hiding.modes import TransportAggregator
 from traindeck.recipes.shared.federated.job.server import Job
 from traindeck.recipes.shared.federated.owner import gate as gates
 from traindeck.recipes.shared.federated.owner import owner, policy
@@ -28,6 +29,7 @@ from traindeck.recipes.shared.federated.post import mail, plainfile, wire
 from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.scientist.federation import Federation
+from traindeck.recipes.shared.federated.scientist.founding import Founding
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SESSION = "a session"
@@ -271,18 +273,18 @@ def test_an_owners_keys_cannot_be_others(pair: Pair, tmp_path: Path) -> None:
     """Its keys in syft must be signed by the one that was agreed beforehand."""
     pair.befriend()
     with track.Run(folder=tmp_path / "run") as run:
-        asked = Federation(
+        made = Founding(
             run, JOB, dataset="digits", shards=tools.shards(20), mock=tools.MOCK, params={}
         )
-        asked._site = pair.scientist
+        asked = tools.speaking(made, site=pair.scientist)
         identity = (asked.root / "owners" / NAME / "identity").read_bytes()
         key = owner.Ed25519PrivateKey.from_private_bytes
-        own = boxes.Boxes(NAME, key(identity), {}, asked._session)
-        other = boxes.Boxes(NAME, key(bytes(32)), {}, asked._session)
+        own = boxes.Boxes(NAME, key(identity), {}, asked.session)
+        other = boxes.Boxes(NAME, key(bytes(32)), {}, asked.session)
         true = pair.owner._site.fingerprint().encode()
 
         def hear(signed: Any) -> None:
-            asked._hear(mail.Letter(NAME, {"type": "approved", "keys": signed}, b""))
+            asked.hear(mail.Letter(NAME, {"type": "approved", "keys": signed}, b""))
 
         with pytest.raises(Failed, match="owner-1: its syft keys is not signed"):
             hear(other.signed(owner.KEYS, true))
@@ -290,9 +292,9 @@ def test_an_owners_keys_cannot_be_others(pair: Pair, tmp_path: Path) -> None:
             hear(own.signed(owner.KEYS, b"0" * 64))
         assert tools.shown(asked.root)["phase"] == "failed"
         assert "not signed by the key" in tools.shown(asked.root)["reason"]
-        assert not asked._proven
+        assert not asked.proven
         hear(own.signed(owner.KEYS, true))
-        assert asked._proven == {NAME}
+        assert asked.proven == {NAME}
 
 
 class TestByHand:
@@ -598,9 +600,9 @@ class TestScientist:
     """The data scientist's own side, before it has started any owner."""
 
     @pytest.fixture
-    def asked(self, tmp_path: Path) -> Iterator[Federation]:
+    def asked(self, tmp_path: Path) -> Iterator[Founding]:
         with as_before(), track.Run(folder=tmp_path / "run") as run:
-            yield Federation(
+            yield Founding(
                 run,
                 JOB,
                 dataset="digits",
@@ -621,28 +623,30 @@ class TestScientist:
     )
     @pytest.mark.parametrize("mode", ["secagg", "ckks"])
     def test_keys_that_are_none_end_it_with_the_reason(
-        self, mode: str, answers: Any, asked: Federation
+        self, mode: str, answers: Any, asked: Founding
     ) -> None:
         asked.options.aggregation = mode
 
         def ask_all(*how: Any, **more: Any) -> dict[str, mail.Letter]:
             return {name: mail.Letter(name, answers, b"") for name in asked.owners}
 
-        asked._ask_all = ask_all  # type: ignore[method-assign]
+        dialogue = tools.speaking(asked)
+        dialogue.ask_all = ask_all  # type: ignore[method-assign]
         with pytest.raises(Failed, match=r"about keys is malformed|keys are none"):
-            asked._agree_on_keys()
+            asked._agree_on_keys(dialogue)
         assert tools.shown(asked.root)["phase"] == "failed"
 
     def test_a_full_folder_ends_it_with_the_reason(
-        self, asked: Federation, monkeypatch: pytest.MonkeyPatch
+        self, asked: Founding, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class Full:
             def send(self, *letter: Any) -> None:
                 raise OSError(28, "No space left on device")
 
-        asked._mail = Full()  # type: ignore[assignment]
+        dialogue = tools.speaking(asked, mail=Full())
+        made = Federation(dialogue, TransportAggregator(), size=8, threshold=2)
         with pytest.raises(Failed, match="cannot be written: No space left on device"):
-            asked.round(1, np.zeros(8, np.float32))
+            made.round(1, np.zeros(8, np.float32))
         assert "No space left" in tools.shown(asked.root)["reason"]
 
         def start() -> None:
@@ -657,7 +661,7 @@ class TestScientist:
             track.Run(folder=tmp_path / "two") as run,
             pytest.raises(Failed, match="secagg needs 3"),
         ):
-            Federation(
+            Founding(
                 run,
                 JOB,
                 dataset="digits",

@@ -16,7 +16,7 @@ from tests.federated import federated_tools as tools
 from traindeck.core import track
 from traindeck.recipes.shared.federated.errors import Failed
 from traindeck.recipes.shared.federated.job import leftovers
-from traindeck.recipes.shared.federated.scientist.federation import Federation
+from traindeck.recipes.shared.federated.scientist.founding import Founding
 
 OWNERS = tools.shards(12, 14, 16)
 STAY = ("coordinator.json", "scientist.log", "owners/owner-1/status.json")
@@ -115,7 +115,7 @@ def asked(tmp_path: Path) -> Iterator[dict[str, Any]]:
 def test_what_cannot_be_removed_is_named_and_the_rest_goes(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    made = Federation(**asked)
+    made = Founding(**asked)
     stays = made.root / "owners" / "owner-1" / "identity"
     unlink = Path.unlink
 
@@ -125,9 +125,13 @@ def test_what_cannot_be_removed_is_named_and_the_rest_goes(
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", failing)
-    monkeypatch.setattr(made, "found", lambda: None)
-    with pytest.raises(Broken), made:
+
+    def start() -> None:
         raise Broken
+
+    monkeypatch.setattr(made, "_start", start)
+    with pytest.raises(Broken), made:
+        pass
     assert [*made.root.rglob("identity"), *made.root.rglob("shard.npz")] == [stays]
     said = f"keys or data could not be removed: {stays}"
     assert tools.notes(made.root) == [said] and said in capsys.readouterr().out
@@ -145,5 +149,5 @@ def test_a_disk_that_fills_while_it_is_set_up_leaves_nothing(
 
     monkeypatch.setattr(np, "savez", filling)
     with pytest.raises(Failed, match=r"cannot be written: .* No space left"):
-        Federation(**asked)
+        Founding(**asked)
     assert not (tmp_path / "federation").exists()

@@ -156,11 +156,11 @@ class TestFaults:
         box = root / "drive" / "mail" / SCIENTIST
         until(lambda: list(box.glob("*-owner-4")), "the late update of owner-4")
         course.round(federation, 4)
-        seal = federation._mail._seal
-        federation._mail._seal = Flipping(seal, "owner-3")
+        seal = federation._dialogue.mail._seal
+        federation._dialogue.mail._seal = Flipping(seal, "owner-3")
         federation.options.round_seconds = self.ONE_ROUND
         course.round(federation, 5)
-        federation._mail._seal = seal
+        federation._dialogue.mail._seal = seal
 
         os.kill(slow.pid, signal.SIGKILL)
         third = psutil.Process(processes(root, "owner-3")[0].pid)
@@ -300,7 +300,7 @@ class TestMalice:
                 course.round(federation, 2)
                 self.put_bad_letters(course.root)
                 course.round(federation, 3)
-                post = federation._mail.send
+                post = federation._dialogue.mail.send
                 model = course.models[3].tobytes()
                 post("owner-5", {"type": "round", "number": 2}, model)
                 post("owner-4", {"type": "round"}, model)

@@ -188,10 +188,10 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             run.note(loud)
     print(f"{p.owners} owners of {len(train_x)} images load {preload[-1]} ...", flush=True)
     with needs.syft():
-        from traindeck.recipes.shared.federated.scientist.federation import Federation
+        from traindeck.recipes.shared.federated.scientist.founding import Founding
     every = -(-rounds // CHECKPOINTS)
     began = time.perf_counter()
-    with Federation(
+    with Founding(
         run,
         script,
         dataset=p.dataset,

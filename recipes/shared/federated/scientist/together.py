@@ -9,8 +9,7 @@ from typing import Any
 from traindeck.core import track
 from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudget, Stopped
 from traindeck.recipes.shared.federated.mpc.party import credentials
-from traindeck.recipes.shared.federated.scientist.federation import Federation
-from traindeck.recipes.shared.federated.scientist.founding import Arrays
+from traindeck.recipes.shared.federated.scientist.founding import Arrays, Founding
 from traindeck.recipes.shared.federated.scientist.options import Options
 
 
@@ -42,7 +41,7 @@ def compute(
         ports=[*ports, *more_ports],
     )
     try:
-        with Federation(
+        with Founding(
             run,
             script,
             dataset=dataset,
