@@ -251,8 +251,8 @@ class TestBudgets:
         own = budgeted(home, "digits.owner-2")
         first = payer.Payer(rules)
         first.admit(DATA, "a.py")
-        told = first.told()
-        assert told is not None and told["ledger"] == "digits.owner-2"
+        spent = first.spent()
+        assert spent is not None and spent.ledger == "digits.owner-2"
         first.pay()
         first.settle("finished")
         assert steps(own)["a-run.owner-2"] == (LOCAL_STEPS, LOCAL_STEPS, "finished")
@@ -302,8 +302,8 @@ class TestBudgets:
         own = payer.Payer(rules)
         own.admit(DATA, "a.py")
         own.pay()
-        told = own.told()
-        assert told is not None and (told["ledger"], told["steps"]) == ("", LOCAL_STEPS)
+        spent = own.spent()
+        assert spent is not None and (spent.ledger, spent.steps) == ("", LOCAL_STEPS)
         assert steps(whole) == {}
 
     def test_one_that_it_was_derived_of_elsewhere_is_charged(
@@ -325,8 +325,8 @@ class TestBudgets:
         resumed.pay()
         with pytest.raises(Refused, match="all 200 steps of the plan are spent"):
             resumed.pay()
-        told = resumed.told()
-        assert told is not None and told["steps"] == told["steps_planned"] == 200
+        spent = resumed.spent()
+        assert spent is not None and spent.steps == spent.steps_planned == 200
         assert steps(own)["a-run.owner-2"][0] == LOCAL_STEPS
 
     @pytest.mark.parametrize("private", [True, False])
@@ -346,8 +346,8 @@ class TestBudgets:
         own.pay()
         with pytest.raises(BudgetRefused, match="a private run has one job"):
             own.admit(DATA, "a.py")
-        told = own.told()
-        assert told is not None and told["steps"] == LOCAL_STEPS
+        spent = own.spent()
+        assert spent is not None and spent.steps == LOCAL_STEPS
 
     def test_before_it_is_admitted_nothing_leaves(self, rules: policy.Policy) -> None:
         with pytest.raises(Refused, match="no plan was reserved"):

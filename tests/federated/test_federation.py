@@ -19,6 +19,7 @@ import pytest
 from tests.federated import federated_tools as tools
 from tests.federated.federated_tools import JOB, as_before
 from traindeck.core import track
+from traindeck.core.federation.inbox import PARAMS, SCRIPT
 from traindeck.recipes.shared.federated.errors import Failed, Refused
 from traindeck.recipes.shared.federated.hiding import boxes
 from traindeck.recipes.shared.federated.hiding.modes import TransportAggregator
@@ -77,8 +78,8 @@ class Pair:
         name = "a-job"
         code = self.root / f"code-{name}"
         code.mkdir()
-        (code / adapter.SCRIPT).write_text(script or JOB.read_text())
-        (code / adapter.PARAMS).write_text(params)
+        (code / SCRIPT).write_text(script or JOB.read_text())
+        (code / PARAMS).write_text(params)
         for file, text in more.items():
             (code / file).write_text(text)
         self.scientist.submit(address(NAME), code, name)
@@ -210,7 +211,7 @@ def test_what_changes_after_it_was_approved_does_not_run(
 
     def approve(request: adapter.SyftRequest, how: str, reason: str = "") -> None:
         approved(request, how, reason)
-        file = adapter.PARAMS if what == "parameters" else adapter.SCRIPT
+        file = PARAMS if what == "parameters" else SCRIPT
         if what.endswith("syft"):
             path = request.code.relative_to(pair.owner._site.home / address(NAME)) / file
             tools.propose(pair.scientist, address(NAME), str(path), "changed", JOB.read_text())
@@ -250,8 +251,8 @@ def test_who_is_no_approved_scientist_is_turned_away(pair: Pair) -> None:
     assert mallory.not_ready([address(NAME)]) == [address(NAME)]
     code = pair.root / "code"
     code.mkdir()
-    (code / adapter.SCRIPT).write_text(JOB.read_text())
-    (code / adapter.PARAMS).write_text("{}")
+    (code / SCRIPT).write_text(JOB.read_text())
+    (code / PARAMS).write_text("{}")
     with contextlib.suppress(Exception):  # whatever syft says to it
         mallory.submit(address(NAME), code, "in-secret")
     pair.consider()

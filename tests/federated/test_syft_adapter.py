@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from tests.federated.federated_tools import as_before, propose
+from traindeck.core.federation.inbox import PARAMS, SCRIPT
 from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.drive import FolderStore
 from traindeck.recipes.shared.federated.post.mail import address
@@ -204,8 +205,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, adapte
 
 def code(folder: Path, script: str = "print('hello')") -> Path:
     folder.mkdir()
-    (folder / adapter.SCRIPT).write_text(script)
-    (folder / adapter.PARAMS).write_text("{}")
+    (folder / SCRIPT).write_text(script)
+    (folder / PARAMS).write_text("{}")
     return folder
 
 
@@ -274,7 +275,7 @@ class TestAtWork:
         owner.sync()
         [request] = owner.requests()
         assert (request.name, request.asked_by) == ("runs", SCIENTIST)
-        assert request.files == (adapter.SCRIPT, adapter.PARAMS)
+        assert request.files == (SCRIPT, PARAMS)
         assert request.script == b"print('hello')"
         assert request.run_script == owner.run_script(), "syft writes another run.sh than we expect"
         assert scientist.answers("runs")[OWNER][0] == "received"
@@ -322,7 +323,7 @@ class TestAtWork:
         """syft itself approves by code/ alone: this is why run.sh is compared and never run."""
         scientist, owner = sites[SCIENTIST], sites[OWNER]
         job = scientist._client.job_client.submit_python_job(
-            OWNER, str(code(tmp_path / "code")), job_name="swapped", entrypoint=adapter.SCRIPT
+            OWNER, str(code(tmp_path / "code")), job_name="swapped", entrypoint=SCRIPT
         )
         (Path(job) / "run.sh").write_text("#!/bin/sh\ntouch /tmp/owned\n")
         scientist._client.sync_engine.push_job_files(job)

@@ -12,8 +12,9 @@ from traindeck.core.base.errors import NotFoundError, TraindeckError, UsageError
 from traindeck.tui.commands.output import AS_JSON, ascii_number, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from traindeck.core.federation.inbox import Script, ScriptRequest
-    from traindeck.core.federation.reader import FederationStatus, OwnerStatus
+    from traindeck.core.federation.inbox import ScriptRequest
+    from traindeck.core.federation.script import Script
+    from traindeck.core.federation.status import FederationStatus, OwnerStatus
     from traindeck.core.run.folder import RunDoc
 
 RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
@@ -71,7 +72,8 @@ def approve(
 ) -> None:
     """Approve the script that waits at an owner; `traindeck owners ID --script OWNER` shows it."""
     from traindeck.core.base.sanitize import plain
-    from traindeck.core.federation.inbox import APPROVE, decide, read_script
+    from traindeck.core.federation.inbox import APPROVE, decide
+    from traindeck.core.federation.script import read_script
 
     doc, _ = _federated(ref)
     request = _waiting(doc, owner, job)
@@ -98,7 +100,8 @@ def refuse(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Refuse the script that waits at an owner, with the reason."""
-    from traindeck.core.federation.inbox import REFUSE, decide, read_script
+    from traindeck.core.federation.inbox import REFUSE, decide
+    from traindeck.core.federation.script import read_script
 
     if not reason.strip():
         raise UsageError("--reason must say why")
@@ -159,7 +162,7 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> ScriptRequest:
 def _print_owners(found: FederationStatus, private: bool) -> None:
     from traindeck.core.base.format import size
     from traindeck.core.base.sanitize import WHOLE, plain
-    from traindeck.core.federation.reader import CLASSES
+    from traindeck.core.federation.status import CLASSES
 
     accounted = any(owner.privacy for owner in found.owners)
     print_table(
@@ -178,7 +181,7 @@ def _print_owners(found: FederationStatus, private: bool) -> None:
                 _whole(owner.samples),
                 _whole(owner.round),
                 *([ascii_number(owner.loss)] if private else []),
-                *(size(owner.bytes_out.get(name, 0)) if owner.told else "–" for name in CLASSES),
+                *(size(owner.bytes_out.get(name, 0)) if owner.heard else "–" for name in CLASSES),
                 *([_privacy(owner)] if accounted else []),
                 ", ".join(f"{each.script} ({each.job})" for each in owner.waiting) or "–",
             )
@@ -205,7 +208,7 @@ def _whole(value: int | None) -> str:
 
 def _print_script(request: ScriptRequest, as_json: bool) -> None:
     from traindeck.core.base.sanitize import plain
-    from traindeck.core.federation.inbox import read_script
+    from traindeck.core.federation.script import read_script
 
     script = read_script(request)
     if as_json:

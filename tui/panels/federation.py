@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from traindeck.core.federation.reader import FederationStatus
+from traindeck.core.federation.status import FederationStatus
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.panels.federation_lines import (
     figures,

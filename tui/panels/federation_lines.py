@@ -13,7 +13,7 @@ from textual.content import Content
 
 from traindeck.core.base.format import compact, size
 from traindeck.core.base.sanitize import WHOLE, plain
-from traindeck.core.federation.reader import (
+from traindeck.core.federation.status import (
     CLASSES,
     UNKNOWN,
     FederationStatus,
@@ -97,7 +97,7 @@ def protection(federation: FederationStatus) -> Content:
                 (" · " if parts else "", "dim"),
                 (f"{plain(name)} {size(totals[name])}", style),
             ]
-    told = any(owner.told for owner in federation.owners)
+    told = any(owner.heard for owner in federation.owners)
     lines = [
         Content.assemble(("left owners: ", "dim"), *(parts if told else [("not told yet", "dim")]))
     ]
@@ -300,7 +300,7 @@ def _privacy(owners: Sequence[OwnerStatus]) -> list[str]:
 
 def _sent(name: str) -> _Column:
     def cell(owner: OwnerStatus) -> Cell:
-        if not owner.told:
+        if not owner.heard:
             return _NONE
         count = owner.bytes_out.get(name, 0)
         style = "bold $text-error" if name == "raw" and count else "" if count else "dim"
@@ -311,7 +311,7 @@ def _sent(name: str) -> _Column:
 
 def _of_round(owner: OwnerStatus) -> Cell:
     count = sum(owner.bytes_round.values())
-    return (size(count), "") if owner.told else _NONE
+    return (size(count), "") if owner.heard else _NONE
 
 
 _THIS_ROUND = _Column("this round", 10, _of_round, True)

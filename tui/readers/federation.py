@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from traindeck.core.federation.reader import FederationReader, FederationStatus
+from traindeck.core.federation.reader import FederationReader
+from traindeck.core.federation.status import FederationStatus
 
 LOOK_EVERY = 0.25
 """Seconds between two looks: a few stats an owner each."""

@@ -15,14 +15,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from traindeck.core.base.sanitize import plain
-from traindeck.core.federation.inbox import (
-    APPROVE,
-    REFUSE,
-    Script,
-    ScriptRequest,
-    decide,
-    read_script,
-)
+from traindeck.core.federation.inbox import APPROVE, REFUSE, ScriptRequest, decide
+from traindeck.core.federation.script import Script, read_script
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
 from traindeck.tui.widgets.code_view import CodeView, Line, diff_lines, plain_lines, python_lines

@@ -41,15 +41,10 @@ from traindeck.core.federation.inbox import (
     ScriptChanged,
     ScriptRequest,
     decide,
-    read_script,
 )
-from traindeck.core.federation.reader import (
-    CLASSES,
-    STATES,
-    FederationReader,
-    FederationStatus,
-    read_federation,
-)
+from traindeck.core.federation.reader import FederationReader, read_federation
+from traindeck.core.federation.script import read_script
+from traindeck.core.federation.status import CLASSES, STATES, FederationStatus
 
 
 @pytest.fixture
@@ -204,7 +199,7 @@ class TestDamage:
         (owners / "owner-2" / "status.json").symlink_to("/dev/zero")
         with (owners / "owner-3" / "status.json").open("wb") as file:
             file.truncate(1 << 40)
-        assert [owner.told for owner in found_in(folder).owners] == [False, False, False]
+        assert [owner.heard for owner in found_in(folder).owners] == [False, False, False]
         with pytest.raises(OSError, match="longer"):
             read_bounded(owners / "owner-3" / "status.json", 100)
 

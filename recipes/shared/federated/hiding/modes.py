@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from traindeck.core.federation.status import ByteClass
 from traindeck.recipes.shared.federated.errors import Refused, Unrecoverable
 from traindeck.recipes.shared.federated.hiding import boxes, ckks, fixedpoint, secagg
 from traindeck.recipes.shared.federated.hiding.session import SecAggSession
@@ -63,7 +64,7 @@ def visible(mode: str, rounds: bool, encrypt: bool = True) -> str:
 class OwnerSide(Protocol):
     """How one owner hides its updates. Every method raises Refused, which says why."""
 
-    kind: str  # of the bytes of an update, see `status.CLASSES`
+    kind: ByteClass  # of the bytes of an update
 
     def answer(self, letter: Letter) -> Answer:
         """Reply to a letter of the aggregator's about keys or the opening of a sum."""
@@ -116,7 +117,7 @@ def _floats(body: bytes, kind: str = "<f8") -> Vector:
 
 
 class TransportOwner:
-    kind = "ciphertext"
+    kind: ByteClass = "ciphertext"
 
     def answer(self, letter: Letter) -> Answer:
         raise Refused(f"{letter.type!r} is not asked in transport mode")
@@ -149,7 +150,7 @@ class TransportAggregator:
 
 
 class SecAggOwner:
-    kind = "masked"
+    kind: ByteClass = "masked"
 
     def __init__(
         self,
@@ -220,7 +221,7 @@ class SecAggAggregator:
 
 
 class CkksOwner:
-    kind = "ciphertext"
+    kind: ByteClass = "ciphertext"
 
     def __init__(self, name: str, own: boxes.Boxes) -> None:
         self._boxes = own

@@ -20,10 +20,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from traindeck.core.base.errors import BudgetRefused, TraindeckError
 from traindeck.core.base.process import Identity
+from traindeck.core.federation.privacy import OwnerPrice, OwnerPrivacy
 from traindeck.core.privacy.gate import admit, check_named, ledger_of
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
@@ -116,12 +116,8 @@ class Payer:
         if self._spending is not None:
             self._spending.settle("over_budget" if self._spending.refused else state)
 
-    def price(self) -> dict[str, Any] | None:
-        """What the whole plan costs, for who decides on it; None without a plan.
-
-        ledger   the owner's own budget, in which the plan is reserved once it is approved
-        charged  the whole data set's, in which it was reserved when the run was launched
-        """
+    def price(self) -> OwnerPrice | None:
+        """What the whole plan costs, for who decides on it; None without a plan."""
         policy, plan = self._policy, self._policy.plan
         if plan is None:
             return None
@@ -131,31 +127,31 @@ class Payer:
             own = ledger_of(policy.ledgers, f"{plan.dataset}.{policy.name}")
         if own is not None and charged is not None and own.name == charged.name:
             own = None
-        return {
-            "unit": plan.unit,
-            "epsilon": _finite(plan.epsilon),
-            "delta": plan.delta,
-            "steps": plan.mechanism.steps,
-            "ledger": own.name if own else "",
-            "charged": charged.name if charged else "",
-        }
+        return OwnerPrice(
+            unit=plan.unit,
+            epsilon=_finite(plan.epsilon),
+            delta=plan.delta,
+            steps=plan.mechanism.steps,
+            ledger=own.name if own else "",
+            charged=charged.name if charged else "",
+        )
 
-    def told(self) -> dict[str, Any] | None:
-        """What the owner's status says of it, see `status.Owner`; None without a plan."""
+    def spent(self) -> OwnerPrivacy | None:
+        """What has left the owner so far, for its status; None without a plan."""
         plan, spending = self._policy.plan, self._spending
         if plan is None:
             return None
         steps = spending.steps if spending else self._earlier
         ledger = spending.ledger if spending else None
-        return {
-            "unit": plan.unit,
-            "epsilon": _finite(plan.epsilon_at(steps)),
-            "delta": plan.delta,
-            "steps": steps,
-            "epsilon_planned": _finite(plan.epsilon),
-            "steps_planned": plan.mechanism.steps,
-            "ledger": ledger.name if ledger else "",
-        }
+        return OwnerPrivacy(
+            unit=plan.unit,
+            epsilon=_finite(plan.epsilon_at(steps)),
+            delta=plan.delta,
+            steps=steps,
+            epsilon_planned=_finite(plan.epsilon),
+            steps_planned=plan.mechanism.steps,
+            ledger=ledger.name if ledger else "",
+        )
 
 
 def _without_privacy(budget: str, script: str) -> BudgetRefused:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from traindeck.core.federation.status import ByteClass
 from traindeck.recipes.shared.federated.post import plainfile
 
 MOST = 512 << 20
@@ -66,7 +67,7 @@ class Mailbox:
 
     root     the folder of all mail, on the drive
     session  names this federation: a letter of another is refused
-    left     told of what is sent: its class (see `status.CLASSES`) and size in bytes
+    left     told of what is sent: its class and size in bytes
     keep     keep letters that were read, in root/kept, to be looked at later
     """
 
@@ -77,7 +78,7 @@ class Mailbox:
         seal: Seal,
         session: str,
         *,
-        left: Callable[[str, int], None] | None = None,
+        left: Callable[[ByteClass, int], None] | None = None,
         keep: bool = False,
     ) -> None:
         self.name = name
@@ -93,7 +94,9 @@ class Mailbox:
         if self._kept:
             self._kept.mkdir(exist_ok=True)
 
-    def send(self, to: str, facts: dict[str, Any], body: bytes = b"", kind: str = "") -> None:
+    def send(
+        self, to: str, facts: dict[str, Any], body: bytes = b"", kind: ByteClass | None = None
+    ) -> None:
         """Seal a letter and put it into a party's box. Raises OSError when the folder is full."""
         self._sent += 1
         head = {"from": self.name, "to": to, "session": self._session, "number": self._sent}

@@ -40,9 +40,8 @@ from syft_job.job_runner import SyftJobRunner
 from syft_rds import SyftRDSClient, SyftRDSClientConfig
 from syft_rds.config import DATASET_COLLECTION_SPECS
 
+from traindeck.core.federation.inbox import PARAMS, SCRIPT
 from traindeck.recipes.shared.federated.post.drive import FolderStore, Written
-
-SCRIPT, PARAMS = "main.py", "params.json"
 
 
 class Unsealed(ValueError):

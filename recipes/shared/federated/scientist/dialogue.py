@@ -15,7 +15,7 @@ from typing import IO, Any, NoReturn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
-from traindeck.core.federation.status import Coordinator
+from traindeck.core.federation.status import Coordinator, Phase
 from traindeck.recipes.shared.federated.errors import Failed, Refused, Stopped
 from traindeck.recipes.shared.federated.hiding.boxes import Boxes
 from traindeck.recipes.shared.federated.owner import inbox
@@ -200,7 +200,7 @@ class Dialogue:
 
     # Waiting
 
-    def wait(self, phase: str, waited: list[str], until: float) -> None:
+    def wait(self, phase: Phase, waited: list[str], until: float) -> None:
         """Wait a moment for these. Raises Failed when their time is over or one has ended."""
         self.status.enter(phase, waited)
         self.notice_ended()

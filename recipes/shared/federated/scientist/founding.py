@@ -25,6 +25,7 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
+from traindeck.core.federation.inbox import PARAMS, SCRIPT
 from traindeck.core.federation.status import Coordinator
 from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudget, Refused, Stopped
 from traindeck.recipes.shared.federated.hiding import modes
@@ -35,7 +36,7 @@ from traindeck.recipes.shared.federated.owner.payer import libraries
 from traindeck.recipes.shared.federated.owner.policy import Policy
 from traindeck.recipes.shared.federated.post import mail
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
-from traindeck.recipes.shared.federated.post.syft import PARAMS, SCRIPT, Site
+from traindeck.recipes.shared.federated.post.syft import Site
 from traindeck.recipes.shared.federated.scientist.dialogue import Dialogue
 from traindeck.recipes.shared.federated.scientist.federation import Federation
 from traindeck.recipes.shared.federated.scientist.options import Options, threshold

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from traindeck.core import track
 from traindeck.core.base.sanitize import plain
-from traindeck.core.federation.status import Coordinator
+from traindeck.core.federation.status import Coordinator, State
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Roster:
         """Who is not lost."""
         return [name for name in self.owners if name not in self.lost]
 
-    def lose(self, name: str, why: str, state: str = "lost") -> None:
+    def lose(self, name: str, why: str, state: State = "lost") -> None:
         """Expect nothing of an owner any more; state: lost or refused."""
         if name in self.late:  # and is lost for good now
             self.late.remove(name)
