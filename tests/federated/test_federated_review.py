@@ -26,8 +26,8 @@ from traindeck.recipes.shared.federated.errors import Failed, Refused
 from traindeck.recipes.shared.federated.hiding import boxes
 from traindeck.recipes.shared.federated.hiding.session import default_threshold, fewest_summed
 from traindeck.recipes.shared.federated.job import sandbox
-from traindeck.recipes.shared.federated.mpc import party as mpc
 from traindeck.recipes.shared.federated.mpc import psi
+from traindeck.recipes.shared.federated.mpc.party import credentials, free_ports
 from traindeck.recipes.shared.federated.owner import owner
 from traindeck.recipes.shared.federated.post import drive, mail, plainfile, wire
 from traindeck.recipes.shared.federated.post.drive import FolderStore
@@ -283,8 +283,8 @@ def test_a_job_whose_name_cannot_be_shown_is_refused(name: str) -> None:
 
 
 def test_who_comes_first_and_is_no_member_does_not_keep_the_other_out() -> None:
-    tls = mpc.credentials()
-    [port] = mpc.free_ports(1)
+    tls = credentials()
+    [port] = free_ports(1)
     found: list[psi.Link] = []
 
     def listen() -> None:
