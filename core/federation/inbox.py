@@ -90,22 +90,22 @@ class Decision:
 def stamp(path: Path) -> Stamp | None:
     """Changes whenever the file does; None when it is not there."""
     try:
-        found = os.lstat(path)
+        entry = os.lstat(path)
     except (OSError, ValueError):
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return entry.st_mtime_ns, entry.st_size, entry.st_ino
 
 
 def names(folder: Path, most: int) -> list[str]:
     """Sorted names of the folders in a folder, at most so many of them."""
-    found: list[str] = []
+    folders: list[str] = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                found.append(entry.name)
-            if len(found) >= most:
+                folders.append(entry.name)
+            if len(folders) >= most:
                 break
-    return sorted(found, key=_natural)
+    return sorted(folders, key=_natural)
 
 
 class InboxReader:
@@ -130,7 +130,7 @@ class InboxReader:
             return ()
         if seen != self._seen:
             self._seen, self._jobs = seen, names(self._folder, MOST_REQUESTS)
-        found = []
+        requests = []
         for job in self._jobs:
             folder = self._folder / job
             marks = tuple(stamp(folder / name) for name in (_REQUEST, _DECISION))
@@ -141,8 +141,8 @@ class InboxReader:
             if known is None or known[0] != (marks, stamps):
                 request = _request(self._run, self._owner.name, folder, stamps)
                 known = self._known[job] = ((marks, stamps), request)
-            found.append(known[1])
-        return tuple(found)
+            requests.append(known[1])
+        return tuple(requests)
 
 
 class RunInbox:

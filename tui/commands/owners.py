@@ -50,14 +50,14 @@ def owners(
 
     With --script the script alone is on stdout: its bytes to a pipe, made harmless to a terminal.
     """
-    doc, found = _federated(ref)
+    doc, federation = _federated(ref)
     if script is not None:
         _print_script(_waiting(doc, script, job), as_json)
         return
     if as_json:
-        print_json({"run": doc["id"], **found.to_json(private=private)})
+        print_json({"run": doc["id"], **federation.to_json(private=private)})
         return
-    _print_owners(found, private)
+    _print_owners(federation, private)
 
 
 def approve(
@@ -77,19 +77,19 @@ def approve(
 
     doc, _ = _federated(ref)
     request = _waiting(doc, owner, job)
-    found = read_script(request)
+    script = read_script(request)
     if sha256 is not None:
         if len(sha256) < SHORTEST_HASH:
             raise UsageError(f"--sha256 needs at least {SHORTEST_HASH} characters of the hash")
-        if not found.sha256.startswith(sha256.lower()):
+        if not script.sha256.startswith(sha256.lower()):
             raise TraindeckError(
-                f"not approved: the SHA-256 of {plain(request.script)} is {found.sha256},"
+                f"not approved: the SHA-256 of {plain(request.script)} is {script.sha256},"
                 f" not {plain(sha256)}"
             )
-    for warning in found.warnings:
+    for warning in script.warnings:
         say(f"warning: {warning}")
-    decide(request, APPROVE, sha256=found.sha256, params_sha256=found.params_sha256)
-    _print_decision(doc, request, "approved", found.sha256, as_json)
+    decide(request, APPROVE, sha256=script.sha256, params_sha256=script.params_sha256)
+    _print_decision(doc, request, "approved", script.sha256, as_json)
 
 
 def refuse(
@@ -123,12 +123,12 @@ def _federated(ref: str) -> tuple[RunDoc, FederationStatus]:
     from traindeck.core.run.state import ENDED
 
     doc = Library(Home.default()).find(ref, metrics=False)
-    found = read_federation(Path(doc["path"]))
-    if found and doc["state"] in ENDED:
-        found = found.over()
-    if found is None:
+    federation = read_federation(Path(doc["path"]))
+    if federation and doc["state"] in ENDED:
+        federation = federation.over()
+    if federation is None:
         raise NotFoundError(f"run {doc['id']} is not federated: it has no owners")
-    return doc, found
+    return doc, federation
 
 
 def _waiting(doc: RunDoc, name: str, job: str | None) -> ScriptRequest:
@@ -137,8 +137,8 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> ScriptRequest:
     from traindeck.core.federation.reader import read_federation
     from traindeck.core.run.state import LIVE
 
-    found = read_federation(Path(doc["path"]))
-    owners = {owner.name: owner for owner in found.owners} if found else {}
+    federation = read_federation(Path(doc["path"]))
+    owners = {owner.name: owner for owner in federation.owners} if federation else {}
     owner = owners.get(name)
     if owner is None:
         known = ", ".join(plain(each) for each in owners) or "none"
@@ -159,12 +159,12 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> ScriptRequest:
     return jobs[job] if job is not None else next(iter(jobs.values()))
 
 
-def _print_owners(found: FederationStatus, private: bool) -> None:
+def _print_owners(federation: FederationStatus, private: bool) -> None:
     from traindeck.core.base.format import size
     from traindeck.core.base.sanitize import WHOLE, plain
     from traindeck.core.federation.status import CLASSES
 
-    accounted = any(owner.privacy for owner in found.owners)
+    accounted = any(owner.privacy for owner in federation.owners)
     print_table(
         (
             *("OWNER", "PID", "STATE", "SAMPLES", "ROUND"),
@@ -185,12 +185,12 @@ def _print_owners(found: FederationStatus, private: bool) -> None:
                 *([_privacy(owner)] if accounted else []),
                 ", ".join(f"{each.script} ({each.job})" for each in owner.waiting) or "–",
             )
-            for owner in found.owners
+            for owner in federation.owners
         ),
     )
-    if any(owner.privacy and owner.privacy.bounded for owner in found.owners):
+    if any(owner.privacy and owner.privacy.bounded for owner in federation.owners):
         say("≤: an upper bound, of the next place in the plan's curve")
-    for owner in found.owners:
+    for owner in federation.owners:
         if owner.reason:
             print(plain(f"{owner.name} {owner.state}: {owner.reason}", WHOLE))
 
@@ -256,7 +256,7 @@ def _print_decision(
     from traindeck.core.base.sanitize import plain
 
     if as_json:
-        told = {"run": doc["id"], "owner": request.owner, "job": request.job}
-        print_json({**told, "decision": decision, "script": request.script, "sha256": sha256})
+        facts = {"run": doc["id"], "owner": request.owner, "job": request.job}
+        print_json({**facts, "decision": decision, "script": request.script, "sha256": sha256})
         return
     print(f"{decision} {plain(request.script)} for {plain(request.owner)}, SHA-256 {plain(sha256)}")

@@ -228,9 +228,9 @@ class Board:
         return self._nodes.get(node, UNKNOWN)
 
     def _named(self, text: str) -> str:
-        def name(found: re.Match[str]) -> str:
-            number = found["number"]
-            return self._name(number) if found["said"] or number in self._nodes else number
+        def name(match: re.Match[str]) -> str:
+            number = match["number"]
+            return self._name(number) if match["said"] or number in self._nodes else number
 
         return re.sub(r"\b(?P<said>node )?(?P<number>\d+)\b", name, text)
 

@@ -192,11 +192,11 @@ class SecAggAggregator:
         self._session: SecAggSession | None = None
 
     def keys(self, ask: Ask) -> None:
-        told = ask([], {"type": "keys"})
-        adverts = {name: letter.facts["advert"] for name, letter in told.items()}
+        answers = ask([], {"type": "keys"})
+        adverts = {name: letter.facts["advert"] for name, letter in answers.items()}
         self._session = SecAggSession.of(adverts)
-        told = ask([], {"type": "adverts", "adverts": adverts})
-        made = {name: letter.facts["shares"] for name, letter in told.items()}
+        answers = ask([], {"type": "adverts", "adverts": adverts})
+        made = {name: letter.facts["shares"] for name, letter in answers.items()}
         shares = {
             name: {"shares": {other: made[other][name] for other in made if other != name}}
             for name in made
@@ -213,8 +213,10 @@ class SecAggAggregator:
                 raise ValueError(f"{name}: {len(letter.body)} bytes are no whole numbers")
             total.add(name, np.frombuffer(letter.body, "<u8"))
         alive, dropped = total.close()
-        told = ask(alive, {"type": "open", "number": number, "alive": alive, "dropped": dropped})
-        return fixedpoint.decode(total.open({name: letter.facts for name, letter in told.items()}))
+        reveals = ask(alive, {"type": "open", "number": number, "alive": alive, "dropped": dropped})
+        return fixedpoint.decode(
+            total.open({name: letter.facts for name, letter in reveals.items()})
+        )
 
 
 # CKKS
@@ -269,8 +271,8 @@ class CkksAggregator:
         self._public = b""
 
     def keys(self, ask: Ask) -> None:
-        told = ask([], {"type": "keys"})
-        adverts = {name: letter.facts["advert"] for name, letter in told.items()}
+        answers = ask([], {"type": "keys"})
+        adverts = {name: letter.facts["advert"] for name, letter in answers.items()}
         maker = min(adverts)
         made = ask([maker], {"type": "adverts", "adverts": adverts})[maker]
         self._public = made.body
@@ -283,8 +285,8 @@ class CkksAggregator:
     ) -> tuple[Vector, int]:
         total = ckks.add(self._public, [letter.body for letter in updates.values()])
         for name in sorted(updates):
-            told = ask([name], {"type": "open", "size": self._size + 1}, body=total)
-            if name in told:
-                whole = _floats(told[name].body)
+            answers = ask([name], {"type": "open", "size": self._size + 1}, body=total)
+            if name in answers:
+                whole = _floats(answers[name].body)
                 return whole[:-1] / whole[-1], round(whole[-1] * WEIGHT)
         raise Unrecoverable(f"round {number}: no owner has opened the sum")

@@ -106,7 +106,7 @@ class Party:
         self._session: SecAggSession | None = None
         self._held: dict[str, tuple[bytes, ...]] = {}  # by owner, then by round
         self._masked: set[int] = set()  # rounds of this session
-        self._told: dict[int, tuple[frozenset[str], frozenset[str]]] = {}  # alive, dropped
+        self._questions: dict[int, tuple[frozenset[str], frozenset[str]]] = {}  # alive, dropped
 
     def __repr__(self) -> str:
         threshold = self._advert.threshold
@@ -124,8 +124,8 @@ class Party:
         """
         if self._session is not None:
             raise Refused("the shares of this session's secrets were given out before")
-        found = {name: self._verified(name, facts) for name, facts in adverts.items()}
-        session = SecAggSession({**found, self.name: self._advert})
+        others = {name: self._verified(name, facts) for name, facts in adverts.items()}
+        session = SecAggSession({**others, self.name: self._advert})
         owners, threshold = len(session.names), self._advert.threshold
         if owners < FEWEST:
             raise Refused(f"{owners} owners are too few: with {FEWEST} a sum begins to hide")
@@ -166,7 +166,7 @@ class Party:
         session = self._ready(number)
         if values.dtype != np.int64 or values.ndim != 1:
             raise ValueError(f"one row of int64 is masked, not {values.dtype} {values.shape}")
-        if number in self._told and number not in self._masked:
+        if number in self._questions and number not in self._masked:
             raise Refused(f"round {number} of this run went on without {self.name}")
         if not self._answered.add(self.run, number):
             raise Refused(f"round {number} of this run was answered before")
@@ -204,7 +204,7 @@ class Party:
         if (self.name in question[0]) != (number in self._masked):
             said = "did" if number in self._masked else "did not"
             raise Refused(f"round {number}: {self.name} {said} answer it")
-        if self._told.setdefault(number, question) != question:
+        if self._questions.setdefault(number, question) != question:
             raise Refused(f"round {number}: another answer was given about it before")
         shares = {name: held[number - self._rounds.start] for name, held in self._held.items()}
         size = shamir.SHARE

@@ -122,8 +122,8 @@ class SecAggSession:
     def __init__(self, adverts: Mapping[str, Advert]) -> None:
         self.adverts = dict(sorted(adverts.items()))
         self.names = list(self.adverts)
-        told = (hashlib.sha256(advert.signed()).digest() for advert in self.adverts.values())
-        self.digest = hashlib.sha256(b"".join(told)).digest()
+        digests = (hashlib.sha256(advert.signed()).digest() for advert in self.adverts.values())
+        self.digest = hashlib.sha256(b"".join(digests)).digest()
 
     @classmethod
     def of(cls, adverts: Mapping[str, Mapping[str, Any]]) -> SecAggSession:

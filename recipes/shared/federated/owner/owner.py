@@ -301,14 +301,14 @@ class Owner:
         self._payer.pay()
         self.status.privacy = self._payer.spent()
 
-    def refuse(self, why: str, told: str = "", *, over_budget: bool = False) -> None:
+    def refuse(self, why: str, public: str = "", *, over_budget: bool = False) -> None:
         """Say why something was not done: to the owner's screen and to the scientist.
 
-        told: what the scientist is told instead, where the reason has the script's own words;
+        public: what the scientist is told instead, where the reason has the script's own words;
         over_budget: the owner's privacy budget is the reason.
         """
         self.status.enter("refused", why)
-        self._say("refused", why, told, over_budget=over_budget)
+        self._say("refused", why, public, over_budget=over_budget)
 
     def fail(self, why: str, own: str, *, by_signal: bool) -> None:
         """Say that a script came to no good end; its own last words are for the owner alone."""
@@ -320,13 +320,13 @@ class Owner:
         self.status.enter(self.status.state, why)
         self._say("notice", why)
 
-    def _say(self, type: str, why: str, told: str = "", **facts: Any) -> None:
+    def _say(self, type: str, why: str, public: str = "", **facts: Any) -> None:
         """To the owner's log and the scientist, as far as the disk takes it."""
         with contextlib.suppress(OSError):
             print(why, flush=True)
             try:
                 if self._site.can_seal(address(SCIENTIST)):
-                    self._tell(type, why=told or why, **facts)
+                    self._tell(type, why=public or why, **facts)
             except OSError as error:
                 print(f"the data scientist could not be told: {error}", flush=True)
 
@@ -352,11 +352,11 @@ class Owner:
         seconds, memory = 0.0, 0
         for process in (own, *own.children(recursive=True)):
             try:
-                times, found = process.cpu_times(), process.memory_full_info()
+                times, used = process.cpu_times(), process.memory_full_info()
             except psutil.Error:
                 continue
             seconds += times.user + times.system
-            memory += getattr(found, "pss", found.uss)
+            memory += getattr(used, "pss", used.uss)
         self.status.cpu_seconds, self.status.memory = seconds, memory
         self.status.write(now=False)
 

@@ -72,17 +72,17 @@ class Payer:
         launching = ledger_of(policy.ledgers, whole)
         charged = launching.name if launching else None
         if policy.plan is None:
-            for found in self._named(fingerprint):
-                if found.name != charged:
-                    raise _without_privacy(found.name, script)
+            for own in self._named(fingerprint):
+                if own.name != charged:
+                    raise _without_privacy(own.name, script)
             return
         plan = replace(policy.plan, dataset=f"{whole}.{policy.name}")
         spending = Spending(plan, policy.ledgers, policy.run, _unheard, charged)
         spending.resumed(self._earlier)
         ledger = spending.ledger
-        for found in self._named():
-            if found.name != charged and (ledger is None or found.name != ledger.name):
-                check_named(found, plan)
+        for other in self._named():
+            if other.name != charged and (ledger is None or other.name != ledger.name):
+                check_named(other, plan)
         spending.use(fingerprint)
         if ledger is not None and not plan.private:
             raise _without_privacy(ledger.name, script)
@@ -94,8 +94,8 @@ class Payer:
         """The ledgers that this owner's data has by one of its names, or by its contents."""
         policy = self._policy
         names = [f"{data}.{policy.name}" for data in (policy.dataset, f"{policy.dataset}-owners")]
-        found = [ledger_of(policy.ledgers, name, fingerprint) for name in names]
-        return [ledger for ledger in found if ledger is not None]
+        ledgers = [ledger_of(policy.ledgers, name, fingerprint) for name in names]
+        return [ledger for ledger in ledgers if ledger is not None]
 
     def pay(self) -> None:
         """Commit the steps of a round, before its update leaves.

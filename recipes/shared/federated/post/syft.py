@@ -181,8 +181,8 @@ class Site:
         self._client.create_dataset(name, mock, private, summary=summary, users=users, sync=False)
         self.sync()
         dataset = self._client.datasets.get(name=name, datasite=self.email)
-        found: Path = dataset.private_files[0]
-        return found
+        private_file: Path = dataset.private_files[0]
+        return private_file
 
     def datasets(self) -> set[str]:
         """Owners whose data sets are in sight."""

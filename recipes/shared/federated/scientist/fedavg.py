@@ -43,8 +43,8 @@ from traindeck.recipes.shared.training.data import datasets, digits, mnist
 
 FAR = 10.0  # L2 norm that updates are clipped to which are private already
 CHECKPOINTS = 10  # in the whole run
-TOLD = ("local_epochs", "batch_size", "lr", "weight_decay", "mu", "seed")
-"""Parameters that owners are told, beside the number of rounds."""
+JOB_PARAMS = ("local_epochs", "batch_size", "lr", "weight_decay", "mu", "seed")
+"""Parameters of the recipe that its jobs get, beside the number of rounds."""
 
 
 def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
@@ -164,7 +164,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
 
         checkpoints.write(run, checkpoints.path(run, number, ".npz"), state)
 
-    params = {name: getattr(p, name) for name in TOLD}
+    params = {name: getattr(p, name) for name in JOB_PARAMS}
     params |= {"rounds": rounds, "brightest": brightest}
     if plan and p.dp == "local":
         params |= {

@@ -64,7 +64,7 @@ def threshold(options: Options, owners: int, run: track.Run, *, sums: bool = Tru
             " in a sum of fewer, one knows another's part"
         )
     usual = -(-2 * owners // 3) if options.noise else owners // 2 + 1
-    found = options.threshold or usual
-    if not owners / 2 < found <= owners:
-        raise Unfit(f"threshold: {found} of {owners} owners; more than half of them is needed")
-    return found
+    least = options.threshold or usual
+    if not owners / 2 < least <= owners:
+        raise Unfit(f"threshold: {least} of {owners} owners; more than half of them is needed")
+    return least
