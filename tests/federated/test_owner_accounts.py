@@ -15,7 +15,7 @@ import pytest
 import traindeck.recipes
 from tests.core.privacy.ledgers import made
 from tests.federated.federated_tools import JOB, as_before
-from tests.federated.test_federation import NAME, make
+from tests.federated.owner_pairs import NAME, make
 from traindeck.core import track
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import budget
