@@ -48,7 +48,7 @@ def main(run: track.Run) -> None:
         import numpy as np
 
         from traindeck.recipes.shared.federated.mpc import models
-        from traindeck.recipes.shared.federated.mpc import party as mpc
+        from traindeck.recipes.shared.federated.mpc.party import free_ports
         from traindeck.recipes.shared.federated.scientist import shards, together
 
     train_x, train_y, test_x, test_y = load(p.dataset)
@@ -62,7 +62,7 @@ def main(run: track.Run) -> None:
         for number, rows in enumerate(parts, 1)
     }
     bound = -(-max(map(len, parts)) // p.batch_size) * p.batch_size
-    ports = mpc.free_ports(p.owners)
+    ports = free_ports(p.owners)
     params = {
         "rounds": p.rounds,
         "lr": p.lr,

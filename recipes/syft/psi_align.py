@@ -47,7 +47,7 @@ def main(run: track.Run) -> None:
         import numpy as np
 
         from traindeck.recipes.shared.federated.mpc import models
-        from traindeck.recipes.shared.federated.mpc import party as mpc
+        from traindeck.recipes.shared.federated.mpc.party import free_ports
         from traindeck.recipes.shared.federated.scientist import together
 
     data = needs.data(cancer.load)
@@ -57,7 +57,7 @@ def main(run: track.Run) -> None:
     ids = np.array([f"patient-{number:08d}" for number in random.permutation(10**6)[:total]])
     first, second = (random.permutation(total)[: round(p.share * total)] for _ in range(2))
     bound = -(-total // p.batch_size) * p.batch_size
-    *ports, psi_port = mpc.free_ports(4)
+    *ports, psi_port = free_ports(4)
     params = {
         "rounds": p.rounds,
         "lr": p.lr,

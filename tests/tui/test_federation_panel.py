@@ -21,7 +21,7 @@ from tests.tui.pilots import shown, until, until_shown
 from tests.tui.run_screens import open_run
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
-from traindeck.core.federation.reader import FederationStatus, OwnerStatus, RoundStatus
+from traindeck.core.federation.status import FederationStatus, OwnerStatus, RoundStatus
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.panels.federation import FederationPanel
 from traindeck.tui.panels.federation_lines import (
@@ -253,8 +253,8 @@ class TestLines:
         assert len(legend(74).plain.split("\n")) == 1
 
     def test_raw_bytes_are_red(self) -> None:
-        quiet = OwnerStatus("a", told=True, bytes_out={"masked": 10})
-        loud = OwnerStatus("b", told=True, bytes_out={"raw": 10, "odd": 7})
+        quiet = OwnerStatus("a", heard=True, bytes_out={"masked": 10})
+        loud = OwnerStatus("b", heard=True, bytes_out={"raw": 10, "odd": 7})
         for width in (75, 120):
             table = figures(FederationStatus(owners=(quiet, loud)), width)
             red = [
@@ -266,10 +266,10 @@ class TestLines:
         def first_line(*owners: OwnerStatus) -> str:
             return protection(FederationStatus(owners=owners)).plain.split("\n")[0]
 
-        one, two = (OwnerStatus(name, told=True, bytes_out={"masked": 600}) for name in "ab")
+        one, two = (OwnerStatus(name, heard=True, bytes_out={"masked": 600}) for name in "ab")
         assert first_line(one, two) == "left owners: masked 1.2 kB · raw 0 B"
         assert first_line(OwnerStatus("a")) == "left owners: not told yet"
-        odd = OwnerStatus("c", told=True, bytes_out={"odd": 7})
+        odd = OwnerStatus("c", heard=True, bytes_out={"odd": 7})
         assert first_line(one, odd) == "left owners: masked 600 B · raw 0 B · odd 7 B"
 
     def test_the_newest_rounds_are_in_sight(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from traindeck.core.federation.reader import FederationStatus
+from traindeck.core.federation.status import FederationStatus
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
