@@ -18,6 +18,14 @@ from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import Screen
 
+PLACES = (
+    ("runs", "Runs"),
+    ("recipes", "Recipes"),
+    ("devices", "Devices"),
+    ("privacy", "Privacy"),
+)
+"""Where one can be at any time, with the word for it; runs are opened on top of these."""
+
 
 def command(
     id: str,

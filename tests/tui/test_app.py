@@ -19,7 +19,8 @@ from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.run.folder import RunDoc
-from traindeck.tui.app import SSH_REFRESH, TraindeckApp
+from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import SSH_REFRESH
 from traindeck.tui.screens.help import HelpScreen
 from traindeck.tui.screens.runs import RunsScreen
 from traindeck.tui.settings import read_state

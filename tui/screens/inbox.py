@@ -23,7 +23,7 @@ from traindeck.core.federation.inbox import (
     decide,
     read_script,
 )
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
 from traindeck.tui.widgets.code_view import CodeView, Line, diff_lines, plain_lines, python_lines
 from traindeck.tui.widgets.key_bar import KeyBar
@@ -97,7 +97,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         *SCREEN_KEYS,
     ]
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
     code = getters.query_one(CodeView)
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-from traindeck.tui.places import PLACES
+from traindeck.tui.keys import PLACES
 from traindeck.tui.readers.feed import RunsSnapshot
 
 

@@ -21,7 +21,7 @@ from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.sanitize import plain
 from traindeck.core.recipe.params import ParamError, Value
 from traindeck.core.recipe.recipe import BrokenRecipe, Recipe
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS, key_of
 from traindeck.tui.screens.recipes.devices import DeviceOffers
 from traindeck.tui.screens.recipes.drafts import Drafts
@@ -103,7 +103,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         *SCREEN_KEYS,
     ]
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
     recipe_list = getters.query_one(RecipeList)
 
     def __init__(self) -> None:
