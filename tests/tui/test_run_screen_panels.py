@@ -15,9 +15,10 @@ from traindeck.core.run.follow import Batch, PointTail
 from traindeck.core.run.points import RECORD, PointWriter
 from traindeck.tui.panels import events as events_panel
 from traindeck.tui.panels.events import SLACK, EventsPanel, event_line
-from traindeck.tui.panels.provenance import Provenance, _familiar, read_provenance
+from traindeck.tui.panels.provenance import _familiar
 from traindeck.tui.readers.device_history import RECENT, DeviceCollector
 from traindeck.tui.readers.picture import MAX_EVENTS, EventsState, RunState
+from traindeck.tui.readers.provenance import Provenance, read_provenance
 from traindeck.tui.screens.run.picture import labels
 from traindeck.tui.widgets.rows import rows, shorten, sparkline
 

@@ -81,7 +81,7 @@ class Charts(ScrollView, inherit_bindings=False):
         self._rows: dict[int, Strip] = {}
         self._fresh: set[int] = set()
         self._drag: tuple[int, int, int] | None = None
-        self._detail = DetailReader(self)
+        self._detail = DetailReader(self.call_later, self.refresh_data)
 
     # What is shown
 

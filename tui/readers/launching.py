@@ -15,10 +15,22 @@ from traindeck.core.queue.slots import holders
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
 from traindeck.core.run.folder import RunDoc
-from traindeck.tui.widgets.device_select import Offer
 
 _CORES_LISTED = 4
 """So many cores at most are offered one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One thing to ask for: `on` as `--on` takes it, what that is, and whether it is free now.
+
+    `status` says it in words; `free` is None where the question has no answer (a shared device).
+    """
+
+    on: str
+    what: str
+    status: str
+    free: bool | None
 
 
 @dataclass(frozen=True, slots=True)

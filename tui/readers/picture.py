@@ -9,9 +9,9 @@ from traindeck.core.federation.reader import FederationStatus
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
-from traindeck.tui.panels.provenance import Provenance
 from traindeck.tui.readers.device_history import DeviceHistory
 from traindeck.tui.readers.log import LogLine, LogSearch
+from traindeck.tui.readers.provenance import Provenance
 
 MAX_EVENTS = 5000
 

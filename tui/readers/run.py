@@ -20,12 +20,12 @@ from traindeck.core.privacy.report import exposes
 from traindeck.core.run import events
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.follow import LineTail, PointTail
-from traindeck.tui.panels.provenance import Provenance, read_provenance
 from traindeck.tui.readers.budgets import BudgetLook
 from traindeck.tui.readers.device_history import DeviceCollector
 from traindeck.tui.readers.federation import FederationLook
 from traindeck.tui.readers.log import LogFile, LogSearch
 from traindeck.tui.readers.picture import MAX_EVENTS, EventsState, LogState, Picture, RunState
+from traindeck.tui.readers.provenance import Provenance, read_provenance
 
 if TYPE_CHECKING:
     from traindeck.tui.plot.store import SeriesStore

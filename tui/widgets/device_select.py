@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -20,18 +19,8 @@ from traindeck.core.base.sanitize import plain
 from traindeck.tui.keys import LIST_KEYS
 from traindeck.tui.widgets.field_row import FieldRow
 
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """One thing to ask for: `on` as `--on` takes it, what that is, and whether it is free now.
-
-    `status` says it in words; `free` is None where the question has no answer (a shared device).
-    """
-
-    on: str
-    what: str
-    status: str
-    free: bool | None
+if TYPE_CHECKING:
+    from traindeck.tui.readers.launching import Offer
 
 
 class OfferList(OptionList, inherit_bindings=False):
