@@ -36,7 +36,7 @@ VISIBLE = "The aggregator can read only the sum over at least 2 owners, and no u
 SCRIPT = '''\
 """Trains on one owner's data: all that leaves is the update of each round."""
 
-from traindeck.recipes.shared.federated.job import job
+from traindeck.recipes.shared.federated import job
 
 RATE = 0.05  # agreed
 
@@ -195,8 +195,8 @@ def ask(
 
 def decision(request: Path) -> dict[str, Any]:
     """What was decided about a request."""
-    found: dict[str, Any] = json.loads((request / "decision.json").read_bytes())
-    return found
+    written: dict[str, Any] = json.loads((request / "decision.json").read_bytes())
+    return written
 
 
 def large_run(home: Home, number: int = 1) -> Path:

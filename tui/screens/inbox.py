@@ -126,12 +126,15 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         def asked(request: ScriptRequest, width: int) -> list[tuple[str, str]]:
             return [("—" if request.at is None else age(self.app.clock() - request.at), "dim")]
 
+        def since(request: ScriptRequest) -> float | None:
+            return None if request.at is None else -request.at
+
         return (
             RowColumn("owner", "Owner", 10, 0, lambda r, _: [(plain(r.owner), "")], 1, 24),
             RowColumn("script", "Script", 18, 0, lambda r, _: [(plain(r.script), "")], 2, 40),
             RowColumn("job", "Job", 10, 2, lambda r, _: [(plain(r.job), "dim")], 1, 24),
             RowColumn("run", "Run", 12, 1, lambda r, _: [(name(r), "")], 1, 30),
-            RowColumn("age", "Age", 4, 0, asked, right=True),
+            RowColumn("age", "Age", 4, 0, asked, right=True, sorts=since),
         )
 
     @property
