@@ -99,15 +99,15 @@ def _word(value: object) -> str:
 
 
 def _sections(
-    doc: RunDoc, provenance: Provenance, told: Callable[[str], str]
+    doc: RunDoc, provenance: Provenance, path_text: Callable[[str], str]
 ) -> list[tuple[str, list[Row]]]:
     """All there is to say, paths as `told` has them."""
     source = provenance.source
     sections = [
         ("parameters", _params(doc["params"] or provenance.params)),
-        ("run", _run(doc, source, told)),
+        ("run", _run(doc, source, path_text)),
         ("code", _code(provenance)),
-        ("environment", _named(source.get("environment"), told)),
+        ("environment", _named(source.get("environment"), path_text)),
         ("packages", _named(source.get("packages"))),
     ]
     return [(title, lines) for title, lines in sections if lines]
@@ -121,7 +121,7 @@ def _familiar(cwd: object) -> Callable[[str], str]:
     home = str(Path.home())
     below = f"{cwd.rstrip('/')}/" if isinstance(cwd, str) and len(cwd) > 1 else None
 
-    def told(text: str) -> str:
+    def path_text(text: str) -> str:
         flag, equals, path = text.partition("=") if text.startswith("-") else ("", "", text)
         path = path.replace(LINK, "/recipes/")
         if below is not None and path.startswith(below) and path != below:
@@ -130,15 +130,15 @@ def _familiar(cwd: object) -> Callable[[str], str]:
             path = f"~{path.removeprefix(home)}"
         return f"{flag}{equals}{path}"
 
-    return told
+    return path_text
 
 
-def _command(words: Iterable[object], told: Callable[[str], str]) -> str:
-    known = [told(str(word)) for word in words]
+def _command(words: Iterable[object], path_text: Callable[[str], str]) -> str:
+    shown = [path_text(str(word)) for word in words]
     # A leading tilde is left bare: quoted it would no longer mean the home.
     return " ".join(
         f"~/{shlex.quote(word[2:])}" if word.startswith("~/") and word[2:] else shlex.quote(word)
-        for word in known
+        for word in shown
     )
 
 
@@ -148,51 +148,51 @@ def _params(params: Mapping[str, Any]) -> list[Row]:
     return [(plain(name), _word(value)) for name, value in params.items()]
 
 
-def _run(doc: RunDoc, source: Mapping[str, Any], told: Callable[[str], str]) -> list[Row]:
+def _run(doc: RunDoc, source: Mapping[str, Any], path_text: Callable[[str], str]) -> list[Row]:
     python, argv = source.get("python"), source.get("argv")
     where = doc["device"] if doc["device"] == doc["on"] else f"{doc['device']} (--on {doc['on']})"
-    found: list[tuple[str, object]] = [
+    facts: list[tuple[str, object]] = [
         (doc["state"], doc["reason"]),
-        ("command", _command(doc["command"], told)),
-        ("process", _command(argv, told) if isinstance(argv, list) else None),
-        ("interpreter", _interpreter(python, told) if isinstance(python, Mapping) else python),
+        ("command", _command(doc["command"], path_text)),
+        ("process", _command(argv, path_text) if isinstance(argv, list) else None),
+        ("interpreter", _interpreter(python, path_text) if isinstance(python, Mapping) else python),
         ("device", where),
         ("seed", doc["params"].get("seed")),
-        ("folder", told(doc["path"])),
-        ("launched from", told(str(source["cwd"])) if source.get("cwd") else None),
+        ("folder", path_text(doc["path"])),
+        ("launched from", path_text(str(source["cwd"])) if source.get("cwd") else None),
         ("host", source.get("host")),
         ("platform", source.get("platform")),
         ("tags", ", ".join(doc["tags"])),
         ("notes", doc["notes"]),
     ]
-    return [(name, _word(value)) for name, value in found if value not in (None, "")]
+    return [(name, _word(value)) for name, value in facts if value not in (None, "")]
 
 
-def _interpreter(python: Mapping[str, Any], told: Callable[[str], str]) -> str:
+def _interpreter(python: Mapping[str, Any], path_text: Callable[[str], str]) -> str:
     version = str(python.get("version", "")).split(" (")[0]
     executable = str(python.get("executable") or "")
-    return " · ".join(str(part) for part in (version, told(executable)) if part)
+    return " · ".join(str(part) for part in (version, path_text(executable)) if part)
 
 
 def _code(provenance: Provenance) -> list[Row]:
     git = provenance.source.get("git")
     if not isinstance(git, Mapping):
         return [("git", "not launched from a git work tree")] if provenance.source else []
-    found: list[Row] = [("commit", _word(git.get("commit") or "none yet"))]
+    facts: list[Row] = [("commit", _word(git.get("commit") or "none yet"))]
     if git.get("branch"):
-        found.append(("branch", _word(git["branch"])))
+        facts.append(("branch", _word(git["branch"])))
     if git.get("dirty"):
         kept = "not kept" if provenance.patch_bytes is None else size(provenance.patch_bytes)
-        found.append(("changes", f"work tree was changed; source/diff.patch: {kept}"))
+        facts.append(("changes", f"work tree was changed; source/diff.patch: {kept}"))
     else:
-        found.append(("changes", "none: the work tree was clean"))
-    return found
+        facts.append(("changes", "none: the work tree was clean"))
+    return facts
 
 
-def _named(values: object, told: Callable[[str], str] = str) -> list[Row]:
+def _named(values: object, path_text: Callable[[str], str] = str) -> list[Row]:
     if not isinstance(values, Mapping):
         return []
     return [
-        (plain(str(name)), _word(told(value) if isinstance(value, str) else value))
+        (plain(str(name)), _word(path_text(value) if isinstance(value, str) else value))
         for name, value in values.items()
     ]

@@ -46,7 +46,7 @@ class LogState:
     window: tuple[LogLine, ...] = ()
     error: str | None = None
     search: LogSearch | None = None
-    found: int = 0
+    hits: int = 0
     searched: bool = True
 
 

@@ -278,7 +278,7 @@ class _Detail:
             self._provenance,
             self._plan,
             self._budget.epsilon,
-            self._federation.found,
+            self._federation.status,
             self.log.error or "",
             self._exposed or "",
         )
@@ -291,16 +291,16 @@ class _Detail:
         busy |= len(batch.data) > POINT_BYTES // 2
         lines = self._event_tail.read(EVENT_BYTES)
         if lines:
-            found = [event for line in lines if (event := events.parse(line))]
-            kept = (*self._events.events, *found)[-MAX_EVENTS:]
-            self._events = EventsState(kept, self._events.count + len(found))
+            new_events = [event for line in lines if (event := events.parse(line))]
+            kept = (*self._events.events, *new_events)[-MAX_EVENTS:]
+            self._events = EventsState(kept, self._events.count + len(new_events))
             changed, busy = True, True
         now = time.monotonic()
         if now >= self._provenance_due:
             self._provenance_due = now + 2.0
-            found_now = read_provenance(self._folder)
-            if found_now != self._provenance:
-                self._provenance, changed = found_now, True
+            provenance = read_provenance(self._folder)
+            if provenance != self._provenance:
+                self._provenance, changed = provenance, True
             if self._plan is None and (plan := Plan.read(self._folder)) is not None:
                 self._plan, changed = plan, True
         return changed | self._budget.news() | self._federation.read(now), busy
@@ -334,7 +334,7 @@ class _Detail:
             window=tuple(self.log.read(first, count)) if count else (),
             error=self.log.error,
             search=search,
-            found=search.count if search else 0,
+            hits=search.count if search else 0,
             searched=not (more or searching),
         )
         return True, more or searching

@@ -27,13 +27,13 @@ class Drafts:
     def read(self, done: Callable[[], object]) -> None:
         """Read those of last time, then call `done`."""
 
-        def found(drafts: dict[str, Draft]) -> None:
+        def add_older(drafts: dict[str, Draft]) -> None:
             self._drafts = drafts | self._drafts
             done()
 
         home = self._host.home
         self._host.in_background(
-            "What was typed last time cannot be read", lambda: read_drafts(home), found
+            "What was typed last time cannot be read", lambda: read_drafts(home), add_older
         )
 
     def of(self, recipe: Recipe) -> Draft:

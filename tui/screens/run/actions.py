@@ -304,7 +304,7 @@ class RunActions(Screen[None], inherit_bindings=False):
                     failed.append((doc, error))
             return failed
 
-        def told(failed: list[tuple[RunDoc, Exception]]) -> None:
+        def tell(failed: list[tuple[RunDoc, Exception]]) -> None:
             for _, error in failed[:_NAMES_SHOWN]:
                 self.app.tell_error(trouble, error)
             lost = {doc["id"] for doc, _ in failed}
@@ -312,7 +312,7 @@ class RunActions(Screen[None], inherit_bindings=False):
             if done and fine:
                 self.app.notify(done.format(named(fine)), markup=False)
 
-        self.app.in_background(trouble, work, told)
+        self.app.in_background(trouble, work, tell)
 
 
 def named(docs: Sequence[RunDoc]) -> str:
@@ -329,16 +329,16 @@ def _trash(home: Home) -> list[list[RunDoc]]:
     from traindeck.core import control
     from traindeck.core.run.folder import RunFolder
 
-    found: list[tuple[float, RunDoc]] = []
+    in_trash: list[tuple[float, RunDoc]] = []
     for run_id in control.trashed(home):
         folder = home.trash / run_id
         doc = RunFolder(folder).doc(metrics=False)
         if doc is not None:
-            found.append((folder.stat().st_ctime, doc))
-    found.sort(key=lambda each: (each[0], each[1]["id"]), reverse=True)
+            in_trash.append((folder.stat().st_ctime, doc))
+    in_trash.sort(key=lambda each: (each[0], each[1]["id"]), reverse=True)
     deleted: list[list[RunDoc]] = []
     before = math.inf
-    for when, doc in found:
+    for when, doc in in_trash:
         if before - when > TOGETHER_SECONDS:
             deleted.append([])
         deleted[-1].append(doc)
