@@ -107,20 +107,17 @@ SCREEN_KEYS: list[BindingType] = [
 """For every screen instead of Textual's, which have no ids and so could get no other keys. So are
 those below; with them goes `inherit_bindings=False`."""
 
-SCROLL_FURTHER: list[BindingType] = [
+SCROLL_KEYS: list[BindingType] = [
+    _move("scroll.up", "up,k", "scroll_up", "Scroll up"),
+    _move("scroll.down", "down,j", "scroll_down", "Scroll down"),
+    _move("scroll.top", "home,g", "scroll_home", "Scroll to the top"),
+    _move("scroll.end", "end,G", "scroll_end", "Scroll to the end"),
     _move("scroll.left", "left", "scroll_left", "Scroll left"),
     _move("scroll.right", "right", "scroll_right", "Scroll right"),
     _move("scroll.page-up", "pageup", "page_up", "Scroll up by a page"),
     _move("scroll.page-down", "pagedown", "page_down", "Scroll down by a page"),
     _move("scroll.page-left", "ctrl+pageup", "page_left", "Scroll left by a page"),
     _move("scroll.page-right", "ctrl+pagedown", "page_right", "Scroll right by a page"),
-]
-SCROLL_KEYS: list[BindingType] = [
-    _move("scroll.up", "up", "scroll_up", "Scroll up"),
-    _move("scroll.down", "down", "scroll_down", "Scroll down"),
-    _move("scroll.top", "home", "scroll_home", "Scroll to the top"),
-    _move("scroll.end", "end", "scroll_end", "Scroll to the end"),
-    *SCROLL_FURTHER,
 ]
 """For what scrolls."""
 

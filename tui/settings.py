@@ -28,10 +28,13 @@ RENAMED = {
         f"table.{motion}": f"list.{motion}"
         for motion in ("up", "down", "page-up", "page-down", "first", "last")
     },
+    **{f"log.{motion}": f"scroll.{motion}" for motion in ("up", "down", "top", "end")},
+    **{f"help.{motion}": f"scroll.{motion}" for motion in ("up", "down")},
+    **{f"form.{motion}": f"scroll.{motion}" for motion in ("page-up", "page-down")},
     "runs.sort": "sort.next",
     "runs.reverse": "sort.reverse",
 }
-"""Ids that settings files may still use, with those of today: all lists share one id a motion."""
+"""Ids that settings files may still use, with those of today: one motion has one id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def _checked_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str
             continue
         now = RENAMED.get(binding, binding)
         if now != binding:
-            problems.append(f"{file}: keys: {binding} is called {now} now, and means every list")
+            problems.append(f"{file}: keys: {binding} is called {now} now, on every screen")
         keys[now] = ",".join(filter(None, (keys.get(now), *wanted)))
     return keys, problems
 

@@ -174,4 +174,4 @@ async def test_ids_of_old_still_give_keys(home: Home) -> None:
         assert cursor() == 2
         await pilot.press("f8")
         await until_shown(pilot, "▼")
-        assert "table.down is called list.down now, and means every list" in notices(pilot)
+        assert "table.down is called list.down now, on every screen" in notices(pilot)

@@ -22,8 +22,8 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
     BINDING_GROUP_TITLE = "Help"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "leave", "Back", id="help.back"),
-        Binding("up,k", "scroll('up')", "Up", id="help.up", show=False),
-        Binding("down,j", "scroll('down')", "Down", id="help.down", show=False),
+        Binding("up,k", "scroll('up')", "Up", id="scroll.up", show=False),
+        Binding("down,j", "scroll('down')", "Down", id="scroll.down", show=False),
         *SCREEN_KEYS,
     ]
 
