@@ -14,7 +14,7 @@ class FederationLook:
     """What was last read; None unless the run is federated."""
 
     def __init__(self, run: Path) -> None:
-        self.status: FederationStatus | None = None
+        self.latest: FederationStatus | None = None
         self._reader = FederationReader(run)
         self._due = 0.0
 
@@ -23,5 +23,5 @@ class FederationLook:
         if now < self._due:
             return False
         self._due = now + LOOK_EVERY
-        before, self.status = self.status, self._reader.read()
-        return self.status is not before
+        before, self.latest = self.latest, self._reader.read()
+        return self.latest is not before

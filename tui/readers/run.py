@@ -278,7 +278,7 @@ class _Detail:
             self._provenance,
             self._plan,
             self._budget.epsilon,
-            self._federation.status,
+            self._federation.latest,
             self.log.error or "",
             self._exposed or "",
         )
