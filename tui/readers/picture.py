@@ -9,9 +9,9 @@ from traindeck.core.federation.status import FederationStatus
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
-from traindeck.tui.panels.provenance import Provenance
 from traindeck.tui.readers.device_history import DeviceHistory
 from traindeck.tui.readers.log import LogLine, LogSearch
+from traindeck.tui.readers.provenance import Provenance
 
 MAX_EVENTS = 5000
 
@@ -46,7 +46,7 @@ class LogState:
     window: tuple[LogLine, ...] = ()
     error: str | None = None
     search: LogSearch | None = None
-    found: int = 0
+    hits: int = 0
     searched: bool = True
 
 

@@ -20,12 +20,12 @@ from traindeck.core.privacy.report import exposes
 from traindeck.core.run import events
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.follow import LineTail, PointTail
-from traindeck.tui.panels.provenance import Provenance, read_provenance
 from traindeck.tui.readers.budgets import BudgetLook
 from traindeck.tui.readers.device_history import DeviceCollector
 from traindeck.tui.readers.federation import FederationLook
 from traindeck.tui.readers.log import LogFile, LogSearch
 from traindeck.tui.readers.picture import MAX_EVENTS, EventsState, LogState, Picture, RunState
+from traindeck.tui.readers.provenance import Provenance, read_provenance
 
 if TYPE_CHECKING:
     from traindeck.tui.plot.store import SeriesStore
@@ -291,16 +291,16 @@ class _Detail:
         busy |= len(batch.data) > POINT_BYTES // 2
         lines = self._event_tail.read(EVENT_BYTES)
         if lines:
-            found = [event for line in lines if (event := events.parse(line))]
-            kept = (*self._events.events, *found)[-MAX_EVENTS:]
-            self._events = EventsState(kept, self._events.count + len(found))
+            new_events = [event for line in lines if (event := events.parse(line))]
+            kept = (*self._events.events, *new_events)[-MAX_EVENTS:]
+            self._events = EventsState(kept, self._events.count + len(new_events))
             changed, busy = True, True
         now = time.monotonic()
         if now >= self._provenance_due:
             self._provenance_due = now + 2.0
-            found_now = read_provenance(self._folder)
-            if found_now != self._provenance:
-                self._provenance, changed = found_now, True
+            provenance = read_provenance(self._folder)
+            if provenance != self._provenance:
+                self._provenance, changed = provenance, True
             if self._plan is None and (plan := Plan.read(self._folder)) is not None:
                 self._plan, changed = plan, True
         return changed | self._budget.news() | self._federation.read(now), busy
@@ -334,7 +334,7 @@ class _Detail:
             window=tuple(self.log.read(first, count)) if count else (),
             error=self.log.error,
             search=search,
-            found=search.count if search else 0,
+            hits=search.count if search else 0,
             searched=not (more or searching),
         )
         return True, more or searching

@@ -17,7 +17,7 @@ from textual.widgets import Static
 from traindeck.core.base.sanitize import plain
 from traindeck.core.federation.inbox import APPROVE, REFUSE, ScriptRequest, decide
 from traindeck.core.federation.script import Script, read_script
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
 from traindeck.tui.widgets.code_view import CodeView, Line, diff_lines, plain_lines, python_lines
 from traindeck.tui.widgets.key_bar import KeyBar
@@ -91,7 +91,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         *SCREEN_KEYS,
     ]
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
     code = getters.query_one(CodeView)
 
     def __init__(self) -> None:
@@ -120,12 +120,15 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         def asked(request: ScriptRequest, width: int) -> list[tuple[str, str]]:
             return [("—" if request.at is None else age(self.app.clock() - request.at), "dim")]
 
+        def since(request: ScriptRequest) -> float | None:
+            return None if request.at is None else -request.at
+
         return (
             RowColumn("owner", "Owner", 10, 0, lambda r, _: [(plain(r.owner), "")], 1, 24),
             RowColumn("script", "Script", 18, 0, lambda r, _: [(plain(r.script), "")], 2, 40),
             RowColumn("job", "Job", 10, 2, lambda r, _: [(plain(r.job), "dim")], 1, 24),
             RowColumn("run", "Run", 12, 1, lambda r, _: [(name(r), "")], 1, 30),
-            RowColumn("age", "Age", 4, 0, asked, right=True),
+            RowColumn("age", "Age", 4, 0, asked, right=True, sorts=since),
         )
 
     @property
