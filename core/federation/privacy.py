@@ -8,7 +8,7 @@ from typing import Any
 
 from traindeck.core.base import tolerant
 from traindeck.core.base.sanitize import plain
-from traindeck.core.privacy.report import at_most
+from traindeck.core.privacy.bounds import at_most
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,5 +52,5 @@ class BudgetPanel(VerticalScroll, inherit_bindings=False):
 
 def risk(budget: Budget) -> str:
     """What all that was spent lets an attacker find out; empty when that is not known."""
-    found = budget.found["risk"] if budget.found else None
-    return plain(str(found["sentence"])) if found else ""
+    risk = budget.state.composed.risk if budget.state else None
+    return plain(risk.sentence) if risk else ""

@@ -7,6 +7,7 @@ from typing import Any
 
 from traindeck.core.federation.status import FederationStatus
 from traindeck.core.privacy.plan import Plan
+from traindeck.core.privacy.report import RunPrivacy
 from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
 from traindeck.tui.readers.device_history import DeviceHistory
@@ -18,10 +19,14 @@ MAX_EVENTS = 5000
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """One run: its document, when that was read (`time.monotonic()`), its last metric values."""
+    """One run: its document, when that was read (`time.monotonic()`), its last metric values.
+
+    privacy  that of its document, None when it accounts for none
+    """
 
     id: str
     doc: RunDoc | None = None
+    privacy: RunPrivacy | None = None
     read_at: float = 0.0
     deleted: bool = False
     problem: str = ""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core.privacy.plan import Plan
-from traindeck.core.privacy.report import exposes
+from traindeck.core.privacy.report import RunPrivacy, exposes
 from traindeck.core.run import events
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.follow import LineTail, PointTail
@@ -73,6 +73,7 @@ class _Run:
         self.state = replace(
             before,
             doc=doc or before.doc,
+            privacy=RunPrivacy.from_json(doc["privacy"]) if doc else before.privacy,
             read_at=now,
             deleted=doc is None and not self.folder.is_dir(),
             problem="" if doc else problem,
@@ -264,9 +265,9 @@ class _Detail:
         self._exposed: str | None = None
 
     def picture(self, runs: tuple[RunState, ...]) -> Picture:
-        doc = runs[0].doc
-        if doc is not None and doc["privacy"] is not None:
-            self._budget.look(doc["privacy"].get("ledger"))
+        doc, privacy = runs[0].doc, runs[0].privacy
+        if privacy is not None:
+            self._budget.look(privacy.ledger)
         elif doc is not None and self._exposed is None:
             ledger = (RunFolder(self._folder).spec() or {}).get("ledger")
             self._exposed = exposes(ledger) if ledger else ""

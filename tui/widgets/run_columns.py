@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from traindeck.core.base.format import compact, percent, timespan
 from traindeck.core.base.sanitize import plain
-from traindeck.core.privacy.report import at_most
+from traindeck.core.privacy.bounds import at_most
+from traindeck.core.privacy.report import RunPrivacy, epsilon_of
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
@@ -105,11 +106,7 @@ def covered(series: str) -> str:
 
 def epsilon(doc: RunDoc) -> float | None:
     """What a run has spent; infinite where there is no bound, None without accounting."""
-    privacy = doc["privacy"] or {}
-    value = privacy.get("epsilon")
-    if value is None and privacy.get("label"):
-        return math.inf
-    return float(value) if isinstance(value, int | float) else None
+    return epsilon_of(doc["privacy"])
 
 
 def state_text(state: str, width: int = 80) -> str:
@@ -159,14 +156,10 @@ def _metric(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
 
 
 def _epsilon(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
-    value = epsilon(doc)
-    if value is None:
+    privacy = RunPrivacy.from_json(doc["privacy"])
+    if privacy is None:
         return [(NONE, "dim")]
-    privacy = doc["privacy"] or {}
-    audit = privacy.get("audit") or {}
-    # Not to be relied upon: infinite, of seeded noise, or refuted by an audit.
-    bad = privacy.get("label") or audit.get("verdict") == "violated"
-    return [(at_most(value, infinite="∞"), "bad" if bad else "")]
+    return [(at_most(privacy.epsilon, infinite="∞"), "" if privacy.reliable else "bad")]
 
 
 def _text(value: str) -> Sequence[Part]:

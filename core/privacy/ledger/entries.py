@@ -139,6 +139,7 @@ _OPTIONAL: dict[str, dict[str, Check]] = {
     "reserve": {"delta": _is_share},
     "expose": _DECIDED,
 }
+_NOT_OWN = ENVELOPE | {"run", "who", "mechanism"}
 _KEYS = {type: ENVELOPE | fields.keys() for type, fields in _FIELDS.items()}
 
 
@@ -160,3 +161,8 @@ def check(entry: Mapping[str, Any]) -> None:
     for name, is_sound in (*_FIELDS[type].items(), *optional.items()):
         if name in entry and not is_sound(entry[name]):
             raise ValueError(f"{type}: {name} cannot be {entry[name]!r}")
+
+
+def own_fields(entry: Entry) -> Entry:
+    """What an entry says for people, by its type's own fields: no run, process and mechanism."""
+    return {name: value for name, value in entry.items() if name not in _NOT_OWN}
