@@ -1,4 +1,4 @@
-"""Test accuracy of the private recipes, three seeds each: the README's table.
+"""Test accuracy of the private recipes, three seeds each: core/privacy/README.md.
 
     python tests/bench/bench_dp_accuracy.py [--recipe NAME]... [--epsilon E]... [--seeds N]
 
