@@ -20,7 +20,7 @@ from textual.widgets import Static
 
 from traindeck.core.base.format import size
 from traindeck.core.base.sanitize import plain
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.widgets.rows import Row, rows
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.federation.reader import FederationStatus
 from traindeck.core.privacy.plan import Plan
-from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
 from traindeck.tui.panels.provenance import Provenance
 from traindeck.tui.readers.device_history import DeviceHistory

@@ -10,9 +10,9 @@ from typing import Any
 
 from traindeck.core.base.format import compact, percent
 from traindeck.core.base.sanitize import plain
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.privacy.report import at_most
 from traindeck.core.privacy.telemetry import is_private
-from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
 from traindeck.tui.widgets.columns import Part, fitting
 

@@ -10,8 +10,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from traindeck.core.base.sanitize import WHOLE, clean, plain
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.privacy.report import at_most
-from traindeck.core.run.folder import RunDoc
 from traindeck.tui.widgets.run_columns import (
     STATES,
     UNKNOWN,

@@ -19,7 +19,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.tui.widgets.columns import TONES, cropped, fitted
 from traindeck.tui.widgets.run_columns import Column, age, fit
 

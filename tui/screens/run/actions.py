@@ -17,7 +17,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from traindeck.core.base.sanitize import plain
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.run.state import LIVE
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
@@ -326,12 +326,13 @@ def named(docs: Sequence[RunDoc]) -> str:
 def _trash(app: TraindeckApp) -> list[list[RunDoc]]:
     """What is in the trash, the last deleted first; what was deleted together is together."""
     from traindeck.core import control
+    from traindeck.core.catalogue.document import document
     from traindeck.core.run.folder import RunFolder
 
     found: list[tuple[float, RunDoc]] = []
     for run_id in control.trashed(app.home):
         folder = app.home.trash / run_id
-        doc = RunFolder(folder).doc(metrics=False)
+        doc = document(RunFolder(folder), metrics=False)
         if doc is not None:
             found.append((folder.stat().st_ctime, doc))
     found.sort(key=lambda each: (each[0], each[1]["id"]), reverse=True)
