@@ -65,9 +65,7 @@ class TestProvenance:
     def test_paths_are_told_as_people_know_them(self) -> None:
         told = _familiar("/lab/project")
         assert told("/lab/project/.venv/bin/python") == ".venv/bin/python"
-        assert (
-            told("/lab/project/.dev/traindeck/recipes/torch/mnist.py") == "recipes/torch/mnist.py"
-        )
+        assert told("/lab/project/recipes/torch/mnist.py") == "recipes/torch/mnist.py"
         assert told(f"--data-dir={Path.home()}/data") == "--data-dir=~/data"
         assert told("/lab/projects/x") == "/lab/projects/x"
 
