@@ -16,7 +16,8 @@ import pytest
 
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
-from traindeck.core.run.folder import RunDoc, RunFolder
+from traindeck.core.catalogue.document import RunDoc, document
+from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.state import ENDED, identity
 
 COMMAND = Path(sys.executable).parent / "traindeck"
@@ -81,7 +82,7 @@ def wait_for_state(run: RunFolder, *states: str) -> RunDoc:
     """Wait until the run is in one of the states (default: any in which it has ended)."""
     wanted = states or ENDED
     until(lambda: run.state()[0] in wanted, f"state {wanted}, not {run.state()},")
-    doc = run.doc()
+    doc = document(run)
     assert doc is not None
     return doc
 

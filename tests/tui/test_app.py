@@ -17,8 +17,8 @@ from tests.tui.homes import NOW, make_run
 from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.catalogue.store import Catalogue
-from traindeck.core.run.folder import RunDoc
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.host import SSH_REFRESH
 from traindeck.tui.screens.help import HelpScreen

@@ -12,8 +12,8 @@ import pytest
 from tests.conftest import PATIENCE
 from tests.tui.homes import make_run
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.catalogue.library import Library
-from traindeck.core.run.folder import RunDoc
 from traindeck.tui.readers.feed import Feed, RunsSnapshot, newest
 
 

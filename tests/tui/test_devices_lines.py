@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.devices.cpu import CpuInfo, CpuUse
 from traindeck.core.devices.inventory import Inventory, MachineSnapshot
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
-from traindeck.core.run.folder import RunDoc
 from traindeck.tui.panels import machine_lines
 from traindeck.tui.readers.device_history import DeviceHistory, Measure
 from traindeck.tui.readers.machine import Machine

@@ -66,9 +66,7 @@ class TestProvenance:
     def test_paths_are_told_as_people_know_them(self) -> None:
         known = _familiar("/lab/project")
         assert known("/lab/project/.venv/bin/python") == ".venv/bin/python"
-        assert (
-            known("/lab/project/.dev/traindeck/recipes/torch/mnist.py") == "recipes/torch/mnist.py"
-        )
+        assert known("/lab/project/recipes/torch/mnist.py") == "recipes/torch/mnist.py"
         assert known(f"--data-dir={Path.home()}/data") == "--data-dir=~/data"
         assert known("/lab/projects/x") == "/lab/projects/x"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.tui.widgets.columns import ordered
 from traindeck.tui.widgets.run_columns import (
     COLUMNS,

@@ -12,10 +12,10 @@ from traindeck.core.base.errors import NotFoundError, TraindeckError, UsageError
 from traindeck.tui.commands.output import AS_JSON, ascii_number, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from traindeck.core.catalogue.document import RunDoc
     from traindeck.core.federation.inbox import ScriptRequest
     from traindeck.core.federation.script import Script
     from traindeck.core.federation.status import FederationStatus, OwnerStatus
-    from traindeck.core.run.folder import RunDoc
 
 RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
 OWNER = typer.Argument(help="The owner's name.", metavar="OWNER")

@@ -15,7 +15,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from traindeck.core.base.sanitize import plain
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.panels import machine_lines
 from traindeck.tui.readers.machine import Machine

@@ -9,8 +9,8 @@ from textual.content import Content
 
 from traindeck.core.base.format import size
 from traindeck.core.base.sanitize import plain
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
-from traindeck.core.run.folder import RunDoc
 from traindeck.tui.readers.device_history import DeviceHistory
 from traindeck.tui.readers.machine import Machine
 from traindeck.tui.widgets.rows import sparkline

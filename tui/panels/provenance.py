@@ -19,13 +19,12 @@ from textual.widgets import Static
 
 from traindeck.core.base.format import size
 from traindeck.core.base.sanitize import plain
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.readers.provenance import Provenance
 from traindeck.tui.widgets.rows import Row, rows
 
 LONGEST = 2000
-LINK = "/.dev/traindeck/recipes/"
 SHOWN = ("params", "state", "reason", "command", "device", "on", "path", "tags", "notes")
 """What of a `RunDoc` the panel shows."""
 
@@ -114,16 +113,12 @@ def _sections(
 
 
 def _familiar(cwd: object) -> Callable[[str], str]:
-    """How people know a path: from where the run was launched, or from their home.
-
-    An installation from a work tree reaches its recipes by a link, which nobody knows.
-    """
+    """How people know a path: from where the run was launched, or from their home."""
     home = str(Path.home())
     below = f"{cwd.rstrip('/')}/" if isinstance(cwd, str) and len(cwd) > 1 else None
 
     def path_text(text: str) -> str:
         flag, equals, path = text.partition("=") if text.startswith("-") else ("", "", text)
-        path = path.replace(LINK, "/recipes/")
         if below is not None and path.startswith(below) and path != below:
             path = path.removeprefix(below)
         elif len(home) > 1 and (path == home or path.startswith(f"{home}/")):

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from traindeck.core.base.format import percent
 from traindeck.core.base.sanitize import WHOLE, plain
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.run.state import LIVE
 from traindeck.tui.widgets.rows import shorten
 from traindeck.tui.widgets.run_columns import (

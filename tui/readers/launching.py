@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from traindeck.core.base.format import size
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.devices.assignment import Wait
 from traindeck.core.devices.inventory import Inventory
 from traindeck.core.devices.request import RequestError, assign, parse_request
@@ -14,7 +15,6 @@ from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.queue.slots import holders
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
-from traindeck.core.run.folder import RunDoc
 
 _CORES_LISTED = 4
 """So many cores at most are offered one by one."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.devices.cpu import MEASURED_SECONDS
 from traindeck.core.devices.inventory import DeviceSampler, Inventory, MachineSnapshot
 from traindeck.core.queue.slots import holders
-from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.follow import PointTail
 from traindeck.tui.readers.device_history import DeviceCollector, DeviceHistory
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.federation.status import FederationStatus
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.report import RunPrivacy
-from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
 from traindeck.tui.readers.device_history import DeviceHistory
 from traindeck.tui.readers.log import LogLine, LogSearch

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from traindeck.core.catalogue.document import document
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.report import RunPrivacy, exposes
 from traindeck.core.run import events
@@ -66,7 +67,7 @@ class _Run:
             return False
         doc, problem = None, "run.json is missing or damaged"
         try:
-            doc = RunFolder(self.folder).doc(metrics=False)
+            doc = document(RunFolder(self.folder), metrics=False)
         except Exception as error:  # a run.json that is not of our making
             problem = f"run.json cannot be understood: {error!r}"
         before = self.state

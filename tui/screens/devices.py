@@ -19,7 +19,7 @@ from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from traindeck.core.run.folder import RunDoc
+    from traindeck.core.catalogue.document import RunDoc
     from traindeck.tui.readers.machine import Machine, MachineWatch
 
 LOOK_EVERY = 1.0

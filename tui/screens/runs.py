@@ -17,7 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from traindeck.core.base.sanitize import clean
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.tui.keys import command, sort_keys
 from traindeck.tui.readers.feed import RunsSnapshot
 from traindeck.tui.screens.run.actions import RUN_BINDINGS, RunActions

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from traindeck.core.base.format import compact, percent, timespan
 from traindeck.core.base.sanitize import plain
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.privacy.bounds import at_most
 from traindeck.core.privacy.report import RunPrivacy, epsilon_of
 from traindeck.core.privacy.telemetry import is_private
-from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
 from traindeck.tui.widgets.columns import Key, Part, fitting
 

@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.tui.widgets.columns import Part
 from traindeck.tui.widgets.line_table import LineTable
 from traindeck.tui.widgets.run_columns import Column, age, fit

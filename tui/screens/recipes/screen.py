@@ -34,7 +34,7 @@ from traindeck.tui.widgets.recipe_list import RecipeList
 from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from traindeck.core.run.folder import RunDoc
+    from traindeck.core.catalogue.document import RunDoc
 
 _SETTLE = 0.12
 """Seconds the cursor must rest on a recipe before its form is built: held down, it builds none."""

@@ -18,7 +18,7 @@ from textual.screen import Screen
 
 from traindeck.core.base.home import Home
 from traindeck.core.base.sanitize import plain
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.run.state import LIVE
 from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
@@ -327,12 +327,13 @@ def named(docs: Sequence[RunDoc]) -> str:
 def _trash(home: Home) -> list[list[RunDoc]]:
     """What is in the trash, the last deleted first; what was deleted together is together."""
     from traindeck.core import control
+    from traindeck.core.catalogue.document import document
     from traindeck.core.run.folder import RunFolder
 
     in_trash: list[tuple[float, RunDoc]] = []
     for run_id in control.trashed(home):
         folder = home.trash / run_id
-        doc = RunFolder(folder).doc(metrics=False)
+        doc = document(RunFolder(folder), metrics=False)
         if doc is not None:
             in_trash.append((folder.stat().st_ctime, doc))
     in_trash.sort(key=lambda each: (each[0], each[1]["id"]), reverse=True)

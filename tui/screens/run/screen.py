@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.run.state import LIVE
 from traindeck.tui.keys import key_of
 from traindeck.tui.panels.comparison import ComparisonPanel

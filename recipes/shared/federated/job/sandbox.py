@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base.installed import package_folder
 from traindeck.recipes.shared.federated.job import syscalls
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # the same numbers on all architectures
@@ -50,9 +51,8 @@ def version() -> int:
 
 def libraries() -> list[Path]:
     """What a script needs to read of this machine to run at all: Python, libraries, devices."""
-    package = Path(__file__).resolve().parents[3]
     places = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *SYSTEM}
-    places |= {str(package / room) for room in ("core", "recipes")}
+    places |= {str((package_folder() / room).resolve()) for room in ("core", "recipes")}
     places |= {str(device) for device in Path("/dev").glob("nvidia*")}
     return [Path(place) for place in sorted(places) if Path(place).exists()]
 
