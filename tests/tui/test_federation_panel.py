@@ -24,18 +24,8 @@ from traindeck.core.base.home import Home
 from traindeck.core.federation.status import FederationStatus, OwnerStatus, RoundStatus
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.panels.federation import FederationPanel
-from traindeck.tui.panels.federation_lines import (
-    GLYPHS,
-    LEGEND,
-    figures,
-    hidden,
-    legend,
-    matrix,
-    phase,
-    protection,
-    window,
-    words,
-)
+from traindeck.tui.panels.federation_lines import figures, phase, protection, words
+from traindeck.tui.panels.federation_rounds import GLYPHS, LEGEND, hidden, legend, matrix, window
 
 SIZES = [(80, 24), (120, 30)]
 
@@ -94,9 +84,9 @@ async def test_a_run_without_rounds_tells_of_none(app: TraindeckApp, home: Home)
 
 def test_where_none_can_be_missed_that_is_said() -> None:
     owners = tuple(OwnerStatus(f"owner-{number}") for number in (1, 2, 3))
-    told = [words(FederationStatus(threshold=most, owners=owners), 80).plain for most in (2, 3)]
-    assert "2 of 3 owners are enough to go on" in told[0]
-    assert "all 3 are needed" in told[1] and "enough" not in told[1]
+    lines = [words(FederationStatus(threshold=most, owners=owners), 80).plain for most in (2, 3)]
+    assert "2 of 3 owners are enough to go on" in lines[0]
+    assert "all 3 are needed" in lines[1] and "enough" not in lines[1]
 
 
 async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, home: Home) -> None:
@@ -247,8 +237,8 @@ async def test_names_are_never_markup_and_any_size_will_do(home: Home) -> None:
 class TestLines:
     def test_every_state_has_its_own_symbol_and_style(self) -> None:
         assert len(set(GLYPHS.values())) == len({glyph for glyph, _ in GLYPHS.values()})
-        told = [GLYPHS[state] for state in LEGEND]
-        assert len({style for _, style in told}) == len(told)
+        glyphs = [GLYPHS[state] for state in LEGEND]
+        assert len({style for _, style in glyphs}) == len(glyphs)
         assert all(state in legend(74).plain for state in LEGEND)
         assert len(legend(74).plain.split("\n")) == 1
 
