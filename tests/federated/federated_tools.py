@@ -27,7 +27,7 @@ pytest.importorskip("syft", reason="syft is not installed")
 with warnings.catch_warnings():  # syft's own, of its own libraries
     warnings.simplefilter("ignore")
     from traindeck.recipes.shared.federated.post import mail
-    from traindeck.recipes.shared.federated.post import syft as adapter
+    from traindeck.recipes.shared.federated.post.syft import Site
     from traindeck.recipes.shared.federated.scientist.dialogue import Dialogue
     from traindeck.recipes.shared.federated.scientist.federation import Federation
     from traindeck.recipes.shared.federated.scientist.founding import Founding
@@ -257,7 +257,7 @@ def _spelled(raw: bytes) -> list[bytes]:
 def opened(root: Path, *, sealed: bool = True) -> Iterator[tuple[str, dict[str, Any], bytes]]:
     """Who keeps all and has the scientist's keys reads this: sender, facts and body of letters."""
     home, drive = root / "scientist", root / "drive"
-    scientist = adapter.Site(address(SCIENTIST), home, drive, owner=False, encrypt=sealed)
+    scientist = Site(address(SCIENTIST), home, drive, owner=False, encrypt=sealed)
     scientist.not_ready([])
     for path in sorted((root / "drive" / "mail" / "kept").glob(f"{SCIENTIST}-*")):
         sender = path.name.split("-", 2)[2]
@@ -266,7 +266,7 @@ def opened(root: Path, *, sealed: bool = True) -> Iterator[tuple[str, dict[str, 
         yield sender, json.loads(whole[8 : 8 + length]), whole[8 + length :]
 
 
-def propose(site: adapter.Site, to: str, path: str, content: str, old: str = "") -> None:
+def propose(site: Site, to: str, path: str, content: str, old: str = "") -> None:
     """Have syft ask a peer to write a file into its datasite: how jobs come, and what else may.
 
     old: content of the file that is there already.

@@ -57,12 +57,12 @@ class Parties:
 
     def results(self) -> dict[str, dict[str, Any]]:
         """What each gave as its result, once all have ended well."""
-        told = {}
+        results = {}
         for owner, process in self.processes.items():
             _, complaint = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, f"{owner}: {complaint}"
-            told[owner] = json.loads((self._root / owner / "result.json").read_text())
-        return told
+            results[owner] = json.loads((self._root / owner / "result.json").read_text())
+        return results
 
     def complaint(self, owner: str) -> str:
         """The last line that a party, which must have failed, printed."""

@@ -17,8 +17,8 @@ from traindeck.core.federation.inbox import PARAMS, SCRIPT
 from traindeck.recipes.shared.federated.job.server import Job
 from traindeck.recipes.shared.federated.owner import owner, policy
 from traindeck.recipes.shared.federated.post import mail
-from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.post.syft import Site
 
 SESSION = "a session"
 NAME = "owner-1"
@@ -50,7 +50,7 @@ class Pair:
     """An owner and a data scientist, in this process: each step is taken when a test says so."""
 
     root: Path
-    scientist: adapter.Site
+    scientist: Site
     owner: owner.Owner
     server: NoJobs
     box: mail.Mailbox
@@ -99,7 +99,7 @@ def make(root: Path, **more: Any) -> Pair:
     for path, arrays in ((home / "shard.npz", tools.shards(20)[NAME]), (root / "mock", tools.MOCK)):
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-    scientist = adapter.Site(address(SCIENTIST), root / "scientist", root / "drive", owner=False)
+    scientist = Site(address(SCIENTIST), root / "scientist", root / "drive", owner=False)
     rules = policy.Policy(
         name=NAME,
         root=root,

@@ -73,8 +73,8 @@ class Owners:
         self, number: int, alive: Collection[str], dropped: Collection[str], by: Collection[str]
     ) -> dict[str, dict[str, Any]]:
         """As they come out of the mail."""
-        told = {name: self.parties[name].reveal(number, alive, dropped) for name in by}
-        return dict(json.loads(json.dumps(told)))
+        reveals = {name: self.parties[name].reveal(number, alive, dropped) for name in by}
+        return dict(json.loads(json.dumps(reveals)))
 
 
 def assembled(count: int, folder: Path, threshold: int | None = None, **options: Any) -> Owners:

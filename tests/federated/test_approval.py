@@ -16,8 +16,8 @@ from tests.federated import federated_tools as tools
 from tests.federated.federated_tools import JOB, as_before
 from tests.federated.owner_pairs import NAME, Pair, make
 from traindeck.core.federation.inbox import PARAMS, SCRIPT
-from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.post.syft import SyftRequest
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -73,9 +73,9 @@ def test_a_job_that_is_not_as_agreed_is_refused(
     assert state == "rejected" and why in reason
     [letter] = pair.letters()
     assert letter.type == "refused" and why in letter.facts["why"]
-    told = pair.shown()
-    assert told["state"] == "refused" and why in told["reason"]
-    assert told["job"]["decision"] == "refused" and why in told["job"]["reason"]
+    status = pair.shown()
+    assert status["state"] == "refused" and why in status["reason"]
+    assert status["job"]["decision"] == "refused" and why in status["job"]["reason"]
     assert why in capfd.readouterr().out
 
 
@@ -87,7 +87,7 @@ def test_what_changes_after_it_was_approved_does_not_run(
     pair.submit()
     approved = pair.owner._site.approve
 
-    def approve(request: adapter.SyftRequest, how: str, reason: str = "") -> None:
+    def approve(request: SyftRequest, how: str, reason: str = "") -> None:
         approved(request, how, reason)
         file = PARAMS if what == "parameters" else SCRIPT
         if what.endswith("syft"):
@@ -114,8 +114,8 @@ def test_what_was_agreed_runs_once(pair: Pair) -> None:
     pair.consider()
     assert pair.server.started == [JOB.read_text()]
     assert pair.shown()["reason"] == "the script ended with 1: it was cut off"
-    told = [letter.facts.get("why") for letter in pair.letters()]
-    assert "the script ended with 1" in told, "its last words are the owner's alone"
+    reasons = [letter.facts.get("why") for letter in pair.letters()]
+    assert "the script ended with 1" in reasons, "its last words are the owner's alone"
 
 
 class TestByHand:

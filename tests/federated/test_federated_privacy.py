@@ -191,7 +191,7 @@ def kill_in_training(root: Path, name: str) -> None:
     def kill() -> None:
         until(
             lambda: (
-                (told := tools.status(root, name))["state"] == "training" and told["round"] == 2
+                (status := tools.status(root, name))["state"] == "training" and status["round"] == 2
             ),
             "the round",
         )
@@ -208,8 +208,8 @@ def test_an_owner_whose_budget_is_too_small_refuses(
     large = budgeted(home, "digits-owners.owner-3", 9.0, unit="owner")
     given = ("dp=central", "dataset=digits", "owners=3", "rounds=2", "epsilon=2")
     words = [word for each in given for word in ("-p", each)]
-    told = traindeck("run", "syft-fedavg", *words, "--wait", code=5)
-    assert "owner-2 has refused the job: fedavg_torch.py would take" in told.stdout
+    done = traindeck("run", "syft-fedavg", *words, "--wait", code=5)
+    assert "owner-2 has refused the job: fedavg_torch.py would take" in done.stdout
     doc = json.loads(traindeck("show", "@last", "--json").stdout)
     assert doc["state"] == "over_budget"
     owners = {owner["name"]: owner for owner in doc["federation"]["owners"]}

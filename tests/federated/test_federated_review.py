@@ -200,9 +200,9 @@ def test_whose_hand_is_waited_for_is_said_once(
     monkeypatch.setenv("TRAINDECK_RUN_FOLDER", "/home/runs/2qbd")
     dialogue._hands_named = False
     dialogue.hear(mail.Letter("owner-2", {"type": "asked"}, b""))
-    told = capsys.readouterr().out
-    assert "`i` in the app" in told and "`traindeck approve 2qbd owner-2`" in told
-    assert "`traindeck refuse 2qbd owner-2 --reason R` decides" in told
+    output = capsys.readouterr().out
+    assert "`i` in the app" in output and "`traindeck approve 2qbd owner-2`" in output
+    assert "`traindeck refuse 2qbd owner-2 --reason R` decides" in output
 
 
 def test_of_owners_that_compute_together_who_was_ended_is_named(
@@ -285,10 +285,10 @@ def test_a_job_whose_name_cannot_be_shown_is_refused(name: str) -> None:
 def test_who_comes_first_and_is_no_member_does_not_keep_the_other_out() -> None:
     tls = credentials()
     [port] = free_ports(1)
-    found: list[psi.Link] = []
+    links: list[psi.Link] = []
 
     def listen() -> None:
-        found.append(psi.link("owner-1", port, listen=True, tls=tls, patience=20))
+        links.append(psi.link("owner-1", port, listen=True, tls=tls, patience=20))
 
     listening = threading.Thread(target=listen)
     listening.start()
@@ -301,8 +301,8 @@ def test_who_comes_first_and_is_no_member_does_not_keep_the_other_out() -> None:
     with link.socket:
         listening.join(20)
         link.send("hello", b"you")
-        assert found[0].receive("hello") == b"you"
-        found[0].socket.close()
+        assert links[0].receive("hello") == b"you"
+        links[0].socket.close()
 
 
 def test_owners_do_not_live_where_jobs_read_libraries(

@@ -56,8 +56,8 @@ def test_neither_keys_nor_data_stay(fails: bool, tmp_path: Path) -> None:
 
 
 def test_who_keeps_messages_can_still_open_them(tmp_path: Path) -> None:
-    found = left(tmp_path, keep=True)
-    assert {path.rpartition("/")[2] for path in found} == {
+    kept = left(tmp_path, keep=True)
+    assert {path.rpartition("/")[2] for path in kept} == {
         "identity",
         "crypto_keys.json",
         "shard.npz",

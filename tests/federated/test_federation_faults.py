@@ -115,11 +115,11 @@ class TestFaults:
         """Who is shown to be waited for, once it is one alone."""
 
         def alone() -> list[str]:
-            told = tools.shown(root)
-            return told["waiting_for"] if len(told["waiting_for"]) == 1 else []
+            shown = tools.shown(root)
+            return shown["waiting_for"] if len(shown["waiting_for"]) == 1 else []
 
-        found: list[str] = until(alone, "one that is waited for")
-        return found
+        waited: list[str] = until(alone, "one that is waited for")
+        return waited
 
     def test_a_round_without_faults_is_the_mean_of_all(self, course: Course) -> None:
         outcome = course.outcomes[1]
@@ -174,16 +174,16 @@ class TestFaults:
             "owner-3: ",  # it gave up, or its time was over
         ):
             assert why in course.failure
-        told = tools.shown(course.root)
-        assert told["phase"] == "failed" and told["reason"] == course.failure
-        assert [one["number"] for one in told["rounds"]] == [1, 2, 3, 4, 5]
-        states = {one["name"]: one["state"] for one in told["owners"]}
+        shown = tools.shown(course.root)
+        assert shown["phase"] == "failed" and shown["reason"] == course.failure
+        assert [one["number"] for one in shown["rounds"]] == [1, 2, 3, 4, 5]
+        states = {one["name"]: one["state"] for one in shown["owners"]}
         assert [states[f"owner-{k}"] for k in (3, 4, 5)] == ["lost"] * 3
-        assert told["rounds"][1]["states"]["owner-5"] == "lost"
+        assert shown["rounds"][1]["states"]["owner-5"] == "lost"
 
     def test_an_owner_that_can_write_no_more_says_so_at_home(self, course: Course) -> None:
-        told = tools.status(course.root, "owner-3")
-        assert told["state"] in ("refused", "lost") and "File too large" in told["reason"]
+        status = tools.status(course.root, "owner-3")
+        assert status["state"] in ("refused", "lost") and "File too large" in status["reason"]
         assert "the data scientist could not be told" in tools.log(course.root, "owner-3")
 
     def test_what_is_half_written_is_not_left(self, course: Course) -> None:
@@ -192,11 +192,11 @@ class TestFaults:
         assert left == []
 
     def test_no_update_is_shown_whatever_went_wrong(self, course: Course) -> None:
-        found = tools.crossed(course.root / "drive")
+        crossed = tools.crossed(course.root / "drive")
         for name in self.OWNED:
             kept = np.fromfile(course.root / "owners" / name / "work" / "tmp" / "updates")
             for update in kept.reshape(-1, tools.SIZE):
-                assert not found.where(tools.spellings(update[-42:]))
+                assert not crossed.where(tools.spellings(update[-42:]))
                 for sender, facts, body in letters(course.root):
                     if sender == name and facts["type"] == "update":
                         guess = np.frombuffer(body, "<i8")[:-1].astype(float)

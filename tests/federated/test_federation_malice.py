@@ -78,7 +78,7 @@ class TestMalice:
 
     def test_each_bad_update_is_refused_with_the_reason(self, course: Course) -> None:
         said = tools.log(course.root, "owner-1")
-        told = {
+        reasons = {
             "round 1: the update has values that are not finite": "",
             "round 1: 2409 values came, the model has 2410": "is not as long as the model",
             "round 1: 3410 values came, the model has 2410": "is not as long as the model",
@@ -86,7 +86,7 @@ class TestMalice:
             "round 1: 13 examples of 12": "is not of the owner's number of examples",
             "round 1: 'many' examples of 12": "is not of the owner's number of examples",
         }
-        for why, less in told.items():
+        for why, less in reasons.items():
             assert why in said
             assert f"owner-1: {why if not less else f'round 1: the update {less}'}" in course.notes
         assert not [note for note in course.notes if "of 12" in note], "its number of examples"
@@ -102,21 +102,21 @@ class TestMalice:
             np.testing.assert_allclose(outcome.update, expected, rtol=0, atol=1e-5)
 
     def test_a_script_reaches_nothing_but_its_data(self, course: Course) -> None:
-        told = tools.status(course.root, "owner-2")
-        if not told["sandbox"].startswith("Landlock"):
-            pytest.skip(told["sandbox"])
-        tried = told["facts"]
+        status = tools.status(course.root, "owner-2")
+        if not status["sandbox"].startswith("Landlock"):
+            pytest.skip(status["sandbox"])
+        tried = status["facts"]
         assert tried["read"] == tried["write"] == tried["denied"]
         assert tried["connect"] == tried["listen"] == tried["denied"]
-        if "no other sockets" in told["sandbox"]:  # the filter that keeps modes, too, is in force
+        if "no other sockets" in status["sandbox"]:  # the filter that keeps modes, too, is in force
             assert tried["chmod"] == errno.EPERM
         assert not list((course.root / "owners" / "owner-3").rglob("*.made"))
 
     def test_a_script_that_opens_what_is_not_its_own_is_ended(self, course: Course) -> None:
-        told = tools.status(course.root, "owner-2")
-        assert told["state"] == "refused"
-        assert "the script reached for" in told["reason"]
-        assert "shard.npz, which is outside its data set" in told["reason"]
+        status = tools.status(course.root, "owner-2")
+        assert status["state"] == "refused"
+        assert "the script reached for" in status["reason"]
+        assert "shard.npz, which is outside its data set" in status["reason"]
         less = "the script reached for a file which is outside its data set"
         assert f"owner-2: {less}" in course.notes
         states = {one["name"]: one for one in tools.shown(course.root)["owners"]}

@@ -99,13 +99,13 @@ class TestLocal:
             try:
                 facts = {"owner": "owner-1", "owners": ["owner-1"], "data": "data.npz"}
                 wire.send(ours, facts)
-                found = [self.round(ours, number) for number in (1, 2)]
+                updates = [self.round(ours, number) for number in (1, 2)]
                 wire.send(ours, {"type": "end"})
                 assert process.wait(60) == 0
             finally:
                 process.kill()
                 process.wait()
-        return found
+        return updates
 
     def round(self, ours: socket.socket, number: int) -> NDArray[np.float64]:
         model = mlp.first(self.INPUTS, 0).tobytes()

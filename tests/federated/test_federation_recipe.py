@@ -95,17 +95,17 @@ class TestRecipe:
         text = ended(began, code=1)
         assert "error: owner-2 has refused the job: who are you?" in text
         assert text.count("waits for approval by hand at owner-1, owner-2, owner-3: ") == 1
-        told = tools.shown(tmp_path / "run" / "federation")
-        assert told["phase"] == "failed" and "who are you?" in told["reason"]
-        assert {one["name"]: one["state"] for one in told["owners"]}["owner-2"] == "refused"
+        shown = tools.shown(tmp_path / "run" / "federation")
+        assert shown["phase"] == "failed" and "who are you?" in shown["reason"]
+        assert {one["name"]: one["state"] for one in shown["owners"]}["owner-2"] == "refused"
 
     def test_owners_train_with_tensorflow(self, tmp_path: Path) -> None:
         text = ended(train("fedavg_tf.py", tmp_path / "run", "--rounds=2"))
         assert "round 2/2" in text
         for k in (1, 2, 3):
-            told = tools.status(tmp_path / "run" / "federation", f"owner-{k}")
-            assert told["state"] == "ended" and told["round"] == 2
-            assert told["bytes_out"]["masked"] > 0 and told["bytes_out"]["raw"] == 0
+            status = tools.status(tmp_path / "run" / "federation", f"owner-{k}")
+            assert status["state"] == "ended" and status["round"] == 2
+            assert status["bytes_out"]["masked"] > 0 and status["bytes_out"]["raw"] == 0
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -87,10 +87,10 @@ class TestProcesses:
         said = train(tmp_path, flower.root, "--rounds=2")
         assert "round 2/2  test loss 0.5000  test accuracy 0.8000  1.5 s  lost: owner-2" in said
         run = tmp_path / "run"
-        found = series(run)
-        assert found["test/accuracy"] == [(1, 0.8), (2, 0.8)]
-        assert found["round_seconds"] == [(1, 1.5), (2, 1.5)]
-        assert found["owners"] == [(1, 2.0), (2, 2.0)]
+        curves = series(run)
+        assert curves["test/accuracy"] == [(1, 0.8), (2, 0.8)]
+        assert curves["round_seconds"] == [(1, 1.5), (2, 1.5)]
+        assert curves["owners"] == [(1, 2.0), (2, 2.0)]
         assert [event["lost"] for event in events(run, "round")] == [["owner-1"], ["owner-2"]]
         assert len(events(run, "artifact")) == 2
         federation = run / "federation"
@@ -106,10 +106,10 @@ class TestProcesses:
     def test_flower_sees_nothing_of_our_environment(self, tmp_path: Path, flower: StandIn) -> None:
         flower.does([*a_round(1), {"type": "done"}])
         train(tmp_path, flower.root, "--rounds=1")
-        told = read(tmp_path / "run/federation/flower/told.json")
-        assert told["FLWR_TELEMETRY_ENABLED"] == "0"
-        assert told["FLWR_HOME"].startswith(str(tmp_path / "run"))
-        assert not {"PYTHONPATH", "TRAINDECK_HOME", "USER", "SSH_AUTH_SOCK"} & set(told)
+        facts = read(tmp_path / "run/federation/flower/told.json")
+        assert facts["FLWR_TELEMETRY_ENABLED"] == "0"
+        assert facts["FLWR_HOME"].startswith(str(tmp_path / "run"))
+        assert not {"PYTHONPATH", "TRAINDECK_HOME", "USER", "SSH_AUTH_SOCK"} & set(facts)
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_stop_ends_all_of_them(
@@ -185,15 +185,17 @@ class TestProcesses:
         self, tmp_path: Path, flower: StandIn
     ) -> None:
         made(tmp_path / "home" / "ledger", "renamed", fingerprint=datasets.of("digits"))
-        told = train(tmp_path, flower.root, code=5)
-        assert "renamed has a privacy budget and flower-fedavg would train on it" in told
+        output = train(tmp_path, flower.root, code=5)
+        assert "renamed has a privacy budget and flower-fedavg would train on it" in output
         assert not (tmp_path / "run/federation").exists()
 
     @pytest.mark.parametrize("name", ["digits.owner-2", "digits-owners.owner-3"])
     def test_an_owners_budget_is_asked(self, tmp_path: Path, flower: StandIn, name: str) -> None:
         made(tmp_path / "home" / "ledger", name)
-        told = train(tmp_path, flower.root, code=5)
-        assert told.startswith(f"error: {name} has a privacy budget and flower-fedavg would train")
+        output = train(tmp_path, flower.root, code=5)
+        assert output.startswith(
+            f"error: {name} has a privacy budget and flower-fedavg would train"
+        )
         assert not (tmp_path / "run/federation").exists()
 
     def test_a_budget_of_others_is_not(self, tmp_path: Path, flower: StandIn) -> None:

@@ -52,12 +52,12 @@ class TestBoard:
         board.meet(["owner-2", "owner-3"], {"11": "owner-1"})
         shown = read(tmp_path / "coordinator.json")
         assert (shown["phase"], shown["waiting_for"]) == ("warming", ["owner-2", "owner-3"])
-        told = [
+        lines = [
             {"type": "waiting", "round": 1, "nodes": ["11", "77"]},
             {"type": "failed", "reason": "round 1: 2 are left (node 11: late; node 77: late)"},
         ]
         journal = board.aggregator_folder / "journal.jsonl"
-        journal.write_text("".join(json.dumps(line) + "\n" for line in told))
+        journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
         board.look()
         shown = read(tmp_path / "coordinator.json")
         assert shown["waiting_for"] == ["owner-1", UNKNOWN]
@@ -68,8 +68,8 @@ class TestBoard:
 
     def test_whose_number_comes_late_has_its_name_from_then_on(self, tmp_path: Path) -> None:
         board = Board(tmp_path, dict.fromkeys(NODES, 5), "secagg", 2, 2)
-        told = {"type": "waiting", "round": 1, "nodes": ["11", "22"]}
-        (board.aggregator_folder / "journal.jsonl").write_text(json.dumps(told) + "\n")
+        waiting = {"type": "waiting", "round": 1, "nodes": ["11", "22"]}
+        (board.aggregator_folder / "journal.jsonl").write_text(json.dumps(waiting) + "\n")
         board.meet(["owner-2", "owner-3"], {"11": "owner-1"})
         board.look()
         assert UNKNOWN in read(tmp_path / "coordinator.json")["waiting_for"]

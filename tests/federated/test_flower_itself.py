@@ -103,7 +103,7 @@ class TestFlower:
                     lines.append(" ".join(child.cmdline()))
             return [line for line in lines if "/flwr-clientapp" in line or "/flwr-server" in line]
 
-        found = until(apps, "an app")
-        assert all("--token-file" in line and "--token " not in line for line in found)
+        app = until(apps, "an app")
+        assert all("--token-file" in line and "--token " not in line for line in app)
         process.kill()
         assert not psutil.wait_procs(children, timeout=30)[1]

@@ -21,8 +21,8 @@ from traindeck.recipes.shared.federated.hiding import boxes
 from traindeck.recipes.shared.federated.hiding.modes import TransportAggregator
 from traindeck.recipes.shared.federated.owner import owner
 from traindeck.recipes.shared.federated.post import mail
-from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.post.syft import Site
 from traindeck.recipes.shared.federated.scientist.federation import Federation
 from traindeck.recipes.shared.federated.scientist.founding import Founding
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 def test_who_is_no_approved_scientist_is_turned_away(pair: Pair) -> None:
     pair.befriend()
-    mallory = adapter.Site(address("mallory"), pair.root / "m", pair.root / "drive", owner=False)
+    mallory = Site(address("mallory"), pair.root / "m", pair.root / "drive", owner=False)
     mallory.ask(address(NAME))
     pair.owner._answer_peers()
     why = "mallory@traindeck.invalid was turned away: it is no approved scientist"

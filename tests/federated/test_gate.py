@@ -171,9 +171,9 @@ class TestGate:
         script.shutdown(socket.SHUT_WR)
         made.serve(time.monotonic() + 60)
         assert "No space left" in wire.receive(script)[0]["refused"]
-        told = pair.shown()
-        assert told["state"] == "refused" and "No space left" in told["reason"]
-        assert told["bytes_out"]["ciphertext"] == told["bytes_round"].get("ciphertext", 0) == 0
+        status = pair.shown()
+        assert status["state"] == "refused" and "No space left" in status["reason"]
+        assert status["bytes_out"]["ciphertext"] == status["bytes_round"].get("ciphertext", 0) == 0
         monkeypatch.undo()
         assert pair.letters() == []
 

@@ -32,14 +32,14 @@ class Talk:
     def __call__(
         self, to: list[str], facts: Any, own: Any = None, body: bytes = b""
     ) -> dict[str, Letter]:
-        told = {}
+        letters = {}
         for name in to or list(self.owners):
             asked = facts["type"], name
             if asked not in self.silent:
                 who = self.others.get(asked, self.owners[name])
                 letter = Letter(SCIENTIST, {**facts, **(own or {}).get(name, {})}, body)
-                told[name] = Letter(name, *who.answer(letter))
-        return told
+                letters[name] = Letter(name, *who.answer(letter))
+        return letters
 
 
 class TestModes:

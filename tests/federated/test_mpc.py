@@ -28,11 +28,11 @@ ROWS = {"owner-1": 3, "owner-2": 8, "owner-3": 5}
 
 def shards() -> dict[str, dict[str, Any]]:
     random = np.random.default_rng(7)
-    told = {}
+    owned = {}
     for owner, rows in ROWS.items():
         x = random.uniform(-1, 1, (rows, FEATURES)).astype(np.float32)
-        told[owner] = {"x": x, "y": (x.sum(1) > 0).astype(np.uint8)}
-    return told
+        owned[owner] = {"x": x, "y": (x.sum(1) > 0).astype(np.uint8)}
+    return owned
 
 
 def params(parties: dict[str, Any], rounds: int = ROUNDS) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def test_the_weights_are_those_of_training_in_the_clear(parties: Parties) -> Non
     meet = meeting(free_ports(3), credentials())
     for owner in OWNERS:
         parties.start(owner, params(meet))
-    told = parties.results()
-    weights = [np.array(told[owner]["weights"]) for owner in OWNERS]
+    results = parties.results()
+    weights = [np.array(results[owner]["weights"]) for owner in OWNERS]
     assert np.array_equal(weights[0], weights[1])
     assert np.array_equal(weights[0], weights[2])
     assert np.abs(weights[0] - in_the_clear()).max() < 1e-4
@@ -76,10 +76,14 @@ def test_the_weights_are_those_of_training_in_the_clear(parties: Parties) -> Non
     for owner in OWNERS:
         last = parties.logged(owner)[-1]
         assert (last["rows"], last["features"], last["rounds"]) == (ROWS[owner], FEATURES, ROUNDS)
-        assert last["bytes_sent"] <= sum(told[owner]["bytes_sent"].values())
-        assert set(told[owner]) == {"weights", "bytes_sent", "seconds"}  # and nothing of the rows
-        assert set(told[owner]["bytes_sent"]) == set(OWNERS) - {owner}
-        counted = sum(told[owner]["bytes_sent"].values())
+        assert last["bytes_sent"] <= sum(results[owner]["bytes_sent"].values())
+        assert set(results[owner]) == {
+            "weights",
+            "bytes_sent",
+            "seconds",
+        }  # and nothing of the rows
+        assert set(results[owner]["bytes_sent"]) == set(OWNERS) - {owner}
+        counted = sum(results[owner]["bytes_sent"].values())
         assert counted <= parties.told_sent(owner) <= counted + 2000, "and what parting takes"
 
 
@@ -100,8 +104,8 @@ def test_a_party_that_dies_is_named(parties: Parties) -> None:
     until(lambda: parties.logged("owner-2")[-1:] and parties.logged("owner-2")[-1]["rounds"] > 0)
     parties.processes["owner-2"].kill()
     complaints = [parties.complaint(owner) for owner in ("owner-1", "owner-3")]
-    assert any("owner-2 ended before the computation was over" in told for told in complaints)
-    assert all("ended before the computation was over" in told for told in complaints)
+    assert any("owner-2 ended before the computation was over" in line for line in complaints)
+    assert all("ended before the computation was over" in line for line in complaints)
 
 
 def test_who_has_another_certificate_is_not_let_in(parties: Parties) -> None:
@@ -117,8 +121,8 @@ def test_who_has_another_certificate_is_not_let_in(parties: Parties) -> None:
 def test_parties_listen_on_loopback_alone(parties: Parties) -> None:
     started = parties.start("owner-3", params(meeting(free_ports(3))))
     process = psutil.Process(started.pid)
-    found = until(lambda: [link for link in process.net_connections() if link.status == "LISTEN"])
-    assert {link.laddr.ip for link in found} == {"127.0.0.1"}
+    links = until(lambda: [link for link in process.net_connections() if link.status == "LISTEN"])
+    assert {link.laddr.ip for link in links} == {"127.0.0.1"}
 
 
 def rows_in(heard: bytes) -> int:
@@ -133,10 +137,10 @@ def test_no_row_crosses_even_without_tls(parties: Parties) -> None:
     with wiretap(ports) as tap:
         for index, owner in enumerate(OWNERS):
             parties.start(owner, params(meeting(through(tap, ports, index))))
-        told = parties.results()
-        assert np.abs(np.array(told["owner-1"]["weights"]) - in_the_clear()).max() < 1e-4
+        results = parties.results()
+        assert np.abs(np.array(results["owner-1"]["weights"]) - in_the_clear()).max() < 1e-4
         # What was counted did cross; the parties' numbers and their common keys come besides.
-        counted = sum(sum(each["bytes_sent"].values()) for each in told.values())
+        counted = sum(sum(each["bytes_sent"].values()) for each in results.values())
         until(lambda: counted <= len(tap.heard) <= counted + 2000)
         assert rows_in(tap.heard) == 0
 

@@ -105,11 +105,11 @@ def test_the_panel_says_why_a_budget_has_ended_the_run(
     monkeypatch.setenv("TRAINDECK_HOME", str(home.root))
     given = ["--dataset=digits", "--dp=central", "--owners=3", f"--run-folder={tmp_path / 'run'}"]
     with as_before(), pytest.raises(SystemExit) as ended, track.start(given, FEDAVG) as run:
-        told = run.round
+        tell = run.round
 
         def lower(number: int, **facts: Any) -> None:
             ledger.set_budget(0.0, 0.0)
-            told(number, **facts)
+            tell(number, **facts)
 
         monkeypatch.setattr(run, "round", lower)
         fedavg.learn(run, JOB, ("syft_rds", "numpy"))

@@ -34,12 +34,12 @@ BOUND, ROUNDS, BATCH = 12, 4, 6
 def both(left: Sequence[str], right: Sequence[str], bound: int = BOUND) -> list[list[str]]:
     """What each of two owners finds, in the order that it finds it."""
     ends = socket.socketpair()
-    found: dict[int, list[str]] = {}
+    common: dict[int, list[str]] = {}
 
     def look(side: int, ids: Sequence[str]) -> None:
         ends[side].settimeout(PATIENCE)
         link = psi.Link(ends[side], f"owner-{2 - side}")
-        found[side] = [ids[at] for at in psi.intersect(link, ids, bound, first=side == 0)]
+        common[side] = [ids[at] for at in psi.intersect(link, ids, bound, first=side == 0)]
 
     other = threading.Thread(target=look, args=(1, right))
     other.start()
@@ -47,7 +47,7 @@ def both(left: Sequence[str], right: Sequence[str], bound: int = BOUND) -> list[
     other.join(PATIENCE)
     for end in ends:
         end.close()
-    return [found[0], found[1]]
+    return [common[0], common[1]]
 
 
 @pytest.mark.parametrize(
@@ -162,15 +162,15 @@ def in_the_clear(data: dict[str, dict[str, Any]]) -> np.ndarray:
 
 def traces_in(heard: bytes, data: dict[str, dict[str, Any]]) -> int:
     """How much of the ids, their bare hashes and the measures is found in what crossed."""
-    found = 0
+    common = 0
     for name in ("owner-1", "owner-2"):
         for patient in data[name]["ids"]:
             text = str(patient).encode()
             hashes = [hashlib.new(kind, text).digest() for kind in ("sha256", "sha1", "md5")]
-            found += sum(form in heard for form in (text, text[-6:], *hashes))
+            common += sum(form in heard for form in (text, text[-6:], *hashes))
         rows = forms(data[name]["x"], models.SCALE, models.LOGISTIC_FRACTION)
-        found += sum(form in heard for form in rows)
-    return found
+        common += sum(form in heard for form in rows)
+    return common
 
 
 def test_hospitals_learn_together_and_nothing_of_it_crosses(tmp_path: Path) -> None:
@@ -183,18 +183,18 @@ def test_hospitals_learn_together_and_nothing_of_it_crosses(tmp_path: Path) -> N
         for index, owner in enumerate(OWNERS):
             meet = meeting(through(tap, ports, index)[:3])
             parties.start(owner, params(meet, psi_port if index == 1 else tap.ports[3]))
-        told = parties.results()
-        sent = sum(told[owner]["psi_bytes"] for owner in ("owner-1", "owner-2"))
+        results = parties.results()
+        sent = sum(results[owner]["psi_bytes"] for owner in ("owner-1", "owner-2"))
         until(lambda: len(tap.heard) > sent)
         assert traces_in(tap.heard, data) == 0
-    weights = np.array(told["owner-1"]["weights"])
-    assert told["owner-1"]["patients"] == told["owner-2"]["patients"] == 7
-    assert told["owner-2"]["weights"] == told["owner-1"]["weights"]
+    weights = np.array(results["owner-1"]["weights"])
+    assert results["owner-1"]["patients"] == results["owner-2"]["patients"] == 7
+    assert results["owner-2"]["weights"] == results["owner-1"]["weights"]
     for owner in OWNERS:
-        counted = sum(told[owner]["bytes_sent"].values()) + told[owner].get("psi_bytes", 0)
+        counted = sum(results[owner]["bytes_sent"].values()) + results[owner].get("psi_bytes", 0)
         assert counted <= parties.told_sent(owner) <= counted + 2000
     assert np.abs(weights - in_the_clear(data)).max() < 1e-4
-    assert set(told["owner-3"]) == {"seconds", "bytes_sent"}  # the helper learns nothing
+    assert set(results["owner-3"]) == {"seconds", "bytes_sent"}  # the helper learns nothing
 
 
 def test_traces_that_do_cross_are_found() -> None:
@@ -215,9 +215,9 @@ def test_no_common_patient_is_an_answer_too(tmp_path: Path) -> None:
     with Parties(tmp_path, JOBS / "psi_align.py", data) as parties:
         for owner in OWNERS:
             parties.start(owner, params(meeting(ports, credentials()) | TLS, psi_port))
-        told = parties.results()
-    assert told["owner-1"]["patients"] == told["owner-2"]["patients"] == 0
-    assert told["owner-1"]["weights"] == [0.0] * 5
+        results = parties.results()
+    assert results["owner-1"]["patients"] == results["owner-2"]["patients"] == 0
+    assert results["owner-1"]["weights"] == [0.0] * 5
 
 
 TLS = {"tls": credentials()}  # one for all parties

@@ -35,13 +35,13 @@ def test_a_script_has_its_data_its_folder_and_no_more_of_its_owner(tmp_path: Pat
     """
     [ran] = run(tmp_path, textwrap.dedent(script) + IN_SESSION)
     assert ran.exit == 0, ran.errors
-    told = ran.result
-    assert told["x"] == [0, 1, 2] and told["owner"] == "owner-1"
-    assert told["home"] == told["cwd"] == str(ran.folder)
-    assert told["argv"] == [str(ran.folder / "main.py")] and told["leader"]
-    assert "A_SECRET" not in told["environment"]
-    assert {"HOME", "TMPDIR"} <= set(told["environment"])
-    assert len(told["descriptors"]) <= 4  # its three streams and its end of the socket pair
+    result = ran.result
+    assert result["x"] == [0, 1, 2] and result["owner"] == "owner-1"
+    assert result["home"] == result["cwd"] == str(ran.folder)
+    assert result["argv"] == [str(ran.folder / "main.py")] and result["leader"]
+    assert "A_SECRET" not in result["environment"]
+    assert {"HOME", "TMPDIR"} <= set(result["environment"])
+    assert len(result["descriptors"]) <= 4  # its three streams and its end of the socket pair
     assert (ran.folder / "tmp" / "made").read_text() == "mine"
     for log in (".stdout", ".stderr"):
         assert stat.S_IMODE((ran.folder / log).stat().st_mode) == 0o600

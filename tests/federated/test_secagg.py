@@ -239,8 +239,8 @@ def test_owners_that_were_told_of_different_owners_do_not_come_to_terms(tmp_path
     parties = {name: party(name, names, tmp_path, threshold=3) for name in names}
     adverts = {name: one.advertise() for name, one in parties.items()}
     three = {name: adverts[name] for name in names[:3]}
-    told = {name: three if name == "owner-1" else adverts for name in names}
-    bundles = {name: one.share(told[name]) for name, one in parties.items()}
+    adverts_of = {name: three if name == "owner-1" else adverts for name in names}
+    bundles = {name: one.share(adverts_of[name]) for name, one in parties.items()}
     with pytest.raises(Refused, match=r"owner-2: its shares do not open.*told of other owners"):
         parties["owner-1"].receive(
             {name: bundles[name]["owner-1"] for name in ("owner-2", "owner-3")}

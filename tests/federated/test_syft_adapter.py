@@ -23,9 +23,9 @@ import pytest
 
 from tests.federated.federated_tools import as_before, propose
 from traindeck.core.federation.inbox import PARAMS, SCRIPT
-from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.drive import FolderStore
 from traindeck.recipes.shared.federated.post.mail import address
+from traindeck.recipes.shared.federated.post.syft import Site, Unsealed, is_mock, sealed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,14 +165,14 @@ ROW = np.arange(1000, 1032, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
-def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, adapter.Site]]:
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]:
     """An owner and a data scientist that have become peers; the owner offers a data set."""
     root = tmp_path_factory.mktemp("sites")
     written: list[tuple[str, bytes]] = []
     with as_before():
         os.umask(0o022)
         made = {
-            email: adapter.Site(
+            email: Site(
                 email,
                 root / email,
                 root / "drive",
@@ -212,7 +212,7 @@ class TestAtWork:
     """What the adapter relies on that no name shows."""
 
     def test_the_data_set_is_in_sight_and_its_private_part_is_not(
-        self, sites: dict[str, adapter.Site]
+        self, sites: dict[str, Site]
     ) -> None:
         assert sites[SCIENTIST].datasets() == {OWNER}
         for path in (*sites[SCIENTIST].home.rglob("*"), *_drive(sites).rglob("*")):
@@ -220,16 +220,16 @@ class TestAtWork:
                 assert ROW.tobytes() not in path.read_bytes()
 
     def test_mock_data_is_told_from_all_else_that_is_put_on_the_drive(
-        self, sites: dict[str, adapter.Site]
+        self, sites: dict[str, Site]
     ) -> None:
         store = FolderStore(_drive(sites))
         places = {store._place(file): file.content for file in store.values() if file.content}
-        mocks = [place for place in places if adapter.is_mock(place)]
+        mocks = [place for place in places if is_mock(place)]
         assert [place.rpartition("/")[2] for place in mocks] == ["mock.npz"]
-        assert not adapter.sealed(places[mocks[0]])
-        assert not adapter.is_mock("any/dataset.yaml")
+        assert not sealed(places[mocks[0]])
+        assert not is_mock("any/dataset.yaml")
 
-    def test_private_keys_are_their_owners_alone(self, sites: dict[str, adapter.Site]) -> None:
+    def test_private_keys_are_their_owners_alone(self, sites: dict[str, Site]) -> None:
         for site in sites.values():
             [keys] = site.home.rglob("crypto_keys.json")
             assert stat.S_IMODE(keys.stat().st_mode) == 0o600
@@ -238,35 +238,33 @@ class TestAtWork:
             for path in _drive(sites).rglob("*.object"):
                 assert not [d for d in secret if d.encode() in path.read_bytes()]
 
-    def test_what_is_sealed_is_opened_by_one_and_only_whole(
-        self, sites: dict[str, adapter.Site]
-    ) -> None:
+    def test_what_is_sealed_is_opened_by_one_and_only_whole(self, sites: dict[str, Site]) -> None:
         data = b"an update" * 100
-        sealed = sites[OWNER].seal(SCIENTIST, data)
-        assert adapter.sealed(sealed) and data[:20] not in sealed
-        assert sites[SCIENTIST].unseal(OWNER, sealed) == data
-        assert sites[OWNER].seal(SCIENTIST, data) != sealed
+        envelope = sites[OWNER].seal(SCIENTIST, data)
+        assert sealed(envelope) and data[:20] not in envelope
+        assert sites[SCIENTIST].unseal(OWNER, envelope) == data
+        assert sites[OWNER].seal(SCIENTIST, data) != envelope
         refused = 0
-        for place in range(0, len(sealed), 13):
-            changed = bytearray(sealed)
+        for place in range(0, len(envelope), 13):
+            changed = bytearray(envelope)
             changed[place] ^= 1
             try:  # syft leaves room in its envelopes that holds nothing
                 assert sites[SCIENTIST].unseal(OWNER, bytes(changed)) == data
-                assert sealed[place] == 0
-            except adapter.Unsealed as error:
+                assert envelope[place] == 0
+            except Unsealed as error:
                 assert OWNER in str(error)
                 refused += 1
-        assert refused > (len(sealed) - 3300) / 13
-        with pytest.raises(adapter.Unsealed):
-            sites[OWNER].unseal(SCIENTIST, sealed)
-        with pytest.raises(adapter.Unsealed, match="stranger"):
-            sites[SCIENTIST].unseal(address("stranger"), sealed)
-        assert not adapter.sealed(data)
+        assert refused > (len(envelope) - 3300) / 13
+        with pytest.raises(Unsealed):
+            sites[OWNER].unseal(SCIENTIST, envelope)
+        with pytest.raises(Unsealed, match="stranger"):
+            sites[SCIENTIST].unseal(address("stranger"), envelope)
+        assert not sealed(data)
         assert sites[OWNER].can_seal(SCIENTIST)
         assert not sites[OWNER].can_seal(address("stranger"))
 
     def test_a_job_runs_by_our_hand_and_its_result_comes_back(
-        self, sites: dict[str, adapter.Site], tmp_path: Path
+        self, sites: dict[str, Site], tmp_path: Path
     ) -> None:
         scientist, owner = sites[SCIENTIST], sites[OWNER]
         scientist.submit(OWNER, code(tmp_path / "code"), "runs")
@@ -297,7 +295,7 @@ class TestAtWork:
         assert ran == ["runs"], "a job that is done runs again"
 
     def test_a_job_that_fails_or_is_refused_says_so(
-        self, sites: dict[str, adapter.Site], tmp_path: Path
+        self, sites: dict[str, Site], tmp_path: Path
     ) -> None:
         scientist, owner = sites[SCIENTIST], sites[OWNER]
         for name in ("fails", "refused"):
@@ -316,7 +314,7 @@ class TestAtWork:
         assert scientist.outputs("fails") == {}
 
     def test_a_run_script_that_was_swapped_is_seen(
-        self, sites: dict[str, adapter.Site], tmp_path: Path
+        self, sites: dict[str, Site], tmp_path: Path
     ) -> None:
         """syft itself approves by code/ alone: this is why run.sh is compared and never run."""
         scientist, owner = sites[SCIENTIST], sites[OWNER]
@@ -331,9 +329,7 @@ class TestAtWork:
         owner.refuse(request, "swapped")
         owner.sync()
 
-    def test_who_is_no_peer_gets_no_job(
-        self, sites: dict[str, adapter.Site], tmp_path: Path
-    ) -> None:
+    def test_who_is_no_peer_gets_no_job(self, sites: dict[str, Site], tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="is no peer: jobs go to peers only"):
             sites[SCIENTIST].submit(address("owner-9"), code(tmp_path / "code"), "nowhere")
 
@@ -351,27 +347,27 @@ class TestAtWork:
         ],
     )
     def test_a_peer_writes_nothing_but_its_own_jobs(
-        self, path: str, sites: dict[str, adapter.Site]
+        self, path: str, sites: dict[str, Site]
     ) -> None:
         propose(sites[SCIENTIST], OWNER, path, "WRITTEN")
         sites[OWNER].sync()
         homes = [path for path in sites[OWNER].home.parent.rglob("*") if path.is_file()]
-        found = [path for path in homes if b"WRITTEN" in path.read_bytes()]
-        assert not found, "syft lets a peer write where it should not"
+        written = [path for path in homes if b"WRITTEN" in path.read_bytes()]
+        assert not written, "syft lets a peer write where it should not"
 
-    def test_keys_last_as_long_as_the_home(self, sites: dict[str, adapter.Site]) -> None:
+    def test_keys_last_as_long_as_the_home(self, sites: dict[str, Site]) -> None:
         before = sites[SCIENTIST].fingerprint()
-        again = adapter.Site(SCIENTIST, sites[SCIENTIST].home, _drive(sites), owner=False)
+        again = Site(SCIENTIST, sites[SCIENTIST].home, _drive(sites), owner=False)
         assert again.fingerprint() == before != sites[OWNER].fingerprint()
         assert again.not_ready([OWNER]) == []
         assert again.unseal(OWNER, sites[OWNER].seal(SCIENTIST, b"later")) == b"later"
 
     def test_without_encryption_nothing_is_hidden(self, tmp_path: Path) -> None:
-        plain = adapter.Site(OWNER, tmp_path / "o", tmp_path / "drive", owner=True, encrypt=False)
+        plain = Site(OWNER, tmp_path / "o", tmp_path / "drive", owner=True, encrypt=False)
         assert plain.seal(SCIENTIST, b"an update") == b"an update"
         assert plain.fingerprint() == "" and plain.can_seal(SCIENTIST)
         assert not list(tmp_path.rglob("crypto_keys.json"))
 
 
-def _drive(sites: dict[str, adapter.Site]) -> Path:
+def _drive(sites: dict[str, Site]) -> Path:
     return sites[OWNER].home.parent / "drive"

@@ -198,8 +198,8 @@ def ask(
 
 def decision(request: Path) -> dict[str, Any]:
     """What was decided about a request."""
-    written: dict[str, Any] = json.loads((request / "decision.json").read_bytes())
-    return written
+    facts: dict[str, Any] = json.loads((request / "decision.json").read_bytes())
+    return facts
 
 
 def large_run(home: Home, number: int = 1) -> Path:

@@ -24,18 +24,8 @@ from traindeck.core.base.home import Home
 from traindeck.core.federation.status import FederationStatus, OwnerStatus, RoundStatus
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.panels.federation import FederationPanel
-from traindeck.tui.panels.federation_lines import (
-    GLYPHS,
-    LEGEND,
-    figures,
-    hidden,
-    legend,
-    matrix,
-    phase,
-    protection,
-    window,
-    words,
-)
+from traindeck.tui.panels.federation_lines import figures, phase, protection, words
+from traindeck.tui.panels.federation_rounds import GLYPHS, LEGEND, hidden, legend, matrix, window
 
 SIZES = [(80, 24), (120, 30)]
 
@@ -94,9 +84,9 @@ async def test_a_run_without_rounds_tells_of_none(app: TraindeckApp, home: Home)
 
 def test_where_none_can_be_missed_that_is_said() -> None:
     owners = tuple(OwnerStatus(f"owner-{number}") for number in (1, 2, 3))
-    texts = [words(FederationStatus(threshold=most, owners=owners), 80).plain for most in (2, 3)]
-    assert "2 of 3 owners are enough to go on" in texts[0]
-    assert "all 3 are needed" in texts[1] and "enough" not in texts[1]
+    lines = [words(FederationStatus(threshold=most, owners=owners), 80).plain for most in (2, 3)]
+    assert "2 of 3 owners are enough to go on" in lines[0]
+    assert "all 3 are needed" in lines[1] and "enough" not in lines[1]
 
 
 async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, home: Home) -> None:

@@ -13,16 +13,8 @@ from textual.widgets import Static
 
 from traindeck.core.federation.status import FederationStatus
 from traindeck.tui.keys import SCROLL_KEYS
-from traindeck.tui.panels.federation_lines import (
-    figures,
-    hidden,
-    legend,
-    matrix,
-    phase,
-    protection,
-    window,
-    words,
-)
+from traindeck.tui.panels.federation_lines import figures, phase, protection, words
+from traindeck.tui.panels.federation_rounds import hidden, legend, matrix, window
 
 _STEP = 10
 """Rounds that one key goes back."""

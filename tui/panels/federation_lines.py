@@ -1,44 +1,26 @@
-"""A federation as text: its phase, owners against rounds, what left each owner, who reads what."""
+"""A federation as text: its phase, what left each owner, who reads what, each owner's figures."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
-from rich.cells import cell_len
 from textual.content import Content
 
 from traindeck.core.base.format import compact, size
 from traindeck.core.base.sanitize import WHOLE, plain
 from traindeck.core.federation.status import (
     CLASSES,
-    UNKNOWN,
     FederationStatus,
     OwnerStatus,
-    RoundStatus,
 )
+from traindeck.tui.panels.federation_rounds import NAME_MOST
 from traindeck.tui.widgets.columns import fitted, fitting
-from traindeck.tui.widgets.rows import Row, rows, sparkline
+from traindeck.tui.widgets.rows import Row, rows
 
-GLYPHS = {
-    "warming": ("◔", "$text-warning"),
-    "waiting": ("◌", "$foreground"),
-    "approved": ("○", "$text-secondary"),
-    "training": ("◐", "bold $text-primary"),
-    "sent": ("●", "$text-success"),
-    "refused": ("✗", "bold $text-error"),
-    "lost": ("!", "bold reverse $text-error"),
-    "ended": ("■", "dim"),
-    UNKNOWN: ("?", "dim"),
-}
-"""Symbol and style of each state of an owner."""
-LEGEND = tuple(state for state in GLYPHS if state != UNKNOWN)
 WIDE = 108
 """Cells from which on each owner's figures and bytes stand in one line."""
-_NAME_MOST, _STATE_CELLS = 16, 10
 _NONE = ("–", "dim")
 _SAYS = {
     "warming": "owners load {framework}",
@@ -53,7 +35,6 @@ SOURCES = (
     "samples, loss, seconds, bytes and load: each owner's own status, which the aggregator does not"
     " see; states of past rounds, accuracy and seconds a round: the aggregator's"
 )
-
 Cell = tuple[str, str]
 """Text and its style."""
 
@@ -105,91 +86,6 @@ def protection(federation: FederationStatus) -> Content:
     return Content("\n").join([*lines, *(Content(plain(text, 400)) for text in said if text)])
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Which rounds are in sight: `older` are to the left of them, `newer` to the right."""
-
-    columns: tuple[RoundStatus | None, ...]
-    pitch: int
-    older: int
-    newer: int
-
-
-def window(federation: FederationStatus, width: int, back: int) -> Window:
-    """The rounds that fit, the newest unless one looks `back` by so many; None is the present."""
-    every: list[RoundStatus | None] = list(federation.rounds)
-    newest = federation.rounds[-1].number if federation.rounds else -1
-    now = federation.round
-    if now and now > newest and federation.phase == "training":
-        every.append(None)
-    room = max(2, width - _left(federation))
-    pitch = 2 if 2 * len(every) <= room else 1
-    fit = room // pitch
-    back = max(0, min(back, len(every) - fit))
-    end = len(every) - back
-    start = max(0, end - fit)
-    return Window(tuple(every[start:end]), pitch, start, back)
-
-
-def hidden(federation: FederationStatus, width: int, back: int) -> Content:
-    """Which rounds are out of sight, and the keys that bring them."""
-    seen = window(federation, width, back)
-    ways = [f"← {seen.older} older"] if seen.older else []
-    ways += [f"→ {seen.newer} newer"] if seen.newer else []
-    return Content.styled(f"  {' · '.join(ways)}" if ways else "", "dim")
-
-
-def matrix(federation: FederationStatus, width: int, back: int = 0) -> Content:
-    """Owners against rounds; below them accuracy and seconds of each round."""
-    seen = window(federation, width, back)
-    left = _left(federation)
-    names = _name_cells(federation)
-    numbers = [federation.round if each is None else each.number for each in seen.columns]
-    lines = [
-        Content.styled(fitted("owner", names + 1) + fitted("now", _STATE_CELLS + 1), "dim")
-        + Content.styled(_ruler(numbers, seen.pitch), "dim")
-    ]
-    for owner in federation.owners:
-        glyph, style = GLYPHS[owner.state]
-        states = [_state_in(owner, each, federation) for each in seen.columns]
-        cells = [
-            (GLYPHS[state][0].ljust(seen.pitch) * len(list(run)), GLYPHS[state][1])
-            if state
-            else (" " * seen.pitch * len(list(run)), "")
-            for state, run in groupby(states)
-        ]
-        lines.append(
-            Content.assemble(
-                fitted(plain(owner.name), names + 1),
-                (fitted(f"{glyph} {owner.state}", _STATE_CELLS + 1), style),
-                *cells,
-            )
-        )
-    finished = [each for each in seen.columns if each is not None]
-    for label, unit, values in (
-        ("accuracy", "", [each.accuracy for each in finished]),
-        ("seconds", " s", [each.seconds for each in finished]),
-    ):
-        if any(value is not None and math.isfinite(value) for value in values):
-            last = next((value for value in reversed(values) if value is not None), math.nan)
-            head = fitted(label, names + 1) + fitted(compact(last) + unit, left - names - 1)
-            lines.append(
-                Content.assemble((head, "dim"), (_course(values, seen.pitch), "$text-accent"))
-            )
-    return Content("\n").join(lines)
-
-
-def legend(width: int) -> Content:
-    """What the symbols mean."""
-    words = [Content.styled(f"{GLYPHS[state][0]} {state}", GLYPHS[state][1]) for state in LEGEND]
-    lines = [Content("")]
-    for word in words:
-        if lines[-1] and lines[-1].cell_length + 1 + word.cell_length > width:
-            lines.append(Content(""))
-        lines[-1] = lines[-1] + " " + word if lines[-1] else word
-    return Content("\n").join(lines)
-
-
 def words(federation: FederationStatus, width: int) -> Content:
     """How updates are added up, how many owners that takes, who approves what."""
     pairs: list[Row] = [
@@ -221,7 +117,7 @@ def words(federation: FederationStatus, width: int) -> Content:
 
 def figures(federation: FederationStatus, width: int) -> Content:
     """Each owner's own numbers, and what left it by class; where they come from."""
-    owner = _Column("owner", 8, lambda each: (plain(each.name), ""), grow=1, most=_NAME_MOST)
+    owner = _Column("owner", 8, lambda each: (plain(each.name), ""), grow=1, most=NAME_MOST)
     sent = [_sent(name) for name in CLASSES]
     own = [owner, *_OWN]
     if any(each.privacy for each in federation.owners):
@@ -330,49 +226,6 @@ def _table(columns: Sequence[_Column], owners: Iterable[OwnerStatus], width: int
             parts += [(fitted(text, cells, column.right), style), (" ", "")]
         lines.append(Content.assemble(*parts[:-1]))
     return Content("\n").join(lines)
-
-
-def _name_cells(federation: FederationStatus) -> int:
-    longest = max((cell_len(plain(owner.name)) for owner in federation.owners), default=5)
-    return min(_NAME_MOST, max(8, longest))
-
-
-def _left(federation: FederationStatus) -> int:
-    return _name_cells(federation) + _STATE_CELLS + 2
-
-
-def _state_in(owner: OwnerStatus, when: RoundStatus | None, federation: FederationStatus) -> str:
-    """The state of an owner in a round; nothing when it had no part in it."""
-    if when is not None:
-        return "lost" if owner.name in when.lost else when.states.get(owner.name, "")
-    behind = owner.round is not None and owner.round != federation.round
-    return "waiting" if behind and owner.state in ("training", "sent") else owner.state
-
-
-def _ruler(numbers: Sequence[int | None], pitch: int) -> str:
-    """Numbers of rounds, each ending at its column: the last one, and every tenth that has room."""
-    line = [" "] * (pitch * len(numbers))
-    free = len(line) + 1
-    for place in reversed(range(len(numbers))):
-        number = numbers[place]
-        if number is None or (number % 10 and place not in (0, len(numbers) - 1)):
-            continue
-        text = f"{number:,}"
-        start = max(0, place * pitch + 1 - len(text))
-        if start + len(text) < free:
-            line[start : start + len(text)] = text
-            free = start
-    return "".join(line)
-
-
-def _course(values: Sequence[float | None], pitch: int) -> str:
-    """The values as blocks between the least and the greatest of them."""
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    least, span = min(finite), max(finite) - min(finite)
-    above = [math.nan if value is None else value - least for value in values]
-    if not math.isfinite(span):
-        return ""
-    return "".join(block.ljust(pitch) for block in sparkline(above, len(above), span))
 
 
 def _loaded(federation: FederationStatus, framework: str) -> str:

@@ -36,29 +36,34 @@ from traindeck.core.federation.status import CLASSES, STATES
 
 class TestReading:
     def test_coordinator_and_owners_are_joined(self, home: Home) -> None:
-        found = federation_in(federated_run(home, rounds=7))
-        assert (found.aggregation, found.phase, found.round, found.rounds_total) == (
+        federation = federation_in(federated_run(home, rounds=7))
+        assert (
+            federation.aggregation,
+            federation.phase,
+            federation.round,
+            federation.rounds_total,
+        ) == (
             "secagg",
             "training",
             8,
             60,
         )
-        assert found.encryption == ENCRYPTION
-        assert [owner.name for owner in found.owners] == ["owner-1", "owner-2", "owner-3"]
-        first = found.owners[0]
+        assert federation.encryption == ENCRYPTION
+        assert [owner.name for owner in federation.owners] == ["owner-1", "owner-2", "owner-3"]
+        first = federation.owners[0]
         assert (first.samples, first.loss, first.state) == (3481, 0.11, "training")
         assert first.bytes_out["masked"] == 203_600 and first.job is not None
         assert first.job.submitted_by == SCIENTIST
-        assert found.rounds[6].lost == ("owner-3",)
-        assert found.rounds[6].states["owner-3"] == "lost"
+        assert federation.rounds[6].lost == ("owner-3",)
+        assert federation.rounds[6].states["owner-3"] == "lost"
 
     def test_json_has_what_was_asked_for(self, home: Home) -> None:
-        told = federation_in(federated_run(home, rounds=7)).to_json()
-        assert told["aggregation"] == "secagg"
-        assert told["owners"][1]["bytes_out"].keys() >= set(CLASSES)
-        assert told["owners"][1].keys() >= {"name", "samples", "state", "job", "waiting"}
-        assert told["rounds"][6].keys() == {"number", "seconds", "accuracy", "lost"}
-        orjson.dumps(told)
+        facts = federation_in(federated_run(home, rounds=7)).to_json()
+        assert facts["aggregation"] == "secagg"
+        assert facts["owners"][1]["bytes_out"].keys() >= set(CLASSES)
+        assert facts["owners"][1].keys() >= {"name", "samples", "state", "job", "waiting"}
+        assert facts["rounds"][6].keys() == {"number", "seconds", "accuracy", "lost"}
+        orjson.dumps(facts)
 
     def test_each_owner_tells_what_its_part_has_cost(self, home: Home) -> None:
         folder = federated_run(home)
@@ -84,8 +89,8 @@ class TestReading:
     def test_a_federation_that_has_said_nothing_yet(self, home: Home) -> None:
         folder = home.runs / make_run(home, 1, index=False)
         (folder / "federation").mkdir()
-        found = federation_in(folder)
-        assert not found.heard and found.owners == ()
+        federation = federation_in(folder)
+        assert not federation.heard and federation.owners == ()
 
     def test_an_owner_knows_its_state_best_but_not_that_it_is_lost(self, home: Home) -> None:
         folder = federated_run(home)
@@ -109,10 +114,10 @@ class TestReading:
         for cpu, when in ((10.0, 1000), (10.1, 1000.1), (13.0, 1002)):
             owner = write_status(folder, 1, cpu_seconds=cpu)
             os.utime(owner / "status.json", (when, when))
-            found = reader.read()
-        assert found is not None
-        assert found.owners[0].cpu_percent == pytest.approx(150.0)
-        assert found.owners[1].cpu_percent is None
+            federation = reader.read()
+        assert federation is not None
+        assert federation.owners[0].cpu_percent == pytest.approx(150.0)
+        assert federation.owners[1].cpu_percent is None
 
 
 class TestUnchangedFiles:
@@ -155,9 +160,9 @@ class TestDamage:
         reader.read()
         (folder / "federation" / "coordinator.json").write_bytes(data)
         (folder / "federation" / "owners" / "owner-1" / "status.json").write_bytes(data)
-        found = reader.read()
-        assert found is not None
-        assert found.phase == "training" and found.owners[0].samples == 3481
+        federation = reader.read()
+        assert federation is not None
+        assert federation.phase == "training" and federation.owners[0].samples == 3481
 
     def test_pipes_links_and_huge_files_are_not_waited_for(self, home: Home) -> None:
         folder = federated_run(home)
@@ -248,7 +253,8 @@ def test_nothing_that_files_hold_does_harm(
     tmp_path: Path, coordinator: Any, status: Any, request: Any, script: bytes
 ) -> None:
     """Reading, JSON for commands, and what the screen draws of it."""
-    from traindeck.tui.panels.federation_lines import figures, hidden, legend, matrix, phase, words
+    from traindeck.tui.panels.federation_lines import figures, phase, words
+    from traindeck.tui.panels.federation_rounds import hidden, legend, matrix
     from traindeck.tui.widgets.code_view import diff_lines, plain_lines, python_lines
 
     folder = tmp_path / "run"
@@ -259,23 +265,23 @@ def test_nothing_that_files_hold_does_harm(
     (inbox / "request.json").write_text(json.dumps(request))
     (inbox / "main.py").write_bytes(script)
     (inbox / "params.json").write_bytes(script)
-    found = federation_in(folder)
-    json.dumps(found.to_json())
+    federation = federation_in(folder)
+    json.dumps(federation.to_json())
     for width in (1, 8, 75, 200):
         for back in (0, 3):
             drawn = [
-                phase(found, "torch", True),
-                phase(found, "", False),
-                hidden(found, width, back),
-                matrix(found, width, back),
+                phase(federation, "torch", True),
+                phase(federation, "", False),
+                hidden(federation, width, back),
+                matrix(federation, width, back),
                 legend(width),
-                words(found, width),
-                figures(found, width),
+                words(federation, width),
+                figures(federation, width),
             ]
             for each in drawn:
                 assert clean(each.plain) == each.plain
-    if told := only_request(folder).price:
-        assert clean(told.cost + told.paid) == told.cost + told.paid
+    if price := only_request(folder).price:
+        assert clean(price.cost + price.paid) == price.cost + price.paid
     read = read_script(only_request(folder))
     for line in (*python_lines(read.text), *plain_lines(read.params.split("\n"))):
         assert "".join(text for text, _ in line).isprintable()

@@ -45,9 +45,9 @@ class TestInbox:
         script = read_script(request)
         assert script.data == SCRIPT.encode() and script.warnings == ()
         decide(request, APPROVE, sha256=script.sha256, params_sha256=script.params_sha256)
-        told = decision(path)
-        assert told["decision"] == "approve" and told["v"] == 1
-        assert told["sha256"] == hashlib.sha256(SCRIPT.encode()).hexdigest()
+        answer = decision(path)
+        assert answer["decision"] == "approve" and answer["v"] == 1
+        assert answer["sha256"] == hashlib.sha256(SCRIPT.encode()).hexdigest()
         assert [each.decision for each in inbox.read()] == ["approve"]
         assert federation_in(folder).waiting == ()
 

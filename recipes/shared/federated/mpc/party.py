@@ -155,7 +155,7 @@ class Party:
 
     mpc    MPyC's runtime, started
     index  of this party in owners, from 0
-    sent   told of bytes of shares that have left, see `job.Session.sent`
+    sent   told of bytes of shares that have left, see `JobSession.sent`
     """
 
     mpc: Any

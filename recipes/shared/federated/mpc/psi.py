@@ -36,7 +36,7 @@ class Link:
     """A link between two owners' jobs; `other` is who is at its far end.
 
     sent: told of the bytes of what has left, before frames and TLS add theirs, see
-    `job.Session.sent`
+    `JobSession.sent`
     """
 
     socket: socket.socket

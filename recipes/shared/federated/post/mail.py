@@ -34,7 +34,7 @@ def address(name: str) -> str:
 
 
 class Seal(Protocol):
-    """What `adapter.Site` does for a letter."""
+    """What `syft.Site` does for a letter."""
 
     def seal(self, to: str, data: bytes) -> bytes: ...
 
