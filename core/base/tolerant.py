@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,6 +41,12 @@ def real(value: object) -> float | None:
         return float(value)  # type: ignore[arg-type]
     except OverflowError:
         return None
+
+
+def number(value: object) -> float:
+    """Any number; NaN where there is none."""
+    found = real(value)
+    return math.nan if found is None else found
 
 
 def counts(value: object) -> dict[str, int]:

@@ -37,6 +37,7 @@ from functools import lru_cache
 from typing import Any
 
 from traindeck.core.base.errors import UsageError
+from traindeck.core.privacy.report import epsilon_of
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run.state import ENDED, LIVE, UNREACHABLE
 
@@ -302,9 +303,7 @@ def _value_of(name: str) -> Callable[[Doc], list[Any]]:
 
 def _epsilon(doc: Doc) -> list[Any]:
     """Infinite where a run says that there is no bound; nothing for one without accounting."""
-    privacy = doc.get("privacy") or {}
-    value = privacy.get("epsilon")
-    return [math.inf] if value is None and privacy.get("label") else _known(value)
+    return _known(epsilon_of(doc.get("privacy")))
 
 
 def _known(value: Any) -> list[Any]:

@@ -31,9 +31,9 @@ def find_recipe(home: Home, name: str) -> Recipe:
     Raises NotFoundError, or HeaderError when the recipe is there but broken.
     """
     if name.endswith(".py") and Path(name).is_file():
-        found = read_recipe(Path(name).absolute(), name, bare=True)
-        assert found is not None
-        return found
+        recipe = read_recipe(Path(name).absolute(), name, bare=True)
+        assert recipe is not None
+        return recipe
     recipes, broken = shelf(home)
     for recipe in recipes:
         if recipe.name == name:

@@ -295,7 +295,8 @@ class RunFolder:
             return None
         from traindeck.core.privacy.report import report
 
-        return report(self.path, spec.get("ledger"))
+        privacy = report(self.path, spec.get("ledger"))
+        return privacy.to_json() if privacy else None
 
 
 def with_metrics(doc: RunDoc, metrics: dict[str, points.Summary]) -> RunDoc:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tests.federated import federated_tools as tools
 from tests.federated.federated_tools import Crossed, Row, cosine, spellings
-from traindeck.recipes.shared.federated.hiding import secagg
+from traindeck.recipes.shared.federated.hiding.fixedpoint import encode
 
 OWNERS = tools.shards(40, 60, 1)
 SINGLE = "owner-3"
@@ -163,7 +163,7 @@ def _spelled(updates: dict[str, list[Row]], shards: Any) -> Iterator[bytes]:
             strong = int(np.abs(update).argmax()) // 32 * 32
             for row in (update[-42:], update[strong : strong + 32]):
                 yield from spellings(row)
-                yield from spellings(secagg.encode(row, examples, 10.0))
+                yield from spellings(encode(row, examples, 10.0))
                 yield from spellings(row * examples)
 
 
@@ -280,7 +280,7 @@ class TestAttack:
                 name: np.frombuffer(bodies[number], "<u8")[:-1]
                 for name, bodies in letters["secagg"].items()
             }
-            total = secagg.encode(found.means[number] * 1.0, 101, 10.0)[:-1].view(np.uint64)
+            total = encode(found.means[number] * 1.0, 101, 10.0)[:-1].view(np.uint64)
             for name, update in ((name, each[number]) for name, each in found.updates.items()):
                 others = sum((masked[o] for o in masked if o != name), np.zeros_like(total))
                 for guess in (total - masked[name], total - others, masked[name] - others):

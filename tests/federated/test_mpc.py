@@ -14,7 +14,13 @@ import pytest
 from tests.conftest import until
 from tests.federated.mpc_parties import JOBS, OWNERS, Parties, forms, meeting, through, wiretap
 from traindeck.recipes.shared.federated.mpc import models
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import (
+    Numbers,
+    PartyError,
+    credentials,
+    free_ports,
+    run,
+)
 
 FEATURES, BOUND, BATCH, ROUNDS = 4, 8, 4, 6
 ROWS = {"owner-1": 3, "owner-2": 8, "owner-3": 5}
@@ -58,7 +64,7 @@ def parties(tmp_path: Path) -> Any:
 
 
 def test_the_weights_are_those_of_training_in_the_clear(parties: Parties) -> None:
-    meet = meeting(mpc.free_ports(3), mpc.credentials())
+    meet = meeting(free_ports(3), credentials())
     for owner in OWNERS:
         parties.start(owner, params(meet))
     told = parties.results()
@@ -78,7 +84,7 @@ def test_the_weights_are_those_of_training_in_the_clear(parties: Parties) -> Non
 
 
 def test_a_party_that_never_comes_is_named_after_the_limit(parties: Parties) -> None:
-    meet = meeting(mpc.free_ports(3), mpc.credentials(), patience=4)
+    meet = meeting(free_ports(3), credentials(), patience=4)
     began = time.monotonic()
     for owner in ("owner-1", "owner-3"):
         parties.start(owner, params(meet))
@@ -88,7 +94,7 @@ def test_a_party_that_never_comes_is_named_after_the_limit(parties: Parties) -> 
 
 
 def test_a_party_that_dies_is_named(parties: Parties) -> None:
-    meet = meeting(mpc.free_ports(3), mpc.credentials())
+    meet = meeting(free_ports(3), credentials())
     for owner in OWNERS:
         parties.start(owner, params(meet, rounds=10_000))
     until(lambda: parties.logged("owner-2")[-1:] and parties.logged("owner-2")[-1]["rounds"] > 0)
@@ -99,8 +105,8 @@ def test_a_party_that_dies_is_named(parties: Parties) -> None:
 
 
 def test_who_has_another_certificate_is_not_let_in(parties: Parties) -> None:
-    ports = mpc.free_ports(3)
-    own, other = mpc.credentials(), mpc.credentials()
+    ports = free_ports(3)
+    own, other = credentials(), credentials()
     for owner in OWNERS:
         tls = other if owner == "owner-3" else own
         parties.start(owner, params(meeting(ports, tls, patience=4)))
@@ -109,7 +115,7 @@ def test_who_has_another_certificate_is_not_let_in(parties: Parties) -> None:
 
 
 def test_parties_listen_on_loopback_alone(parties: Parties) -> None:
-    started = parties.start("owner-3", params(meeting(mpc.free_ports(3))))
+    started = parties.start("owner-3", params(meeting(free_ports(3))))
     process = psutil.Process(started.pid)
     found = until(lambda: [link for link in process.net_connections() if link.status == "LISTEN"])
     assert {link.laddr.ip for link in found} == {"127.0.0.1"}
@@ -123,7 +129,7 @@ def rows_in(heard: bytes) -> int:
 
 
 def test_no_row_crosses_even_without_tls(parties: Parties) -> None:
-    ports = mpc.free_ports(3)
+    ports = free_ports(3)
     with wiretap(ports) as tap:
         for index, owner in enumerate(OWNERS):
             parties.start(owner, params(meeting(through(tap, ports, index))))
@@ -137,7 +143,7 @@ def test_no_row_crosses_even_without_tls(parties: Parties) -> None:
 
 LEAK = """
 from traindeck.recipes.shared.federated.job import job
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import run
 from traindeck.recipes.shared.federated.mpc import models
 
 with job.session() as here:
@@ -146,7 +152,7 @@ with job.session() as here:
     async def compute(party):
         {leak}
 
-    mpc.run(compute, owner=here.owner, owners=here.owners, tls=None, **here.params["parties"])
+    run(compute, owner=here.owner, owners=here.owners, tls=None, **here.params["parties"])
     here.result()
 """
 
@@ -164,7 +170,7 @@ with job.session() as here:
 def test_rows_that_do_cross_are_found(tmp_path: Path, leak: str) -> None:
     script = tmp_path / "leak.py"
     script.write_text(LEAK.format(leak=leak))
-    ports = mpc.free_ports(3)
+    ports = free_ports(3)
     data = {owner: {"x": shard["x"][:3]} for owner, shard in shards().items()}
     with Parties(tmp_path / "run", script, data) as parties, wiretap(ports) as tap:
         for index, owner in enumerate(OWNERS):
@@ -174,8 +180,8 @@ def test_rows_that_do_cross_are_found(tmp_path: Path, leak: str) -> None:
 
 
 def test_two_parties_are_refused() -> None:
-    with pytest.raises(mpc.PartyError, match="honest majority needs 3"):
-        mpc.run(
+    with pytest.raises(PartyError, match="honest majority needs 3"):
+        run(
             lambda party: None,  # type: ignore[arg-type,return-value]
             owner="owner-1",
             owners=["owner-1", "owner-2"],
@@ -187,11 +193,11 @@ def test_two_parties_are_refused() -> None:
 def test_numbers_cross_in_a_plain_form() -> None:
     row = np.array([0, -1, 2**89, -(2**200), 5], object)
     for values in (row, row[:0], row[:1]):
-        back = mpc.Numbers.loads(mpc.Numbers.dumps(values))
+        back = Numbers.loads(Numbers.dumps(values))
         assert back.dtype == object
         assert back.tolist() == values.tolist()
     for number in (0, 7, -(2**70)):
-        assert mpc.Numbers.loads(mpc.Numbers.dumps(number)) == number
+        assert Numbers.loads(Numbers.dumps(number)) == number
 
 
 @pytest.mark.parametrize(
@@ -199,10 +205,10 @@ def test_numbers_cross_in_a_plain_form() -> None:
 )
 def test_nothing_else_is_read_from_other_parties(data: bytes) -> None:
     with pytest.raises(ValueError, match="no numbers"):
-        mpc.Numbers.loads(data)
+        Numbers.loads(data)
 
 
 @pytest.mark.parametrize("thing", ["text", [1], None, np.zeros((2, 2))])
 def test_nothing_else_is_sent_to_other_parties(thing: object) -> None:
     with pytest.raises(TypeError):
-        mpc.Numbers.dumps(thing)
+        Numbers.dumps(thing)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.federated.mpc_parties import JOBS, OWNERS, Parties, meeting
 from traindeck.recipes.shared.federated.mpc import models
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import credentials, free_ports
 from traindeck.recipes.shared.training.data import digits
 
 HIDDEN, IMAGES = 8, 5
@@ -46,7 +46,7 @@ def test_labels_on_shares_are_those_in_the_clear_and_only_the_client_has_them(
     images = digits.load()
     x, y = pixels(images.train_x[:600]), images.train_y[:600]
     test_x, test_y = pixels(images.test_x[:IMAGES]), images.test_y[:IMAGES]
-    meet = meeting(mpc.free_ports(3), mpc.credentials())
+    meet = meeting(free_ports(3), credentials())
     params = {"sizes": [IMAGES, 64, HIDDEN, 10], "epochs": 3, "seed": 1, "parties": meet}
     data = {
         "owner-1": {"x": x, "y": y},

@@ -15,13 +15,13 @@ import pytest
 import traindeck.recipes
 from tests.core.privacy.ledgers import made
 from tests.federated.federated_tools import JOB, as_before
-from tests.federated.test_federation import NAME, make
+from tests.federated.owner_pairs import NAME, make
 from traindeck.core import track
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import budget
 from traindeck.core.privacy import plan as plans
 from traindeck.core.recipe.read import read_recipe
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
+from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.owner import gate as gates
 from traindeck.recipes.shared.federated.post import mail, wire
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST

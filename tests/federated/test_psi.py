@@ -25,7 +25,7 @@ from tests.federated.mpc_parties import (
     wiretap,
 )
 from traindeck.recipes.shared.federated.mpc import models, psi
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import PartyError, credentials, free_ports
 from traindeck.recipes.shared.federated.post import wire
 
 BOUND, ROUNDS, BATCH = 12, 4, 6
@@ -80,10 +80,10 @@ def test_ids_that_cannot_be_are_refused() -> None:
 
 
 def test_an_owner_that_never_comes_is_named_after_the_limit() -> None:
-    [port] = mpc.free_ports(1)
+    [port] = free_ports(1)
     for listen in (True, False):
         began = time.monotonic()
-        with pytest.raises(mpc.PartyError, match=r"owner-2 did not come within 0.5 s"):
+        with pytest.raises(PartyError, match=r"owner-2 did not come within 0.5 s"):
             psi.link("owner-2", port, listen=listen, tls=None, patience=0.5)
         assert time.monotonic() - began >= 0.5
 
@@ -92,32 +92,32 @@ def test_an_owner_that_says_nothing_or_nonsense_is_named() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(0.3)
-        with pytest.raises(mpc.PartyError, match="owner-2 was silent"):
+        with pytest.raises(PartyError, match="owner-2 was silent"):
             psi.intersect(psi.Link(ours, "owner-2"), ["a"], BOUND, first=False)
         wire.send(theirs, {"type": "answer"}, b"")
-        with pytest.raises(mpc.PartyError, match="'answer' where 'ids' was due"):
+        with pytest.raises(PartyError, match="'answer' where 'ids' was due"):
             psi.intersect(psi.Link(ours, "owner-2"), ["a"], BOUND, first=False)
         for _ in range(2):
             wire.send(theirs, {"type": "ids"}, b"\xff\xff nonsense")
-        with pytest.raises(mpc.PartyError, match="owner-2 sent what cannot be read"):
+        with pytest.raises(PartyError, match="owner-2 sent what cannot be read"):
             psi.intersect(psi.Link(ours, "owner-2"), ["a"], BOUND, first=False)
         theirs.close()
-        with pytest.raises(mpc.PartyError, match="owner-2 ended"):
+        with pytest.raises(PartyError, match="owner-2 ended"):
             psi.intersect(psi.Link(ours, "owner-2"), ["a"], BOUND, first=False)
 
 
 def test_who_is_no_member_of_the_run_is_not_spoken_with() -> None:
-    [port] = mpc.free_ports(1)
+    [port] = free_ports(1)
 
     def other() -> None:
-        with pytest.raises(mpc.PartyError):
-            met = psi.link("owner-2", port, listen=False, tls=mpc.credentials(), patience=2)
+        with pytest.raises(PartyError):
+            met = psi.link("owner-2", port, listen=False, tls=credentials(), patience=2)
             met.receive("ids")
 
     stranger = threading.Thread(target=other)
     stranger.start()
-    with pytest.raises(mpc.PartyError, match="owner-1 is no member of this run"):
-        psi.link("owner-1", port, listen=True, tls=mpc.credentials(), patience=2)
+    with pytest.raises(PartyError, match="owner-1 is no member of this run"):
+        psi.link("owner-1", port, listen=True, tls=credentials(), patience=2)
     stranger.join(PATIENCE)
 
 
@@ -175,7 +175,7 @@ def traces_in(heard: bytes, data: dict[str, dict[str, Any]]) -> int:
 
 def test_hospitals_learn_together_and_nothing_of_it_crosses(tmp_path: Path) -> None:
     data = hospitals(range(11), range(4, 15))
-    *ports, psi_port = mpc.free_ports(4)
+    *ports, psi_port = free_ports(4)
     with (
         Parties(tmp_path, JOBS / "psi_align.py", data) as parties,
         wiretap([*ports, psi_port]) as tap,
@@ -211,13 +211,13 @@ def test_traces_that_do_cross_are_found() -> None:
 
 def test_no_common_patient_is_an_answer_too(tmp_path: Path) -> None:
     data = hospitals(range(5), range(10, 15))
-    *ports, psi_port = mpc.free_ports(4)
+    *ports, psi_port = free_ports(4)
     with Parties(tmp_path, JOBS / "psi_align.py", data) as parties:
         for owner in OWNERS:
-            parties.start(owner, params(meeting(ports, mpc.credentials()) | TLS, psi_port))
+            parties.start(owner, params(meeting(ports, credentials()) | TLS, psi_port))
         told = parties.results()
     assert told["owner-1"]["patients"] == told["owner-2"]["patients"] == 0
     assert told["owner-1"]["weights"] == [0.0] * 5
 
 
-TLS = {"tls": mpc.credentials()}  # one for all parties
+TLS = {"tls": credentials()}  # one for all parties

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from tests.federated.federated_tools import as_before, propose
+from traindeck.core.federation.inbox import PARAMS, SCRIPT
 from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.drive import FolderStore
 from traindeck.recipes.shared.federated.post.mail import address
@@ -29,7 +30,6 @@ from traindeck.recipes.shared.federated.post.mail import address
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[2]
 DRIVE = "syft.sync.connections.drive"
-
 FUNCTIONS = {
     "syft_crypto_python:parse_envelope": (),
     f"{DRIVE}.gdrive_transport:GDriveConnection.from_service": ("email", "mock_service"),
@@ -72,7 +72,6 @@ FUNCTIONS = {
     "syft_rds:SyftRDSClientConfig._compose": (),
 }
 """Functions and properties, with the arguments that are given to them."""
-
 FIELDS = {
     "syft.sync.connections.base_connection:ConnectionConfig": (),
     f"{DRIVE}.mock_drive_service:MockDriveFile": (
@@ -204,8 +203,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, adapte
 
 def code(folder: Path, script: str = "print('hello')") -> Path:
     folder.mkdir()
-    (folder / adapter.SCRIPT).write_text(script)
-    (folder / adapter.PARAMS).write_text("{}")
+    (folder / SCRIPT).write_text(script)
+    (folder / PARAMS).write_text("{}")
     return folder
 
 
@@ -274,7 +273,7 @@ class TestAtWork:
         owner.sync()
         [request] = owner.requests()
         assert (request.name, request.asked_by) == ("runs", SCIENTIST)
-        assert request.files == (adapter.SCRIPT, adapter.PARAMS)
+        assert request.files == (SCRIPT, PARAMS)
         assert request.script == b"print('hello')"
         assert request.run_script == owner.run_script(), "syft writes another run.sh than we expect"
         assert scientist.answers("runs")[OWNER][0] == "received"
@@ -322,7 +321,7 @@ class TestAtWork:
         """syft itself approves by code/ alone: this is why run.sh is compared and never run."""
         scientist, owner = sites[SCIENTIST], sites[OWNER]
         job = scientist._client.job_client.submit_python_job(
-            OWNER, str(code(tmp_path / "code")), job_name="swapped", entrypoint=adapter.SCRIPT
+            OWNER, str(code(tmp_path / "code")), job_name="swapped", entrypoint=SCRIPT
         )
         (Path(job) / "run.sh").write_text("#!/bin/sh\ntouch /tmp/owned\n")
         scientist._client.sync_engine.push_job_files(job)
@@ -376,61 +375,3 @@ class TestAtWork:
 
 def _drive(sites: dict[str, adapter.Site]) -> Path:
     return sites[OWNER].home.parent / "drive"
-
-
-class TestDrive:
-    """The folder in place of Google Drive."""
-
-    def make(self, root: Path, id: str = "a-1", content: bytes = b"content") -> FolderStore:
-        from syft.sync.connections.drive.mock_drive_service import MockDriveFile
-
-        store = FolderStore(root)
-        owners = [{"emailAddress": OWNER}]
-        store.add_file(MockDriveFile(id=id, name="a file", owners=owners, content=content))
-        return store
-
-    def test_another_process_sees_what_was_put_there(self, tmp_path: Path) -> None:
-        self.make(tmp_path, content=b"with\nlines\n\0and more")
-        other = FolderStore(tmp_path)
-        file = other.get_file("a-1")
-        assert file is not None and file.content == b"with\nlines\n\0and more"
-        assert [each.name for each in other.values()] == ["a file"] and "a-1" in other
-        [own] = other.get_permissions("a-1")
-        assert (own.role, own.emailAddress) == ("owner", OWNER)
-        other.delete_file("a-1")
-        assert "a-1" not in FolderStore(tmp_path) and other.get_file("a-1") is None
-
-    def test_a_change_is_seen_by_who_has_read_it_before(self, tmp_path: Path) -> None:
-        store, other = self.make(tmp_path), FolderStore(tmp_path)
-        assert other.get_file("a-1") is not None
-        file = store.get_file("a-1")
-        assert file is not None
-        file.content = b"changed"
-        file.modifiedTime = "now"  # the service sets this last
-        again = other.get_file("a-1")
-        assert again is not None and again.content == b"changed"
-
-    @pytest.mark.parametrize("id", ["../a", "a/b", "", ".", "a\0b"])
-    def test_an_id_is_no_path(self, id: str, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="is no id of an object"):
-            FolderStore(tmp_path).get_file(id)
-
-    def test_a_full_folder_leaves_what_was_there(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        store = self.make(tmp_path)
-        whole = (tmp_path / "a-1.object").read_bytes()
-
-        def full(source: Path, target: Path) -> None:
-            raise OSError(28, "No space left on device")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "replace", full)
-            file = store.get_file("a-1")
-            assert file is not None
-            with pytest.raises(OSError, match="No space left"):
-                file.modifiedTime = "now"
-            with pytest.raises(OSError, match="No space left"):
-                self.make(tmp_path, "b-2")
-        assert (tmp_path / "a-1.object").read_bytes() == whole
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "a-1.object"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.report import RunPrivacy
 from traindeck.core.run.events import append
 from traindeck.core.run.points import PointWriter
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.commands import runs
 from traindeck.tui.panels.privacy import PrivacyPanel
-from traindeck.tui.panels.privacy_lines import at_least, at_most, axis, digits, gauge, head
+from traindeck.tui.panels.privacy_lines import at_least, at_most, axis, digits, foot, gauge, head
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
 
@@ -168,15 +170,28 @@ async def test_a_run_that_exposed_a_budget_says_so(app: TraindeckApp, home: Home
 
 
 def test_a_resumed_run_says_what_it_inherited() -> None:
-    privacy = {"steps": 100, "inherited": 90, "planned": {"steps": 100}, "epsilon": 1.0}
+    privacy = privacy_of(steps=100, inherited=90, planned={"steps": 100}, epsilon=1.0)
     assert "90 of the 100 steps were inherited" in head(privacy, False, 120).plain
-    assert "inherited" not in head({**privacy, "inherited": 0}, False, 120).plain
+    assert "inherited" not in head(replace(privacy, inherited=0), False, 120).plain
 
 
 def test_the_risk_is_that_of_the_whole_plan_and_says_so() -> None:
-    privacy = {"steps": 0, "planned": {"steps": 100}, "epsilon": 0.0, "risk": {"sentence": "87"}}
+    privacy = privacy_of(steps=0, planned={"steps": 100}, epsilon=0.0, risk={"sentence": "87"})
     assert "its whole plan: 87" in head(privacy, False, 120).plain
-    assert "whole plan" not in head({**privacy, "steps": 100}, False, 120).plain
+    assert "whole plan" not in head(replace(privacy, steps=100), False, 120).plain
+
+
+def test_what_a_document_of_an_earlier_version_lacks_is_a_question_mark() -> None:
+    privacy = privacy_of(steps=3, epsilon=1.0)
+    assert "at δ ?" in head(privacy, False, 120).plain
+    assert "one ?" in foot(privacy, 120).plain and "? at most, public" in foot(privacy, 120).plain
+    assert RunPrivacy.from_json({}) is RunPrivacy.from_json(None) is None
+
+
+def privacy_of(**known: Any) -> RunPrivacy:
+    privacy = RunPrivacy.from_json(known)
+    assert privacy is not None
+    return privacy
 
 
 async def test_a_run_without_accounting_says_that_nothing_is_known(

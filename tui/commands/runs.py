@@ -76,7 +76,7 @@ def ls(
 def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private = False) -> None:
     """Show all that is known of one run."""
     from traindeck.core.base.sanitize import WHOLE, plain
-    from traindeck.core.privacy.report import exposes, words
+    from traindeck.core.privacy.report import RunPrivacy, exposes, words
     from traindeck.core.run.folder import RunFolder
 
     doc = _library().find(ref)
@@ -84,7 +84,7 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
         print_json(shown(doc, private))
         return
     _leave_out_private([doc], private)
-    privacy = doc["privacy"]
+    privacy = RunPrivacy.from_json(doc["privacy"])
     told = words(privacy) if privacy else {"privacy": "no privacy accounting"}
     if not privacy and (ledger := (RunFolder(Path(doc["path"])).spec() or {}).get("ledger")):
         told["privacy"] = f"none: {exposes(ledger)}"
@@ -286,14 +286,14 @@ def _library() -> Library:
 
 def _rows(docs: Iterable[RunDoc], now: float, private: bool) -> Iterator[tuple[str, ...]]:
     from traindeck.core.base.sanitize import plain
-    from traindeck.core.privacy.report import in_short
+    from traindeck.core.privacy.report import RunPrivacy, in_short
     from traindeck.core.privacy.telemetry import is_private
 
     for doc in docs:
         headline = doc["headline"]
         hidden = headline is None or (is_private(headline) and not private)
         summary = None if headline is None or hidden else doc["metrics"].get(headline)
-        privacy = doc["privacy"]
+        privacy = RunPrivacy.from_json(doc["privacy"])
         yield (
             doc["id"],
             plain(doc["name"])[:30],

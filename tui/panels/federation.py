@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from traindeck.core.federation.reader import FederationStatus
+from traindeck.core.federation.status import FederationStatus
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.panels.federation_lines import (
     figures,
@@ -87,17 +87,17 @@ class FederationPanel(VerticalScroll, inherit_bindings=False):
         self._draw()
 
     def _draw(self) -> None:
-        found, width = self._federation, self._width
-        if found is None or width <= 0:
+        federation, width = self._federation, self._width
+        if federation is None or width <= 0:
             return
         parts = [
-            phase(found, self._framework, self._live) + hidden(found, width, self._back),
-            protection(found),
-            matrix(found, width, self._back),
+            phase(federation, self._framework, self._live) + hidden(federation, width, self._back),
+            protection(federation),
+            matrix(federation, width, self._back),
             legend(width),
             Content(""),
-            words(found, width),
+            words(federation, width),
             Content(""),
-            figures(found, width),
+            figures(federation, width),
         ]
         self.query_one(Static).update(Content("\n").join(parts))

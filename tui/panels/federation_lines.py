@@ -13,7 +13,7 @@ from textual.content import Content
 
 from traindeck.core.base.format import compact, size
 from traindeck.core.base.sanitize import WHOLE, plain
-from traindeck.core.federation.reader import (
+from traindeck.core.federation.status import (
     CLASSES,
     UNKNOWN,
     FederationStatus,
@@ -97,9 +97,9 @@ def protection(federation: FederationStatus) -> Content:
                 (" · " if parts else "", "dim"),
                 (f"{plain(name)} {size(totals[name])}", style),
             ]
-    told = any(owner.told for owner in federation.owners)
+    heard = any(owner.heard for owner in federation.owners)
     lines = [
-        Content.assemble(("left owners: ", "dim"), *(parts if told else [("not told yet", "dim")]))
+        Content.assemble(("left owners: ", "dim"), *(parts if heard else [("not told yet", "dim")]))
     ]
     said = (federation.encryption, federation.visible)
     return Content("\n").join([*lines, *(Content(plain(text, 400)) for text in said if text)])
@@ -134,9 +134,9 @@ def window(federation: FederationStatus, width: int, back: int) -> Window:
 def hidden(federation: FederationStatus, width: int, back: int) -> Content:
     """Which rounds are out of sight, and the keys that bring them."""
     seen = window(federation, width, back)
-    told = [f"← {seen.older} older"] if seen.older else []
-    told += [f"→ {seen.newer} newer"] if seen.newer else []
-    return Content.styled(f"  {' · '.join(told)}" if told else "", "dim")
+    ways = [f"← {seen.older} older"] if seen.older else []
+    ways += [f"→ {seen.newer} newer"] if seen.newer else []
+    return Content.styled(f"  {' · '.join(ways)}" if ways else "", "dim")
 
 
 def matrix(federation: FederationStatus, width: int, back: int = 0) -> Content:
@@ -238,12 +238,12 @@ def figures(federation: FederationStatus, width: int) -> Content:
         if name not in CLASSES and count
     }
     if others:
-        told = ", ".join(f"{plain(name)} {size(count)}" for name, count in others.items())
-        parts.append(Content.styled(f"bytes of other classes: {told}", "bold $text-error"))
+        sizes = ", ".join(f"{plain(name)} {size(count)}" for name, count in others.items())
+        parts.append(Content.styled(f"bytes of other classes: {sizes}", "bold $text-error"))
     for each in federation.owners:
         if each.facts:
-            told = "  ".join(f"{plain(k)} {plain(_fact(k, v))}" for k, v in each.facts.items())
-            parts.append(Content.assemble((f"{plain(each.name)} logged ", "dim"), told))
+            numbers = "  ".join(f"{plain(k)} {plain(_fact(k, v))}" for k, v in each.facts.items())
+            parts.append(Content.assemble((f"{plain(each.name)} logged ", "dim"), numbers))
     parts.append(Content.styled(SOURCES, "dim italic"))
     return Content("\n").join(parts)
 
@@ -289,18 +289,20 @@ _EPSILON = _Column("ε so far", 14, _spent, True)
 
 def _privacy(owners: Sequence[OwnerStatus]) -> list[str]:
     """What the owners' epsilons are for, and who has a budget of its own to pay from."""
-    told = [each.privacy for each in owners if each.privacy]
-    terms = dict.fromkeys(f"each owner accounts for itself, at {plain(one.terms)}" for one in told)
-    budgets = [one.ledger for one in told if one.ledger]
+    accounts = [each.privacy for each in owners if each.privacy]
+    terms = dict.fromkeys(
+        f"each owner accounts for itself, at {plain(one.terms)}" for one in accounts
+    )
+    budgets = [one.ledger for one in accounts if one.ledger]
     bounds = ["≤: an upper bound, of the next place in the plan's curve"]
-    bounds = bounds if any(one.bounded for one in told) else []
+    bounds = bounds if any(one.bounded for one in accounts) else []
     paid = [f"paid from the budgets {named(budgets)}"] if budgets else []
     return [*list(terms)[:3], *bounds, *paid]
 
 
 def _sent(name: str) -> _Column:
     def cell(owner: OwnerStatus) -> Cell:
-        if not owner.told:
+        if not owner.heard:
             return _NONE
         count = owner.bytes_out.get(name, 0)
         style = "bold $text-error" if name == "raw" and count else "" if count else "dim"
@@ -311,7 +313,7 @@ def _sent(name: str) -> _Column:
 
 def _of_round(owner: OwnerStatus) -> Cell:
     count = sum(owner.bytes_round.values())
-    return (size(count), "") if owner.told else _NONE
+    return (size(count), "") if owner.heard else _NONE
 
 
 _THIS_ROUND = _Column("this round", 10, _of_round, True)
@@ -384,9 +386,9 @@ def _loaded(federation: FederationStatus, framework: str) -> str:
 
 def named(names: Iterable[str], most: int = 4) -> str:
     """The first few of them, as people say them."""
-    found = [plain(name, 40) for name in names]
-    rest = len(found) - most
-    return ", ".join(found[:most]) + (f" and {rest} more" if rest > 0 else "")
+    shown = [plain(name, 40) for name in names]
+    rest = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _joined(*texts: str) -> str:

@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from traindeck.core.base.sanitize import WHOLE, clean, plain
-from traindeck.core.privacy.report import at_most
+from traindeck.core.privacy.bounds import at_most
+from traindeck.core.privacy.report import RunPrivacy
 from traindeck.core.run.folder import RunDoc
 from traindeck.tui.widgets.run_columns import (
     STATES,
@@ -148,16 +149,12 @@ def _params(doc: RunDoc) -> list[tuple[str, object]]:
 
 
 def _privacy(doc: RunDoc) -> str:
-    privacy = doc["privacy"]
-    if not privacy:
+    privacy = RunPrivacy.from_json(doc["privacy"])
+    if privacy is None:
         return ""
-    if label := privacy.get("label"):
-        return plain(str(label))
-    if not isinstance(privacy.get("epsilon"), int | float):
-        return ""
-    delta = privacy.get("delta")
-    at = f" at delta {delta:g}" if isinstance(delta, int | float) else ""
-    return f"{at_most(privacy['epsilon'])}{at}"
+    if privacy.label:
+        return plain(privacy.label)
+    return f"{at_most(privacy.epsilon)} at delta {privacy.delta:g}"
 
 
 def _when(unix: float) -> str:

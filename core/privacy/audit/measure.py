@@ -26,8 +26,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from traindeck.core.base import tolerant
 from traindeck.core.base.errors import TraindeckError
 from traindeck.core.privacy import AUDIT_FILE
+from traindeck.core.privacy.bounds import or_null
 from traindeck.core.privacy.mechanism import Mechanism
 
 if TYPE_CHECKING:
@@ -113,7 +115,32 @@ class AuditResult:
 
     def to_json(self) -> dict[str, Any]:
         """An infinite claim is null."""
-        return asdict(self) | {"claimed": self.claimed if math.isfinite(self.claimed) else None}
+        return asdict(self) | {"claimed": or_null(self.claimed)}
+
+    @classmethod
+    def from_json(cls, data: object) -> AuditResult | None:
+        """Read what `to_json` wrote, now or in an earlier version; None where there is nothing.
+
+        What is missing or odd is NaN, 0 or empty.
+        """
+        if not isinstance(data, dict) or not data:
+            return None
+        known = data.get
+        claimed = known("claimed")
+        return cls(
+            lower=tolerant.number(known("lower")),
+            lower_general=tolerant.number(known("lower_general")),
+            confidence=tolerant.number(known("confidence")),
+            claimed=math.inf if claimed is None else tolerant.number(claimed),
+            delta=tolerant.number(known("delta")),
+            canaries=tolerant.count(known("canaries")) or 0,
+            guesses=tolerant.count(known("guesses")) or 0,
+            correct=tolerant.count(known("correct")) or 0,
+            steps=tolerant.count(known("steps")) or 0,
+            method=tolerant.text(known("method")),
+            method_general=tolerant.text(known("method_general")),
+            verdict="violated" if known("verdict") == "violated" else "consistent",
+        )
 
 
 def audit(scores: Scores, mechanism: Mechanism, delta: float, claimed: float) -> AuditResult:

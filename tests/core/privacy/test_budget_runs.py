@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,11 +20,12 @@ from tests.conftest import process_of, until, wait_for_state
 from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
 from traindeck.core.launch import LaunchRequest, launch
+from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.gate import admit
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import pin
 from traindeck.core.privacy.plan import make
-from traindeck.core.privacy.report import at_least, at_most, report
+from traindeck.core.privacy.report import report
 from traindeck.core.privacy.spending import Spending
 from traindeck.core.recipe.find import find_recipe
 from traindeck.core.run.folder import RunFolder
@@ -324,12 +326,12 @@ def test_what_is_spent_is_known_however_much_was_told_since(
     with log.open("a") as file:
         file.writelines('{"v": 1, "t": 0.0, "type": "note", "text": "x"}\n' for _ in range(6000))
     found = report(Path(doc["path"]), "toy")
-    assert found is not None and found["steps"] == 10
-    assert found["epsilon"] == found["planned"]["epsilon"] > 0
+    assert found is not None and found.steps == 10
+    assert found.epsilon == found.planned.epsilon > 0
     with log.open("a") as file:
         file.write('{"v": 1, "t": 0.0, "type": "spend", "event": {}, "epsilon": 0.1, "delta": 1}\n')
     found = report(Path(doc["path"]), "toy")
-    assert found is not None and found["epsilon"] is None and "not known" in found["label"]
+    assert found is not None and math.isinf(found.epsilon) and "not known" in found.label
 
 
 def test_without_privacy_a_budgeted_data_set_is_only_trained_on_by_name(
@@ -433,7 +435,7 @@ def test_budgeted_data_under_another_name_is_known_by_its_contents(
     words = ("-p", f"fingerprint={'a' * 64}", "--accept-no-privacy", "--reason", "as a test")
     run(traindeck, "bare", *words)
     [exposure] = budget.account().exposures
-    assert exposure["recipe"] == "bare"
+    assert exposure.recipe == "bare"
 
 
 def test_only_a_budgets_refusal_is_one(traindeck: Command, home: Home, budget: Ledger) -> None:

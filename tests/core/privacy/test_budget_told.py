@@ -20,6 +20,7 @@ from traindeck.core.base.home import Home
 from traindeck.core.catalogue.query import parse
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy import accountant, budget
+from traindeck.core.privacy.budget_state import describe
 from traindeck.core.privacy.gate import admit, refusal, resumed_steps
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.plan import Plan, make
@@ -199,11 +200,12 @@ def test_the_naive_sum_adds_up_epsilons_and_deltas(home: Home) -> None:
         admit(ledger, run, "private", one)
         ledger.commit(run, 100, one.mechanism)
         ledger.settle(run, "finished")
-    found = budget.describe(home, ledger)
-    assert found["epsilon_naive_sum"] == pytest.approx(3 * one.epsilon)
-    assert found["delta_naive_sum"] == pytest.approx(3e-5)
-    assert {run["delta"] for run in found["runs"]} == {1e-5}
-    assert found["runs"][0]["rho_charged"] == pytest.approx(found["filter"]["rho_spent"] / 3)
+    state = describe(home, ledger)
+    assert state.composed.epsilon_naive == pytest.approx(3 * one.epsilon)
+    assert state.composed.delta_naive == pytest.approx(3e-5)
+    assert {run.delta for run in state.account.runs} == {1e-5}
+    spent = state.account.rho_spent
+    assert state.account.runs[0].divergence == pytest.approx(spent / 3)
 
 
 def test_where_deltas_differ_it_is_said(traindeck: Command, home: Home) -> None:

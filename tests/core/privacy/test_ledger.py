@@ -184,9 +184,7 @@ class TestSpending:
         ledger.commit("plain", 10)  # epsilon is infinite already: nothing more to count
         account = ledger.account()
         assert account.exposed
-        assert [(one["run"], one["reason"]) for one in account.exposures] == [
-            ("plain", "no privacy")
-        ]
+        assert [(one.run, one.reason) for one in account.exposures] == [("plain", "no privacy")]
         assert (account.rho_spent, account.rho_reserved) == (0, 0)
         reserve(ledger, "one", 1024)
 
@@ -349,7 +347,7 @@ class TestLineage:
         account = ledger.account()
         assert account.runs[0].dataset == "mnist-half-features"
         assert account.fingerprint is None
-        assert [(c["name"], c["of"], c["kind"], c["fingerprint"]) for c in account.children] == [
+        assert [(c.name, c.of, c.kind, c.fingerprint) for c in account.children] == [
             ("mnist-half", "mnist", "subset", DATA),
             ("mnist-half-features", "mnist-half", "features", OTHER),
         ]

@@ -39,7 +39,7 @@ def state(ledger: Ledger) -> tuple[Any, ...]:
     """All that an account says, without when."""
     account = ledger.account()
     runs = [(run.id, run.reserved, run.committed, run.settled) for run in account.runs]
-    return account.rho_spent, account.rho_reserved, runs, [e["run"] for e in account.exposures]
+    return account.rho_spent, account.rho_reserved, runs, [e.run for e in account.exposures]
 
 
 # One process that dies at a certain moment
