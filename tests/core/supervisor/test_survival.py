@@ -564,15 +564,16 @@ def test_a_clerk_holds_no_device(
 ) -> None:
     _supervisor_that(
         monkeypatch,
-        "import time\ns.Clerks.provenance = lambda self: self._fork(lambda: time.sleep(30))",
+        "import time\ns.Clerks.provenance = lambda self: self._fork(lambda: time.sleep(600))",
     )
     core = min(os.sched_getaffinity(0))
     request = LaunchRequest(command=["true"], on=f"cpu:{core}")
     run = RunFolder(Path(launch.launch(home, request)["path"]))
-    wait_for_state(run)
+    child = process_of(run, "child")
+    until(lambda: not child.alive(), "the run's end")
     until(lambda: not holders(home), "the device's being free")
     supervisor = process_of(run, "supervisor")
-    assert supervisor.alive()
+    assert supervisor.alive() and descendants(supervisor.pid)  # it waits for its clerk
     for pid in (supervisor.pid, *descendants(supervisor.pid)):
         os.kill(pid, signal.SIGKILL)
 
