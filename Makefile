@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run venv test check format screenshots constraints clean
+.PHONY: run venv test quick check format screenshots constraints clean
 
 run: venv
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/traindeck; else $(BIN)/traindeck run torch-digits --wait; fi
@@ -20,6 +20,9 @@ venv: .venv/installed
 
 test: venv
 	$(BIN)/python -m pytest -n auto
+
+quick: venv
+	$(BIN)/python -m pytest -n auto -m "not framework and not slow"
 
 check: venv
 	$(BIN)/ruff check .

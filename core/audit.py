@@ -15,7 +15,7 @@ from traindeck.core.run.state import ENDED
 
 if TYPE_CHECKING:
     from traindeck.core.base.home import Home
-    from traindeck.core.run.folder import RunDoc
+    from traindeck.core.catalogue.document import RunDoc
 
 
 def claim_of(doc: RunDoc) -> RunPrivacy:

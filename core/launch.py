@@ -17,6 +17,7 @@ from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
 from traindeck.core.base.ids import new_folder
 from traindeck.core.base.process import Identity
+from traindeck.core.catalogue.document import RunDoc, document
 from traindeck.core.engines.local import Boot
 from traindeck.core.privacy.gate import admit, ledger_for, resumed_steps
 from traindeck.core.privacy.plan import FILE as PLAN_FILE
@@ -25,7 +26,7 @@ from traindeck.core.queue.placement import claim
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
-from traindeck.core.run.folder import DAMAGED, RunDoc, RunFolder, clean_tags, new_spec
+from traindeck.core.run.folder import DAMAGED, RunFolder, clean_tags, new_spec
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.ledger.ledger import Ledger
@@ -166,7 +167,7 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
     except OSError as error:  # nothing else: once it was told, it may have started the run
         _undo(folder, ledger)
         raise LaunchError(_cannot_write(home, error)) from None
-    doc = RunFolder(folder).doc()
+    doc = document(RunFolder(folder))
     if doc is None:
         raise LaunchError(f"the folder of the run has gone: {folder}")
     return doc

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,44 @@ import pytest
 
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
-from traindeck.core.run.folder import RunDoc, RunFolder
+from traindeck.core.catalogue.document import RunDoc, document
+from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.state import ENDED, identity
 
 COMMAND = Path(sys.executable).parent / "traindeck"
 PATIENCE = 60.0  # how long anything may take on a busy machine before a test gives up
+SUITE = "TRAINDECK_TEST_SUITE"
+"""The environment variable by which everything that a suite starts, workers and all, is known."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[SUITE] = uuid.uuid4().hex
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what tests have left running: those that Ctrl-C interrupted could not."""
+    if hasattr(config, "workerinput") or not sys.platform.startswith("linux"):
+        return
+    deadline = time.monotonic() + 2  # for what is about to end by itself
+    while left := _of_this_suite():
+        if time.monotonic() > deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline + 2:
+            break
+        time.sleep(0.05)
+
+
+def _of_this_suite() -> list[int]:
+    mark = f"{SUITE}={os.environ[SUITE]}".encode()
+    pids = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                pids.append(int(process.name))
+    return [pid for pid in pids if pid != os.getpid()]
 
 
 @pytest.fixture
@@ -81,7 +115,7 @@ def wait_for_state(run: RunFolder, *states: str) -> RunDoc:
     """Wait until the run is in one of the states (default: any in which it has ended)."""
     wanted = states or ENDED
     until(lambda: run.state()[0] in wanted, f"state {wanted}, not {run.state()},")
-    doc = run.doc()
+    doc = document(run)
     assert doc is not None
     return doc
 

@@ -1,4 +1,4 @@
-"""What is installed, by the names of the folders that installers leave.
+"""What is installed: this package, and others by the names of the folders that installers leave.
 
 importlib.metadata knows more but takes longer to import than a run takes to be prepared.
 """
@@ -9,6 +9,17 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
+
+import traindeck
+
+
+def package_folder() -> Path:
+    """The folder by the name of `traindeck` that it is imported from.
+
+    What lies in it may be links, as in a work tree: resolve a path to name the file itself.
+    """
+    return Path(traindeck.__file__).parent
 
 
 def installed(paths: Iterable[str]) -> dict[str, str]:
@@ -16,15 +27,15 @@ def installed(paths: Iterable[str]) -> dict[str, str]:
 
     Names are normalized as packaging.python.org/en/latest/specifications/name-normalization says.
     """
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for folder in paths:
         with contextlib.suppress(OSError):
             for entry in os.listdir(folder or os.curdir):
                 stem, _, kind = entry.rpartition(".")
                 name, dash, version = stem.partition("-")
                 if kind == "dist-info" and dash:
-                    found.setdefault(normal(name), version)
-    return found
+                    versions.setdefault(normal(name), version)
+    return versions
 
 
 def normal(name: str) -> str:

@@ -10,8 +10,9 @@ from traindeck.core.base.errors import NotFoundError, UsageError
 from traindeck.core.base.home import Home
 from traindeck.core.base.ids import is_id
 from traindeck.core.base.process import Identity
+from traindeck.core.catalogue.document import RunDoc, document, with_metrics
 from traindeck.core.catalogue.store import Catalogue
-from traindeck.core.run.folder import RunDoc, RunFolder, with_metrics
+from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.points import Summarizer
 from traindeck.core.run.state import LIVE, UNREACHABLE, identity
 
@@ -72,10 +73,10 @@ class Library:
                     "there are no runs yet; `traindeck recipes` lists what can be run"
                 )
             return self._read(max(ids, key=self._is_readable_first), metrics)
-        found = _resolve(ref, ids, self.runs)
-        if found is None:
+        run_id = _resolve(ref, ids, self.runs)
+        if run_id is None:
             raise RunNotFound(f"no run {ref!r} in {self.home.runs}; `traindeck ls` lists them")
-        return self._read(found, metrics)
+        return self._read(run_id, metrics)
 
     def find_trashed(self, ref: str) -> str:
         """The id of the run in the trash that `find` would find, were it not in the trash.
@@ -85,11 +86,15 @@ class Library:
         ids = trashed(self.home)
         if ref == LAST and ids:
             return ids[-1]
-        folders = [RunFolder(self.home.trash / run_id) for run_id in ids]
-        found = _resolve(ref, ids, lambda: filter(None, (f.doc(metrics=False) for f in folders)))
-        if found is None:
+
+        def docs() -> Iterable[RunDoc]:
+            runs = (RunFolder(self.home.trash / run_id) for run_id in ids)
+            return filter(None, (document(run, metrics=False) for run in runs))
+
+        run_id = _resolve(ref, ids, docs)
+        if run_id is None:
             raise RunNotFound(f"no run {ref!r} in the trash; `traindeck restore` lists it")
-        return found
+        return run_id
 
     def tend(self) -> None:
         """Mend what killed processes left: adopt runs without a supervisor, record ends.
@@ -116,7 +121,7 @@ class Library:
         recorded = {doc["id"]: doc for doc in self._catalogue.all()}
         self._docs = {run_id: doc for run_id, doc in recorded.items() if run_id in there}
         for run_id in there - recorded.keys():
-            doc = RunFolder(self.home.runs / run_id).doc(metrics=False)
+            doc = document(RunFolder(self.home.runs / run_id), metrics=False)
             if doc is not None:
                 self._docs[run_id] = doc
         self._unsettled = recorded.keys() ^ there
@@ -133,7 +138,7 @@ class Library:
             self._docs[run_id] = known[1]
             return
         run = RunFolder(self.home.runs / run_id)
-        doc = run.doc(metrics=False)
+        doc = document(run, metrics=False)
         if doc is None:
             return
         if not known or known[0] != marks:
@@ -160,7 +165,7 @@ class Library:
         return supervisor is not None and supervisor.alive()
 
     def _read(self, run_id: str, metrics: bool) -> RunDoc:
-        doc = RunFolder(self.home.runs / run_id).doc(metrics=metrics)
+        doc = document(RunFolder(self.home.runs / run_id), metrics=metrics)
         if doc is None:
             raise RunNotFound(f"run {run_id} is just being made")
         return doc

@@ -82,7 +82,7 @@ class Query:
     terms: tuple[Term, ...]
 
     def matches(self, doc: Doc) -> bool:
-        """Whether all terms hold for a run (`run.RunDoc`)."""
+        """Whether all terms hold for a run (`document.RunDoc`)."""
         for term in self.terms:  # noqa: SIM110 - twice as quick as all() of a generator
             if not term(doc):
                 return False

@@ -21,7 +21,8 @@ from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.files import locked, sweep, write_atomic
 from traindeck.core.base.home import Home
 from traindeck.core.base.ids import is_id
-from traindeck.core.run.folder import RunDoc, RunFolder, with_metrics
+from traindeck.core.catalogue.document import RunDoc, document, with_metrics
+from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.points import summarize
 
 
@@ -114,7 +115,7 @@ class Catalogue:
             fresh, gone = [], []
             for folder in folders:
                 run = RunFolder(folder)
-                doc = run.doc(metrics=False)
+                doc = document(run, metrics=False)
                 if run.needs_supervisor():
                     continue
                 if doc is None:
@@ -133,7 +134,7 @@ class Catalogue:
             found = {}
             for folder in folders:
                 run = RunFolder(folder)
-                doc = run.doc(metrics=False)
+                doc = document(run, metrics=False)
                 if doc is not None and not run.needs_supervisor():
                     found[doc["id"]] = with_metrics(doc, metrics[folder])
             self._db.storage.write({"runs": cast("dict[str, Any]", found)})

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import traindeck
+from traindeck.core.base.installed import package_folder
 
 _ENTRY = (
     "import sys; sys.path[:] = sys.argv[1].split(':');"
@@ -24,8 +24,7 @@ class Boot:
     """
 
     def __init__(self) -> None:
-        package = Path(traindeck.__file__).parent.parent
-        paths = [str(package), *(path for path in sys.path if path)]
+        paths = [str(package_folder().parent), *(path for path in sys.path if path)]
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it has its run
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _ENTRY, ":".join(paths)],

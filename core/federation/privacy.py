@@ -119,5 +119,5 @@ def _figure(epsilon: float | None) -> str:
 
 
 def _bound(value: object) -> float | None:
-    found = tolerant.real(value)
-    return found if found is not None and 0 <= found < math.inf else None
+    bound = tolerant.real(value)
+    return bound if bound is not None and 0 <= bound < math.inf else None

@@ -13,10 +13,10 @@ from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.ledger import ledgers
 from traindeck.core.privacy.ledger.filter import exact, inexact
 from traindeck.core.privacy.ledger.ledger import Ledger
-from traindeck.core.privacy.mechanism import RELATION, UNITS
+from traindeck.core.privacy.mechanism import RELATION
 from traindeck.core.privacy.plan import usual_delta
 from traindeck.core.recipe.find import shelf
-from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.recipe.recipe import UNITS, Recipe
 
 LARGE_EPSILON = 20.0
 LARGE_DELTA = 1e-3

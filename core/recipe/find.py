@@ -7,10 +7,9 @@ import re
 import sys
 from pathlib import Path
 
-import traindeck
 from traindeck.core.base.errors import NotFoundError
 from traindeck.core.base.home import Home
-from traindeck.core.base.installed import installed, normal
+from traindeck.core.base.installed import installed, normal, package_folder
 from traindeck.core.recipe.read import discover, read_recipe
 from traindeck.core.recipe.recipe import BrokenRecipe, Recipe
 
@@ -19,7 +18,7 @@ _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 def shelf(home: Home) -> tuple[list[Recipe], list[BrokenRecipe]]:
     """All recipes by name, and the scripts whose headers cannot be used."""
-    places = [(Path(traindeck.__file__).parent / "recipes", "built-in", False)]
+    places = [((package_folder() / "recipes").resolve(), "built-in", False)]
     with contextlib.suppress(OSError):  # the working folder may be gone
         places.append((Path.cwd() / "recipes", "./recipes", True))
     return discover([*places, (home.recipes, str(home.recipes), True)])
@@ -31,9 +30,9 @@ def find_recipe(home: Home, name: str) -> Recipe:
     Raises NotFoundError, or HeaderError when the recipe is there but broken.
     """
     if name.endswith(".py") and Path(name).is_file():
-        found = read_recipe(Path(name).absolute(), name, bare=True)
-        assert found is not None
-        return found
+        recipe = read_recipe(Path(name).absolute(), name, bare=True)
+        assert recipe is not None
+        return recipe
     recipes, broken = shelf(home)
     for recipe in recipes:
         if recipe.name == name:

@@ -56,9 +56,10 @@ class Clerks:
 
         def work() -> None:
             from traindeck.core.audit import audit_run, claim_of, record
+            from traindeck.core.catalogue.document import document
             from traindeck.core.run.folder import RunFolder
 
-            doc = RunFolder(self.folder).doc(metrics=False)
+            doc = document(RunFolder(self.folder), metrics=False)
             if doc is not None:
                 claim = claim_of(doc)
                 record(self.home, doc, claim, audit_run(doc, claim))

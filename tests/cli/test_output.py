@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import COMMAND
 from tests.tui.homes import make_run
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import document
 from traindeck.core.run import events
 from traindeck.core.run.folder import RunFolder
 from traindeck.tui.commands.output import print_json_line
@@ -138,7 +139,7 @@ class TestExitCodes:
     def test_last_is_the_run_that_was_last_before(self, traindeck: Command, home: Home) -> None:
         first, last = make_run(home, 1), make_run(home, 2)
         traindeck("rm", "@last", "@last")
-        assert RunFolder(home.runs / first).doc() is not None
+        assert document(RunFolder(home.runs / first)) is not None
         assert traindeck("restore").stdout.split() == [last]
         traindeck("restore", "zzzz", last, code=3)
         assert traindeck("restore").stdout == ""

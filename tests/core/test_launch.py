@@ -14,6 +14,7 @@ from tests.conftest import until, wait_for_state
 from traindeck.core import control, launch
 from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import document
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
@@ -130,7 +131,7 @@ def test_what_is_left_is_told_by_the_pace_since_the_first_report(home: Home) -> 
     wait_for_state(RunFolder(folder), "running")
 
     def progress() -> dict[str, object]:
-        doc = RunFolder(folder).doc(metrics=False)
+        doc = document(RunFolder(folder), metrics=False)
         assert doc is not None
         return dict(doc["progress"] or {})
 

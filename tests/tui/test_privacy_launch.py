@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.private_runs import make_ledger
 from tests.tui.recipe_files import form_of, open_form, row, screen, write_recipes
 from traindeck.core.base.home import Home
@@ -238,7 +238,7 @@ async def test_a_budget_that_is_damaged_or_never_answers_stops_nothing(
             row(pilot, "steps").set_text("10")
             await until_shown(pilot, "ε …")
             await pilot.press("escape", "1")
-            assert told(pilot) == ""
+            assert notices(pilot) == ""
     finally:
         never.set()
 

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from tests.conftest import until as eventually
 from tests.tui.homes import NOW
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.private_runs import MECHANISM, RHO, make_ledger, private_run, reserve
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
@@ -120,7 +120,7 @@ async def test_what_a_budget_comes_to(app: TraindeckApp, home: Home) -> None:
         assert "mnist-small (subset of mnist)" in text
         line = next(line for line in text.splitlines() if line.strip().startswith(new))
         assert line.split()[2:] == ["running", "585", "117", "–", "1.24"]  # rounded up
-        assert told(pilot) == ""
+        assert notices(pilot) == ""
 
 
 async def test_a_run_is_one_key_away_and_its_history_too(app: TraindeckApp, home: Home) -> None:
@@ -151,7 +151,7 @@ async def test_a_damaged_ledger_says_what_is_wrong_with_it(app: TraindeckApp, ho
         assert "line 1" in shown(pilot) and "from one" in shown(pilot)  # backup
         await pilot.press("enter", "h", "down", "enter")
         await pilot.press("escape")
-        assert told(pilot) == ""
+        assert notices(pilot) == ""
 
 
 async def test_a_torn_end_is_told_and_nothing_is_lost_by_it(app: TraindeckApp, home: Home) -> None:
@@ -175,7 +175,7 @@ async def test_a_run_without_privacy_is_told_in_red_for_good(app: TraindeckApp, 
         await pilot.press("enter")
         assert screen.runs.current.state == "exposed"
         await pilot.press("enter")
-        await until(pilot, lambda: "hand-1 has no folder" in told(pilot))
+        await until(pilot, lambda: "hand-1 has no folder" in notices(pilot))
 
 
 async def test_without_budgets_it_says_what_to_do(app: TraindeckApp, home: Home) -> None:
@@ -291,8 +291,7 @@ async def test_of_a_thousand_runs_only_those_in_sight_cost_anything(
             replace(each, parts=lambda run, width: seen.append(run.id) or [("x", "")])
             for each in RUNS
         ]
-        screen.runs._columns = columns
-        screen.runs._width = 0
+        screen.runs.take_columns(columns)
         assert screen._watch is not None
         screen._watch.stop()
         account = replace(budget.state.account, runs=runs)

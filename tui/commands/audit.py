@@ -11,10 +11,10 @@ from traindeck.core.base.errors import FAILED, TraindeckError
 from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 if TYPE_CHECKING:
+    from traindeck.core.catalogue.document import RunDoc
     from traindeck.core.privacy.audit.measure import AuditResult
     from traindeck.core.privacy.report import RunPrivacy
     from traindeck.core.privacy.risk import Risk
-    from traindeck.core.run.folder import RunDoc
 
 RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
 WIDTH = 60

@@ -145,7 +145,8 @@ def _exit_with_worst(codes: Iterable[int]) -> None:
 
 def _in_short(folder: Path) -> dict[str, Any]:
     """What the trash tells of a run; a damaged one has but its id."""
+    from traindeck.core.catalogue.document import document
     from traindeck.core.run.folder import RunFolder
 
-    doc: Mapping[str, Any] = RunFolder(folder).doc(metrics=False) or {}
+    doc: Mapping[str, Any] = document(RunFolder(folder), metrics=False) or {}
     return {"id": folder.name, **{key: doc.get(key) for key in ("name", "state", "created")}}

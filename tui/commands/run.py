@@ -20,9 +20,9 @@ from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 if TYPE_CHECKING:
     from traindeck.core.base.home import Home
+    from traindeck.core.catalogue.document import RunDoc
     from traindeck.core.launch import LaunchRequest
     from traindeck.core.recipe.params import Value
-    from traindeck.core.run.folder import RunDoc
 
 
 def register(app: typer.Typer) -> None:

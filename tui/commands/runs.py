@@ -26,8 +26,8 @@ from traindeck.tui.commands.output import (
 )
 
 if TYPE_CHECKING:
+    from traindeck.core.catalogue.document import RunDoc
     from traindeck.core.catalogue.library import Library
-    from traindeck.core.run.folder import RunDoc
 
 PRIVATE = typer.Option(
     "--private", help="Series of private training data too, which no epsilon covers."

@@ -44,10 +44,10 @@ class BudgetPanel(VerticalScroll, inherit_bindings=False):
     def _draw(self) -> None:
         width = self.scrollable_content_region.width
         if self._budget is not None and width:
-            told = facts(self._budget, width)
+            text = facts(self._budget, width)
             if sentence := risk(self._budget):
-                told = Content("\n").join((Content.styled(sentence, "italic"), told))
-            self.query_one(Static).update(told)
+                text = Content("\n").join((Content.styled(sentence, "italic"), text))
+            self.query_one(Static).update(text)
 
 
 def risk(budget: Budget) -> str:

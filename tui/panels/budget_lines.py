@@ -12,13 +12,13 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from traindeck.core.base.sanitize import plain
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.privacy.bounds import counted
 from traindeck.core.privacy.budget_state import BudgetState, Composed
 from traindeck.core.privacy.ledger.account import Account, Charge
 from traindeck.core.privacy.ledger.chain import Entry
 from traindeck.core.privacy.ledger.entries import own_fields
 from traindeck.core.privacy.report import epsilon_of
-from traindeck.core.run.folder import RunDoc
 from traindeck.tui.panels.privacy_lines import at_most
 from traindeck.tui.readers.budgets import Budget
 from traindeck.tui.widgets.columns import Part

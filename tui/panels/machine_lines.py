@@ -9,8 +9,8 @@ from textual.content import Content
 
 from traindeck.core.base.format import size
 from traindeck.core.base.sanitize import plain
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.devices.model import Accelerator, AcceleratorUse
-from traindeck.core.run.folder import RunDoc
 from traindeck.tui.readers.device_history import DeviceHistory
 from traindeck.tui.readers.machine import Machine
 from traindeck.tui.widgets.rows import sparkline
@@ -178,8 +178,8 @@ def _accelerator(
         yield Content.styled("        does not answer", "$text-warning")
         return
     past = state.loads.get(use.uuid, ())
-    told = Content("  ".join(_accelerator_facts(use)))
-    yield _load_line("", use.utilization_percent, past, width, told)
+    facts = Content("  ".join(_accelerator_facts(use)))
+    yield _load_line("", use.utilization_percent, past, width, facts)
 
 
 def _accelerator_facts(use: AcceleratorUse) -> Iterator[str]:
@@ -250,7 +250,7 @@ def run_figures(run: RunDoc, history: DeviceHistory | None) -> list[str]:
     def last(series: str) -> float | None:
         return measures[series].last if series in measures else None
 
-    def told(value: float | None, shown: str) -> str:
+    def text_of(value: float | None, shown: str) -> str:
         return "–" if value is None or not math.isfinite(value) else shown.format(value)
 
     memory = "–"
@@ -263,10 +263,10 @@ def run_figures(run: RunDoc, history: DeviceHistory | None) -> list[str]:
     ]
     return [
         plain(run["device"]),
-        told(last("cpu_percent"), "{:.0f}%"),
+        text_of(last("cpu_percent"), "{:.0f}%"),
         memory,
-        told(last("threads"), "{:.0f}"),
-        told(last("processes"), "{:.0f}"),
+        text_of(last("threads"), "{:.0f}"),
+        text_of(last("processes"), "{:.0f}"),
         *rates,
     ]
 

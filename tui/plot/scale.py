@@ -111,10 +111,10 @@ class Axes:
 
 def x_range(ranges: Iterable[tuple[float, float]]) -> tuple[float, float] | None:
     """The least range that holds all; a single place is given some room."""
-    found = list(ranges)
-    if not found:
+    known = list(ranges)
+    if not known:
         return None
-    low, high = min(each[0] for each in found), max(each[1] for each in found)
+    low, high = min(each[0] for each in known), max(each[1] for each in known)
     room = max(0.5, 4 * math.ulp(low))
     return (low, high) if low < high else (low - room, low + room)
 

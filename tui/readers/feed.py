@@ -15,7 +15,8 @@ from typing import Protocol
 
 from traindeck.core.base.home import Home
 from traindeck.core.base.ids import is_id
-from traindeck.core.run.folder import RunDoc, RunFolder
+from traindeck.core.catalogue.document import RunDoc, document
+from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.state import LIVE
 
 MANY, FIRST, FIRST_SECONDS = 1000, 100, 0.5
@@ -82,7 +83,8 @@ def newest(home: Home) -> list[RunDoc]:
     if len(ids) < MANY:
         return []
     docs = (
-        RunFolder(home.runs / name).doc(metrics=False) for name in sorted(ids, reverse=True)[:FIRST]
+        document(RunFolder(home.runs / name), metrics=False)
+        for name in sorted(ids, reverse=True)[:FIRST]
     )
     return [doc for doc in docs if doc is not None]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.devices.cpu import MEASURED_SECONDS
 from traindeck.core.devices.inventory import DeviceSampler, Inventory, MachineSnapshot
 from traindeck.core.queue.slots import holders
-from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.follow import PointTail
 from traindeck.tui.readers.device_history import DeviceCollector, DeviceHistory
 
@@ -77,15 +77,15 @@ class MachineReader:
         live = {run["id"]: Path(run["path"]) for run in runs}
         for gone in self._runs.keys() - live.keys():
             del self._runs[gone]
-        found = {}
+        histories = {}
         for run_id, folder in live.items():
             if run_id not in self._runs:
                 self._runs[run_id] = PointTail(folder, "device"), DeviceCollector()
             tail, collector = self._runs[run_id]
             while collector.take(batch := tail.read(), tail.names) and batch.data:
                 pass
-            found[run_id] = collector.history()
-        return found
+            histories[run_id] = collector.history()
+        return histories
 
 
 class MachineWatch:

@@ -15,17 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from traindeck.core.catalogue.document import document
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.report import RunPrivacy, exposes
 from traindeck.core.run import events
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.follow import LineTail, PointTail
-from traindeck.tui.panels.provenance import Provenance, read_provenance
 from traindeck.tui.readers.budgets import BudgetLook
 from traindeck.tui.readers.device_history import DeviceCollector
 from traindeck.tui.readers.federation import FederationLook
 from traindeck.tui.readers.log import LogFile, LogSearch
 from traindeck.tui.readers.picture import MAX_EVENTS, EventsState, LogState, Picture, RunState
+from traindeck.tui.readers.provenance import Provenance, read_provenance
 
 if TYPE_CHECKING:
     from traindeck.tui.plot.store import SeriesStore
@@ -66,7 +67,7 @@ class _Run:
             return False
         doc, problem = None, "run.json is missing or damaged"
         try:
-            doc = RunFolder(self.folder).doc(metrics=False)
+            doc = document(RunFolder(self.folder), metrics=False)
         except Exception as error:  # a run.json that is not of our making
             problem = f"run.json cannot be understood: {error!r}"
         before = self.state
@@ -279,7 +280,7 @@ class _Detail:
             self._provenance,
             self._plan,
             self._budget.epsilon,
-            self._federation.found,
+            self._federation.latest,
             self.log.error or "",
             self._exposed or "",
         )
@@ -292,16 +293,16 @@ class _Detail:
         busy |= len(batch.data) > POINT_BYTES // 2
         lines = self._event_tail.read(EVENT_BYTES)
         if lines:
-            found = [event for line in lines if (event := events.parse(line))]
-            kept = (*self._events.events, *found)[-MAX_EVENTS:]
-            self._events = EventsState(kept, self._events.count + len(found))
+            new_events = [event for line in lines if (event := events.parse(line))]
+            kept = (*self._events.events, *new_events)[-MAX_EVENTS:]
+            self._events = EventsState(kept, self._events.count + len(new_events))
             changed, busy = True, True
         now = time.monotonic()
         if now >= self._provenance_due:
             self._provenance_due = now + 2.0
-            found_now = read_provenance(self._folder)
-            if found_now != self._provenance:
-                self._provenance, changed = found_now, True
+            provenance = read_provenance(self._folder)
+            if provenance != self._provenance:
+                self._provenance, changed = provenance, True
             if self._plan is None and (plan := Plan.read(self._folder)) is not None:
                 self._plan, changed = plan, True
         return changed | self._budget.news() | self._federation.read(now), busy
@@ -335,7 +336,7 @@ class _Detail:
             window=tuple(self.log.read(first, count)) if count else (),
             error=self.log.error,
             search=search,
-            found=search.count if search else 0,
+            hits=search.count if search else 0,
             searched=not (more or searching),
         )
         return True, more or searching

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from traindeck.core.run.state import LIVE
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.devices import DevicesPanel
 from traindeck.tui.readers.feed import RunsSnapshot
@@ -19,7 +19,7 @@ from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from traindeck.core.run.folder import RunDoc
+    from traindeck.core.catalogue.document import RunDoc
     from traindeck.tui.readers.machine import Machine, MachineWatch
 
 LOOK_EVERY = 1.0
@@ -49,7 +49,7 @@ class DevicesScreen(Screen[None], inherit_bindings=False):
         *SCREEN_KEYS,
     ]
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
     panel = getters.query_one(DevicesPanel)
 
     class Looked(Message):

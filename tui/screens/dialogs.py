@@ -20,6 +20,7 @@ from textual.widgets.option_list import Option
 
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.widgets.key_bar import KeyBar
+from traindeck.tui.widgets.line_list import LineList
 
 _LEAVE = Binding("escape", "leave", "Leave it", id="dialog.leave")
 
@@ -184,7 +185,7 @@ class ChoiceDialog(ModalScreen[str | None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog tall"):
             yield Static(Content(self._question), classes="question")
-            yield OptionList(
+            yield LineList(
                 *(Option(Content(text), id=choice) for choice, text in self._choices),
                 markup=False,
                 compact=True,

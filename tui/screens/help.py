@@ -22,8 +22,8 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
     BINDING_GROUP_TITLE = "Help"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "leave", "Back", id="help.back"),
-        Binding("up,k", "scroll('up')", "Up", id="help.up", show=False),
-        Binding("down,j", "scroll('down')", "Down", id="help.down", show=False),
+        Binding("up,k", "scroll('up')", "Up", id="scroll.up", show=False),
+        Binding("down,j", "scroll('down')", "Down", id="scroll.down", show=False),
         *SCREEN_KEYS,
     ]
 
@@ -32,7 +32,7 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
         self._below = below
 
     def compose(self) -> ComposeResult:
-        found = groups(self._below, self.app._keymap)
+        all_groups = groups(self._below, self.app._keymap)
         with VerticalScroll(id="help"):
             yield Static(
                 Content(
@@ -42,8 +42,8 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
                 ),
                 id="about",
             )
-            widest = max(len(key_names(each)) for group in found for each in group.commands)
-            for group in found:
+            widest = max(len(key_names(each)) for group in all_groups for each in group.commands)
+            for group in all_groups:
                 yield Static(Content(group.title), classes="title")
                 yield Static(_table(group, widest), classes="table")
         yield KeyBar()

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.budget import BudgetPanel
 from traindeck.tui.panels.budget_lines import HISTORY, NO_BUDGETS, RUNS, charges, columns
@@ -78,7 +78,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
         *SCREEN_KEYS,
     ]
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
 
     class Looked(Message):
         """The ledgers were read."""

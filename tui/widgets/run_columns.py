@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
-from typing import Any
 
-from traindeck.core.base.format import compact, percent
+from traindeck.core.base.format import compact, percent, timespan
 from traindeck.core.base.sanitize import plain
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.privacy.bounds import at_most
 from traindeck.core.privacy.report import RunPrivacy, epsilon_of
 from traindeck.core.privacy.telemetry import is_private
-from traindeck.core.run.folder import RunDoc
 from traindeck.core.run.state import LIVE
-from traindeck.tui.widgets.columns import Part, fitting
+from traindeck.tui.widgets.columns import Key, Part, fitting
 
 STATES = {
     "queued": ("◌", "dim"),
@@ -38,9 +36,6 @@ STATE_SHORT = {"out_of_memory": "memory", "over_budget": "budget", "unreachable"
 """Words for a narrow column, where the state's own name is too long."""
 
 NONE = "—"
-
-Key = float | str | None
-"""What a column sorts by; None comes last, whichever way round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +65,8 @@ def duration(seconds: float) -> str:
     """At most six cells: `7s`, `3m20s`, `2h05m`, `3d04h`, `412d`."""
     if not math.isfinite(seconds):
         return NONE
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    days = whole // 86400
-    return f"{days}d{whole % 86400 // 3600:02}h" if days < 100 else f"{days}d"
+    days = int(seconds) // 86400
+    return f"{days}d" if days >= 100 else timespan(max(0.0, seconds))
 
 
 def age(seconds: float) -> str:
@@ -160,10 +148,10 @@ def _eta(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
 
 
 def _metric(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
-    found = headline(doc)
-    if found is None:
+    speaking = headline(doc)
+    if speaking is None:
         return [(NONE, "dim")]
-    name, value = found
+    name, value = speaking
     return [(f"{number(value):<6}", ""), (f" {covered(plain(name))}", "dim")]
 
 
@@ -184,8 +172,8 @@ def _eta_key(doc: RunDoc) -> Key:
 
 
 def _metric_key(doc: RunDoc) -> Key:
-    found = headline(doc)
-    return found[1] if found else None
+    speaking = headline(doc)
+    return speaking[1] if speaking else None
 
 
 _STATE_ORDER = {state: float(place) for place, state in enumerate(STATES)}
@@ -275,18 +263,3 @@ def fit(width: int, *, private: bool = False) -> list[tuple[Column, int]]:
     Where runs are `private`, what they spent is shown before what they run on.
     """
     return fitting(width, _PRIVATE_COLUMNS if private else COLUMNS)
-
-
-def ordered(
-    docs: Sequence[RunDoc], column: Column | None, reverse: bool = False
-) -> Sequence[RunDoc]:
-    """The runs sorted by a column; without one as they come, newest first.
-
-    Runs that have nothing in the column are last either way; equal ones keep their order.
-    """
-    if column is None:
-        return docs[::-1] if reverse else docs
-    keyed: list[tuple[Any, RunDoc]] = [(column.key(doc), doc) for doc in docs]
-    known = [pair for pair in keyed if pair[0] is not None]
-    known.sort(key=itemgetter(0), reverse=reverse)
-    return [doc for _, doc in known] + [doc for key, doc in keyed if key is None]

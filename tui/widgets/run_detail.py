@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from traindeck.core.base.sanitize import WHOLE, clean, plain
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.privacy.bounds import at_most
 from traindeck.core.privacy.report import RunPrivacy
-from traindeck.core.run.folder import RunDoc
 from traindeck.tui.widgets.run_columns import (
     STATES,
     UNKNOWN,

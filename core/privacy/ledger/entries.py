@@ -28,7 +28,8 @@ from typing import Any
 
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger.chain import ENVELOPE, Entry
-from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION, UNITS
+from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION
+from traindeck.core.recipe.recipe import UNITS
 
 KINDS = ("subset", "augmentation", "features")
 MAX_TEXT = 500

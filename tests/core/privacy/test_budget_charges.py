@@ -17,6 +17,7 @@ from tests.conftest import process_of, until, wait_for_state
 from tests.core.privacy.private_recipes import RECIPE, RESUME, Command, run, shown
 from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import document
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy.gate import admit
 from traindeck.core.privacy.ledger.ledger import Ledger
@@ -61,7 +62,7 @@ def test_what_is_reserved_and_not_used_is_given_back(traindeck: Command, budget:
     [charge] = budget.account().runs
     assert charge.settled is not None and 2 <= charge.settled < 100
     assert budget.account().rho_reserved == 0.0
-    doc = running.doc()
+    doc = document(running)
     assert doc is not None and doc["privacy"] is not None
     assert doc["privacy"]["steps"] == charge.settled
 

@@ -132,8 +132,7 @@ class TestWhatDoesNotFit:
 
     def test_readmes_example_fits_as_it_is_typed(self, home: Home) -> None:
         """`make` refuses what is no plan; both together must leave something."""
-        readme = (Path(__file__).parents[3] / "README.md").read_text()
-        chapter = readme.partition("## Privacy you can check")[2].partition("\n## ")[0]
+        chapter = (Path(__file__).parents[3] / "core/privacy/README.md").read_text()
         assert "budget create mnist --epsilon 4 --delta 1e-5" in chapter
         ledger = made(home, epsilon=4.0)
         assert "run torch-mnist-scatter-dp -p epsilon=1\n" in chapter

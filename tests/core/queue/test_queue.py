@@ -14,6 +14,7 @@ from tests.conftest import process_of, until, wait_for_state
 from traindeck.core import control
 from traindeck.core.base.errors import MissingError, UsageError
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import document
 from traindeck.core.launch import LaunchError, LaunchRequest, launch
 from traindeck.core.queue import slots
 from traindeck.core.queue.slots import Claim, Granted, Place, Waiting, holders
@@ -35,7 +36,7 @@ def test_a_run_waits_for_its_device_and_starts_by_itself(home: Home) -> None:
     second = start(home, f"taskset -cp $$; echo OMP=$OMP_NUM_THREADS; exit {CORE + 4}")
     third = start(home, "true")
     waiting = wait_for_state(third, "queued")
-    until(lambda: (third.doc() or {}).get("queue", {}).get("place") == 2, "place 2")
+    until(lambda: (document(third) or {}).get("queue", {}).get("place") == 2, "place 2")
     assert waiting["queue"] is not None
     assert f"cpu:{CORE} is taken by {first.id}" in waiting["queue"]["reason"]
     assert holders(home) == {f"cpu-{CORE}": first.id}

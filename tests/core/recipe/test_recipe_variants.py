@@ -87,10 +87,10 @@ def test_by_hand_it_is_the_same(home: Home, tmp_path: Path) -> None:
         words = [sys.executable, str(path), *flags]
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
-    told = json.loads(run("--owners=5"))
-    assert (told["owners"], told["rounds"]) == (5, 60)
-    told = json.loads(run("--dp=central", "--rounds=7"))
-    assert (told["owners"], told["rounds"], told["epsilon"]) == (16, 7, 20.0)
+    params = json.loads(run("--owners=5"))
+    assert (params["owners"], params["rounds"]) == (5, 60)
+    params = json.loads(run("--dp=central", "--rounds=7"))
+    assert (params["owners"], params["rounds"], params["epsilon"]) == (16, 7, 20.0)
     assert "(default: 3, 16 with dp=central)" in run("--help")
 
 

@@ -13,6 +13,7 @@ import pytest
 from traindeck.core.base import files
 from traindeck.core.base.files import read_json, write_atomic, write_json
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import document
 from traindeck.core.catalogue.library import AmbiguousRun, Library, RunNotFound
 from traindeck.core.catalogue.store import Catalogue, CatalogueError
 from traindeck.core.run.folder import DAMAGED, RunFolder, new_spec
@@ -77,7 +78,7 @@ def test_a_run_whose_record_is_damaged_is_lost(
 )
 def test_a_damaged_verdict_is_shown_as_far_as_it_goes(run: RunFolder, end: str) -> None:
     (run.path / "exit.json").write_text(end)
-    doc = run.doc()
+    doc = document(run)
     assert doc is not None
     assert doc["state"] == "finished"
     json.dumps(doc, allow_nan=False)
@@ -86,7 +87,7 @@ def test_a_damaged_verdict_is_shown_as_far_as_it_goes(run: RunFolder, end: str) 
 @pytest.mark.parametrize("user", ['{"tags": [1]}', '{"name": 3, "notes": []}', DEEP])
 def test_damaged_notes_are_none(run: RunFolder, user: str) -> None:
     (run.path / "user.json").write_text(user)
-    doc = run.doc()
+    doc = document(run)
     assert doc is not None
     assert (doc["name"], doc["tags"], doc["notes"]) == ("x", [], "")
 

@@ -18,6 +18,7 @@ from traindeck.core import control, launch
 from traindeck.core.base.files import read_json, write_json
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
+from traindeck.core.catalogue.document import document
 from traindeck.core.catalogue.library import Library
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.devices.proctree import descendants
@@ -338,7 +339,7 @@ def test_clock_set_back(start: Callable[..., RunFolder]) -> None:
     assert end is not None
     end["ended"] -= 86400  # as if the clock had been set back a day while it ran
     write_json(run.path / "exit.json", end)
-    doc = run.doc()
+    doc = document(run)
     assert doc is not None
     assert doc["state"] == "finished"
     assert doc["seconds"] is not None
@@ -424,7 +425,7 @@ def test_what_was_printed_while_nobody_watched_is_not_lost(
         f"        subprocess.run(['bash', '-c', {gate.wait!r}])\n"
     )
     run = start(python=text)
-    until(lambda: (run.doc() or {}).get("metrics"), "the first points")
+    until(lambda: (document(run) or {}).get("metrics"), "the first points")
     os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
     gate.open()
     wait_for_state(run)
@@ -432,7 +433,7 @@ def test_what_was_printed_while_nobody_watched_is_not_lost(
     library.runs()
     library.tend()
     until(lambda: "state" in (run.exit() or {}), "the verdict")
-    doc = run.doc()
+    doc = document(run)
     assert doc is not None
     assert doc["metrics"]["loss"]["count"] == 60
     assert (doc["state"], doc["exit_code"]) == ("finished", 0)
@@ -563,15 +564,16 @@ def test_a_clerk_holds_no_device(
 ) -> None:
     _supervisor_that(
         monkeypatch,
-        "import time\ns.Clerks.provenance = lambda self: self._fork(lambda: time.sleep(30))",
+        "import time\ns.Clerks.provenance = lambda self: self._fork(lambda: time.sleep(600))",
     )
     core = min(os.sched_getaffinity(0))
     request = LaunchRequest(command=["true"], on=f"cpu:{core}")
     run = RunFolder(Path(launch.launch(home, request)["path"]))
-    wait_for_state(run)
+    child = process_of(run, "child")
+    until(lambda: not child.alive(), "the run's end")
     until(lambda: not holders(home), "the device's being free")
     supervisor = process_of(run, "supervisor")
-    assert supervisor.alive()
+    assert supervisor.alive() and descendants(supervisor.pid)  # it waits for its clerk
     for pid in (supervisor.pid, *descendants(supervisor.pid)):
         os.kill(pid, signal.SIGKILL)
 

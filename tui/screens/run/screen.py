@@ -14,8 +14,9 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from traindeck.core.run.folder import RunDoc
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.run.state import LIVE
+from traindeck.tui.keys import key_of
 from traindeck.tui.panels.comparison import ComparisonPanel
 from traindeck.tui.panels.curves import CurvesPanel
 from traindeck.tui.panels.events import EventsPanel
@@ -47,15 +48,15 @@ SHOWN_ACTIONS = ("runs.stop", "runs.again", "runs.delete")
 
 def _actions() -> list[BindingType]:
     """What can be done to a run from its screen; the footer shows what fits 80 columns."""
-    found: list[BindingType] = []
+    actions: list[BindingType] = []
     for binding in RUN_BINDINGS:
         assert isinstance(binding, Binding)
         if binding.id == "runs.restore":
             continue
         # Among curves `s` smooths: on this screen it must not be a step from there to stopping.
         key = "ctrl+s" if binding.id == "runs.stop" else binding.key
-        found.append(replace(binding, key=key, show=binding.id in SHOWN_ACTIONS))
-    return found
+        actions.append(replace(binding, key=key, show=binding.id in SHOWN_ACTIONS))
+    return actions
 
 
 class RunScreen(RunActions):
@@ -286,8 +287,7 @@ class RunScreen(RunActions):
     def _tab_of(self, tab: str) -> Tab:
         keys = {binding.id: key for key, binding in self._bindings if binding.id}
         binding_id = f"run.tab_{'log' if tab == 'runs' else tab}"
-        key = self.app._keymap.get(binding_id, keys.get(binding_id, "")).split(",")[0]
-        return Tab(tab, WORDS[tab], self.app.get_key_display(Binding(key, "")) if key else "")
+        return Tab(tab, WORDS[tab], key_of(self.app, binding_id, keys.get(binding_id, "")))
 
     def _focus_tab(self, tab: str) -> None:
         for panel in self.query(f"#{tab}"):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from traindeck.core import track
+from traindeck.core.base.home import Home
 
 VARIABLE = "TRAINDECK_FLOWER"
-HOME = "TRAINDECK_HOME"
 VERSION = "1.41"  # the app works with what this version has
 NEEDED = ("flwr", "torch", "numpy")
 INSTALL = f"'flwr=={VERSION}.*' torch==2.13.0 numpy"
@@ -34,13 +34,11 @@ class Environment:
 
 def place(given: str | None) -> Path:
     """Where Flower should be: a folder or its interpreter, given or by variable; or in the home."""
-    told = given or os.environ.get(VARIABLE)
-    if told:
-        path = Path(told).expanduser().absolute()
+    named = given or os.environ.get(VARIABLE)
+    if named:
+        path = Path(named).expanduser().absolute()
         return path.parent.parent if path.parent.name == "bin" else path
-    home = os.environ.get(HOME)
-    root = Path(home).expanduser().absolute() if home else Path.home() / ".traindeck"
-    return root / "envs" / "flower"
+    return Home.default().root / "envs" / "flower"
 
 
 def missing(root: Path) -> str:
