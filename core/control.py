@@ -17,7 +17,8 @@ from traindeck.core.catalogue.library import trashed as trashed
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.engines.local import Boot
 from traindeck.core.run.folder import RunFolder, clean_tags
-from traindeck.core.run.state import ENDED, LIVE, UNREACHABLE, identity
+from traindeck.core.run.spec import identity
+from traindeck.core.run.state import ENDED, LIVE, UNREACHABLE
 
 ADOPT_SECONDS = 20.0
 """How long another supervisor may take to stand, on a busy machine too."""

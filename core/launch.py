@@ -26,7 +26,8 @@ from traindeck.core.queue.placement import claim
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
-from traindeck.core.run.folder import DAMAGED, RunFolder, clean_tags, new_spec
+from traindeck.core.run.folder import DAMAGED, RunFolder, clean_tags
+from traindeck.core.run.spec import new_spec
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.ledger.ledger import Ledger
@@ -218,8 +219,8 @@ def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) 
     if spec is None or "python" not in spec:
         raise LaunchError(f"run {run_id} cannot be repeated: {DAMAGED}")
     recipe = None
-    if spec.get("script"):
-        path = Path(spec["script"])
+    if script := spec.get("script"):
+        path = Path(script)
         recipe = read_recipe(path, spec.get("origin", ""), bare=True) if path.exists() else None
         if recipe is None:
             kept = home.runs / run_id / "source" / path.name

@@ -19,7 +19,8 @@ from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.document import RunDoc, document
 from traindeck.core.run.folder import RunFolder
-from traindeck.core.run.state import ENDED, identity
+from traindeck.core.run.spec import identity
+from traindeck.core.run.state import ENDED
 
 COMMAND = Path(sys.executable).parent / "traindeck"
 PATIENCE = 60.0  # how long anything may take on a busy machine before a test gives up

@@ -1,18 +1,23 @@
 """A run's document: all that lists, screens and `--json` show of it, from its folder.
 
-A new field is a line of `RunDoc` and its value in `document`.
+A new field is a line of `RunDoc`. What run.json says by the same name is copied, a damaged folder's
+document is blank in it, and the catalogue checks it; anything else is worked out in `document`.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Any, TypedDict, cast
+from types import NoneType
+from typing import Any, TypedDict, cast, get_type_hints
 
 from traindeck.core.base.process import boot_id
+from traindeck.core.base.schema import json_types
 from traindeck.core.run import points
 from traindeck.core.run.folder import DAMAGED, RunFolder
-from traindeck.core.run.state import LAUNCH_SECONDS, LIVE, boottime, true_state
+from traindeck.core.run.spec import End, Queue, Spec
+from traindeck.core.run.state import LAUNCH_SECONDS, LIVE, boottime
+from traindeck.core.run.verdict import true_state
 
 ETA_SHARE = 0.01
 
@@ -21,11 +26,6 @@ class Progress(TypedDict):
     done: float
     total: float
     eta_seconds: float | None
-
-
-class Queue(TypedDict):
-    place: int
-    reason: str
 
 
 class RunDoc(TypedDict):
@@ -56,6 +56,12 @@ class RunDoc(TypedDict):
     path: str
 
 
+TYPES = {key: json_types(hint) for key, hint in get_type_hints(RunDoc).items()}
+"""What each field may be, as JSON has it."""
+
+_COPIED = Spec.__annotations__.keys() & RunDoc.__annotations__.keys()
+
+
 def document(run: RunFolder, *, metrics: bool = True) -> RunDoc | None:
     """All that is known of a run; None when its folder holds none (yet).
 
@@ -66,33 +72,21 @@ def document(run: RunFolder, *, metrics: bool = True) -> RunDoc | None:
         return _damaged(run)
     end = run.exit() or {}
     verdict = true_state(spec, end)
-    user = run.user()
     live = verdict.state in LIVE
-    doc = RunDoc(
-        id=run.id,
-        name=user.get("name") or spec["name"],
-        recipe=spec.get("recipe"),
-        framework=spec["framework"],
-        state=verdict.state,
-        reason=verdict.reason,
-        exit_code=verdict.exit_code,
-        on=spec["on"],
-        device=spec.get("device") or spec["on"],
-        params=spec["params"],
-        command=spec["command"],
-        created=spec["created"],
-        started=spec.get("started"),
-        ended=None if live else end.get("ended", spec.get("ended")),
-        seconds=_seconds(spec, end) if live or "seconds" in end else None,
-        progress=_progress(run, live),
-        metrics={},
-        headline=spec.get("headline"),
-        privacy=_privacy(run, spec),
-        queue=spec.get("queue") if verdict.state == "queued" else None,
-        tags=user.get("tags", []),
-        notes=user.get("notes", ""),
-        path=str(run.path),
-    )
+    doc = _blank(run)
+    doc.update(cast("RunDoc", {key: value for key, value in spec.items() if key in _COPIED}))
+    doc.update(cast("RunDoc", run.user()))
+    doc["id"] = run.id
+    doc["name"] = doc["name"] or spec["name"]
+    doc["state"] = verdict.state
+    doc["reason"] = verdict.reason
+    doc["exit_code"] = verdict.exit_code
+    doc["device"] = spec.get("device") or spec["on"]
+    doc["ended"] = None if live else end.get("ended", spec.get("ended"))
+    doc["seconds"] = _seconds(spec, end) if live or "seconds" in end else None
+    doc["progress"] = _progress(run, live)
+    doc["privacy"] = _privacy(run, spec)
+    doc["queue"] = spec.get("queue") if verdict.state == "queued" else None
     sound = cast("RunDoc", _sound(doc))
     return with_metrics(sound, points.summarize(run.path)) if metrics else sound
 
@@ -118,31 +112,19 @@ def _damaged(run: RunFolder) -> RunDoc | None:
         return None
     if abs(time.time() - made) < LAUNCH_SECONDS:
         return None
-    return RunDoc(
-        id=run.id,
-        name=run.id,
-        recipe=None,
-        framework="other",
-        state="lost",
-        reason=DAMAGED,
-        exit_code=None,
-        on="",
-        device="",
-        params={},
-        command=[],
-        created=made,
-        started=None,
-        ended=made,
-        seconds=None,
-        progress=None,
-        metrics={},
-        headline=None,
-        privacy=None,
-        queue=None,
-        tags=[],
-        notes="",
-        path=str(run.path),
-    )
+    doc = _blank(run)
+    doc["name"] = run.id
+    doc["framework"] = "other"
+    doc["state"] = "lost"
+    doc["reason"] = DAMAGED
+    doc["created"] = doc["ended"] = made
+    return doc
+
+
+def _blank(run: RunFolder) -> RunDoc:
+    """A document that says nothing but where its run is."""
+    blank = {key: None if NoneType in types else types[0]() for key, types in TYPES.items()}
+    return cast("RunDoc", {**blank, "id": run.id, "path": str(run.path)})
 
 
 def _progress(run: RunFolder, live: bool) -> Progress | None:
@@ -171,7 +153,7 @@ def _eta(run: RunFolder, when: float, done: int, total: float) -> float | None:
     return (when - since) * (total - done) / (done - begun)
 
 
-def _privacy(run: RunFolder, spec: dict[str, Any]) -> dict[str, Any] | None:
+def _privacy(run: RunFolder, spec: Spec) -> dict[str, Any] | None:
     if spec.get("privacy", "none") == "none":
         return None
     from traindeck.core.privacy.report import report
@@ -180,13 +162,13 @@ def _privacy(run: RunFolder, spec: dict[str, Any]) -> dict[str, Any] | None:
     return privacy.to_json() if privacy else None
 
 
-def _seconds(spec: dict[str, Any], end: dict[str, Any]) -> float | None:
+def _seconds(spec: Spec, end: End) -> float | None:
     if "seconds" in end:
-        return cast("float | None", end["seconds"])
+        return end["seconds"]
     started = spec.get("started_boottime")
     if started is None or spec["boot_id"] != boot_id():
         return None
-    return float(end.get("ended_boottime", boottime())) - float(started)
+    return end.get("ended_boottime", boottime()) - started
 
 
 def _sound(value: Any) -> Any:

@@ -14,7 +14,8 @@ from traindeck.core.catalogue.document import RunDoc, document, with_metrics
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.points import Summarizer
-from traindeck.core.run.state import LIVE, UNREACHABLE, identity
+from traindeck.core.run.spec import identity
+from traindeck.core.run.state import LIVE, UNREACHABLE
 
 LAST = "@last"
 
@@ -142,7 +143,8 @@ class Library:
         if doc is None:
             return
         if not known or known[0] != marks:
-            supervisor = identity(run.spec() or {}, "supervisor")
+            spec = run.spec()
+            supervisor = identity(spec, "supervisor") if spec else None
             if supervisor:
                 self._supervisors[run_id] = supervisor
         if known and known[0] == marks:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any, cast
 
 import orjson
@@ -21,7 +22,7 @@ from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.files import locked, sweep, write_atomic
 from traindeck.core.base.home import Home
 from traindeck.core.base.ids import is_id
-from traindeck.core.catalogue.document import RunDoc, document, with_metrics
+from traindeck.core.catalogue.document import TYPES, RunDoc, document, with_metrics
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.points import summarize
 
@@ -60,22 +61,34 @@ class AtomicStorage(Storage):
         write_atomic(self._path, orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS))
 
 
-_KEYS = frozenset(RunDoc.__annotations__)
+_MAY_BE_NONE = frozenset(key for key, types in TYPES.items() if NoneType in types)
+
+
+def _compiled() -> Callable[[Any], bool]:
+    """Whether all that is never None in a document is there and has a type that it may have."""
+    alike: dict[tuple[type, ...], list[str]] = {}
+    for key in TYPES.keys() - _MAY_BE_NONE:
+        alike.setdefault(TYPES[key], []).append(f"type(doc[{key!r}])")
+    tests = []
+    for types, reads in alike.items():
+        if len(types) == 1:
+            tests.append(" is ".join([*reads, types[0].__name__]))
+        else:
+            tests += [f"{each} in ({', '.join(t.__name__ for t in types)})" for each in reads]
+    check: Callable[[Any], bool] = eval(f"lambda doc: {' and '.join(tests)}")
+    return check
+
+
+_has_types = _compiled()  # ten thousand documents are looked at before every list
 
 
 def _is_doc(item: tuple[str, Any]) -> bool:
-    """Whether a document is whole; ten thousand are looked at before every list."""
+    """Whether a document is whole."""
     run_id, doc = item
-    return (
-        type(doc) is dict
-        and doc.keys() >= _KEYS
-        and doc["id"] == run_id
-        and type(doc["name"]) is type(doc["state"]) is type(doc["reason"]) is str
-        and type(doc["on"]) is type(doc["device"]) is type(doc["notes"]) is str
-        and type(doc["params"]) is type(doc["metrics"]) is dict
-        and type(doc["tags"]) is type(doc["command"]) is list
-        and type(doc["created"]) in (float, int)
-    )
+    try:
+        return doc["id"] == run_id and _has_types(doc) and doc.keys() >= _MAY_BE_NONE
+    except (LookupError, TypeError):  # it lacks one, or is no object
+        return False
 
 
 class _RunTable(Table):
@@ -131,14 +144,14 @@ class Catalogue:
             sweep(folder)
         metrics = {folder: summarize(folder) for folder in folders}
         with self._writing():
-            found = {}
+            docs: dict[str, Any] = {}
             for folder in folders:
                 run = RunFolder(folder)
                 doc = document(run, metrics=False)
                 if doc is not None and not run.needs_supervisor():
-                    found[doc["id"]] = with_metrics(doc, metrics[folder])
-            self._db.storage.write({"runs": cast("dict[str, Any]", found)})
-            return len(found)
+                    docs[doc["id"]] = with_metrics(doc, metrics[folder])
+            self._db.storage.write({"runs": docs})
+            return len(docs)
 
     def _put(self, fresh: list[RunDoc], gone: list[str]) -> None:
         def change(table: dict[Any, Any]) -> None:

@@ -16,78 +16,17 @@ Standard library only: the supervisor imports this.
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from traindeck.core.base import schema
 from traindeck.core.base.files import read_json
-from traindeck.core.base.process import boot_id
-from traindeck.core.run.state import (
-    ENDED,
-    LIVE,
-    Verdict,
-    boottime,
-    identity,
-    is_elsewhere,
-    true_state,
-)
+from traindeck.core.run.spec import END, SPEC, USER, End, Spec, User, identity, is_elsewhere
+from traindeck.core.run.state import LIVE, Verdict
+from traindeck.core.run.verdict import true_state
 
-VERSION = 1
 EXIT_ROOM = 2048
 DAMAGED = "run.json is missing or damaged"
-_STATE = schema.one_of(*LIVE, *ENDED)
-_SPEC: schema.Schema = {
-    "name": schema.text,
-    "framework": schema.text,
-    "state": _STATE,
-    "on": schema.text,
-    "params": schema.record,
-    "command": schema.texts,
-    "argv": schema.texts,
-    "cwd": schema.text,
-    "boot_id": schema.text,
-    "host": schema.text,
-    "created": schema.moment,
-    "created_boottime": schema.moment,
-    "grace": schema.moment,
-    "claim": schema.record,
-}
-_SPEC_OPTIONAL: schema.Schema = {
-    "reason": schema.text,
-    "recipe": schema.maybe(schema.text),
-    "script": schema.maybe(schema.text),
-    "origin": schema.text,
-    "headline": schema.maybe(schema.text),
-    "privacy": schema.text,
-    "dataset": schema.text,
-    "ledger": schema.maybe(schema.text),
-    "python": schema.text,
-    "follow": schema.truth,
-    "again_of": schema.maybe(schema.text),
-    "device": schema.text,
-    "gpus": schema.texts,
-    "group": schema.maybe(schema.text),
-    "oom_kills": schema.whole,
-    "queue": schema.maybe(schema.queue),
-    "started": schema.maybe(schema.moment),
-    "started_boottime": schema.maybe(schema.moment),
-    "ended": schema.maybe(schema.moment),
-    "exit_code": schema.maybe(schema.whole),
-}
-_EXIT: schema.Schema = {
-    "state": schema.one_of(*ENDED),
-    "reason": schema.text,
-    "error": schema.text,
-    "status": schema.wait_status,
-    "exit_code": schema.maybe(schema.whole),
-    "seconds": schema.maybe(schema.moment),
-    "ended": schema.moment,
-    "ended_boottime": schema.moment,
-}
-_USER: schema.Schema = {"name": schema.text, "tags": schema.texts, "notes": schema.text}
 
 
 class RunFolder:
@@ -97,21 +36,22 @@ class RunFolder:
         self.path = path
         self.id = path.name
 
-    def spec(self) -> dict[str, Any] | None:
+    def spec(self) -> Spec | None:
         """run.json, or None when there is none (yet) or it is damaged."""
-        spec = read_json(self.path / "run.json")
-        if spec is None or not schema.fits(spec, _SPEC, _SPEC_OPTIONAL):
+        data = read_json(self.path / "run.json")
+        if not SPEC.fits(data):
             return None
+        spec = cast("Spec", data)
         if spec["state"] in LIVE and "child" not in spec:
             self._add_started(spec)
         return spec
 
-    def exit(self) -> dict[str, Any] | None:
+    def exit(self) -> End | None:
         """exit.json, or None while the run has not ended."""
         end = read_json(self.path / "exit.json")
-        if end is None or not schema.fits(end, {}, _EXIT):
+        if end is None or not END.fits(end) or end.keys().isdisjoint(("status", "error", "state")):
             return None
-        return end if not end.keys().isdisjoint(("status", "error", "state")) else None
+        return cast("End", end)
 
     def state(self) -> tuple[str, str]:
         """The state and its reason."""
@@ -125,11 +65,13 @@ class RunFolder:
             return Verdict("lost", DAMAGED, None)
         return true_state(spec, self.exit())
 
-    def _add_started(self, spec: dict[str, Any]) -> None:
+    def _add_started(self, spec: Spec) -> None:
         """Who was started, which the keeper writes down before its supervisor can."""
         known = read_json(self.path / "exit.json") or {}
-        spec.update((who, known[who]) for who in ("keeper", "child") if who in known)
+        if "keeper" in known:
+            spec["keeper"] = known["keeper"]
         if "child" in known:
+            spec["child"] = known["child"]
             spec["state"] = "running"
 
     def needs_supervisor(self) -> bool:
@@ -140,14 +82,18 @@ class RunFolder:
         supervisor = identity(spec, "supervisor")
         return supervisor is not None and spec["state"] in LIVE and not supervisor.alive()
 
+    def ledger(self) -> str | None:
+        """The privacy ledger that the run is paid from; None where it is from none."""
+        spec = self.spec()
+        return spec.get("ledger") if spec else None
+
     def tags(self) -> list[str]:
         """The tags that people gave it."""
         return list(self.user().get("tags", []))
 
-    def user(self) -> dict[str, Any]:
+    def user(self) -> User:
         """user.json: what of it is sound."""
-        user = read_json(self.path / "user.json") or {}
-        return {key: user[key] for key, check in _USER.items() if check(user.get(key))}
+        return cast("User", USER.sound(read_json(self.path / "user.json") or {}))
 
 
 def encode_exit(record: dict[str, Any]) -> bytes:
@@ -168,15 +114,3 @@ def encode_exit(record: dict[str, Any]) -> bytes:
 def clean_tags(tags: Iterable[str]) -> list[str]:
     """Tags as they are kept: without space around them, none twice, sorted."""
     return sorted({word.strip() for word in tags} - {""})
-
-
-def new_spec(**fields: Any) -> dict[str, Any]:
-    """The part of run.json that every run has."""
-    return {
-        "v": VERSION,
-        "created": time.time(),
-        "created_boottime": boottime(),
-        "boot_id": boot_id(),
-        "host": os.uname().nodename,
-        **fields,
-    }

@@ -7,7 +7,6 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from traindeck.core.base.ids import is_id
 from traindeck.core.base.process import start_ticks
@@ -16,6 +15,7 @@ from traindeck.core.run import events
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.follow import Tail
 from traindeck.core.run.points import PROGRESS, PointWriter, summarize
+from traindeck.core.run.spec import Spec
 from traindeck.core.run.state import ENDED, boottime
 
 READ_BYTES = 1 << 20
@@ -31,7 +31,7 @@ class Intake:
     that each series had reached are then left out.
     """
 
-    def __init__(self, folder: Path, spec: dict[str, Any], root: int, child: int) -> None:
+    def __init__(self, folder: Path, spec: Spec, root: int, child: int) -> None:
         self._writer: PointWriter | None = None
         if not spec["follow"]:
             return
@@ -40,7 +40,7 @@ class Intake:
 
         with contextlib.suppress(OSError):
             self._writer = PointWriter(folder)
-        self._reached = {name: found["step"] for name, found in summarize(folder).items()}
+        self._reached = {name: series["step"] for name, series in summarize(folder).items()}
         self._names = set(self._reached)
         self._full = False
         self._folder = folder
@@ -54,8 +54,9 @@ class Intake:
         self._shared = False
         self._look_at = 0.0
         since = self._started
-        if "started_boottime" in spec:  # by today's clock, if it was set back while nobody watched
-            since = min(since, time.time() - (boottime() - spec["started_boottime"]))
+        started = spec.get("started_boottime")
+        if started is not None:  # by today's clock, if it was set back while nobody watched
+            since = min(since, time.time() - (boottime() - started))
         self._tree = EventTree(self._cwd, since=since, accept=self._is_ours)
 
     def take(self) -> bool:
@@ -156,7 +157,7 @@ class Intake:
         spec = other.spec()
         if spec is None:
             return False
-        ended = spec.get("ended", 0.0) if spec["state"] in ENDED else math.inf
+        ended = (spec.get("ended") or 0.0) if spec["state"] in ENDED else math.inf
         theirs, ours = Path(spec["cwd"]), self._cwd
         same = theirs.is_relative_to(ours) or ours.is_relative_to(theirs)
         return same and ended >= self._started

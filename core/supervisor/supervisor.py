@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Unpack, cast
 
 from traindeck.core.base.environ import RUN_FOLDER
 from traindeck.core.base.errors import OVER_BUDGET, MissingError, TraindeckError
@@ -29,7 +29,8 @@ from traindeck.core.queue.placement import Placement, place
 from traindeck.core.queue.slots import Claim, Granted, Place, Waiting
 from traindeck.core.run import events
 from traindeck.core.run.folder import EXIT_ROOM, RunFolder, encode_exit
-from traindeck.core.run.state import ENDED, Verdict, boottime, identity, is_elsewhere, judge
+from traindeck.core.run.spec import Course, Queue, Spec, identity, is_elsewhere
+from traindeck.core.run.state import ENDED, Verdict, boottime, judge
 from traindeck.core.supervisor import cgroup
 from traindeck.core.supervisor.clerk import Clerks
 from traindeck.core.supervisor.intake import Intake
@@ -59,7 +60,7 @@ class Supervisor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.home = Home(folder.parent.parent)
-        self.spec: dict[str, Any] = {}
+        self.spec: Spec
         self.group: Path | None = None
         self.held: tuple[int, ...] = ()
         self.place: Place | None = None
@@ -137,7 +138,7 @@ class Supervisor:
             group=str(self.group) if self.group else None,
             oom_kills=self.oom.before,
             device=placement.label,
-            gpus=placement.gpus,
+            gpus=list(placement.gpus),
             started=time.time(),
             started_boottime=boottime(),
         )
@@ -180,14 +181,17 @@ class Supervisor:
         telling = verdict.state in ("out_of_memory", "over_budget") and not asked
         self._finish(self.found if ended and not telling else verdict)
 
-    def save(self, **changes: Any) -> None:
+    def save(self, **changes: Unpack[Course]) -> None:
         """Write run.json; what cannot be written now is tried again whenever we have waited."""
-        if changes.get("state", self.spec["state"]) != self.spec["state"]:
+        if changes["state"] != self.spec["state"]:
             with contextlib.suppress(OSError):
                 log = self.folder / "events.jsonl"
                 reason = changes.get("reason", "")
                 events.append(log, "state", state=changes["state"], reason=reason)
-        self.spec.update(changes)
+        self.spec.update(cast("Spec", changes))
+        self._write()
+
+    def _write(self) -> None:
         try:
             write_json(self.folder / "run.json", self.spec)
             self.unsaved = False
@@ -213,7 +217,7 @@ class Supervisor:
                     answer = Waiting(0, f"the queue cannot be read: {error.strerror}")
                 if isinstance(answer, Granted):
                     return answer
-                queue = {"place": answer.place, "reason": answer.reason}
+                queue = Queue(place=answer.place, reason=answer.reason)
                 if queue != self.spec.get("queue"):
                     new = self.spec["state"] != "queued"
                     self.save(state="queued", queue=queue, reason=answer.reason)
@@ -348,12 +352,13 @@ class Supervisor:
 
     def _settle_privacy(self, state: str) -> None:
         """What the run has committed stays spent; what it only reserved is given back."""
-        if not self.spec.get("ledger") or not (self.folder / PLAN_FILE).exists():
+        ledger = self.spec.get("ledger")
+        if not ledger or not (self.folder / PLAN_FILE).exists():
             return
         from traindeck.core.privacy.ledger.ledger import Ledger
 
         try:
-            Ledger(self.home.ledger, self.spec["ledger"]).settle(self.spec["id"], state)
+            Ledger(self.home.ledger, ledger).settle(self.spec["id"], state)
         except (OSError, TraindeckError):
             traceback.print_exc()  # it stays reserved; whoever looks at the ledger tries again
 
@@ -373,7 +378,7 @@ class Supervisor:
                     self._ask("kill")
         self._reap()
         if self.unsaved:
-            self.save()
+            self._write()
 
     def _private(self) -> tuple[int, ...]:
         """Descriptors that no clerk may keep: our lock, our place and the run's device."""

@@ -32,7 +32,8 @@ from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
 from traindeck.core.run.folder import RunFolder, encode_exit
-from traindeck.core.run.state import ENDED, identity
+from traindeck.core.run.spec import identity
+from traindeck.core.run.state import ENDED
 
 T = TypeVar("T")
 

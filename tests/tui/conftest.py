@@ -15,7 +15,7 @@ from tests.conftest import _end
 from tests.tui.homes import NOW, make_home
 from traindeck.core.base.home import Home
 from traindeck.core.run.folder import RunFolder
-from traindeck.core.run.state import identity
+from traindeck.core.run.spec import identity
 from traindeck.tui.app import TraindeckApp
 
 MOST_TURNS = 1000

@@ -13,8 +13,9 @@ from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.queue.placement import claim
 from traindeck.core.run.events import append
-from traindeck.core.run.folder import RunFolder, encode_exit, new_spec
+from traindeck.core.run.folder import RunFolder, encode_exit
 from traindeck.core.run.points import PointWriter
+from traindeck.core.run.spec import new_spec
 from traindeck.core.run.state import LIVE, boottime
 
 NOW = 1_800_000_000.0

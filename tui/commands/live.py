@@ -70,8 +70,9 @@ class _Follower:
                 self._print_metrics()
             if over:  # told last: all that it left has been read
                 self._print_state(state, reason)
-                spec = self._run.spec() or {}
-                return exit_code(verdict, recipe=spec.get("recipe") is not None)
+                spec = self._run.spec()
+                recipe = spec.get("recipe") if spec else None
+                return exit_code(verdict, recipe=recipe is not None)
             time.sleep(POLL_SECONDS)
 
     def _read(self) -> None:

@@ -110,13 +110,13 @@ def _say_exposed(home: Home, doc: RunDoc) -> None:
     """A run on an exposed budget is told so: what it spends protects nobody any more."""
     from traindeck.core.run.folder import RunFolder
 
-    name = (RunFolder(home.runs / doc["id"]).spec() or {}).get("ledger")
+    name = RunFolder(home.runs / doc["id"]).ledger()
     if name:
         from traindeck.core.privacy.ledger.ledger import Ledger
 
         with contextlib.suppress(OSError, TraindeckError):  # the run goes on by now
-            if told := Ledger(home.ledger, name).account().exposed_by:
-                say(told)
+            if exposed_by := Ledger(home.ledger, name).account().exposed_by:
+                say(exposed_by)
 
 
 def params(pairs: list[str]) -> dict[str, Value]:

@@ -86,7 +86,7 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
     _leave_out_private([doc], private)
     privacy = RunPrivacy.from_json(doc["privacy"])
     told = words(privacy) if privacy else {"privacy": "no privacy accounting"}
-    if not privacy and (ledger := (RunFolder(Path(doc["path"])).spec() or {}).get("ledger")):
+    if not privacy and (ledger := RunFolder(Path(doc["path"])).ledger()):
         told["privacy"] = f"none: {exposes(ledger)}"
     facts = {
         "state": doc["state"] + (f" ({doc['reason']})" if doc["reason"] else ""),

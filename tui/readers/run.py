@@ -270,7 +270,7 @@ class _Detail:
         if privacy is not None:
             self._budget.look(privacy.ledger)
         elif doc is not None and self._exposed is None:
-            ledger = (RunFolder(self._folder).spec() or {}).get("ledger")
+            ledger = RunFolder(self._folder).ledger()
             self._exposed = exposes(ledger) if ledger else ""
         return Picture(
             runs,

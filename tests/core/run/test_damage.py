@@ -16,7 +16,8 @@ from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import document
 from traindeck.core.catalogue.library import AmbiguousRun, Library, RunNotFound
 from traindeck.core.catalogue.store import Catalogue, CatalogueError
-from traindeck.core.run.folder import DAMAGED, RunFolder, new_spec
+from traindeck.core.run.folder import DAMAGED, RunFolder
+from traindeck.core.run.spec import new_spec
 
 DEEP = "[" * 99_999
 

@@ -12,8 +12,8 @@ from tests.core.exchange.tensorboard.event_files import grow
 from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
 from traindeck.core.run import events
-from traindeck.core.run.folder import new_spec
 from traindeck.core.run.points import summarize
+from traindeck.core.run.spec import new_spec
 from traindeck.core.supervisor import intake
 from traindeck.core.supervisor.intake import Intake
 
