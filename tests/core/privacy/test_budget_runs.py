@@ -32,6 +32,7 @@ from traindeck.core.recipe.find import find_recipe
 from traindeck.core.run.folder import RunFolder
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.slow
 
 RECIPE = """# /// script
 # dependencies = []
