@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,11 +27,22 @@ COMMAND = Path(sys.executable).parent / "traindeck"
 PATIENCE = 60.0  # how long anything may take on a busy machine before a test gives up
 SUITE = "TRAINDECK_TEST_SUITE"
 """The environment variable by which everything that a suite starts, workers and all, is known."""
+FOR_FRAMEWORKS = re.compile(r"^pytestmark = \[?pytest\.mark\.framework\b", re.MULTILINE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ[SUITE] = uuid.uuid4().hex
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a file unread whose tests are all for frameworks where those are not asked for.
+
+    To import it would take as long as ten of the others' tests.
+    """
+    if "not framework" in config.option.markexpr and collection_path.suffix == ".py":
+        return True if FOR_FRAMEWORKS.search(collection_path.read_text(encoding="utf-8")) else None
+    return None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

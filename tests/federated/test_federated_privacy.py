@@ -82,6 +82,7 @@ class Course:
         return {name: told["privacy"]["steps"] for name, told in self.told[number].items()}
 
 
+@pytest.mark.framework
 class TestRounds:
     """Five owners of whom three must answer; the first, second and fourth have budgets.
 

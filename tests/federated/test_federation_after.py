@@ -49,12 +49,14 @@ def left(folder: Path, *, fails: bool = False, keep: bool = False) -> list[str]:
     return sorted(tools.crossed(root).where(spelled))
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("fails", [False, True], ids=["finished", "failed"])
 def test_neither_keys_nor_data_stay(fails: bool, tmp_path: Path) -> None:
     assert left(tmp_path, fails=fails) == []
     assert not list(tmp_path.rglob("shard.npz"))
 
 
+@pytest.mark.framework
 def test_who_keeps_messages_can_still_open_them(tmp_path: Path) -> None:
     kept = left(tmp_path, keep=True)
     assert {path.rpartition("/")[2] for path in kept} == {

@@ -23,7 +23,7 @@ from traindeck.recipes.shared.federated.errors import Failed
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.scientist.federation import Federation
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 SKEW = "tests.federated.federated_skew"  # its name alone: who imports it has another clock
 
 

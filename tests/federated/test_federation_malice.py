@@ -14,7 +14,7 @@ from tests.federated.courses import Course, nothing_left
 from traindeck.recipes.shared.federated.errors import Failed
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 class TestMalice:

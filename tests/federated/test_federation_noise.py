@@ -35,7 +35,7 @@ PARAMS = {
 AN_IMAGE = PARAMS["lr"] * PARAMS["clipping_norm"] / PARAMS["expected"]  # how far one moves a model
 CLOSE = 0.03  # of a deviation: over six times what chance moves one of 24,000 numbers by
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 class TestCentral:
@@ -69,7 +69,6 @@ class TestCentral:
         assert abs(float(np.mean(sums))) < 6 * float(np.std(sums)) / math.sqrt(len(sums))
 
 
-@pytest.mark.framework
 @pytest.mark.parametrize("script", ["fedavg_dp_torch.py", "fedavg_dp_tf.py"])
 class TestLocal:
     """Every step of a script is DP-SGD's: drawn, clipped, noised, over a public number."""

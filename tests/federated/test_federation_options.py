@@ -66,6 +66,7 @@ def refused(root: Path, *flags: str) -> str:
     return done.stderr.removeprefix("error: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

@@ -29,7 +29,7 @@ ROUNDS = 2
 HIDING = ("transport", "secagg", "ckks")
 CLOSE = {"transport": 1e-6, "plain": 1e-6, "secagg": 1e-5, "ckks": 1e-3}
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @dataclass

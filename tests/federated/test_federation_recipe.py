@@ -17,7 +17,7 @@ from tests.conftest import until
 from tests.federated import federated_tools as tools
 from tests.federated.courses import alive, nothing_left
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 SYFT = Path(traindeck.recipes.__file__).parent / "syft"
 PATIENCE = 240.0
 
@@ -61,7 +61,6 @@ def by_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-@pytest.mark.framework
 class TestRecipe:
     def test_an_aggregator_that_is_killed_takes_all_along_and_is_resumed(
         self, tmp_path: Path

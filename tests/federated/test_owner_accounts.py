@@ -97,6 +97,7 @@ def test_who_approves_by_hand_is_told_the_price(
     }
 
 
+@pytest.mark.framework
 def test_the_panel_says_why_a_budget_has_ended_the_run(
     tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

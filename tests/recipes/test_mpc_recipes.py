@@ -17,6 +17,9 @@ FOLDER = Path(traindeck.recipes.__file__).parent / "syft"
 PATIENCE = 240.0  # PySyft takes long to load on a busy machine
 
 
+pytestmark = pytest.mark.framework
+
+
 @pytest.fixture(autouse=True)
 def by_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("TRAINDECK_RUN_FOLDER", "TRAINDECK_DEVICE", "TRAINDECK_DATA"):
@@ -41,7 +44,6 @@ def difference(text: str) -> float:
     return float(text.split("the same training in the clear ")[1].split(";")[0])
 
 
-@pytest.mark.framework
 def test_owners_train_on_shares() -> None:
     text = run("mpc_logreg.py", "--rounds", 4, "--batch-size", 16)
     assert difference(text) < 1e-4
@@ -49,14 +51,12 @@ def test_owners_train_on_shares() -> None:
     assert "warning" not in text
 
 
-@pytest.mark.framework
 def test_hospitals_find_their_patients_and_train() -> None:
     text = run("psi_align.py", "--rounds", 3, "--batch-size", 16, "--share", 0.5)
     assert " patients in common; test accuracy 0." in text
     assert difference(text) < 1e-4
 
 
-@pytest.mark.framework
 def test_a_client_has_its_images_read(tmp_path: Path) -> None:
     text = run("mpc_infer.py", "--dataset", "digits", "--images", 4, "--hidden", 8)
     assert "; 0 labels differ; " in text

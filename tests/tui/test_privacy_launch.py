@@ -20,6 +20,8 @@ from traindeck.tui.readers import pricing
 from traindeck.tui.readers.pricing import LaunchPrice, Pricing
 from traindeck.tui.screens.run.screen import RunScreen
 
+pytestmark = pytest.mark.slow
+
 PRIVATE = """\
 # /// script
 # [tool.traindeck]

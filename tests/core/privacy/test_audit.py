@@ -299,6 +299,7 @@ def call(*words: str) -> Any:
     return CliRunner().invoke(app, list(words))
 
 
+@pytest.mark.slow
 def test_the_command_shows_the_claim_the_measurement_and_the_risk(
     home: Home, train: Callable[..., str]
 ) -> None:
@@ -321,6 +322,7 @@ def test_the_command_shows_the_claim_the_measurement_and_the_risk(
     assert "-p audit=true" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_a_violated_claim_is_recorded_and_the_run_quarantined(
     home: Home, train: Callable[..., str]
 ) -> None:

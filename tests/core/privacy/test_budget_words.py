@@ -108,6 +108,7 @@ def test_a_typo_can_be_taken_back(traindeck: Command, home: Home) -> None:
     assert refused.stderr.splitlines()[-1].startswith("error: unit: 'patient'")
 
 
+@pytest.mark.slow
 class TestWhatDoesNotFit:
     def test_it_is_told_in_shares_steps_and_epsilon(self, home: Home) -> None:
         ledger, dp = made(home), plan(home, "torch-mnist-dp", **DP)
@@ -173,6 +174,7 @@ class TestChanging:
         assert ledger.account().rho_left < 0
         assert ledger.history()[-1]["was"] == 4.0
 
+    @pytest.mark.slow
     def test_running_runs_end_when_it_is_frozen(self, traindeck: Command, home: Home) -> None:
         (home.recipes / "private.py").write_text(RECIPE)
         ledger = made(home, "toy")
@@ -208,6 +210,7 @@ def test_the_naive_sum_adds_up_epsilons_and_deltas(home: Home) -> None:
     assert state.account.runs[0].divergence == pytest.approx(spent / 3)
 
 
+@pytest.mark.slow
 def test_where_deltas_differ_it_is_said(traindeck: Command, home: Home) -> None:
     (home.recipes / "private.py").write_text(RECIPE)
     ledger = made(home, "toy", delta=2e-5)
@@ -237,6 +240,7 @@ def test_queries_find_private_series_by_their_whole_name_only() -> None:
     assert not parse("loss=1").matches(doc) and parse("private/loss=1").matches(doc)
 
 
+@pytest.mark.slow
 def test_the_largest_epsilon_fits_and_a_little_more_does_not(home: Home) -> None:
     dp = plan(home, "torch-mnist-dp", **DP).mechanism
     largest = accountant.largest_epsilon(dp, 1e-5, 0.5, 7.5)

@@ -80,6 +80,7 @@ def test_defaults_are_those_of_what_is_chosen_and_what_is_given_stays(tmp_path: 
     assert typed_command(request, values) == command.split()
 
 
+@pytest.mark.slow
 def test_by_hand_it_is_the_same(home: Home, tmp_path: Path) -> None:
     path = toy(tmp_path).path
 
@@ -94,6 +95,7 @@ def test_by_hand_it_is_the_same(home: Home, tmp_path: Path) -> None:
     assert "(default: 3, 16 with dp=central)" in run("--help")
 
 
+@pytest.mark.slow
 def test_the_plan_and_the_run_are_of_what_is_chosen(home: Home, tmp_path: Path) -> None:
     recipe = toy(tmp_path)
     assert make(recipe, recipe.validate({})) is None
@@ -156,6 +158,7 @@ def test_rounds_that_a_checkpoint_holds_are_steps_of_the_plan(tmp_path: Path) ->
     assert resumed_steps(given) == 110
 
 
+@pytest.mark.slow
 def test_a_budget_of_the_data_by_its_other_name_is_asked(home: Home, tmp_path: Path) -> None:
     recipe = toy(tmp_path)
     budget.create(home, "digits-owners", 30.0, 1e-5, "owner", None)
