@@ -26,7 +26,7 @@ from traindeck.core.privacy.spending import Spending
 from traindeck.core.recipe.find import find_recipe
 from traindeck.core.run.folder import RunFolder
 
-pytestmark = pytest.mark.usefixtures("recipes")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("recipes")]
 
 
 def test_six_runs_of_epsilon_one_fit_into_three_and_the_seventh_is_refused(

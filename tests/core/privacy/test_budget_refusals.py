@@ -9,7 +9,7 @@ from traindeck.core.base.home import Home
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import pin
 
-pytestmark = pytest.mark.usefixtures("recipes")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("recipes")]
 
 
 def test_a_budget_at_too_large_a_delta_is_none(traindeck: Command, home: Home) -> None:

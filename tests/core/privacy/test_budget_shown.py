@@ -12,7 +12,7 @@ from tests.core.privacy.private_recipes import Command, run, shown
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.report import report
 
-pytestmark = pytest.mark.usefixtures("recipes")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("recipes")]
 
 
 def test_a_run_tells_what_it_spent_and_how_it_was_accounted_for(
