@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from traindeck.core.base.errors import NotFoundError
 from traindeck.core.catalogue.store import Catalogue
-from traindeck.core.privacy.audit.measure import FILE, AuditError, AuditResult, Scores, audit
+from traindeck.core.privacy import AUDIT_FILE
+from traindeck.core.privacy.audit.measure import AuditError, AuditResult, Scores, audit
 from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.report import RunPrivacy
 from traindeck.core.run import events
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 def claim_of(doc: RunDoc) -> RunPrivacy:
     """What a run claims to have spent. Raises NotFoundError when it claims nothing."""
-    privacy = RunPrivacy.from_json(doc["privacy"])
-    if privacy is None or not privacy.events:
+    recorded = doc["privacy"] or {}
+    privacy = RunPrivacy.from_json(recorded)
+    if privacy is None or not recorded.get("events"):
         raise NotFoundError(f"run {doc['id']} has released nothing under privacy: nothing to audit")
     return privacy
 
@@ -32,7 +34,7 @@ def audit_run(doc: RunDoc, claim: RunPrivacy) -> AuditResult:
     Raises NotFoundError when it has no canaries, AuditError when their scores cannot be used.
     """
     try:
-        scores = Scores.read(Path(doc["path"]) / "artifacts" / FILE)
+        scores = Scores.read(Path(doc["path"]) / "artifacts" / AUDIT_FILE)
     except FileNotFoundError:
         raise NotFoundError(
             f"run {doc['id']} has no audit: it trains with canaries under `-p audit=true`, and"

@@ -40,10 +40,9 @@ logger = logging.getLogger("traindeck.tui")
 class Host(App[None], inherit_bindings=False):
     """An app as its screens see it.
 
-    Args:
-        home: where runs are.
-        source: what to read them through; default: the home's library.
-        clock: the time in unix seconds, for everything that says how long ago.
+    home    where runs are
+    source  what to read them through; default: the home's library
+    clock   the time in unix seconds, for everything that says how long ago
     """
 
     snapshot: var[RunsSnapshot | None] = var(None, init=False)

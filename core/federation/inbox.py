@@ -111,9 +111,8 @@ def names(folder: Path, most: int) -> list[str]:
 class InboxReader:
     """The requests of one owner; files are read again only when they changed.
 
-    Args:
-        run: the run's id.
-        owner: the owner's folder.
+    run    the run's id
+    owner  the owner's folder
     """
 
     def __init__(self, run: str, owner: Path) -> None:

@@ -38,8 +38,7 @@ _FINAL = ("refused", "lost")
 class FederationReader:
     """Reads what a run's federation says, and only those of its files that changed.
 
-    Args:
-        run: the run's folder.
+    run  the run's folder
     """
 
     def __init__(self, run: Path) -> None:

@@ -18,7 +18,8 @@ from traindeck.core.base.files import read_json, write_json
 from traindeck.core.base.home import Home
 from traindeck.core.privacy.bounds import or_null
 from traindeck.core.privacy.ledger.account import Account, Charge
-from traindeck.core.privacy.ledger.ledger import Ledger, Problem
+from traindeck.core.privacy.ledger.chain import Problem
+from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.risk import Risk, risk
 

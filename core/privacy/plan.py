@@ -22,7 +22,6 @@ from traindeck.core.privacy.risk import Risk, risk
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
 
-FILE = PLAN_FILE
 CURVE_POINTS = 24
 MAX_RECORDS_FOR_DEFAULT_DELTA = 10**5
 DEFAULT_DELTA = 1e-5
@@ -88,7 +87,7 @@ class Plan:
     @classmethod
     def read(cls, folder: Path) -> Plan | None:
         """The plan of a run's folder; None when it has none or it is damaged."""
-        data = read_json(folder / FILE)
+        data = read_json(folder / PLAN_FILE)
         try:
             return None if data is None else cls.from_json(data)
         except (KeyError, TypeError, ValueError):

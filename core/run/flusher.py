@@ -51,7 +51,7 @@ class Flusher:
         if os.getpid() != self._process and "multiprocessing.util" in sys.modules:
             from multiprocessing.util import Finalize  # its processes end without atexit
 
-            Finalize(None, self.close, exitpriority=0)
+            Finalize(None, self._close_quietly, exitpriority=0)
 
     def close(self) -> None:
         """Write what is still queued, once. Raises OSError."""
@@ -59,6 +59,12 @@ class Flusher:
             self._closing = True
             self._wake.set()
             self._writer.close()
+
+    def _close_quietly(self) -> None:
+        try:
+            self.close()
+        except OSError as error:
+            self._failed(error)
 
     def _forked(self) -> None:
         self._wake = threading.Event()

@@ -59,6 +59,7 @@ class PointWriter:
         self._unwritten = bytearray()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
+        self._closed = False
         with self._names_locked() as names:
             self._load_names(names)
             self._cut_torn()
@@ -95,7 +96,7 @@ class PointWriter:
             with self._lock:
                 self._unwritten += self._buffer
                 self._buffer.clear()
-            if not self._unwritten:
+            if self._closed or not self._unwritten:
                 return
             with self._names_locked():
                 self._cut_torn()
@@ -109,10 +110,13 @@ class PointWriter:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
+        """Append what is queued, for the last time. Raises OSError."""
         try:
             self.flush()
         finally:
-            os.close(self._file)
+            with self._writing:  # whoever flushes later must not write to a file of that number
+                self._closed = True
+                os.close(self._file)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()

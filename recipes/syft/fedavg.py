@@ -73,7 +73,8 @@
 
 Each owner is a process with its own home, keys and private images. It approves the script in `jobs`
 by its hash, or by hand, and runs it in a sandbox; what leaves it is clipped, masked and sealed.
-With `dp` the model tells little of any one owner, or of any one image, see `federated.fedavg`.
+With `dp` the model tells little of any one owner, or of any one image: see
+recipes/shared/federated/scientist/fedavg.py.
 """
 
 from pathlib import Path

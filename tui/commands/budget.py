@@ -74,7 +74,7 @@ def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
     """List the budgets and what is left of them."""
     from traindeck.core.base.home import Home
     from traindeck.core.privacy.budget_state import BudgetState, describe
-    from traindeck.core.privacy.ledger.ledger import LedgerDamaged
+    from traindeck.core.privacy.ledger.book import LedgerDamaged
     from traindeck.core.privacy.ledger.ledgers import ledgers
     from traindeck.tui.commands.budget_words import damaged, rows
 

@@ -70,6 +70,13 @@ def _gauge(budget: Budget, width: int) -> Sequence[Part]:
     return [*parts, ("─" * (width - used), "faint")]
 
 
+def _used(budget: Budget) -> float | None:
+    if budget.state is None:
+        return None
+    spent, reserved, _ = shares(budget.state.account)
+    return spent + reserved
+
+
 def _share(place: int) -> Any:
     def parts(budget: Budget, width: int) -> Sequence[Part]:
         if budget.state is None or (budget.exposed and place == LEFT):
@@ -118,7 +125,7 @@ def _ledger(budget: Budget, width: int) -> Sequence[Part]:
 _NAME_LEAST, _NAME_MOST = 10, 36
 _BUDGETS = (
     RowColumn("name", "Data set", _NAME_LEAST, 0, _name),
-    RowColumn("gauge", "Spent ━ reserved ╍", 8, 4, _gauge, grow=3, most=40),
+    RowColumn("gauge", "Spent ━ reserved ╍", 8, 4, _gauge, grow=3, most=40, sorts=_used),
     RowColumn("spent", "Spent", 5, 6, _share(0), right=True),
     RowColumn("left", "Left", 5, 1, _share(LEFT), right=True),
     RowColumn("budget", "Budget ε", 8, 1, _text(lambda each: f"{each.epsilon:g}"), right=True),

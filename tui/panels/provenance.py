@@ -100,7 +100,7 @@ def _word(value: object) -> str:
 def _sections(
     doc: RunDoc, provenance: Provenance, path_text: Callable[[str], str]
 ) -> list[tuple[str, list[Row]]]:
-    """All there is to say, paths as `told` has them."""
+    """All there is to say, paths as `path_text` has them."""
     source = provenance.source
     sections = [
         ("parameters", _params(doc["params"] or provenance.params)),

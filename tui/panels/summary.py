@@ -68,12 +68,11 @@ class SummaryPanel(Widget):
     ) -> None:
         """Take a run as it is now.
 
-        Args:
-            doc: the run, None while nothing could be read of it.
-            headline: the series that speaks for it and its last value.
-            elapsed: seconds it has been running.
-            deleted: its folder has gone.
-            problem: what could not be read, for people.
+        doc       the run, None while nothing could be read of it
+        headline  the series that speaks for it and its last value
+        elapsed   seconds it has been running
+        deleted   its folder has gone
+        problem   what could not be read, for people
         """
         shown = (doc, headline, elapsed and int(elapsed), deleted, plain(problem))
         before = (

@@ -24,10 +24,9 @@ logger = logging.getLogger("traindeck.tui")
 class DetailReader:
     """One read at a time.
 
-    Args:
-        call_later: has the event loop call what it is given, from any thread.
-        done: called on the event loop when a part was read; should `look` again, for the view may
-            have moved on.
+    call_later  has the event loop call what it is given, from any thread
+    done        called on the event loop when a part was read; should `look` again, for the view may
+                have moved on
     """
 
     def __init__(self, call_later: Callable[..., object], done: Callable[[], object]) -> None:

@@ -122,9 +122,8 @@ def x_range(ranges: Iterable[tuple[float, float]]) -> tuple[float, float] | None
 def y_range(lows: Floats, highs: Floats, log: bool) -> tuple[float, float] | None:
     """The range of all finite values with a margin; None if there is nothing to show.
 
-    Args:
-        lows, highs: extremes of the buckets in sight; +inf and -inf where a bucket has none.
-        log: leave out what is not above 0.
+    lows, highs  extremes of the buckets in sight; +inf and -inf where a bucket has none
+    log          leave out what is not above 0
     """
     if log:
         # A bucket that reaches below zero still shows its part above.

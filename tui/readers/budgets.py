@@ -17,8 +17,9 @@ from pathlib import Path
 from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.home import Home
 from traindeck.core.privacy.budget_state import BudgetState, describe
+from traindeck.core.privacy.ledger.book import LedgerDamaged
 from traindeck.core.privacy.ledger.chain import Entry
-from traindeck.core.privacy.ledger.ledger import Ledger, LedgerDamaged
+from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import ledgers
 from traindeck.tui.readers.watch import Watch
 

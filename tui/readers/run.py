@@ -104,11 +104,10 @@ class RunReader:
     A daemon, not a worker of the event loop's pool: leaving the program waits for those, and a
     read of a hung network mount may never return.
 
-    Args:
-        folders: the runs' folders.
-        interval: least seconds between two pictures.
-        ready: called on the thread when `take` has something new.
-        failed: called on the thread when a round failed; once for each different failure in a row.
+    folders   the runs' folders
+    interval  least seconds between two pictures
+    ready     called on the thread when `take` has something new
+    failed    called on the thread when a round failed; once for each different failure in a row
     """
 
     def __init__(

@@ -179,11 +179,14 @@ class LineTable(ScrollView, Generic[Item, C], can_focus=True, inherit_bindings=F
         self.refresh()
         self.show(self._given)
 
+    def _is_sorted_by(self, column: C) -> bool:
+        """By its id: a column that became wider is another value, and still the same column."""
+        return self.sorted_by is not None and self.sorted_by[0].id == column.id
+
     def action_sort_next(self) -> None:
         order = [None, *(column for column, _ in self.columns)]
-        before = self.sorted_by[0] if self.sorted_by else None
-        at = order.index(before) if before in order else 0
-        self.sort_by(order[(at + 1) % len(order)])
+        sorted_by = (at for at, column in enumerate(order) if column and self._is_sorted_by(column))
+        self.sort_by(order[(next(sorted_by, 0) + 1) % len(order)])
 
     def action_sort_reverse(self) -> None:
         """The other way round; of what is not sorted yet, by the last column."""
@@ -230,7 +233,7 @@ class LineTable(ScrollView, Generic[Item, C], can_focus=True, inherit_bindings=F
         segments = [Segment(" " * self.LEAD, base)]
         for column, width in self.columns:
             title = column.title
-            if self.sorted_by is not None and self.sorted_by[0] is column:
+            if self.sorted_by is not None and self._is_sorted_by(column):
                 title = f"{title[: max(1, width - 1)]}{'▼' if self.sorted_by[1] else '▲'}"
             segments.append(Segment(fitted(title, width, column.right) + " ", base))
         return Strip(segments).adjust_cell_length(self._width, base)
@@ -329,7 +332,7 @@ class LineTable(ScrollView, Generic[Item, C], can_focus=True, inherit_bindings=F
         left = self.LEAD
         for column, width in self.columns:
             if left <= x <= left + width:
-                before, reverse = self.sorted_by or (None, False)
-                self.sort_by(column, before is column and not reverse)
+                reverse = self.sorted_by is not None and self.sorted_by[1]
+                self.sort_by(column, self._is_sorted_by(column) and not reverse)
                 return
             left += width + 1

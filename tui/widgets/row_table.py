@@ -38,9 +38,8 @@ class RowColumn:
 class RowTable(LineTable[Any, RowColumn]):
     """Rows as their columns show them.
 
-    Args:
-        columns: what is shown of a row.
-        key: what a row is known by.
+    columns  what is shown of a row
+    key      what a row is known by
     """
 
     BINDINGS: ClassVar[list[BindingType]] = sort_keys(show=False)

@@ -42,12 +42,11 @@ NONE = "—"
 class Column:
     """One column.
 
-    Args:
-        id: what a remembered sort order calls it.
-        width: cells it needs to make sense; the text never uses more than it is given.
-        rank: columns of a higher rank are left out first when the table is narrow.
-        grow: its share of the cells that are left over.
-        most: cells it never grows beyond.
+    id     what it is known by, whatever its width
+    width  cells it needs to make sense; the text never uses more than it is given
+    rank   columns of a higher rank are left out first when the table is narrow
+    grow   its share of the cells that are left over
+    most   cells it never grows beyond
     """
 
     id: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable
 from datetime import datetime
@@ -154,7 +155,8 @@ def _privacy(doc: RunDoc) -> str:
         return ""
     if privacy.label:
         return plain(privacy.label)
-    return f"{at_most(privacy.epsilon)} at delta {privacy.delta:g}"
+    known = "" if math.isnan(privacy.delta) else f" at delta {privacy.delta:g}"
+    return f"{at_most(privacy.epsilon)}{known}"
 
 
 def _when(unix: float) -> str:

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from traindeck.core.base import tolerant
 from traindeck.core.base.errors import TraindeckError
-from traindeck.core.privacy import AUDIT_FILE
 from traindeck.core.privacy.bounds import or_null
 from traindeck.core.privacy.mechanism import Mechanism
 
@@ -42,7 +41,6 @@ CONFIDENCE = 0.95
 GUESS_SHARES = (0.05, 0.1, 0.2)
 METHOD = "f-DP in one run (Mahloujifar, Melis & Chaudhuri 2024), claimed mechanism at other noise"
 METHOD_GENERAL = "(epsilon, delta)-DP in one run (Steinke, Nasr & Jagielski 2023)"
-FILE = AUDIT_FILE
 """In a run's artifacts: the fields of `Scores`."""
 SIGNIFICANCE = (1 - CONFIDENCE) / len(GUESS_SHARES)
 LEAST_EPSILON = 0.01  # bounds below are 0
@@ -114,8 +112,11 @@ class AuditResult:
         return self.verdict == "violated"
 
     def to_json(self) -> dict[str, Any]:
-        """An infinite claim is null."""
-        return asdict(self) | {"claimed": or_null(self.claimed)}
+        """An infinite claim is null, and so is what an earlier version did not say."""
+        return {
+            name: or_null(value) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, data: object) -> AuditResult | None:

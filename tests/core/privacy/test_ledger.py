@@ -12,13 +12,9 @@ import pytest
 from tests.core.privacy.ledgers import DATA, ME, OTHER, RHO, charged, flip, made, reserve
 from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, NotFoundError, UsageError
 from traindeck.core.privacy import accountant
-from traindeck.core.privacy.ledger.ledger import (
-    Ledger,
-    LedgerDamaged,
-    NotOpen,
-    OtherData,
-    OverBudget,
-)
+from traindeck.core.privacy.ledger.book import LedgerDamaged
+from traindeck.core.privacy.ledger.filter import NotOpen, OtherData, OverBudget
+from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import derive, find, ledgers, pin
 from traindeck.core.privacy.mechanism import Mechanism
 

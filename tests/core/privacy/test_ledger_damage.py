@@ -28,7 +28,9 @@ from tests.core.privacy.ledgers import (
 )
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.files import locked
-from traindeck.core.privacy.ledger.ledger import Ledger, LedgerDamaged, Problem
+from traindeck.core.privacy.ledger.book import LedgerDamaged
+from traindeck.core.privacy.ledger.chain import Problem
+from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import derive, ledgers, pin
 from traindeck.core.privacy.mechanism import Mechanism
 

@@ -23,7 +23,9 @@ from tests.core.privacy.ledgers import RHO, STEPS, made, reserve
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger import chain
-from traindeck.core.privacy.ledger.ledger import Account, Ledger, OverBudget
+from traindeck.core.privacy.ledger.account import Account
+from traindeck.core.privacy.ledger.filter import OverBudget
+from traindeck.core.privacy.ledger.ledger import Ledger
 
 FORK = multiprocessing.get_context("fork")
 WORKERS, KILLS, SCARCE = 8, 50, 1000

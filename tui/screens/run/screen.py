@@ -62,8 +62,7 @@ def _actions() -> list[BindingType]:
 class RunScreen(RunActions):
     """Watches one run, or lays several over each other.
 
-    Args:
-        run_ids: whole ids of the runs.
+    run_ids  whole ids of the runs
     """
 
     CSS_PATH = "screen.tcss"

@@ -81,7 +81,7 @@ def link(
 ) -> Link:
     """Meet another owner's job on a port of loopback; one of the two listens.
 
-    tls: see `mpc.credentials`; patience: seconds to wait, for it to come and for each answer;
+    tls: see `party.credentials`; patience: seconds to wait, for it to come and for each answer;
     sent: see `Link`.
     Raises PartyError when it does not come.
     """
