@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.base.errors import TraindeckError
+from traindeck.core.base.errors import ControlError
 from traindeck.core.base.files import locked, read_json, write_json
 from traindeck.core.base.home import Home
-from traindeck.core.base.process import Identity
-from traindeck.core.catalogue.library import trashed as trashed
 from traindeck.core.catalogue.store import Catalogue
-from traindeck.core.engines.local import Boot
+from traindeck.core.engines.choose import engine_of, verdict
 from traindeck.core.run.folder import RunFolder, clean_tags
-from traindeck.core.run.spec import identity
-from traindeck.core.run.state import ENDED, LIVE, UNREACHABLE
-
-ADOPT_SECONDS = 20.0
-"""How long another supervisor may take to stand, on a busy machine too."""
-
-
-class ControlError(TraindeckError):
-    """What was asked cannot be done; the message says why."""
+from traindeck.core.run.state import LIVE, UNREACHABLE
 
 
 def stop(folder: Path) -> None:
@@ -33,12 +20,12 @@ def stop(folder: Path) -> None:
 
     Raises ControlError when it does not run.
     """
-    _signal(folder, signal.SIGTERM)
+    engine_of(RunFolder(folder)).signal(folder, "stop")
 
 
 def kill(folder: Path) -> None:
     """End a run and all it started at once. Raises ControlError when it does not run."""
-    _signal(folder, signal.SIGUSR1)
+    engine_of(RunFolder(folder)).signal(folder, "kill")
 
 
 def rename(home: Home, run_id: str, name: str) -> None:
@@ -59,11 +46,12 @@ def note(home: Home, run_id: str, text: str) -> None:
 def trash(home: Home, run_id: str) -> None:
     """Move an ended run to the trash. Raises ControlError while it goes on."""
     folder = home.runs / run_id
-    state, reason = RunFolder(folder).state()
-    if state == UNREACHABLE:
-        raise ControlError(f"run {run_id} {reason}: delete it there")
-    if state in LIVE:
-        raise ControlError(f"run {run_id} is {state}: stop it first (`traindeck stop {run_id}`)")
+    known = verdict(RunFolder(folder))
+    if known.state == UNREACHABLE:
+        raise ControlError(f"run {run_id} {known.reason}: delete it there")
+    if known.state in LIVE:
+        why = f"is {known.state}: stop it first (`traindeck stop {run_id}`)"
+        raise ControlError(f"run {run_id} {why}")
     try:
         folder.rename(home.trash / run_id)
     except OSError as error:
@@ -90,44 +78,3 @@ def _change(home: Home, run_id: str, **changes: Any) -> None:
         Catalogue(home).sync(folder)
     except OSError as error:
         raise ControlError(f"run {run_id} cannot be changed: {error.strerror}") from None
-
-
-def _signal(folder: Path, number: int) -> None:
-    supervisor = _supervisor(folder)
-    if not hasattr(os, "pidfd_open"):  # only Linux has it
-        os.kill(supervisor.pid, number)
-        return
-    try:
-        descriptor = os.pidfd_open(supervisor.pid)
-    except ProcessLookupError:
-        raise ControlError(f"run {folder.name} has just ended") from None
-    try:
-        if not supervisor.alive():
-            raise ControlError(f"run {folder.name} has just ended")
-        signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        raise ControlError(f"run {folder.name} has just ended") from None
-    finally:
-        os.close(descriptor)
-
-
-def _supervisor(folder: Path) -> Identity:
-    """The run's supervisor, alive; a run that has lost its own gets another."""
-    run = RunFolder(folder)
-    deadline = time.monotonic() + ADOPT_SECONDS
-    adopted = False
-    while time.monotonic() < deadline:
-        spec = run.spec()
-        state, reason = run.state()
-        if spec is None or state in ENDED:
-            raise ControlError(f"run {folder.name} does not run: {state}. {reason}".rstrip(". "))
-        if state == UNREACHABLE:
-            raise ControlError(f"run {folder.name} {reason}: ask there")
-        supervisor = identity(spec, "supervisor")
-        if supervisor and supervisor.alive():
-            return supervisor
-        if supervisor and not adopted:
-            Boot().supervise(folder, "adopt")
-            adopted = True
-        time.sleep(0.02)
-    raise ControlError(f"run {folder.name} has no supervisor that could be asked")

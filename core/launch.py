@@ -18,19 +18,21 @@ from traindeck.core.base.home import Home
 from traindeck.core.base.ids import new_folder
 from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.document import RunDoc, document
-from traindeck.core.engines.local import Boot
+from traindeck.core.engines.choose import engine
 from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.gate import admit, ledger_for, resumed_steps
 from traindeck.core.privacy.plan import make as make_plan
-from traindeck.core.queue.placement import claim
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
 from traindeck.core.run.folder import DAMAGED, RunFolder, clean_tags
-from traindeck.core.run.spec import new_spec
+from traindeck.core.run.spec import Spec, new_spec
 
 if TYPE_CHECKING:
+    from traindeck.core.engines.base import Engine
     from traindeck.core.privacy.ledger.ledger import Ledger
+    from traindeck.core.privacy.plan import Plan
+    from traindeck.core.queue.slots import Claim
 
 GRACE_SECONDS = 10.0
 RESUME = "resume"
@@ -76,8 +78,23 @@ class LaunchRequest:
     reason: str = ""
 
 
-def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunDoc:
-    """Start a run and return it at once; it goes on without us. `boot`: one already under way.
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a request comes to: all that can be wrong with it has been looked for."""
+
+    recipe: Recipe | None
+    params: Mapping[str, Value]
+    plan: Plan | None
+    ledger: Ledger | None
+    claim: Claim
+    python: str
+    argv: list[str]
+    name: str
+    cwd: str
+
+
+def launch(home: Home, request: LaunchRequest) -> RunDoc:
+    """Start a run and return it at once; it goes on without us.
 
     A private run's whole plan is reserved in its data set's ledger before its process starts.
     Raises LaunchError, ParamError for a parameter, RequestError or HardwareMissing for the device,
@@ -87,14 +104,37 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
     `@last`: that run's folder is meant. Raises AmbiguousRun when several runs go by it, and
     CheckpointMissing when none does.
     """
+    runner = engine(request.on)
+    job = _job(home, request, runner)
+    folder = _new_folder(home)
+    handed_over = False
+    try:
+        _write(folder, job, request)
+        _reserve(folder, job, request)
+        runner.prepare()
+        handed_over = True  # from here on the run may have been started, whatever we hear
+        runner.start(folder, "start")
+    except BaseException as error:
+        if isinstance(error, OSError) or not handed_over:
+            _undo(folder, job.ledger)
+        if isinstance(error, OSError):
+            raise LaunchError(_cannot_write(home, error)) from None
+        raise
+    doc = document(RunFolder(folder))
+    if doc is None:
+        raise LaunchError(f"the folder of the run has gone: {folder}")
+    return doc
+
+
+def _job(home: Home, request: LaunchRequest, runner: Engine) -> _Job:
+    """Make of a request what is launched. Raises what `launch` does, and leaves nothing behind."""
     recipe = request.recipe
     cwd = request.cwd or _here()
     params = recipe.validate(_resumed(home, request, cwd)) if recipe else {}
     recipe = recipe.chosen(params) if recipe else None
     plan = make_plan(recipe, params) if recipe else None
     ledger = ledger_for(home.ledger, recipe) if recipe else None
-    devices = recipe.devices if recipe else ()
-    wanted = claim(request.on, devices)
+    claim = runner.claim(request.on, recipe.devices if recipe else ())
     python = _interpreter(request.python) if request.python else sys.executable
     if recipe:
         argv = [python, str(recipe.path), *recipe.argv(params)]
@@ -104,74 +144,74 @@ def launch(home: Home, request: LaunchRequest, boot: Boot | None = None) -> RunD
         if not argv or not argv[0]:
             raise CommandError("there is no command to run")
         name = request.name or _command_name(argv)
+    return _Job(recipe, params, plan, ledger, claim, python, argv, name, cwd)
+
+
+def _new_folder(home: Home) -> Path:
     try:
         home.make()
-        folder = new_folder(home.runs, home.trash)
+        return new_folder(home.runs, home.trash)
     except OSError as error:
         raise LaunchError(_cannot_write(home, error)) from None
-    try:
-        me = Identity.of(os.getpid())
-        spec = new_spec(
-            id=folder.name,
-            name=name,
-            recipe=recipe.name if recipe else None,
-            script=str(recipe.path) if recipe else None,
-            origin=recipe.origin if recipe else "",
-            framework=recipe.framework if recipe else "other",
-            headline=recipe.headline if recipe else None,
-            privacy=recipe.privacy if recipe else "none",
-            dataset=recipe.dataset if recipe else "",
-            ledger=ledger.name if ledger else None,
-            params=params,
-            argv=argv,
-            command=typed_command(request, params),
-            cwd=cwd,
-            python=python,
-            follow=recipe is None or not recipe.params,
-            again_of=request.again_of,
-            on=request.on,
-            claim=wanted.to_json(),
-            grace=GRACE_SECONDS,
-            launcher=me.to_json() if me else None,
-            state="starting",
-            reason="",
+
+
+def _write(folder: Path, job: _Job, request: LaunchRequest) -> None:
+    """Put into the folder all that is known of the run before it starts. Raises OSError."""
+    spec = _spec(folder.name, job, request)
+    (folder / "artifacts").mkdir()
+    (folder / "source").mkdir()
+    write_json(folder / "params.json", job.params)
+    if job.plan:
+        write_json(folder / PLAN_FILE, job.plan.to_json())
+    if job.recipe:
+        shutil.copyfile(job.recipe.path, folder / "source" / job.recipe.path.name)
+    if request.tags:
+        write_json(folder / "user.json", {"tags": clean_tags(request.tags)})
+    write_json(folder / "run.json", spec)
+
+
+def _spec(run_id: str, job: _Job, request: LaunchRequest) -> Spec:
+    recipe, me = job.recipe, Identity.of(os.getpid())
+    return new_spec(
+        id=run_id,
+        name=job.name,
+        recipe=recipe.name if recipe else None,
+        script=str(recipe.path) if recipe else None,
+        origin=recipe.origin if recipe else "",
+        framework=recipe.framework if recipe else "other",
+        headline=recipe.headline if recipe else None,
+        privacy=recipe.privacy if recipe else "none",
+        dataset=recipe.dataset if recipe else "",
+        ledger=job.ledger.name if job.ledger else None,
+        params=dict(job.params),
+        argv=job.argv,
+        command=typed_command(request, job.params),
+        cwd=job.cwd,
+        python=job.python,
+        follow=recipe is None or not recipe.params,
+        again_of=request.again_of,
+        on=request.on,
+        claim=job.claim.to_json(),
+        grace=GRACE_SECONDS,
+        launcher=me.to_json() if me else None,
+        state="starting",
+        reason="",
+    )
+
+
+def _reserve(folder: Path, job: _Job, request: LaunchRequest) -> None:
+    """Reserve what the run may spend. Raises BudgetRefused when the budget is too small."""
+    if job.recipe:
+        admit(
+            job.ledger,
+            folder.name,
+            job.recipe.name,
+            job.plan,
+            earlier=resumed_steps(job.params, job.cwd),
+            accept_no_privacy=request.accept_no_privacy,
+            instead=job.recipe.private_choices(),
+            why=request.reason,
         )
-        (folder / "artifacts").mkdir()
-        (folder / "source").mkdir()
-        write_json(folder / "params.json", params)
-        if plan:
-            write_json(folder / PLAN_FILE, plan.to_json())
-        if recipe:
-            shutil.copyfile(recipe.path, folder / "source" / recipe.path.name)
-        if request.tags:
-            write_json(folder / "user.json", {"tags": clean_tags(request.tags)})
-        write_json(folder / "run.json", spec)
-        if recipe:
-            admit(
-                ledger,
-                folder.name,
-                recipe.name,
-                plan,
-                earlier=resumed_steps(params, cwd),
-                accept_no_privacy=request.accept_no_privacy,
-                instead=recipe.private_choices(),
-                why=request.reason,
-            )
-        supervisor = boot or Boot()
-    except BaseException as error:
-        _undo(folder, ledger)
-        if isinstance(error, OSError):
-            raise LaunchError(_cannot_write(home, error)) from None
-        raise
-    try:
-        supervisor.supervise(folder, "start")
-    except OSError as error:  # nothing else: once it was told, it may have started the run
-        _undo(folder, ledger)
-        raise LaunchError(_cannot_write(home, error)) from None
-    doc = document(RunFolder(folder))
-    if doc is None:
-        raise LaunchError(f"the folder of the run has gone: {folder}")
-    return doc
 
 
 def _undo(folder: Path, ledger: Ledger | None) -> None:

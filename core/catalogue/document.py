@@ -13,11 +13,12 @@ from typing import Any, TypedDict, cast, get_type_hints
 
 from traindeck.core.base.process import boot_id
 from traindeck.core.base.schema import json_types
+from traindeck.core.engines.base import known
+from traindeck.core.engines.choose import engine
 from traindeck.core.run import points
 from traindeck.core.run.folder import DAMAGED, RunFolder
 from traindeck.core.run.spec import End, Queue, Spec
 from traindeck.core.run.state import LAUNCH_SECONDS, LIVE, boottime
-from traindeck.core.run.verdict import true_state
 
 ETA_SHARE = 0.01
 
@@ -71,7 +72,7 @@ def document(run: RunFolder, *, metrics: bool = True) -> RunDoc | None:
     if spec is None:
         return _damaged(run)
     end = run.exit() or {}
-    verdict = true_state(spec, end)
+    verdict = known(engine(spec["on"]), spec, end)
     live = verdict.state in LIVE
     doc = _blank(run)
     doc.update(cast("RunDoc", {key: value for key, value in spec.items() if key in _COPIED}))

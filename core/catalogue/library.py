@@ -12,6 +12,7 @@ from traindeck.core.base.ids import is_id
 from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.document import RunDoc, document, with_metrics
 from traindeck.core.catalogue.store import Catalogue
+from traindeck.core.engines.choose import engine_of, verdict
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.points import Summarizer
 from traindeck.core.run.spec import identity
@@ -106,10 +107,8 @@ class Library:
         for run_id in self._unsettled:
             run = RunFolder(self.home.runs / run_id)
             if run.needs_supervisor():
-                from traindeck.core.engines.local import Boot  # seldom needed, and slow to load
-
-                Boot().supervise(run.path, "adopt")
-            elif run.state()[0] not in (*LIVE, UNREACHABLE):
+                engine_of(run).start(run.path, "adopt")
+            elif verdict(run).state not in (*LIVE, UNREACHABLE):
                 stale.append(run.path)
         if stale:
             self._catalogue.sync(*stale)

@@ -1,50 +1,66 @@
-"""Starting a supervisor: its interpreter can start while its run is still being prepared."""
+"""The engine of this machine: the supervisor is a process beside us, asked by signals.
+
+It is imported before anything is known of a run, for the supervisor's interpreter to start at once;
+so each method imports what it needs.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
-import tempfile
+import signal
+from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from traindeck.core.base.installed import package_folder
+if TYPE_CHECKING:
+    from traindeck.core.engines.base import Ask, Mode
+    from traindeck.core.engines.boot import Boot
+    from traindeck.core.queue.slots import Claim
+    from traindeck.core.run.spec import Spec
+    from traindeck.core.run.state import Verdict
 
-_ENTRY = (
-    "import sys; sys.path[:] = sys.argv[1].split(':');"
-    "from traindeck.core.supervisor.main import main; main()"
-)
 
-
-class Boot:
-    """A supervisor's first process: it imports what it needs, then waits to be told its run.
-
-    One that is told nothing ends with its launcher. Raises OSError when it cannot be started.
-    """
+class Local:
+    """Starts runs on this machine."""
 
     def __init__(self) -> None:
-        paths = [str(package_folder().parent), *(path for path in sys.path if path)]
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it has its run
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _ENTRY, ":".join(paths)],
-            stdin=subprocess.PIPE,
-            stdout=self._said,
-            stderr=self._said,
-            start_new_session=True,
-            cwd="/",
-        )
+        self._ready: list[Boot] = []
 
-    def supervise(self, folder: Path, mode: str) -> None:
-        """Give it a run to `start`, or to `adopt` from a supervisor that was killed.
+    def claim(self, on: str, kinds: Collection[str]) -> Claim:
+        """The slots of this machine that the run must hold."""
+        from traindeck.core.queue.placement import claim
 
-        Returns when it has written its identity. Raises OSError when that failed.
-        """
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), self._process.stdin as orders:
-            orders.write(os.fsencode(folder) + b"\0" + mode.encode())
-        with self._said as said:
-            if self._process.wait() != 0 and mode == "start":
-                said.seek(0)
-                told = said.read()[-500:].decode("utf-8", "replace").strip()
-                raise OSError(0, f"its supervisor did not start: {told}")
+        return claim(on, kinds)
+
+    def prepare(self) -> None:
+        """Start an interpreter for the supervisor."""
+        from traindeck.core.engines.boot import Boot
+
+        if not self._ready:
+            self._ready.append(Boot())
+
+    def start(self, folder: Path, mode: Mode) -> None:
+        """Give a run to the interpreter that is ready, or to a new one."""
+        from traindeck.core.engines.boot import Boot
+
+        try:
+            boot = self._ready.pop()  # no other thread gets the same
+        except IndexError:
+            boot = Boot()
+        boot.supervise(folder, mode)
+
+    def signal(self, folder: Path, ask: Ask) -> None:
+        """Signal the run's supervisor; a run that has lost its own gets another first."""
+        from traindeck.core.engines.signals import send, supervisor_of
+
+        number = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1}[ask]
+        send(folder, supervisor_of(folder, self), number)
+
+    def look(self, spec: Spec) -> Verdict | None:
+        """A run of another machine that shares this home is out of reach."""
+        from traindeck.core.run.spec import is_elsewhere
+        from traindeck.core.run.state import UNREACHABLE, Verdict
+
+        if not is_elsewhere(spec):
+            return None
+        why = f"runs on {spec['host']}; it was {spec['state']} when last heard of"
+        return Verdict(UNREACHABLE, why, None)

@@ -7,21 +7,30 @@ from __future__ import annotations
 
 from traindeck.core.base.process import boot_id
 from traindeck.core.run.spec import End, Spec, identity, is_elsewhere
-from traindeck.core.run.state import LAUNCH_SECONDS, LIVE, UNREACHABLE, Verdict, boottime, judge
+from traindeck.core.run.state import LAUNCH_SECONDS, LIVE, Verdict, boottime, judge
+
+
+def recorded(spec: Spec, end: End | None) -> Verdict | None:
+    """How the run ended, as its supervisor wrote it down; None while it has not."""
+    if end and "state" in end:
+        return Verdict(end["state"], end.get("reason", ""), end.get("exit_code"))
+    if spec["state"] not in LIVE:
+        return Verdict(spec["state"], spec.get("reason", ""), spec.get("exit_code"))
+    return None
 
 
 def true_state(spec: Spec, end: End | None) -> Verdict:
+    """The state of a run, by its processes on this machine as long as no end is recorded.
+
+    Of a run of another machine it is the last that was written: its engine may know better.
+    """
+    if verdict := recorded(spec, end):
+        return verdict
     state, reason = spec["state"], spec.get("reason", "")
     end = end or {}
-    if "state" in end:
-        return Verdict(end["state"], end.get("reason", ""), end.get("exit_code"))
-    if state not in LIVE:
-        return Verdict(state, reason, spec.get("exit_code"))
-    supervisor = identity(spec, "supervisor")
     if is_elsewhere(spec):
-        why = f"runs on {spec['host']}; it was {state} when last heard of"
-        return Verdict(UNREACHABLE, why, None)
-    child = identity(spec, "child")
+        return Verdict(state, reason, None)
+    supervisor, child = identity(spec, "supervisor"), identity(spec, "child")
     if supervisor and supervisor.alive():
         if state == "running" and end and child and not child.alive():
             why = "the run has ended; what it left is being cleaned up"

@@ -16,8 +16,7 @@ from traindeck.core import control
 from traindeck.core.base.files import read_json
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import RunDoc
-from traindeck.core.catalogue.library import Library
-from traindeck.core.control import trashed
+from traindeck.core.catalogue.library import Library, trashed
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.screens.dialogs import (

@@ -66,11 +66,11 @@ def restore(
     """Bring runs back from the trash, or list what is in it."""
     from traindeck.core import control
     from traindeck.core.base.home import Home
-    from traindeck.core.catalogue.library import Library
+    from traindeck.core.catalogue.library import Library, trashed
 
     home = Home.default()
     library = Library(home)
-    there = control.trashed(home)
+    there = trashed(home)
     told = {run_id: _in_short(home.trash / run_id) for run_id in there} if as_json else {}
     back = []
 

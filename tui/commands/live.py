@@ -9,6 +9,7 @@ import typer
 
 from traindeck.core.base.format import percent
 from traindeck.core.base.sanitize import WHOLE, plain
+from traindeck.core.engines.choose import verdict
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run import events
@@ -59,8 +60,8 @@ class _Follower:
     def follow(self) -> int:
         shown: tuple[str, str] | None = None
         while True:
-            verdict = self._run.verdict()
-            state, reason = verdict.state, verdict.reason
+            known = verdict(self._run)
+            state, reason = known.state, known.reason
             over = state in ENDED
             if not over and (state, reason) != shown:
                 self._print_state(state, reason)
@@ -72,7 +73,7 @@ class _Follower:
                 self._print_state(state, reason)
                 spec = self._run.spec()
                 recipe = spec.get("recipe") if spec else None
-                return exit_code(verdict, recipe=recipe is not None)
+                return exit_code(known, recipe=recipe is not None)
             time.sleep(POLL_SECONDS)
 
     def _read(self) -> None:
@@ -105,8 +106,8 @@ class _Follower:
         if self._as_json:
             print_json_line({"type": "state", "id": self._run.id, "state": state, "reason": reason})
         else:
-            told = plain(f"{state}: {reason}" if reason else state, WHOLE)
-            self._say(f"{self._run.id}  {told}")
+            text = plain(f"{state}: {reason}" if reason else state, WHOLE)
+            self._say(f"{self._run.id}  {text}")
 
     def _print_metrics(self) -> None:
         if not self._fresh:

@@ -65,9 +65,9 @@ def run(
 
     traindeck run RECIPE -p lr=0.1, or traindeck run -- COMMAND …, or traindeck run --again ID.
     """
-    from traindeck.core.engines.local import Boot
+    from traindeck.core.engines.choose import engine
 
-    boot = Boot()  # it starts while we find out what to run
+    engine(on or "cpu").prepare()  # while we find out what to run
     from traindeck.core.base.home import Home
     from traindeck.core.launch import launch, resumed_run
 
@@ -90,7 +90,7 @@ def run(
     elif reason:
         raise UsageError("--reason belongs to --accept-no-privacy")
     _check_dependencies(request)
-    doc = launch(home, request, boot)
+    doc = launch(home, request)
     if resumed := resumed_run(home, doc, given):
         say(f"resume: the newest checkpoint of run {resumed}")
     _say_exposed(home, doc)
@@ -156,8 +156,8 @@ def _check_dependencies(request: LaunchRequest) -> None:
     missing = missing_dependencies(request.recipe)
     if missing:
         wanted = " ".join(f"'{requirement}'" for requirement in missing)
-        told = f"{request.recipe.name} needs {', '.join(missing)}"
-        raise MissingError(f"{told}: pip install {wanted}")
+        needs = f"{request.recipe.name} needs {', '.join(missing)}"
+        raise MissingError(f"{needs}: pip install {wanted}")
 
 
 def _command(

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import process_of, until
 from traindeck.core import control
+from traindeck.core.base.errors import ControlError
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.library import AmbiguousRun, Library, RunNotFound
 from traindeck.core.catalogue.store import Catalogue, CatalogueError
@@ -102,7 +103,7 @@ def test_runs_are_found_by_id_start_name_and_last(home: Home) -> None:
 
 def test_trash_and_restore(home: Home) -> None:
     run_id = launch(home, LaunchRequest(command=["sleep", "1"]))["id"]
-    with pytest.raises(control.ControlError, match="stop it first"):
+    with pytest.raises(ControlError, match="stop it first"):
         control.trash(home, run_id)
     until(lambda: ended(home, 1))
     control.rename(home, run_id, "keep me")

@@ -326,12 +326,12 @@ def named(docs: Sequence[RunDoc]) -> str:
 
 def _trash(home: Home) -> list[list[RunDoc]]:
     """What is in the trash, the last deleted first; what was deleted together is together."""
-    from traindeck.core import control
     from traindeck.core.catalogue.document import document
+    from traindeck.core.catalogue.library import trashed
     from traindeck.core.run.folder import RunFolder
 
     in_trash: list[tuple[float, RunDoc]] = []
-    for run_id in control.trashed(home):
+    for run_id in trashed(home):
         folder = home.trash / run_id
         doc = document(RunFolder(folder), metrics=False)
         if doc is not None:
