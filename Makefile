@@ -13,7 +13,7 @@ venv: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed (make PYTHON=…)"; exit 4; }
-	@echo "setting up .venv (PyTorch and TensorFlow: some minutes, 3.5 GB)"
+	@echo "setting up .venv (PyTorch and TensorFlow: 3.5 GB; pip is silent for minutes at its end)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) install --constraint constraints.txt --editable '.[torch,tensorflow,syft,dev]'
 	@touch $@

@@ -123,10 +123,11 @@ def test_the_files_and_names_in_contributing_are_there() -> None:
 
 
 WINGS = ("core", "recipes", "tui", "tests", "screenshots")
-NAMED = r"`([\w/]+\.py)`(?!\s\(check\))(?:\s`([\w.]+)`(?!\s\(check\)))?"
+NAMED = r"`([\w/]+\.py)`(?:\s`([\w.]+)`)?"
 PLACES = {
     "everywhere": ("app.",),
     "recipes": ("recipes.",),
+    "devices": ("devices.",),
     "runs": ("runs.", "sort."),
     "a run": ("run.",),
     "curves": ("curves.",),

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import until
-from tests.core.privacy.ledgers import RHO, STEPS, made, reserve
+from tests.core.privacy.ledgers import RHO, STEPS, is_whole, made, reserve
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger import chain
@@ -30,11 +30,6 @@ from traindeck.core.privacy.ledger.ledger import Ledger
 FORK = multiprocessing.get_context("fork")
 WORKERS, KILLS, SCARCE = 8, 50, 1000
 CALLS = ("write", "fsync", "replace", "ftruncate")
-
-
-def is_whole(ledger: Ledger) -> bool:
-    """Whether nothing is wrong but what a crash may leave."""
-    return all(problem.mendable for problem in ledger.verify())
 
 
 def state(ledger: Ledger) -> tuple[Any, ...]:
