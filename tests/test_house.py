@@ -31,7 +31,6 @@ SCRIPTS = {
 """A script's folder comes first on its path: a package there could hide a library."""
 
 MOST_LINES = 400
-MOST_RECIPE_LINES = 150
 
 
 def sources() -> list[Path]:
@@ -114,13 +113,6 @@ def test_no_file_is_too_long_to_be_read() -> None:
         and (lines := path.read_text().count("\n")) > MOST_LINES
     }
     assert not long
-
-
-def test_a_recipe_is_read_in_one_sitting() -> None:
-    recipes = [path for path in sources() if path.read_text().startswith("# /// script")]
-    assert len(recipes) > 10
-    lines = {path.name: path.read_text().count("\n") for path in recipes}
-    assert not {name: count for name, count in lines.items() if count > MOST_RECIPE_LINES}
 
 
 def test_only_the_packaging_knows_how_an_installation_finds_the_package() -> None:

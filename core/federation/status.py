@@ -112,7 +112,7 @@ class OwnerFile(_Replaced):
 
     approval  of scripts: auto or hand; empty where nobody approves any
     privacy   what its part has cost so far; None without differential privacy
-    job       fields of a `Job`; none before there was one
+    job       fields of a `JobStatus`; none before there was one
     """
 
     name: str
@@ -150,7 +150,7 @@ class OwnerFile(_Replaced):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class JobStatus:
     """The script that an owner was asked to run, and what became of the request."""
 
     id: str = ""
@@ -195,7 +195,7 @@ class OwnerStatus:
     sandbox: str = ""
     privacy: OwnerPrivacy | None = None
     facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    job: Job | None = None
+    job: JobStatus | None = None
     requests: tuple[ScriptRequest, ...] = ()
 
     @property
@@ -332,7 +332,9 @@ def owner_of(said: dict[str, Any]) -> dict[str, Any]:
         "sandbox": tolerant.text(said.get("sandbox")),
         "privacy": OwnerPrivacy.read(said.get("privacy")),
         "facts": tolerant.facts(facts) if isinstance(facts, dict) else {},
-        "job": Job(**{key: tolerant.text(job.get(key)) for key in Job.__dataclass_fields__})
+        "job": JobStatus(
+            **{key: tolerant.text(job.get(key)) for key in JobStatus.__dataclass_fields__}
+        )
         if isinstance(job, dict)
         else None,
     }
@@ -349,7 +351,7 @@ def _owner_json(owner: OwnerStatus, private: bool) -> dict[str, Any]:
         **{key: getattr(owner, key) for key in more},
         "privacy": owner.privacy.to_json() if owner.privacy else None,
         "facts": dict(owner.facts),
-        "job": {key: getattr(job, key) for key in Job.__dataclass_fields__} if job else None,
+        "job": {key: getattr(job, key) for key in JobStatus.__dataclass_fields__} if job else None,
         "waiting": [request.to_json() for request in owner.waiting],
     }
     return facts if private else {key: facts[key] for key in facts if key not in _PRIVATE}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 pytest.importorskip("cryptography")
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from traindeck.recipes.shared.federated.hiding.secagg import Party, Sum
+from traindeck.recipes.shared.federated.hiding.secagg import SecAggParty, Sum
 from traindeck.recipes.shared.federated.hiding.session import default_threshold
 
 Vectors = dict[str, NDArray[np.int64]]
@@ -33,20 +33,20 @@ def party(
     threshold: int | None = None,
     run: str = RUN,
     identities: Mapping[str, Ed25519PrivateKey] = IDENTITIES,
-) -> Party:
+) -> SecAggParty:
     pins = {
         other: IDENTITIES[other].public_key().public_bytes_raw() for other in names if other != name
     }
     threshold = threshold or default_threshold(len(names))
     answered = folder / f"{name}.answered"
-    return Party(name, identities[name], pins, run, rounds, threshold, answered)
+    return SecAggParty(name, identities[name], pins, run, rounds, threshold, answered)
 
 
 @dataclass
 class Owners:
     """All owners of a session, ready to mask, and what the aggregator saw of the set-up."""
 
-    parties: dict[str, Party]
+    parties: dict[str, SecAggParty]
     adverts: dict[str, dict[str, Any]]
     bundles: dict[str, dict[str, str]]  # by sender, by receiver
     threshold: int

@@ -20,7 +20,7 @@ from traindeck.recipes.shared.federated.hiding import session, shamir
 
 def test_secrets_are_not_in_what_an_owner_prints(owners: Callable[..., Owners]) -> None:
     assert repr(owners(3).parties["owner-2"]) == (
-        f"Party(owner-2, run {RUN}, range(1, 4), threshold 2)"
+        f"SecAggParty(owner-2, run {RUN}, range(1, 4), threshold 2)"
     )
 
 

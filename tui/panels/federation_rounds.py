@@ -38,7 +38,7 @@ NAME_MOST, _STATE_CELLS = 16, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RoundsWindow:
     """Which rounds are in sight: `older` are to the left of them, `newer` to the right."""
 
     columns: tuple[RoundStatus | None, ...]
@@ -47,7 +47,7 @@ class Window:
     newer: int
 
 
-def window(federation: FederationStatus, width: int, back: int) -> Window:
+def window(federation: FederationStatus, width: int, back: int) -> RoundsWindow:
     """The rounds that fit, the newest unless one looks `back` by so many; None is the present."""
     every: list[RoundStatus | None] = list(federation.rounds)
     newest = federation.rounds[-1].number if federation.rounds else -1
@@ -60,7 +60,7 @@ def window(federation: FederationStatus, width: int, back: int) -> Window:
     back = max(0, min(back, len(every) - fit))
     end = len(every) - back
     start = max(0, end - fit)
-    return Window(tuple(every[start:end]), pitch, start, back)
+    return RoundsWindow(tuple(every[start:end]), pitch, start, back)
 
 
 def hidden(federation: FederationStatus, width: int, back: int) -> Content:

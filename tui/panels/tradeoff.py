@@ -54,7 +54,7 @@ class Point:
     value: float
 
 
-def epsilon_of(run: RunState) -> float | None:
+def epsilon_shown(run: RunState) -> float | None:
     """A run's epsilon, if it has one that may be relied upon."""
     privacy = run.privacy
     if privacy is None or not privacy.reliable or not privacy.steps:
@@ -64,7 +64,7 @@ def epsilon_of(run: RunState) -> float | None:
 
 def enough(runs: Sequence[RunState]) -> bool:
     """Whether there is something to compare."""
-    return sum(epsilon_of(run) is not None for run in runs) >= LEAST_POINTS
+    return sum(epsilon_shown(run) is not None for run in runs) >= LEAST_POINTS
 
 
 def metric_of(runs: Sequence[RunState]) -> str:
@@ -77,7 +77,7 @@ def find(runs: Sequence[RunState], labels: Sequence[str], metric: str) -> list[P
     """The runs that have both, by rising epsilon."""
     known = []
     for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        epsilon, value = epsilon_of(run), run.last.get(metric, math.nan)
+        epsilon, value = epsilon_shown(run), run.last.get(metric, math.nan)
         if epsilon is not None and math.isfinite(value):
             known.append(Point(place, label, epsilon, value))
     return sorted(known, key=lambda point: (point.epsilon, point.value))
@@ -108,7 +108,7 @@ class TradeoffPanel(VerticalScroll, inherit_bindings=False):
         """Take the runs as they are now."""
         metric = metric_of(runs)
         ours = find(runs, labels, metric)
-        relied = [run.privacy for run in runs if run.privacy and epsilon_of(run) is not None]
+        relied = [run.privacy for run in runs if run.privacy and epsilon_shown(run) is not None]
         datasets = {privacy.dataset for privacy in relied}
         deltas = {privacy.delta for privacy in relied}
         units = {privacy.unit for privacy in relied}

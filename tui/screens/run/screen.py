@@ -30,7 +30,7 @@ from traindeck.tui.panels.tradeoff import TradeoffPanel, enough
 from traindeck.tui.readers.picture import Picture
 from traindeck.tui.readers.run import RunReader
 from traindeck.tui.screens.run.actions import RUN_BINDINGS, RunActions
-from traindeck.tui.screens.run.layout import TABS, WORDS, Arrangement, arrange, tab_bindings
+from traindeck.tui.screens.run.layout import TABS, WORDS, ScreenArrangement, arrange, tab_bindings
 from traindeck.tui.screens.run.picture import labels, show_details
 from traindeck.tui.widgets.inbox_line import InboxLine
 from traindeck.tui.widgets.key_bar import KeyBar
@@ -95,7 +95,7 @@ class RunScreen(RunActions):
         self._ids = tuple(run_ids)
         self._recent = ["curves"]
         self._picture = Picture()
-        self._arrangement: Arrangement | None = None
+        self._arrangement: ScreenArrangement | None = None
         self._reader: RunReader | None = None
         self._sourced = False
         self._tradeoff = False
@@ -278,7 +278,7 @@ class RunScreen(RunActions):
         self._stop_log_when_hidden()
         self._show()
 
-    def _mark_tabs(self, arrangement: Arrangement) -> None:
+    def _mark_tabs(self, arrangement: ScreenArrangement) -> None:
         bar = self.query_one(TabBar)
         bar.display = bool(arrangement.tabs)
         bar.show([self._tab_of(tab) for tab in arrangement.tabs], self._recent[0])

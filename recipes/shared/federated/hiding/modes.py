@@ -164,7 +164,7 @@ class SecAggOwner:
         clip: float,
     ) -> None:
         self._clip = clip
-        self._party = secagg.Party(name, identity, pins, session, rounds, threshold, answered)
+        self._party = secagg.SecAggParty(name, identity, pins, session, rounds, threshold, answered)
 
     def answer(self, letter: Letter) -> Answer:
         match letter.type:

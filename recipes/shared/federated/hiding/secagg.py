@@ -8,7 +8,7 @@ secrets. Once the aggregator has the masked vectors, the owners show it shares o
 whose vector came, and of the keys of those whose vector did not: so it can take off the masks that
 are left on the sum. Never both of one owner.
 
-    party = Party("owner-1", identity, pins, run, (1, 60), threshold)   sum = Sum(adverts, 2, 3)
+    party = SecAggParty("owner-1", identity, pins, run, (1, 60), 2)     sum = Sum(adverts, 2, 3)
     party.advertise()              → aggregator → adverts of all        sum.add("owner-1", masked)
     party.share(adverts)           → aggregator → shares for this one   alive, dropped = sum.close()
     party.receive(shares)                                               reveals, from those alive
@@ -61,7 +61,7 @@ _NONCE = 12
 _BUNDLE = 2 * shamir.SHARE  # bytes a round: a share of the seed, one of the mask key
 
 
-class Party:
+class SecAggParty:
     """One owner's side of one session: its secrets, which live as long as this object.
 
     name       this owner's; the names in pins are the others'
@@ -110,7 +110,7 @@ class Party:
 
     def __repr__(self) -> str:
         threshold = self._advert.threshold
-        return f"Party({self.name}, run {self.run}, {self._rounds}, threshold {threshold})"
+        return f"SecAggParty({self.name}, run {self.run}, {self._rounds}, threshold {threshold})"
 
     def advertise(self) -> dict[str, Any]:
         """This owner's public keys, signed; JSON-able, for all to see."""

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core.base.errors import BudgetRefused, TraindeckError
 from traindeck.core.federation.inbox import APPROVE, PARAMS, REFUSE, SCRIPT
-from traindeck.core.federation.status import Job, OwnerFile
+from traindeck.core.federation.status import JobStatus, OwnerFile
 from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.hiding import boxes, modes
 from traindeck.recipes.shared.federated.job.leftovers import remove
@@ -180,7 +180,7 @@ class Owner:
     # Jobs
 
     def _consider(self, request: SyftRequest) -> None:
-        job = Job(request.name, self.policy.agreed.name, request.sha256, request.asked_by)
+        job = JobStatus(request.name, self.policy.agreed.name, request.sha256, request.asked_by)
         self.status.job = asdict(job)
         agreed = self.policy.approval == "auto" or self.policy.plan is not None
         why = self._objection(request) or (self._disagreement(request) if agreed else "")
