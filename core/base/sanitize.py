@@ -90,7 +90,7 @@ def spelled(text: str) -> str:
     """
     if not text.isascii() or _ODD.search(text):
         text = text.replace("\r\n", "\r").replace("\r", "␍\n")
-        text = _TO_SPELL.sub(lambda found: f"‹U+{ord(found[0]):04X}›", text)
+        text = _TO_SPELL.sub(lambda match: f"‹U+{ord(match[0]):04X}›", text)
         text = "".join(
             char if char.isprintable() or char in "\n\t" else f"‹U+{ord(char):04X}›"
             for char in text

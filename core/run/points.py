@@ -237,7 +237,7 @@ def read_points(folder: Path, wanted: Collection[str]) -> dict[str, list[tuple[f
     }
     with contextlib.suppress(OSError), (folder / "points.bin").open("rb") as file:
         _collect(file, points)
-    return {names[number]: found for number, found in points.items()}
+    return {names[number]: series for number, series in points.items()}
 
 
 def last_progress(folder: Path) -> tuple[float, int, float] | None:
@@ -350,10 +350,10 @@ def _scan(file: BinaryIO, series: dict[int, _Series]) -> int:
     taken = 0
     for block in _blocks(file, 1 << 62):
         for _, step, number, value in RECORD.iter_unpack(block):
-            found = series.get(number)
-            if found is None:
-                found = series[number] = _Series()
-            found.add(step, value)
+            line = series.get(number)
+            if line is None:
+                line = series[number] = _Series()
+            line.add(step, value)
         taken += len(block)
     return taken
 

@@ -165,11 +165,11 @@ def _spawn(start: Start) -> int:
 
 def _identity(pid: int) -> Identity:
     """Who we or a child of ours is, even if it has ended already and waits to be reaped."""
-    found = Identity.of(pid)
-    if found is None:
+    known = Identity.of(pid)
+    if known is None:
         fields = stat_fields(pid)
-        found = Identity(boot_id(), pid, int(fields[START]) if fields else 0)
-    return found
+        known = Identity(boot_id(), pid, int(fields[START]) if fields else 0)
+    return known
 
 
 def _wait_for(child: int, start: Start, begun: float, known: dict[str, Any]) -> None:

@@ -45,14 +45,14 @@ def missing(root: Path) -> str:
     """What an environment lacks, in words; "" if Flower can run there."""
     if not (root / "bin" / "python").exists():
         return f"there is no environment {root}"
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for path in root.glob("lib/python3*/site-packages/*.dist-info"):
         if named := _INSTALLED.fullmatch(path.name):
-            found[named[1].lower()] = named[2]
-    lacking = [name for name in NEEDED if name not in found]
+            versions[named[1].lower()] = named[2]
+    lacking = [name for name in NEEDED if name not in versions]
     if lacking:
         return f"{root} lacks {', '.join(lacking)}"
-    version = found["flwr"]
+    version = versions["flwr"]
     if not version.startswith(VERSION + "."):
         return f"{root} has flwr {version}, not {VERSION}"
     return ""
