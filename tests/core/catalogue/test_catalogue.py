@@ -18,7 +18,7 @@ from tests.conftest import process_of, until
 from traindeck.core import control
 from traindeck.core.base.errors import ControlError
 from traindeck.core.base.home import Home
-from traindeck.core.catalogue.library import AmbiguousRun, Library, RunNotFound
+from traindeck.core.catalogue.library import AmbiguousRun, Library, RunNotFound, trashed
 from traindeck.core.catalogue.store import Catalogue, CatalogueError
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.run.folder import RunFolder
@@ -110,7 +110,7 @@ def test_trash_and_restore(home: Home) -> None:
     control.tag(home, run_id, ["b", " a", "b"])
     control.trash(home, run_id)
     assert Library(home).runs() == []
-    assert control.trashed(home) == [run_id]
+    assert trashed(home) == [run_id]
     control.restore(home, run_id)
     [doc] = Library(home).runs()
     assert (doc["name"], doc["tags"]) == ("keep me", ["a", "b"])
