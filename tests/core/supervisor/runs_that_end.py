@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from traindeck.core.engines import local
+from traindeck.core.engines import boot
 
 GRACE = 1.0
 
@@ -51,6 +51,6 @@ def supervisor_that(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     imports = (
         "from traindeck.core.supervisor import supervisor as s, keeper as k, cgroup\nimport os"
     )
-    assert local._ENTRY.endswith(ends)
-    entry = local._ENTRY.replace(ends, f"\n{imports}\n{change}\n{ends}")
-    monkeypatch.setattr(local, "_ENTRY", entry)
+    assert boot._ENTRY.endswith(ends)
+    entry = boot._ENTRY.replace(ends, f"\n{imports}\n{change}\n{ends}")
+    monkeypatch.setattr(boot, "_ENTRY", entry)

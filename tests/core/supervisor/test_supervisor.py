@@ -23,8 +23,10 @@ from traindeck.core.launch import LaunchRequest
 from traindeck.core.queue.slots import holders
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.points import summarize
+from traindeck.core.run.spec import new_spec
+from traindeck.core.run.state import Verdict
 from traindeck.core.supervisor import keeper, oom
-from traindeck.core.supervisor.clerk import Clerks
+from traindeck.core.supervisor.charge import Charge
 from traindeck.core.supervisor.supervisor import Supervisor
 
 CGROUP = Path("/sys/fs/cgroup/memory/traindeck-test")
@@ -108,13 +110,11 @@ def test_a_run_that_became_another_users_is_told_and_stops_nobody(
     with subprocess.Popen(["sleep", "60"]) as process:
         monkeypatch.setattr(os, "kill", refuse)
         keeper._sweep(grace=0.0)  # comes back, though something is left
-        supervisor = Supervisor(tmp_path)
         child = Identity.of(process.pid)
         assert child is not None
-        supervisor.spec = {"state": "running", "child": child.to_json()}
-        supervisor.clerks = Clerks(Home(tmp_path), tmp_path, tuple)
+        spec = new_spec(state="running", child=child.to_json(), grace=0.0)
+        supervisor = Supervisor(Charge(tmp_path, -1, -1, spec, Verdict("running", "", None)))
         monkeypatch.setattr(supervisor.clerks, "sync", lambda: None)
-        supervisor.grace = 0.0
         supervisor._ask("stop")
         for _ in range(3):
             supervisor._enforce(None, child)
