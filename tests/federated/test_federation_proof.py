@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tests.federated import federated_tools as tools
 from tests.federated.federated_tools import Crossed, Row, cosine, spellings
 from traindeck.recipes.shared.federated.hiding.fixedpoint import encode
+from traindeck.recipes.shared.federated.post.syft import sealed
 
 OWNERS = tools.shards(40, 60, 1)
 SINGLE = "owner-3"
@@ -182,7 +183,7 @@ class TestCount:
                 head, _, body = path.read_bytes().partition(b"\n")
                 if json.loads(head)["owners"][0]["emailAddress"] == f"{name}@traindeck.invalid":
                     mock = b"mock.npz" in head
-                    kind = "ciphertext" if tools.adapter.sealed(body) else "metadata"
+                    kind = "ciphertext" if sealed(body) else "metadata"
                     objects["mock" if mock else kind] += path.stat().st_size
             assert (out["raw"], out["masked"]) == (mail["raw"], mail["masked"])
             for kind in ("ciphertext", "metadata", "mock"):
@@ -205,9 +206,9 @@ class TestCount:
             ] * ROUNDS
 
 
-def _letters(root: Path, name: str, sealed: bool) -> list[tuple[Path, dict[str, Any]]]:
+def _letters(root: Path, name: str, encrypted: bool) -> list[tuple[Path, dict[str, Any]]]:
     """An owner's letters to the data scientist: where each is kept, and its facts."""
-    letters = tools.opened(root, sealed=sealed)
+    letters = tools.opened(root, sealed=encrypted)
     paths = sorted((root / "drive" / "mail" / "kept").glob("scientist-*"))
     with_facts = [(path, facts) for path, (_, facts, _) in zip(paths, letters, strict=True)]
     mine = [(path, facts) for path, facts in with_facts if path.name.endswith(f"-{name}")]
