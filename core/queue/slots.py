@@ -121,14 +121,14 @@ class Place:
 
     def _before(self) -> list[tuple[str, Claim]]:
         """Who waits before us for a slot that we could use."""
-        found = []
+        before = []
         for run_id in sorted(os.listdir(self._home.queue)):
             if run_id >= self._id:
                 break
             claim = _waiting_claim(self._home.queue / run_id)
             if claim and set(claim.slots) & set(self._claim.slots):
-                found.append((run_id, claim))
-        return found
+                before.append((run_id, claim))
+        return before
 
     def _choose(self, free: list[str], before: list[Claim]) -> list[str]:
         needed = {slot for claim in before if claim.exact for slot in claim.slots}
@@ -153,15 +153,15 @@ class Place:
 
 def holders(home: Home) -> dict[str, str]:
     """Which run holds each slot that is taken now: {slot: run id}."""
-    found: dict[str, str] = {}
+    runs: dict[str, str] = {}
     try:
         with locked(home.locks / "scheduler"):
             for slot in os.listdir(home.locks):
                 if slot != "scheduler" and _is_locked(home.locks / slot):
-                    found[slot] = _holder(home, slot)
+                    runs[slot] = _holder(home, slot)
     except OSError:
         pass
-    return found
+    return runs
 
 
 def _waiting_claim(entry: Path) -> Claim | None:

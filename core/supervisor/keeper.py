@@ -165,11 +165,10 @@ def _spawn(start: Start) -> int:
 
 def _identity(pid: int) -> Identity:
     """Who we or a child of ours is, even if it has ended already and waits to be reaped."""
-    found = Identity.of(pid)
-    if found is None:
-        fields = stat_fields(pid)
-        found = Identity(boot_id(), pid, int(fields[START]) if fields else 0)
-    return found
+    if living := Identity.of(pid):
+        return living
+    fields = stat_fields(pid)
+    return Identity(boot_id(), pid, int(fields[START]) if fields else 0)
 
 
 def _wait_for(child: int, start: Start, begun: float, known: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import traindeck.core.devices.request  # noqa: F401  needed once the run is known: better now
+from traindeck.core.supervisor.charge import take_charge
 from traindeck.core.supervisor.supervisor import Supervisor
 
 
@@ -33,8 +34,8 @@ def main() -> None:
     os.close(registered)
     os.setsid()
     _redirect(path / "supervisor.log")
-    supervisor = Supervisor(path)
     try:
+        supervisor = Supervisor(take_charge(path))
         supervisor.register()
     except (BlockingIOError, ValueError):
         return

@@ -8,7 +8,6 @@ SIGTERM stops politely, SIGUSR1 kills at once.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -28,10 +27,11 @@ from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.queue.placement import Placement, place
 from traindeck.core.queue.slots import Claim, Granted, Place, Waiting
 from traindeck.core.run import events
-from traindeck.core.run.folder import EXIT_ROOM, RunFolder, encode_exit
-from traindeck.core.run.spec import Course, Queue, Spec, identity, is_elsewhere
+from traindeck.core.run.folder import EXIT_ROOM, encode_exit
+from traindeck.core.run.spec import Course, Queue, Spec, identity
 from traindeck.core.run.state import ENDED, Verdict, boottime, judge
 from traindeck.core.supervisor import cgroup
+from traindeck.core.supervisor.charge import Charge
 from traindeck.core.supervisor.clerk import Clerks
 from traindeck.core.supervisor.intake import Intake
 from traindeck.core.supervisor.keeper import (
@@ -57,10 +57,15 @@ RETRY_SECONDS = 24 * 3600.0
 class Supervisor:
     """Runs in its own process; `run` returns when all is recorded."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.home = Home(folder.parent.parent)
-        self.spec: Spec
+    def __init__(self, charge: Charge) -> None:
+        self.folder = charge.folder
+        self.home = Home(charge.folder.parent.parent)
+        self.spec = charge.spec
+        self.grace = charge.spec["grace"]
+        self.before = charge.before
+        self.lock = charge.lock
+        self.exit_file = charge.exit_file
+        self.clerks = Clerks(self.home, self.folder, self._private)
         self.group: Path | None = None
         self.held: tuple[int, ...] = ()
         self.place: Place | None = None
@@ -73,22 +78,7 @@ class Supervisor:
         self.poll = select.poll()
 
     def register(self) -> None:
-        """Take charge: become the run's writer and listen to requests.
-
-        Raises BlockingIOError when another supervisor has charge of the run, ValueError when there
-        is nothing to supervise any more, OSError when nobody could be told that we have charge.
-        """
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self.lock = os.open(self.folder / "supervisor.lock", flags, 0o600)
-        fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        run = RunFolder(self.folder)
-        self.found = run.verdict()
-        spec = run.spec()
-        if spec is None or is_elsewhere(spec) or "state" in (run.exit() or {}):
-            raise ValueError(f"nothing to supervise in {self.folder}")
-        self.spec = spec
-        self.grace = float(spec["grace"])
-        self.clerks = Clerks(self.home, self.folder, self._private)
+        """Listen to requests, then tell who we are. Raises OSError when nobody could be told."""
         become_subreaper()
         for end in (self.wakeups, self._wakeup_writer):
             os.set_blocking(end, False)
@@ -98,7 +88,6 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         self.poll.register(self.wakeups, select.POLLIN)
-        self.exit_file = os.open(self.folder / "exit.json", flags, 0o600)
         me = Identity.of(os.getpid())
         self.spec["supervisor"] = me.to_json() if me else None
         write_json(self.folder / "run.json", self.spec)
@@ -125,7 +114,7 @@ class Supervisor:
             return
         self.held = granted.descriptors
         self.group = cgroup.make(self.spec["id"])
-        self.oom = OomWatch(self.group)
+        oom = OomWatch(self.group)
         try:
             placement = place(self.spec["on"], granted.slots)
         except MissingError as error:
@@ -136,7 +125,7 @@ class Supervisor:
             reason="",
             queue=None,
             group=str(self.group) if self.group else None,
-            oom_kills=self.oom.before,
+            oom_kills=oom.before,
             device=placement.label,
             gpus=list(placement.gpus),
             started=time.time(),
@@ -164,22 +153,22 @@ class Supervisor:
             )
             self.clerks.sync()
             self.clerks.provenance()
-        self._watch(keeper, placement.gpus)
-        self._finish(self._verdict())
+        self._watch(keeper, placement.gpus, oom)
+        self._finish(self._verdict(oom))
 
     def adopt(self) -> None:
         """Take over a run whose supervisor was killed."""
         group = self.spec.get("group")
         self.group = Path(group) if group else None
-        self.oom = OomWatch(self.group, self.spec.get("oom_kills"))
+        oom = OomWatch(self.group, self.spec.get("oom_kills"))
         asked = self.spec["state"] == "stopping"
         if asked:
             self._ask("stop")
-        ended = self.found.state in ENDED
-        self._watch(identity(self.spec, "keeper"), tuple(self.spec.get("gpus") or ()))
-        verdict = self._verdict()
+        ended = self.before.state in ENDED
+        self._watch(identity(self.spec, "keeper"), tuple(self.spec.get("gpus") or ()), oom)
+        verdict = self._verdict(oom)
         telling = verdict.state in ("out_of_memory", "over_budget") and not asked
-        self._finish(self.found if ended and not telling else verdict)
+        self._finish(self.before if ended and not telling else verdict)
 
     def save(self, **changes: Unpack[Course]) -> None:
         """Write run.json; what cannot be written now is tried again whenever we have waited."""
@@ -229,7 +218,7 @@ class Supervisor:
         finally:
             place.leave()
 
-    def _watch(self, keeper: Identity | None, gpus: tuple[str, ...]) -> None:
+    def _watch(self, keeper: Identity | None, gpus: tuple[str, ...], oom: OomWatch) -> None:
         child = identity(self.spec, "child")
         intake, sampler = None, None
         if child:
@@ -247,7 +236,7 @@ class Supervisor:
                     took = time.monotonic() - began
                     pause = min(max(took, BUSY_TICK_SECONDS), TICK_SECONDS)
                 sampler.tick()
-            self.oom.tick()
+            oom.tick()
         self._kill_orphans()
         if intake and sampler:
             intake.close()
@@ -291,7 +280,7 @@ class Supervisor:
         if self.group:
             cgroup.remove(self.group)
 
-    def _verdict(self) -> Verdict:
+    def _verdict(self, oom: OomWatch) -> Verdict:
         end = read_json(self.folder / "exit.json") or {}
         if "error" in end:
             return Verdict("failed", end["error"], None)
@@ -302,7 +291,7 @@ class Supervisor:
         ended = end.get("ended_boottime", boottime())
         waited = max(0.0, ended - self.asked_at) if self.asked else 0.0
         asked = self.asked if not self.asked or ended >= self.asked_at else ""
-        verdict = judge(status, asked=asked, waited=waited, oom=self.oom.evidence())
+        verdict = judge(status, asked=asked, waited=waited, oom=oom.evidence())
         if verdict.exit_code == OVER_BUDGET and refused(self.folder):
             return Verdict("over_budget", last_words(self.folder), OVER_BUDGET)
         if verdict.state == "failed":

@@ -22,13 +22,15 @@ from traindeck.core.catalogue.document import document
 from traindeck.core.catalogue.library import Library
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.devices.proctree import descendants
-from traindeck.core.engines import local
+from traindeck.core.engines import boot
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.queue.slots import holders
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.points import summarize
+from traindeck.core.run.spec import new_spec
+from traindeck.core.run.state import Verdict
 from traindeck.core.supervisor import keeper, oom
-from traindeck.core.supervisor.clerk import Clerks
+from traindeck.core.supervisor.charge import Charge
 from traindeck.core.supervisor.supervisor import Supervisor
 
 GRACE = 1.0
@@ -239,9 +241,9 @@ def _supervisor_that(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     imports = (
         "from traindeck.core.supervisor import supervisor as s, keeper as k, cgroup\nimport os"
     )
-    assert local._ENTRY.endswith(ends)
-    entry = local._ENTRY.replace(ends, f"\n{imports}\n{change}\n{ends}")
-    monkeypatch.setattr(local, "_ENTRY", entry)
+    assert boot._ENTRY.endswith(ends)
+    entry = boot._ENTRY.replace(ends, f"\n{imports}\n{change}\n{ends}")
+    monkeypatch.setattr(boot, "_ENTRY", entry)
 
 
 @pytest.mark.parametrize("groups", [True, False], ids=["group", "no-group"])
@@ -479,13 +481,11 @@ def test_a_run_that_became_another_users_is_told_and_stops_nobody(
     with subprocess.Popen(["sleep", "60"]) as process:
         monkeypatch.setattr(os, "kill", refuse)
         keeper._sweep(grace=0.0)  # comes back, though something is left
-        supervisor = Supervisor(tmp_path)
         child = Identity.of(process.pid)
         assert child is not None
-        supervisor.spec = {"state": "running", "child": child.to_json()}
-        supervisor.clerks = Clerks(Home(tmp_path), tmp_path, tuple)
+        spec = new_spec(state="running", child=child.to_json(), grace=0.0)
+        supervisor = Supervisor(Charge(tmp_path, -1, -1, spec, Verdict("running", "", None)))
         monkeypatch.setattr(supervisor.clerks, "sync", lambda: None)
-        supervisor.grace = 0.0
         supervisor._ask("stop")
         for _ in range(3):
             supervisor._enforce(None, child)
