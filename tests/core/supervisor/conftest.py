@@ -1,0 +1,32 @@
+"""Launching runs with a short grace, and letting them go on when the test is ready."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.core.supervisor.runs import GRACE, Gate
+from traindeck.core import launch
+from traindeck.core.base.home import Home
+from traindeck.core.launch import LaunchRequest
+from traindeck.core.run.folder import RunFolder
+
+
+@pytest.fixture
+def start(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFolder]:
+    """Launch a Python or shell text with a short grace."""
+
+    def begin(*, python: str = "", shell: str = "", grace: float = GRACE) -> RunFolder:
+        monkeypatch.setattr(launch, "GRACE_SECONDS", grace)
+        command = ["bash", "-c", shell] if shell else [sys.executable, "-c", python]
+        return RunFolder(Path(launch.launch(home, LaunchRequest(command=command))["path"]))
+
+    return begin
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
