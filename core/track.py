@@ -31,7 +31,15 @@ from types import FrameType, SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from traindeck.core.base.environ import DEVICE, RUN_FOLDER
-from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, TraindeckError
+from traindeck.core.base.errors import (
+    FAILED,
+    INTERRUPTED,
+    MISSING,
+    OVER_BUDGET,
+    USAGE,
+    BudgetRefused,
+    TraindeckError,
+)
 from traindeck.core.base.files import read_json, write_json
 from traindeck.core.base.format import compact
 from traindeck.core.base.home import Home
@@ -41,17 +49,15 @@ from traindeck.core.recipe.header import HeaderError
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
 from traindeck.core.run import events
-from traindeck.core.run.points import PROGRESS, PointWriter
+from traindeck.core.run.flusher import FLUSH_SECONDS, Flusher
+from traindeck.core.run.points import PROGRESS
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.mechanism import Mechanism
     from traindeck.core.privacy.plan import Plan
     from traindeck.core.privacy.spending import Spending
 
-FLUSH_SECONDS = 0.1
 PRINT_SECONDS = 1.0
-EXIT_MISSING = 4
-EXIT_INTERRUPTED = 130
 
 
 def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -> Run:
@@ -64,7 +70,7 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
     try:
         recipe = read_recipe(path) if path.is_file() else None
     except HeaderError as error:
-        abort(str(error), 2)
+        abort(str(error), USAGE)
     managed = os.environ.get(RUN_FOLDER)
     device, folder, params = os.environ.get(DEVICE, "cpu"), managed, {}
     given = None
@@ -79,7 +85,7 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
     return run
 
 
-def abort(message: str, code: int = EXIT_MISSING) -> NoReturn:
+def abort(message: str, code: int = MISSING) -> NoReturn:
     """End the process with one line on stderr: by default, something needed is missing (4)."""
     print(f"error: {message}", file=sys.stderr, flush=True)
     raise SystemExit(code)
@@ -106,11 +112,8 @@ class Run:
         self._managed = managed
         self._artifacts: Path | None = None
         self._warned = False
-        self._points: PointWriter | None = None
-        self._wake = threading.Event()
-        self._closing = False
+        self._points: Flusher | None = None
         self._process = os.getpid()
-        self._flushing = False
         self._progress_at = 0.0
         self._printed_at = 0.0
         self._stop_signal: int | None = None
@@ -142,8 +145,7 @@ class Run:
         values = {**values, **more} if values and more else values or more
         if self._points is not None:
             try:
-                if self._points.add(step, values):
-                    self._wake_flusher()
+                self._points.add(step, values)
             except Exception as error:
                 self._warn(error)
         if not self._managed:
@@ -157,7 +159,6 @@ class Run:
         self._progress_at = now
         if self._points is not None:
             self._guard(self._points.add, int(done), {PROGRESS: float(total)})
-            self._wake_flusher()
 
     def should_stop(self) -> bool:
         """True once a stop was asked for (SIGTERM, or Ctrl-C by hand).
@@ -205,7 +206,7 @@ class Run:
             except BudgetRefused as error:
                 self._refuse(str(error))
             except (OSError, TraindeckError) as error:
-                self._refuse(f"the ledger cannot be written: {error}", 1)
+                self._refuse(f"the ledger cannot be written: {error}", FAILED)
 
     def resumed(self, steps: int) -> None:
         """Say that the model already holds so many private steps, paid for by an earlier run."""
@@ -233,7 +234,7 @@ class Run:
         why  of a budget that is not this run's own to spend, such as a data owner's
         """
         broken = not why and self._spending is not None and not self._spending.refused
-        self._refuse(why or self.problem, 1 if broken else OVER_BUDGET)
+        self._refuse(why or self.problem, FAILED if broken else OVER_BUDGET)
 
     def round(self, number: int, **facts: Any) -> None:
         """Record a finished federated round."""
@@ -257,14 +258,12 @@ class Run:
             self._state = "stopped"
         self.close()
         if kind is None and self._stop_signal == signal.SIGINT and not self._managed:
-            raise SystemExit(EXIT_INTERRUPTED)
+            raise SystemExit(INTERRUPTED)
 
     def close(self) -> None:
         """Write what is still buffered and stop writing."""
         if self._spending is not None and os.getpid() == self._process:
             self._guard(self._spending.close, self._state)
-        self._closing = True
-        self._wake.set()
         if self._points is not None:
             points, self._points = self._points, None
             self._guard(points.close)
@@ -273,39 +272,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         if not self._managed:
             (folder / "params.json").write_text(json.dumps(vars(self.params), indent=2) + "\n")
-        self._points = PointWriter(folder)
-        os.register_at_fork(after_in_child=self._forked)
-        self._wake_flusher()
-
-    def _forked(self) -> None:
-        """A forked process has no flushing thread; it gets one when it logs."""
-        self._wake = threading.Event()
-        self._flushing = False
-
-    def _wake_flusher(self) -> None:
-        self._wake.set()
-        if self._flushing:
-            return
-        self._flushing = True
-        threading.Thread(target=self._flush_forever, name="traindeck-flush", daemon=True).start()
-        if os.getpid() != self._process and "multiprocessing.util" in sys.modules:
-            from multiprocessing.util import Finalize  # its processes end without atexit
-
-            Finalize(None, self.close, exitpriority=0)
-
-    def _flush_forever(self) -> None:
-        while not self._closing:
-            self._wake.wait()
-            self._wake.clear()
-            points = self._points
-            if points is not None:
-                try:
-                    points.flush()
-                except OSError as error:
-                    self._warn(error)
-                    time.sleep(1.0)
-                    self._wake.set()
-            time.sleep(FLUSH_SECONDS)  # after, not before: what comes seldom is seen at once
+        self._points = Flusher(folder, self._warn)
 
     def _refuse(self, problem: str, code: int = OVER_BUDGET) -> NoReturn:
         refused = code == OVER_BUDGET
@@ -316,10 +283,10 @@ class Run:
     def _spent(self, released: Mechanism, epsilon: float) -> None:
         """Hear what has been committed so far and what that costs."""
         delta = self.plan.delta
-        told: dict[str, Any] = {"event": released.to_json(), "epsilon": epsilon, "delta": delta}
+        facts: dict[str, Any] = {"event": released.to_json(), "epsilon": epsilon, "delta": delta}
         if self._spending is not None and self._spending.inherited:
-            told["inherited"] = self._spending.inherited
-        self._event("spend", **told)
+            facts["inherited"] = self._spending.inherited
+        self._event("spend", **facts)
         if math.isfinite(epsilon):
             self.log(released.steps, {"epsilon": epsilon})
 
@@ -385,7 +352,7 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
             accept = "--accept-no-privacy" in spec.get("command", ())
             run.id, plan = run.folder.name, Plan.read(run.folder)
             if recipe.accounting and plan is None:
-                abort(f"{run.folder} has no usable privacy.json", 1)
+                abort(f"{run.folder} has no usable privacy.json", FAILED)
         else:
             plan = make(recipe, vars(run.params))
             me = Identity.of(os.getpid())
@@ -414,4 +381,4 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
     except TraindeckError as error:
         abort(str(error), error.exit_code)
     except OSError as error:
-        abort(f"the privacy ledger of {recipe.dataset} cannot be written: {error}", 1)
+        abort(f"the privacy ledger of {recipe.dataset} cannot be written: {error}", FAILED)
