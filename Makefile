@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run venv test check format screenshots constraints clean
+.PHONY: run venv test quick check format screenshots constraints clean
 
 run: venv
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/traindeck; else $(BIN)/traindeck run torch-digits --wait; fi
@@ -13,13 +13,16 @@ venv: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed (make PYTHON=…)"; exit 4; }
-	@echo "setting up .venv (PyTorch and TensorFlow: some minutes, 3.5 GB)"
+	@echo "setting up .venv (PyTorch and TensorFlow: 3.5 GB; pip is silent for minutes at its end)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) install --constraint constraints.txt --editable '.[torch,tensorflow,syft,dev]'
 	@touch $@
 
 test: venv
 	$(BIN)/python -m pytest -n auto
+
+quick: venv
+	$(BIN)/python -m pytest -n auto -m "not framework and not slow"
 
 check: venv
 	$(BIN)/ruff check .

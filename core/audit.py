@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core.base.errors import NotFoundError
 from traindeck.core.catalogue.store import Catalogue
-from traindeck.core.privacy.audit.measure import FILE, AuditError, AuditResult, Scores, audit
-from traindeck.core.privacy.mechanism import Mechanism
-from traindeck.core.privacy.report import at_least, at_most
+from traindeck.core.privacy import AUDIT_FILE
+from traindeck.core.privacy.audit.measure import AuditError, AuditResult, Scores, audit
+from traindeck.core.privacy.bounds import at_least, at_most
+from traindeck.core.privacy.report import RunPrivacy
 from traindeck.core.run import events
 from traindeck.core.run.state import ENDED
 
@@ -19,61 +19,56 @@ if TYPE_CHECKING:
     from traindeck.core.catalogue.document import RunDoc
 
 
-def audit_run(doc: RunDoc) -> AuditResult:
+def claim_of(doc: RunDoc) -> RunPrivacy:
+    """What a run claims to have spent. Raises NotFoundError when it claims nothing."""
+    recorded = doc["privacy"] or {}
+    privacy = RunPrivacy.from_json(recorded)
+    if privacy is None or not recorded.get("events"):
+        raise NotFoundError(f"run {doc['id']} has released nothing under privacy: nothing to audit")
+    return privacy
+
+
+def audit_run(doc: RunDoc, claim: RunPrivacy) -> AuditResult:
     """Measure what a run gave away, and hold it against its claim; takes about 1 s.
 
-    Raises NotFoundError when the run claims nothing or has no canaries, AuditError when their
-    scores cannot be used.
+    Raises NotFoundError when it has no canaries, AuditError when their scores cannot be used.
     """
-    privacy = doc["privacy"]
-    if privacy is None or not privacy["events"]:
-        raise NotFoundError(f"run {doc['id']} has released nothing under privacy: nothing to audit")
     try:
-        scores = Scores.read(Path(doc["path"]) / "artifacts" / FILE)
+        scores = Scores.read(Path(doc["path"]) / "artifacts" / AUDIT_FILE)
     except FileNotFoundError:
         raise NotFoundError(
             f"run {doc['id']} has no audit: it trains with canaries under `-p audit=true`, and"
             " leaves their scores when it ends"
         ) from None
-    mechanism = _mechanism(privacy["events"])
-    claimed = math.inf if privacy["epsilon"] is None else float(privacy["epsilon"])
-    return audit(scores, mechanism, float(privacy["delta"]), claimed)
+    if len(claim.events) != 1:
+        raise AuditError(f"the run's claim is about {len(claim.events)} mechanisms, not one")
+    return audit(scores, claim.events[0], claim.delta, claim.epsilon)
 
 
-def record(home: Home, doc: RunDoc, result: AuditResult) -> None:
+def record(home: Home, doc: RunDoc, claim: RunPrivacy, result: AuditResult) -> None:
     """Write the result into the run, once, and quarantine the run in its ledger when violated.
 
     Raises OSError, or a TraindeckError of the ledger's, when that cannot be written.
     """
     folder = Path(doc["path"])
-    if (doc["privacy"] or {}).get("audit") != result.to_json():
+    if claim.audit != result:
         events.append(folder / "events.jsonl", "audit", result=result.to_json())
         if doc["state"] in ENDED:
             Catalogue(home).sync(folder)
-    if result.violated:
-        _quarantine(home, doc, result)
+    if result.violated and claim.ledger:
+        _quarantine(home, claim.ledger, doc["id"], result)
 
 
-def _mechanism(released: list[dict[str, object]]) -> Mechanism:
-    if len(released) != 1:
-        raise AuditError(f"the run's claim is about {len(released)} mechanisms, not one")
-    try:
-        return Mechanism.from_json(released[0])
-    except ValueError as error:
-        raise AuditError(f"the run's claim cannot be read: {error}") from None
-
-
-def _quarantine(home: Home, doc: RunDoc, result: AuditResult) -> None:
+def _quarantine(home: Home, dataset: str, run: str, result: AuditResult) -> None:
     from traindeck.core.privacy.ledger.ledgers import find
 
-    name = (doc["privacy"] or {}).get("ledger")
-    ledger = find(home.ledger, name) if name else None
+    ledger = find(home.ledger, dataset)
     if ledger is None:
         return
-    known = [charge for charge in ledger.account().runs if charge.id == doc["id"]]
-    if known and not known[0].quarantined:
+    charge = next((charge for charge in ledger.account().runs if charge.id == run), None)
+    if charge is not None and not charge.quarantined:
         ledger.quarantine(
-            doc["id"],
+            run,
             f"audit: epsilon is at least {at_least(result.lower)} with {result.confidence:.0%}"
             f" confidence, {at_most(result.claimed)} was claimed",
         )

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base.errors import ControlError
 from traindeck.core.base.files import locked, read_json, write_json
 from traindeck.core.base.home import Home
-from traindeck.core.catalogue.library import trashed as trashed
 from traindeck.core.catalogue.store import Catalogue
-from traindeck.core.engines.base import ControlError as ControlError
 from traindeck.core.engines.choose import engine_of, verdict
 from traindeck.core.run.folder import RunFolder, clean_tags
 from traindeck.core.run.state import LIVE, UNREACHABLE

@@ -60,11 +60,11 @@ def _home(home: Home) -> list[Finding]:
     try:
         home.make()
         writable = os.access(home.root, os.W_OK)
-        told = str(home.root) if writable else f"{home.root} is read-only"
+        text = str(home.root) if writable else f"{home.root} is read-only"
     except OSError as error:
-        writable, told = False, f"{home.root}: {error.strerror}"
+        writable, text = False, f"{home.root}: {error.strerror}"
     mend = "" if writable else "make it writable, or set TRAINDECK_HOME to a folder that is"
-    findings = [Finding("home", writable, told, mend)]
+    findings = [Finding("home", writable, text, mend)]
     try:
         findings.append(Finding("catalogue", True, f"{len(Catalogue(home).all())} runs"))
     except CatalogueError as error:
@@ -98,14 +98,14 @@ def _making(recipe: Recipe, place: Path) -> str:
 
 
 def _recipes(home: Home) -> list[Finding]:
-    found, broken = shelf(home)
+    usable, broken = shelf(home)
     findings = []
-    for recipe in found:
+    for recipe in usable:
         place = _environment(home, recipe)
         if place is not None and not (place / "bin" / "python").exists():
-            told = f"needs an environment of its own, {place}"
+            text = f"needs an environment of its own, {place}"
             mend = _making(recipe, place)
-            findings.append(Finding(f"recipe {recipe.name}", False, told, mend))
+            findings.append(Finding(f"recipe {recipe.name}", False, text, mend))
             continue
         missing = missing_dependencies(recipe)
         wanted = " ".join(f"'{requirement}'" for requirement in missing)

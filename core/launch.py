@@ -19,8 +19,8 @@ from traindeck.core.base.ids import new_folder
 from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.document import RunDoc, document
 from traindeck.core.engines.choose import engine
+from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.gate import admit, ledger_for, resumed_steps
-from traindeck.core.privacy.plan import FILE as PLAN_FILE
 from traindeck.core.privacy.plan import make as make_plan
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.read import read_recipe

@@ -49,7 +49,7 @@ from traindeck.core.recipe.header import HeaderError
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
 from traindeck.core.run import events
-from traindeck.core.run.flusher import FLUSH_SECONDS, Flusher
+from traindeck.core.run.flusher import Flusher
 from traindeck.core.run.points import PROGRESS
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from traindeck.core.privacy.plan import Plan
     from traindeck.core.privacy.spending import Spending
 
+PROGRESS_SECONDS = 0.1
 PRINT_SECONDS = 1.0
 
 
@@ -154,11 +155,12 @@ class Run:
     def progress(self, done: float, total: float) -> None:
         """Say how far the run is, in any unit: steps, epochs or rounds of `total`."""
         now = time.monotonic()
-        if done < total and now - self._progress_at < FLUSH_SECONDS:
+        if done < total and now - self._progress_at < PROGRESS_SECONDS:
             return
         self._progress_at = now
         if self._points is not None:
             self._guard(self._points.add, int(done), {PROGRESS: float(total)})
+            self._points.wake()
 
     def should_stop(self) -> bool:
         """True once a stop was asked for (SIGTERM, or Ctrl-C by hand).

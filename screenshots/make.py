@@ -20,13 +20,14 @@ from textual.pilot import Pilot
 
 from traindeck.core import control
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.federation.inbox import APPROVE, RunInbox, decide
 from traindeck.core.federation.reader import FederationReader
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy import budget
 from traindeck.core.recipe.find import find_recipe
 from traindeck.core.recipe.params import Value
-from traindeck.core.run.folder import RunDoc, RunFolder
+from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.state import ENDED, identity
 from traindeck.tui.app import TraindeckApp
 

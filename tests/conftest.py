@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,49 @@ from traindeck.core.run.state import ENDED
 
 COMMAND = Path(sys.executable).parent / "traindeck"
 PATIENCE = 60.0  # how long anything may take on a busy machine before a test gives up
+SUITE = "TRAINDECK_TEST_SUITE"
+"""The environment variable by which everything that a suite starts, workers and all, is known."""
+FOR_FRAMEWORKS = re.compile(r"^pytestmark = \[?pytest\.mark\.framework\b", re.MULTILINE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[SUITE] = uuid.uuid4().hex
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a file unread whose tests are all for frameworks where those are not asked for.
+
+    To import it would take as long as ten of the others' tests.
+    """
+    if "not framework" in config.option.markexpr and collection_path.suffix == ".py":
+        return True if FOR_FRAMEWORKS.search(collection_path.read_text(encoding="utf-8")) else None
+    return None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what tests have left running: those that Ctrl-C interrupted could not."""
+    if hasattr(config, "workerinput") or not sys.platform.startswith("linux"):
+        return
+    deadline = time.monotonic() + 2  # for what is about to end by itself
+    while left := _of_this_suite():
+        if time.monotonic() > deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline + 2:
+            break
+        time.sleep(0.05)
+
+
+def _of_this_suite() -> list[int]:
+    mark = f"{SUITE}={os.environ[SUITE]}".encode()
+    pids = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                pids.append(int(process.name))
+    return [pid for pid in pids if pid != os.getpid()]
 
 
 @pytest.fixture

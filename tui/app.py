@@ -1,48 +1,35 @@
-"""The app: four places to be (runs, recipes, devices, privacy), run screens on top of them, and
-what all of them share: the feed of runs, keys, themes, copying and telling about errors.
+"""The app: four places to be (runs, recipes, devices, privacy), run screens on top of them, keys
+and themes; starting and leaving.
 
 Screens are imported when first shown; numpy and all that draws only with the first run screen.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
-import os
 import select
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
-from textual.message import Message
-from textual.reactive import var
 from textual.screen import ModalScreen, Screen
 
 from traindeck.core.base.home import Home
-from traindeck.core.run.state import LIVE
+from traindeck.tui.host import Host
 from traindeck.tui.key_checks import KeyChecks
-from traindeck.tui.keys import EVERYWHERE, CommandsProvider
-from traindeck.tui.places import PLACES, first_place, new_screen, run_screen_type, screen_type
-from traindeck.tui.readers.feed import Feed, RunSource, RunsSnapshot, newest
-from traindeck.tui.readers.inbox import InboxWatch
-from traindeck.tui.settings import THEMES, read_settings, read_state, write_state
+from traindeck.tui.keys import EVERYWHERE, PLACES, CommandsProvider
+from traindeck.tui.places import first_place, new_screen, run_screen_type, screen_type
+from traindeck.tui.readers.feed import RunSource
+from traindeck.tui.settings import THEMES, read_state, write_state
 from traindeck.tui.threads import BackgroundLog, favor_the_screen, settle_memory, within
 
 if TYPE_CHECKING:
-    from traindeck.core.federation.inbox import ScriptRequest
     from traindeck.tui.screens.run.screen import RunScreen
-
-T = TypeVar("T")
-
-LOCAL_REFRESH, SSH_REFRESH = 0.25, 1.0
-"""Seconds between two looks at the runs, unless settings.toml says otherwise."""
 
 STARTING_SECONDS = 3.0
 """After so long everything that makes many objects at once is done."""
@@ -56,14 +43,8 @@ CLOSING_SECONDS = 3.0
 logger = logging.getLogger("traindeck.tui")
 
 
-class TraindeckApp(App[None], inherit_bindings=False):
-    """The screen program.
-
-    Args:
-        home: where runs are.
-        source: what to read them through; default: the home's library.
-        clock: the time in unix seconds, for everything that says how long ago.
-    """
+class TraindeckApp(Host, inherit_bindings=False):
+    """The screen program; its arguments are those of `Host`."""
 
     TITLE = "traindeck"
     CSS_PATH = "app.tcss"
@@ -72,70 +53,19 @@ class TraindeckApp(App[None], inherit_bindings=False):
     HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (100, "wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = EVERYWHERE
 
-    snapshot: var[RunsSnapshot | None] = var(None, init=False)
-    """The newest state of all runs; None until they were read. Screens `watch` it."""
-
-    feed_problem: var[str] = var("", init=False)
-    """Why the runs cannot be read; empty as soon as they were."""
-
-    waiting: var[tuple[ScriptRequest, ...]] = var((), init=False)
-    """Scripts that wait for a data owner's hand, in the runs that go on."""
-
-    hides_private = False
-    """Whether curves of private training data are hidden, on every run's screen."""
-
-    class SnapshotReady(Message):
-        """The feed has something new."""
-
-    class Failed(Message):
-        """Something on a thread went wrong."""
-
-        def __init__(self, what: str, error: Exception) -> None:
-            super().__init__()
-            self.what = what
-            self.error = error
-
-    class FeedFailed(Failed):
-        """The runs cannot be read."""
-
-    class Done(Message):
-        """Something on a thread is done; `then` goes on with it on the event loop."""
-
-        def __init__(self, then: Callable[[], object]) -> None:
-            super().__init__()
-            self.then = then
-
     def __init__(
         self,
         home: Home,
         source: RunSource | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
-        self.home = home
-        self.clock = clock
-        self.over_ssh = "SSH_CONNECTION" in os.environ
-        self.settings = read_settings(home.settings)
+        super().__init__(home, source, clock)
         self._state_file = home.root / "state.json"
         self._own_log = BackgroundLog(home.root / "traindeck.log")
-        self._background: list[threading.Thread] = []
         for place, _ in PLACES:
             self.add_mode(place, partial(new_screen, place))
         if self.over_ssh:
             self.animation_level = "none"
-        refresh = self.settings.refresh or (SSH_REFRESH if self.over_ssh else LOCAL_REFRESH)
-        self.feed = Feed(
-            source or _library(home),
-            interval=refresh,
-            ready=lambda: self._from_thread(self.SnapshotReady()),
-            failed=lambda trouble, error: self._from_thread(self.FeedFailed(trouble, error)),
-            first=partial(newest, home) if source is None else list,
-        )
-        self.inbox = InboxWatch(
-            home.runs,
-            ready=lambda found: self._from_thread(self.Done(partial(self._take_waiting, found))),
-            failed=lambda error: self._from_thread(self.Failed("No inbox can be read", error)),
-        )
 
     # Starting and leaving
 
@@ -194,10 +124,7 @@ class TraindeckApp(App[None], inherit_bindings=False):
 
     def on_unmount(self) -> None:
         until = time.monotonic() + CLOSING_SECONDS
-        self.inbox.stop()
-        self.feed.stop(CLOSING_SECONDS)
-        for thread in self._background:
-            thread.join(max(0.0, until - time.monotonic()))
+        self.finish(CLOSING_SECONDS)
         logger.removeHandler(self._own_log)
         self._own_log.stop(max(0.0, until - time.monotonic()))
 
@@ -265,100 +192,11 @@ class TraindeckApp(App[None], inherit_bindings=False):
         """Ids of the keys that the key bar must not leave out now."""
         return frozenset({"app.inbox"} if self.waiting else ())
 
-    def _take_waiting(self, waiting: tuple[ScriptRequest, ...]) -> None:
-        self.waiting = waiting
-        self.screen.refresh_bindings()
-
     def action_inbox(self) -> None:
         from traindeck.tui.screens.inbox import InboxScreen
 
         if not isinstance(self.screen, ModalScreen):
             self.push_screen(InboxScreen())
-
-    # Runs
-
-    def on_traindeck_app_snapshot_ready(self) -> None:
-        snapshot = self.feed.take()
-        if snapshot is None:
-            return
-        with self.batch_update():
-            self.snapshot = snapshot
-            if snapshot.whole:
-                self.feed_problem = ""
-        self.inbox.follow(run["id"] for run in snapshot.runs if run["state"] in LIVE)
-        if not snapshot.whole:
-            self.call_after_refresh(self.feed.shown)
-
-    def _from_thread(self, message: Message) -> None:
-        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
-            self.post_message(message)
-
-    # Work that may wait for files
-
-    def in_background(
-        self,
-        what: str,
-        action: Callable[[], T],
-        done: Callable[[T], object] | None = None,
-    ) -> None:
-        """Runs `action` on a thread, then `done` with its result on the event loop.
-
-        An exception of `action` becomes a notification headed `what`. A file that never answers
-        cannot keep the app from closing, but closing waits a moment for what was asked for.
-        """
-
-        def work() -> None:
-            try:
-                result = action()
-            except Exception as error:  # told to the user, with the trace in the log
-                self._from_thread(self.Failed(what, error))
-            else:
-                self._from_thread(self.Done(lambda: done(result) if done else None))
-
-        thread = threading.Thread(target=work, name=what, daemon=True)
-        self._background = [each for each in self._background if each.is_alive()]
-        self._background.append(thread)
-        thread.start()
-
-    def on_traindeck_app_done(self, message: Done) -> None:
-        self.feed.poke()
-        if self.is_running:  # else the screens that wait for it are gone
-            message.then()
-
-    def on_traindeck_app_feed_failed(self, message: FeedFailed) -> None:
-        self.feed_problem = str(message.error) or type(message.error).__name__
-        self.tell_error(message.what, message.error)
-
-    def on_traindeck_app_failed(self, message: Failed) -> None:
-        self.tell_error(message.what, message.error)
-
-    def tell_error(self, what: str, error: Exception) -> None:
-        """An error the user should know of: shown, and logged with its trace."""
-        logger.error("%s", what, exc_info=error)
-        reason = str(error) or type(error).__name__
-        self.notify(reason, title=what, severity="error", timeout=10, markup=False)
-
-    def tell_problem(self, problem: str) -> None:
-        """Something to mend that stops nothing."""
-        logger.warning("%s", problem)
-        self.notify(problem, severity="warning", timeout=10, markup=False)
-
-    # Copying
-
-    def copy(self, text: str, what: str) -> None:
-        """Copies through the terminal (OSC 52) and, as many terminals refuse that, into a file."""
-        self.copy_to_clipboard(text)
-        path = self.home.root / "clipboard.txt"
-
-        def write() -> Path:
-            path.write_text(text, encoding="utf-8")
-            return path
-
-        self.in_background(
-            "Copied to the terminal's clipboard only",
-            write,
-            lambda path: self.notify(f"{what} copied; also in {path}", markup=False),
-        )
 
     # Themes and keys
 
@@ -391,9 +229,3 @@ class TraindeckApp(App[None], inherit_bindings=False):
             "Save what is shown as SVG",
             lambda: self.set_timer(0.1, self.deliver_screenshot),
         )
-
-
-def _library(home: Home) -> RunSource:
-    from traindeck.core.catalogue.library import Library
-
-    return Library(home)

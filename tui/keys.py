@@ -6,8 +6,7 @@ Ids read `place.action`, as `runs.stop`; settings.toml gives them other keys.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,14 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import Screen
+
+PLACES = (
+    ("runs", "Runs"),
+    ("recipes", "Recipes"),
+    ("devices", "Devices"),
+    ("privacy", "Privacy"),
+)
+"""Where one can be at any time, with the word for it; runs are opened on top of these."""
 
 
 def command(
@@ -100,7 +107,11 @@ SCREEN_KEYS: list[BindingType] = [
 """For every screen instead of Textual's, which have no ids and so could get no other keys. So are
 those below; with them goes `inherit_bindings=False`."""
 
-SCROLL_FURTHER: list[BindingType] = [
+SCROLL_KEYS: list[BindingType] = [
+    _move("scroll.up", "up,k", "scroll_up", "Scroll up"),
+    _move("scroll.down", "down,j", "scroll_down", "Scroll down"),
+    _move("scroll.top", "home,g", "scroll_home", "Scroll to the top"),
+    _move("scroll.end", "end,G", "scroll_end", "Scroll to the end"),
     _move("scroll.left", "left", "scroll_left", "Scroll left"),
     _move("scroll.right", "right", "scroll_right", "Scroll right"),
     _move("scroll.page-up", "pageup", "page_up", "Scroll up by a page"),
@@ -108,29 +119,35 @@ SCROLL_FURTHER: list[BindingType] = [
     _move("scroll.page-left", "ctrl+pageup", "page_left", "Scroll left by a page"),
     _move("scroll.page-right", "ctrl+pagedown", "page_right", "Scroll right by a page"),
 ]
-SCROLL_KEYS: list[BindingType] = [
-    _move("scroll.up", "up", "scroll_up", "Scroll up"),
-    _move("scroll.down", "down", "scroll_down", "Scroll down"),
-    _move("scroll.top", "home", "scroll_home", "Scroll to the top"),
-    _move("scroll.end", "end", "scroll_end", "Scroll to the end"),
-    *SCROLL_FURTHER,
-]
 """For what scrolls."""
 
 LIST_KEYS: list[BindingType] = [
-    _move("list.up", "up", "cursor_up", "Up in a list"),
-    _move("list.down", "down", "cursor_down", "Down in a list"),
-    _move("list.first", "home", "first", "To the first of a list"),
-    _move("list.last", "end", "last", "To the last of a list"),
+    _move("list.up", "up,k", "cursor_up", "Up in a list"),
+    _move("list.down", "down,j", "cursor_down", "Down in a list"),
+    _move("list.first", "home,g", "first", "To the first of a list"),
+    _move("list.last", "end,G", "last", "To the last of a list"),
     _move("list.page-up", "pageup", "page_up", "Up by a page in a list"),
     _move("list.page-down", "pagedown", "page_down", "Down by a page in a list"),
 ]
-"""For a list of options."""
+"""For every list, of whatever kind."""
+
+
+def list_select(action: str) -> Binding:
+    """For a list whose items can be taken; `action` is its own word for that."""
+    return _move("list.select", "enter", action, "Take what the cursor is on")
+
+
+def sort_keys(*, show: bool) -> list[BindingType]:
+    """For a list that can be sorted; `show` is whether the key bar hints at it."""
+    return [
+        command("sort.next", "o", "sort_next", "Sort", "Sort by the next column", show=show),
+        command(
+            "sort.reverse", "O", "sort_reverse", "Reverse", "Sort the other way round", show=False
+        ),
+    ]
+
 
 _MOVING = ("screen.", "scroll.", "list.")
-
-SCREENS = ("runs", "recipes.screen", "devices", "privacy", "run.screen", "inbox", "help", "dialogs")
-"""Modules of `traindeck.tui.screens`: between them they load every class that has bindings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,31 +190,31 @@ def groups(screen: Screen[object], keymap: Mapping[str, str]) -> list[Group]:
     for node in (*screen.query("*"), screen.focused):
         if node is not None and type(node) not in parts:
             parts[type(node)] = node
-    found = [_group(screen, keymap)]
-    found += [_group(node, keymap) for node in parts.values()]
-    found = [*_moving_apart(_joined(found)), _group(screen.app, keymap, "Everywhere")]
-    return [group for group in found if group.commands]
+    all_groups = [_group(screen, keymap)]
+    all_groups += [_group(node, keymap) for node in parts.values()]
+    all_groups = [*_moving_apart(_joined(all_groups)), _group(screen.app, keymap, "Everywhere")]
+    return [group for group in all_groups if group.commands]
 
 
 def key_of(app: App[Any], id: str, otherwise: str) -> str:
     """The key of a command as people know it; `otherwise` is what it is unless remapped."""
     key = app._keymap.get(id, otherwise).split(",")[0]
-    return app.get_key_display(Binding(key, ""))
+    return app.get_key_display(Binding(key, "")) if key else ""
 
 
-def _joined(found: Iterable[Group]) -> list[Group]:
+def _joined(groups: Iterable[Group]) -> list[Group]:
     """With parts of one name told together."""
     by_title: dict[str, tuple[Command, ...]] = {}
-    for group in found:
+    for group in groups:
         by_title[group.title] = by_title.get(group.title, ()) + group.commands
     return [Group(title, commands) for title, commands in by_title.items()]
 
 
-def _moving_apart(found: Iterable[Group]) -> list[Group]:
+def _moving_apart(groups: Iterable[Group]) -> list[Group]:
     """With the keys that many parts share told once, at the end."""
     moving: dict[str, Command] = {}
     rest = []
-    for group in found:
+    for group in groups:
         own = []
         for each in group.commands:
             if each.id.startswith(_MOVING):
@@ -221,25 +238,6 @@ def _group(node: DOMNode, keymap: Mapping[str, str], title: str = "") -> Group:
     # A part without a name is told with what it is a part of.
     named = (each.BINDING_GROUP_TITLE for each in node.ancestors_with_self)
     return Group(title or next(filter(None, named), "Screen"), tuple(commands))
-
-
-def clashes(found: Sequence[Group], remapped: Set[str]) -> list[tuple[str, list[str]]]:
-    """Keys that several commands of a screen are on since some were given other keys.
-
-    The first id of each is the command that has the key now: what is nearer to the user wins, and
-    of the same part the one that asked for it.
-    """
-    by_key: dict[str, list[tuple[int, str]]] = {}
-    for place, group in enumerate(found):
-        for command in group.commands:
-            for key in command.keys:
-                by_key.setdefault(key, []).append((place, command.id))
-    result = []
-    for key, users in by_key.items():
-        if len(users) > 1 and any(each in remapped for _, each in users):
-            users.sort(key=lambda user: (user[0], user[1] not in remapped))
-            result.append((key, [each for _, each in users]))
-    return result
 
 
 def key_names(command: Command) -> str:
@@ -283,31 +281,3 @@ class CommandsProvider(Provider):
 
 def _label(command: Command) -> Content:
     return Content.assemble(command.title, (f"  {key_names(command)}", "dim"))
-
-
-def unknown_ids(ids: Iterable[str]) -> list[str]:
-    """Those that no binding of the app has. Loads all screens, so it belongs on a thread.
-
-    Only ids that the loaded screens do not know cost that: a user without remapped keys of other
-    screens never pays for it.
-    """
-    wanted = set(ids)
-    for module in ("", *SCREENS):
-        if module:
-            importlib.import_module(f"traindeck.tui.screens.{module}")
-        wanted -= _loaded_ids()
-        if not wanted:
-            break
-    return sorted(wanted)
-
-
-def _loaded_ids() -> set[str]:
-    ids: set[str] = set()
-    classes: list[type[DOMNode]] = [DOMNode]
-    while classes:
-        cls = classes.pop()
-        classes += cls.__subclasses__()
-        if cls.__module__.startswith("traindeck."):
-            bindings = Binding.make_bindings(cls.__dict__.get("BINDINGS", ()))
-            ids.update(binding.id for binding in bindings if binding.id)
-    return ids

@@ -12,14 +12,6 @@ from traindeck.core.base.home import Home
 if TYPE_CHECKING:
     from traindeck.tui.screens.run.screen import RunScreen
 
-PLACES = (
-    ("runs", "Runs"),
-    ("recipes", "Recipes"),
-    ("devices", "Devices"),
-    ("privacy", "Privacy"),
-)
-"""Where one can be at any time, with the word for it; runs are opened on top of these."""
-
 
 def first_place(home: Home) -> str:
     """Where there is something to see: the runs, or before there are any, the recipes."""

@@ -23,6 +23,20 @@ THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
 MIN_REFRESH, MAX_REFRESH = 0.1, 60.0
 
 
+RENAMED = {
+    **{
+        f"table.{motion}": f"list.{motion}"
+        for motion in ("up", "down", "page-up", "page-down", "first", "last")
+    },
+    **{f"log.{motion}": f"scroll.{motion}" for motion in ("up", "down", "top", "end")},
+    **{f"help.{motion}": f"scroll.{motion}" for motion in ("up", "down")},
+    **{f"form.{motion}": f"scroll.{motion}" for motion in ("page-up", "page-down")},
+    "runs.sort": "sort.next",
+    "runs.reverse": "sort.reverse",
+}
+"""Ids that settings files may still use, with those of today: one motion has one id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The usable part of a settings file; `problems` are sentences for people."""
@@ -73,8 +87,7 @@ def _checked(table: Mapping[str, object], file: str) -> Settings:
                 refresh = float(value)
         elif name == "keys":
             if isinstance(value, dict):
-                found, wrong = _checked_keys(value, file)
-                keys.update(found)
+                keys, wrong = _checked_keys(value, file)
                 problems += wrong
             else:
                 problems.append(f"{file}: keys must be a table: write [keys] on a line of its own")
@@ -94,20 +107,23 @@ def _checked_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str
         wrong = [key for key in wanted if not is_key(key)]
         if wrong:
             problems.append(f"{file}: keys: {binding}: {wrong[0]!r} is not a key I know")
-        else:
-            keys[binding] = ",".join(wanted)
+            continue
+        now = RENAMED.get(binding, binding)
+        if now != binding:
+            problems.append(f"{file}: keys: {binding} is called {now} now, on every screen")
+        keys[now] = ",".join(filter(None, (keys.get(now), *wanted)))
     return keys, problems
 
 
 def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
     """`runs.stop = "s"` without quotes is a table in TOML: meant all the same."""
-    found: list[tuple[str, object]] = []
+    flat: list[tuple[str, object]] = []
     for name, value in table.items():
         if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{name}.")
+            flat += _flat(value, f"{prefix}{name}.")
         else:
-            found.append((prefix + name, value))
-    return found
+            flat.append((prefix + name, value))
+    return flat
 
 
 _MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}

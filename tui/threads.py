@@ -25,17 +25,17 @@ async def within(seconds: float, action: Callable[[], T], otherwise: T) -> T:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
-    def put(found: T) -> None:
+    def put(result: T) -> None:
         if not answer.done():
-            answer.set_result(found)
+            answer.set_result(result)
 
     def work() -> None:
-        found = otherwise
+        result = otherwise
         try:
-            found = action()
+            result = action()
         finally:
             with contextlib.suppress(RuntimeError):  # the event loop has just been closed
-                loop.call_soon_threadsafe(put, found)
+                loop.call_soon_threadsafe(put, result)
 
     threading.Thread(target=work, name="first look", daemon=True).start()
     try:

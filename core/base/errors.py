@@ -37,6 +37,10 @@ class MissingError(TraindeckError):
     exit_code = MISSING
 
 
+class ControlError(TraindeckError):
+    """What was asked of a run cannot be done."""
+
+
 class BudgetRefused(TraindeckError):
     """A privacy budget does not admit it; the message says what would fit."""
 

@@ -1,4 +1,5 @@
-"""How metrics and sizes are written, wherever it is: lists, screens, commands, what recipes print.
+"""How metrics, sizes and times are written wherever it is: lists, screens, commands, what recipes
+print.
 
 Standard library only: recipes import this.
 """
@@ -35,3 +36,15 @@ def size(amount: float) -> str:
             break
         amount /= 1000
     return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 99.5 else f"{amount:.3g} {unit}"
+
+
+def timespan(seconds: float) -> str:
+    """Whole seconds in two units at most: `42s`, `3m05s`, `2h07m`, `5d03h`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"

@@ -74,6 +74,13 @@ def plain(text: bytes | str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def printable(name: str) -> str:
+    """A name on one line of a UTF-8 file, as long as it was: each odd character is U+FFFD."""
+    if name.isprintable():
+        return name
+    return "".join(char if char.isprintable() else "\ufffd" for char in name)
+
+
 def spelled(text: str) -> str:
     """Text that is to be judged, such as a script to approve: nothing of it is left out.
 
@@ -83,7 +90,7 @@ def spelled(text: str) -> str:
     """
     if not text.isascii() or _ODD.search(text):
         text = text.replace("\r\n", "\r").replace("\r", "␍\n")
-        text = _TO_SPELL.sub(lambda found: f"‹U+{ord(found[0]):04X}›", text)
+        text = _TO_SPELL.sub(lambda match: f"‹U+{ord(match[0]):04X}›", text)
         text = "".join(
             char if char.isprintable() or char in "\n\t" else f"‹U+{ord(char):04X}›"
             for char in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,8 +13,8 @@ MOST_FACTS = 32
 
 def records(value: object, most: int) -> Iterable[dict[str, Any]]:
     """The first objects of a list."""
-    found = value[:most] if isinstance(value, list | tuple) else []
-    return [each for each in found if isinstance(each, dict)]
+    first = value[:most] if isinstance(value, list | tuple) else []
+    return [each for each in first if isinstance(each, dict)]
 
 
 def text(value: object) -> str:
@@ -23,8 +24,8 @@ def text(value: object) -> str:
 
 def texts(value: object) -> tuple[str, ...]:
     """The first texts of a list."""
-    found = value[:MOST] if isinstance(value, list) else []
-    return tuple(each[:LONGEST] for each in found if isinstance(each, str))
+    first = value[:MOST] if isinstance(value, list) else []
+    return tuple(each[:LONGEST] for each in first if isinstance(each, str))
 
 
 def count(value: object) -> int | None:
@@ -42,19 +43,25 @@ def real(value: object) -> float | None:
         return None
 
 
+def number(value: object) -> float:
+    """Any number; NaN where there is none."""
+    known = real(value)
+    return math.nan if known is None else known
+
+
 def counts(value: object) -> dict[str, int]:
     """Bytes by class; a class that is not known here is kept too, for nothing may go uncounted."""
-    found = list(value.items())[:MOST_FACTS] if isinstance(value, dict) else []
-    return {name[:LONGEST]: size for name, each in found if (size := count(each)) is not None}
+    first = list(value.items())[:MOST_FACTS] if isinstance(value, dict) else []
+    return {name[:LONGEST]: size for name, each in first if (size := count(each)) is not None}
 
 
 def facts(values: dict[str, Any]) -> dict[str, str | int | float | bool]:
     """Texts, truths and numbers by name; what is neither is left out."""
-    found: dict[str, str | int | float | bool] = {}
+    kept: dict[str, str | int | float | bool] = {}
     for name, value in list(values.items())[:MOST_FACTS]:
         if isinstance(value, str | bool):
-            found[name[:LONGEST]] = value[:LONGEST] if isinstance(value, str) else value
+            kept[name[:LONGEST]] = value[:LONGEST] if isinstance(value, str) else value
         elif (number := real(value)) is not None:
             whole = isinstance(value, int) and abs(value) < 2**53
-            found[name[:LONGEST]] = value if whole else number
-    return found
+            kept[name[:LONGEST]] = value if whole else number
+    return kept

@@ -159,7 +159,8 @@ def _privacy(run: RunFolder, spec: Spec) -> dict[str, Any] | None:
         return None
     from traindeck.core.privacy.report import report
 
-    return report(run.path, spec.get("ledger"))
+    privacy = report(run.path, spec.get("ledger"))
+    return privacy.to_json() if privacy else None
 
 
 def _seconds(spec: Spec, end: End) -> float | None:

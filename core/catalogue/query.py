@@ -37,6 +37,7 @@ from functools import lru_cache
 from typing import Any
 
 from traindeck.core.base.errors import UsageError
+from traindeck.core.privacy.report import epsilon_of
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run.state import ENDED, LIVE, UNREACHABLE
 
@@ -130,13 +131,13 @@ def _token(text: str, at: int, bare: re.Pattern[str]) -> tuple[str, int]:
         if quoted is None:
             raise QueryError(f"the quotation that begins with {text[at]} has no end", at)
         return re.sub(r"\\(.)", r"\1", quoted[2], flags=re.DOTALL), quoted.end()
-    found = bare.match(text, at)
-    if found is None:
+    match = bare.match(text, at)
+    if match is None:
         if bare is _NAME:
             possible = "field:pattern, name>number or a word"
             raise QueryError(f"a name is missing before {text[at]!r}; a term is {possible}", at)
         return "", at
-    return found[0], found.end()
+    return match[0], match.end()
 
 
 def _term(
@@ -209,10 +210,10 @@ def _words(words: list[tuple[str, bool]]) -> Term:
         texts = [doc.get("id") or "", *(doc.get("tags") or ()), doc.get("notes") or ""]
         everything = "\n".join((*names, *texts)).casefold()
         for word, negated in words:
-            found = word in everything or (
+            hit = word in everything or (
                 len(word) > 2 and any(_spread(word, name) for name in names)
             )
-            if found == negated:
+            if hit == negated:
                 return False
         return True
 
@@ -245,15 +246,15 @@ def _comparison(name: str, sign: str, value: str, at: int) -> Term:
         compare = _ORDER[sign]
 
         def term(doc: Doc) -> bool:
-            for found in values_of(doc):
-                if type(found) in _NUMBERS and compare(found, wanted):
+            for value in values_of(doc):
+                if type(value) in _NUMBERS and compare(value, wanted):
                     return True
             return False
     else:
         fits = _pattern(value)
 
         def term(doc: Doc) -> bool:
-            return any(_equals(found, wanted, fits) == (sign != "!=") for found in values_of(doc))
+            return any(_equals(value, wanted, fits) == (sign != "!=") for value in values_of(doc))
 
     return term
 
@@ -265,10 +266,10 @@ def _number(text: str) -> float | None:
     return float(match[1]) / 100 if match[2] else float(text)
 
 
-def _equals(found: Any, wanted: float | None, fits: Callable[[str], bool]) -> bool:
-    if type(found) in _NUMBERS and wanted is not None:
-        return bool(found == wanted) or (math.isnan(wanted) and math.isnan(found))
-    return fits(str(found).casefold())
+def _equals(value: Any, wanted: float | None, fits: Callable[[str], bool]) -> bool:
+    if type(value) in _NUMBERS and wanted is not None:
+        return bool(value == wanted) or (math.isnan(wanted) and math.isnan(value))
+    return fits(str(value).casefold())
 
 
 def _value_of(name: str) -> Callable[[Doc], list[Any]]:
@@ -302,9 +303,7 @@ def _value_of(name: str) -> Callable[[Doc], list[Any]]:
 
 def _epsilon(doc: Doc) -> list[Any]:
     """Infinite where a run says that there is no bound; nothing for one without accounting."""
-    privacy = doc.get("privacy") or {}
-    value = privacy.get("epsilon")
-    return [math.inf] if value is None and privacy.get("label") else _known(value)
+    return _known(epsilon_of(doc.get("privacy")))
 
 
 def _known(value: Any) -> list[Any]:

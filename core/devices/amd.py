@@ -52,12 +52,12 @@ class AmdDriver:
             self.notes = ("AMD: the driver is loaded but lists no GPU",)
 
     def accelerators(self) -> list[Accelerator]:
-        found = []
+        listed = []
         for index, handle in enumerate(self._handles):
             asic = self._ask("amdsmi_get_gpu_asic_info", handle) or {}
             name = str(asic.get("market_name", "N/A"))
             total, used = self._memory(handle)
-            found.append(
+            listed.append(
                 Accelerator(
                     kind="gpu",
                     vendor="amd",
@@ -68,10 +68,10 @@ class AmdDriver:
                     memory_used_bytes=used,
                 )
             )
-        return found
+        return listed
 
     def use(self, only: Collection[str] | None = None) -> list[AcceleratorUse]:
-        found = []
+        uses = []
         for index, handle in enumerate(self._handles):
             uuid = self._uuid(handle, index)
             if only is not None and uuid not in only:
@@ -79,7 +79,7 @@ class AmdDriver:
             total, used = self._memory(handle)
             activity = self._ask("amdsmi_get_gpu_activity", handle) or {}
             power = self._ask("amdsmi_get_power_info", handle) or {}
-            found.append(
+            uses.append(
                 AcceleratorUse(
                     kind="gpu",
                     index=index,
@@ -95,7 +95,7 @@ class AmdDriver:
                     processes=self._processes(handle),
                 )
             )
-        return found
+        return uses
 
     def close(self) -> None:
         if self._smi is not None:
@@ -151,13 +151,13 @@ class AmdDriver:
         listed = self._ask("amdsmi_get_gpu_process_list", handle)
         if listed is None:
             return None
-        found = []
+        processes = []
         for process in listed:
             pid = _number(process.get("pid"))
             memory = _number((process.get("memory_usage") or {}).get("vram_mem"))
             if pid:
-                found.append(DeviceProcess(int(pid), None if memory is None else int(memory)))
-        return tuple(found)
+                processes.append(DeviceProcess(int(pid), None if memory is None else int(memory)))
+        return tuple(processes)
 
 
 def _watts(value: object) -> float | None:

@@ -63,9 +63,9 @@ def environment(assignment: Assignment, inventory: Inventory) -> dict[str, str]:
 
 
 def _visible(assignment: Assignment, inventory: Inventory) -> dict[str, str]:
-    found = [inventory.find(uuid) for uuid in assignment.gpus]
-    gpus = [gpu for gpu in found if gpu is not None]
-    if len(gpus) < len(found):
+    looked_up = [inventory.find(uuid) for uuid in assignment.gpus]
+    gpus = [gpu for gpu in looked_up if gpu is not None]
+    if len(gpus) < len(looked_up):
         raise HardwareMissing(f"{assignment.label} is gone: {what_gpus(inventory)}")
     if all(gpu.vendor == "nvidia" for gpu in gpus):
         return {

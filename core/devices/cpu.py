@@ -106,14 +106,14 @@ class CpuSampler:
 
     def _core_seconds(self) -> list[tuple[float, float]]:
         """(busy, all) seconds since boot of each online core. Guests' time is within user's."""
-        found = []
+        seconds = []
         for times in self._psutil.cpu_times(percpu=True):
             counted = times._asdict()
             counted.pop("guest", None)
             counted.pop("guest_nice", None)
             total = sum(counted.values())
-            found.append((total - counted["idle"] - counted.get("iowait", 0.0), total))
-        return found
+            seconds.append((total - counted["idle"] - counted.get("iowait", 0.0), total))
+        return seconds
 
 
 def _percent(busy: float, total: float) -> float:

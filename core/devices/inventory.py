@@ -22,14 +22,14 @@ class Inventory:
 
     @property
     def gpus(self) -> tuple[Accelerator, ...]:
-        return tuple(found for found in self.accelerators if found.kind == "gpu")
+        return tuple(each for each in self.accelerators if each.kind == "gpu")
 
     @property
     def tpus(self) -> tuple[Accelerator, ...]:
-        return tuple(found for found in self.accelerators if found.kind == "tpu")
+        return tuple(each for each in self.accelerators if each.kind == "tpu")
 
     def find(self, uuid: str) -> Accelerator | None:
-        return next((found for found in self.accelerators if found.uuid == uuid), None)
+        return next((each for each in self.accelerators if each.uuid == uuid), None)
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = to_plain(self)
@@ -110,18 +110,18 @@ class _Drivers:
         from traindeck.core.devices.tpu import TpuDriver
 
         self._numbered: list[tuple[int, Driver]] = []
-        self._found: list[Accelerator] = []
+        self._accelerators: list[Accelerator] = []
         first = 0
         drivers: list[Driver] = [NvidiaDriver(), AmdDriver(), AppleDriver(), TpuDriver()]
         for driver in drivers:
-            found = driver.accelerators()
+            accelerators = driver.accelerators()
             self._numbered.append((first, driver))
-            self._found += [_shift(accelerator, first) for accelerator in found]
-            first += max((one.index + 1 for one in found if one.kind == "gpu"), default=0)
+            self._accelerators += [_shift(each, first) for each in accelerators]
+            first += max((each.index + 1 for each in accelerators if each.kind == "gpu"), default=0)
 
     def inventory(self) -> Inventory:
         notes = tuple(note for _, driver in self._numbered for note in driver.notes)
-        return Inventory(describe(), tuple(self._found), notes)
+        return Inventory(describe(), tuple(self._accelerators), notes)
 
     def use(self, only: Collection[str] | None = None) -> Iterator[AcceleratorUse]:
         for first, driver in self._numbered:

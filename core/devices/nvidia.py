@@ -39,10 +39,10 @@ class NvidiaDriver:
             )
 
     def accelerators(self) -> list[Accelerator]:
-        found = []
+        listed = []
         for index, number, handle in self._devices():
             total, used = self._memory(handle)
-            found.append(
+            listed.append(
                 Accelerator(
                     kind="gpu",
                     vendor="nvidia",
@@ -55,10 +55,10 @@ class NvidiaDriver:
                     split=number is None and self._is_split(handle),
                 )
             )
-        return found
+        return listed
 
     def use(self, only: Collection[str] | None = None) -> list[AcceleratorUse]:
-        found = []
+        uses = []
         for index, number, handle in self._devices():
             uuid = self._uuid(handle, index, number)
             if only is not None and uuid not in only:
@@ -67,7 +67,7 @@ class NvidiaDriver:
             rates = self._ask("nvmlDeviceGetUtilizationRates", handle)
             power = self._ask("nvmlDeviceGetPowerUsage", handle)
             limit = self._ask("nvmlDeviceGetEnforcedPowerLimit", handle)
-            found.append(
+            uses.append(
                 AcceleratorUse(
                     kind="gpu",
                     index=index,
@@ -82,7 +82,7 @@ class NvidiaDriver:
                     processes=self._processes(handle, uuid),
                 )
             )
-        return found
+        return uses
 
     def close(self) -> None:
         if self._nvml is not None:
@@ -147,7 +147,7 @@ class NvidiaDriver:
         if lists == [None, None]:
             return None
         memory: dict[int, int | None] = {}
-        for process in (process for found in lists for process in found or ()):
+        for process in (process for listed in lists for process in listed or ()):
             memory.setdefault(process.pid, process.usedGpuMemory)
         busy = self._process_utilization(handle, uuid) if memory else {}
         return tuple(DeviceProcess(pid, size, busy.get(pid)) for pid, size in memory.items())

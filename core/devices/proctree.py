@@ -10,8 +10,6 @@ import contextlib
 import os
 import sys
 import time
-from dataclasses import dataclass
-from typing import Literal
 
 from traindeck.core.base.process import (
     CSTIME,
@@ -26,6 +24,7 @@ from traindeck.core.base.process import (
     parse_stat,
     stat_fields,
 )
+from traindeck.core.devices.tree_usage import TreeUsage
 
 _LINUX = sys.platform.startswith("linux")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -49,26 +48,6 @@ _KEPT_OPEN = 64
 _SHORTEST = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class TreeUsage:
-    """One sample of a process tree.
-
-    cpu_percent    since the sample before, 100 = one core; 0 on the first
-    memory_bytes   proportional set size or resident set size, as `memory_kind` says; a sum of
-                   resident sizes counts what processes share once for each of them
-    read_bytes, write_bytes   what went to and from storage so far, never decreasing; None where the
-                   system does not tell
-    """
-
-    cpu_percent: float
-    memory_bytes: int
-    memory_kind: Literal["pss", "rss"]
-    threads: int
-    processes: int
-    read_bytes: int | None
-    write_bytes: int | None
-
-
 def descendants(root_pid: int) -> list[int]:
     """Pids of all living children, grandchildren and so on, parents first; zombies left out.
 
@@ -78,10 +57,10 @@ def descendants(root_pid: int) -> list[int]:
         from traindeck.core.devices import proctree_portable
 
         return proctree_portable.descendants(root_pid)
-    found = _from_children_files(root_pid)
-    if found is None:
-        found = _from_all_parents(root_pid)
-    return [pid for pid in found if (fields := stat_fields(pid)) and not is_dead(fields)]
+    pids = _from_children_files(root_pid)
+    if pids is None:
+        pids = _from_all_parents(root_pid)
+    return [pid for pid in pids if (fields := stat_fields(pid)) and not is_dead(fields)]
 
 
 def _from_all_parents(root: int) -> list[int]:
@@ -90,30 +69,30 @@ def _from_all_parents(root: int) -> list[int]:
         fields = stat_fields(pid)
         if fields is not None:
             children.setdefault(int(fields[PPID]), []).append(pid)
-    found = children.get(root, [])
-    for pid in found:  # grows while it is walked
-        found.extend(children.get(pid, ()))
-    return found
+    pids = children.get(root, [])
+    for pid in pids:  # grows while it is walked
+        pids.extend(children.get(pid, ()))
+    return pids
 
 
 def _from_children_files(root: int) -> list[int] | None:
     """The same from /proc/<pid>/task/<thread>/children, or None without CONFIG_PROC_CHILDREN."""
     if not os.access(f"/proc/{root}/task/{root}/children", os.R_OK):
         return None
-    found: list[int] = []
-    _add_children(root, found)
-    for pid in found:  # grows while it is walked
-        _add_children(pid, found)
-    return found
+    pids: list[int] = []
+    _add_children(root, pids)
+    for pid in pids:  # grows while it is walked
+        _add_children(pid, pids)
+    return pids
 
 
-def _add_children(pid: int, found: list[int]) -> None:
+def _add_children(pid: int, pids: list[int]) -> None:
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return
     for thread in threads:
-        found.extend(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
+        pids.extend(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
 
 
 def _all_pids() -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import psutil
 
-from traindeck.core.devices.proctree import TreeUsage
+from traindeck.core.devices.tree_usage import TreeUsage
 
 # psutil measures CPU between two calls on the same object.
 _seen: dict[int, psutil.Process] = {}

@@ -224,10 +224,10 @@ def _matching(name: str, inventory: Inventory) -> list[Accelerator]:
         ]
     exact = [gpu for gpu in inventory.gpus if gpu.uuid.lower() == name.lower()]
     begins = [gpu for gpu in inventory.gpus if gpu.uuid.lower().startswith(name.lower())]
-    found = exact or begins
-    if len(found) == 1 and found[0].split:
-        return [gpu for gpu in inventory.gpus if gpu.index == found[0].index]
-    return found
+    matching = exact or begins
+    if len(matching) == 1 and matching[0].split:
+        return [gpu for gpu in inventory.gpus if gpu.index == matching[0].index]
+    return matching
 
 
 def _reason(

@@ -11,7 +11,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from traindeck.core.base.errors import TraindeckError
 from traindeck.core.run.spec import End, Spec
 from traindeck.core.run.state import Verdict
 from traindeck.core.run.verdict import recorded, true_state
@@ -24,10 +23,6 @@ Mode = Literal["start", "adopt"]
 
 Ask = Literal["stop", "kill"]
 """Politely, with a grace; or at once, with all that it started."""
-
-
-class ControlError(TraindeckError):
-    """What was asked cannot be done; the message says why."""
 
 
 class Engine(Protocol):

@@ -7,8 +7,9 @@ import signal
 import time
 from pathlib import Path
 
+from traindeck.core.base.errors import ControlError
 from traindeck.core.base.process import Identity
-from traindeck.core.engines.base import ControlError, Engine, known
+from traindeck.core.engines.base import Engine, known
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.spec import identity
 from traindeck.core.run.state import ENDED, UNREACHABLE

@@ -26,6 +26,8 @@ import json
 import re
 from typing import Any
 
+from traindeck.core.base.sanitize import printable
+
 Metric = tuple[int, str, float]
 """Step, name, value."""
 
@@ -98,7 +100,7 @@ class StdoutMetrics:
     def _metrics(self, lines: bytes) -> list[Metric]:
         if b"\r" in lines:  # a progress bar redraws its line after it: that ends a line, too
             lines = lines.replace(b"\r", b"\n")
-        found: list[Metric] = []
+        metrics: list[Metric] = []
         end = 0
         while (brace := lines.find(b"{", end)) >= 0:
             start = lines.rfind(b"\n", end, brace) + 1 or end
@@ -106,8 +108,8 @@ class StdoutMetrics:
             if end - start <= MAX_LINE and _AROUND.fullmatch(lines, start, brace):
                 last = lines.rfind(b"}", brace, end) + 1
                 if last and _AROUND.fullmatch(lines, last, end):
-                    found += self._of_object(lines[brace:last].decode("utf-8", "replace"))
-        return found
+                    metrics += self._of_object(lines[brace:last].decode("utf-8", "replace"))
+        return metrics
 
     def _of_object(self, text: str) -> list[Metric]:
         first = text[1:].lstrip()[:1]
@@ -130,7 +132,7 @@ class StdoutMetrics:
                 number = _number(inner_value)
                 excluded = (inner_key or key).lower() in NOT_METRICS
                 if number is not None and not excluded and 0 < len(name) <= MAX_NAME:
-                    names.append((_printable(name), number))
+                    names.append((printable(name), number))
         if not names:
             return []
         names = names[:MAX_METRICS]
@@ -221,9 +223,3 @@ def _printed_dict(text: str) -> dict[str, Any] | None:
             if after[1] == "}":
                 return result if at == len(text) else None
     return None
-
-
-def _printable(name: str) -> str:
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else "\ufffd" for c in name)

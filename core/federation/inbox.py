@@ -12,14 +12,10 @@ Whoever asks chose the contents, so every one of these files may hold anything.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
-import io
 import json
 import os
 import time
-import tokenize
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +23,15 @@ from typing import Any
 from traindeck.core.base import schema
 from traindeck.core.base.errors import NotFoundError, TraindeckError
 from traindeck.core.base.files import locked, read_bounded, write_json
-from traindeck.core.base.sanitize import plain, spelled
+from traindeck.core.base.sanitize import plain
 from traindeck.core.federation.privacy import OwnerPrice
 
+SCRIPT, PARAMS = "main.py", "params.json"
 APPROVE, REFUSE = "approve", "refuse"
 MOST_OWNERS, MOST_REQUESTS = 256, 64
 """So many owners and requests of each are looked at; more are nothing a hand could answer."""
 MAX_REQUEST, MAX_SCRIPT, MAX_PARAMS = 64 << 10, 1 << 20, 256 << 10
-MAX_DIFF_LINES = 3000
-"""Longer scripts are not compared: that takes time by the square of their length."""
+_REQUEST, _DECISION = "request.json", "decision.json"
 _TEXT = 1000
 
 Stamp = tuple[int, int, int]
@@ -61,7 +57,7 @@ class ScriptRequest:
     owner: str
     job: str
     folder: Path
-    script: str = "main.py"
+    script: str = SCRIPT
     sha256: str = ""
     submitted_by: str = ""
     at: float | None = None
@@ -84,56 +80,39 @@ class ScriptRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """What a request wants to run, as it was read.
+class Decision:
+    """approve or refuse, and why."""
 
-    data      the bytes of the script; `params_data` those of its parameters
-    text      of the script, spelled out (`core.text.spelled`)
-    params    spelled out as well
-    diff      lines of the unified diff against the agreed script; None without one
-    note      why there is no diff
-    warnings  what whoever judges it should know, one sentence each
-    """
-
-    request: ScriptRequest
-    data: bytes
-    sha256: str
-    params_data: bytes
-    params_sha256: str
-    text: str
-    params: str
-    diff: tuple[str, ...] | None
-    note: str
-    warnings: tuple[str, ...]
+    decision: str
+    reason: str
 
 
 def stamp(path: Path) -> Stamp | None:
     """Changes whenever the file does; None when it is not there."""
     try:
-        found = os.lstat(path)
+        entry = os.lstat(path)
     except (OSError, ValueError):
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return entry.st_mtime_ns, entry.st_size, entry.st_ino
 
 
 def names(folder: Path, most: int) -> list[str]:
     """Sorted names of the folders in a folder, at most so many of them."""
-    found: list[str] = []
+    folders: list[str] = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                found.append(entry.name)
-            if len(found) >= most:
+                folders.append(entry.name)
+            if len(folders) >= most:
                 break
-    return sorted(found, key=_natural)
+    return sorted(folders, key=_natural)
 
 
 class InboxReader:
     """The requests of one owner; files are read again only when they changed.
 
-    Args:
-        run: the run's id.
-        owner: the owner's folder.
+    run    the run's id
+    owner  the owner's folder
     """
 
     def __init__(self, run: str, owner: Path) -> None:
@@ -150,19 +129,19 @@ class InboxReader:
             return ()
         if seen != self._seen:
             self._seen, self._jobs = seen, names(self._folder, MOST_REQUESTS)
-        found = []
+        requests = []
         for job in self._jobs:
             folder = self._folder / job
-            marks = tuple(stamp(folder / name) for name in ("request.json", "decision.json"))
+            marks = tuple(stamp(folder / name) for name in (_REQUEST, _DECISION))
             if marks[0] is None:
                 continue
-            stamps = tuple(stamp(folder / name) for name in ("main.py", "params.json"))
+            stamps = tuple(stamp(folder / name) for name in (SCRIPT, PARAMS))
             known = self._known.get(job)
             if known is None or known[0] != (marks, stamps):
                 request = _request(self._run, self._owner.name, folder, stamps)
                 known = self._known[job] = ((marks, stamps), request)
-            found.append(known[1])
-        return tuple(found)
+            requests.append(known[1])
+        return tuple(requests)
 
 
 class RunInbox:
@@ -186,25 +165,56 @@ class RunInbox:
         return tuple(request for reader in self._owners.values() for request in reader.read())
 
 
-def read_script(request: ScriptRequest) -> Script:
-    """Read what is to be judged. Raises OSError, also for a script too long to be read."""
-    data = read_bounded(request.folder / "main.py", MAX_SCRIPT)
-    params = _params(request)
-    sha256 = hashlib.sha256(data).hexdigest()
-    text = spelled(data.decode("utf-8", "backslashreplace"))
-    diff, note = _diff(request, text)
-    return Script(
-        request,
-        data,
-        sha256,
-        params,
-        hashlib.sha256(params).hexdigest(),
-        text,
-        spelled(_pretty(params)),
-        diff,
-        note,
-        tuple(_warnings(request, data, sha256, text)),
-    )
+def ask(
+    folder: Path,
+    *,
+    script: bytes,
+    params: bytes,
+    sha256: str,
+    submitted_by: str,
+    agreed: Path,
+    price: OwnerPrice | None,
+) -> None:
+    """Lay a script before somebody's eyes, see `ScriptRequest`; folder: the request's own.
+
+    Raises OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SCRIPT).write_bytes(script)
+    (folder / PARAMS).write_bytes(params)
+    request = {
+        "v": 1,
+        "job": folder.name,
+        "script": agreed.name,
+        "sha256": sha256,
+        "submitted_by": submitted_by,
+        "at": time.time(),
+        "agreed": str(agreed),
+        "privacy": price.to_json() if price else None,
+    }
+    part = folder / f".{_REQUEST}"
+    part.write_text(json.dumps(request))
+    os.replace(part, folder / _REQUEST)
+
+
+def answer(folder: Path, sha256: str, params_sha256: str) -> Decision | None:
+    """What was decided of a script and its parameters; None while nothing was.
+
+    An approval of another script than this one does not count, and is removed.
+    """
+    path = folder / _DECISION
+    try:
+        facts = json.loads(path.read_text())
+        decision, reason = facts["decision"], str(facts.get("reason") or "")
+        read = (facts["sha256"], facts.get("params_sha256", params_sha256))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    if decision == APPROVE and read == (sha256, params_sha256):
+        return Decision(APPROVE, reason)
+    if decision == APPROVE:
+        path.unlink(missing_ok=True)
+        return None
+    return Decision(REFUSE, reason or "the data owner refused it") if decision == REFUSE else None
 
 
 def decide(
@@ -225,25 +235,25 @@ def decide(
         if before := _decision(request.folder):
             raise NotFoundError(f"{_named(request)} was answered already: {before}")
         if decision == APPROVE:
-            now = hashlib.sha256(read_bounded(request.folder / "main.py", MAX_SCRIPT)).hexdigest()
+            now = hashlib.sha256(read_bounded(request.folder / SCRIPT, MAX_SCRIPT)).hexdigest()
             if now != sha256:
                 raise ScriptChanged(
-                    f"main.py of {_named(request)} changed since it was shown: its SHA-256 is {now}"
-                    f" now, it was {plain(sha256)}; read it again"
+                    f"{SCRIPT} of {_named(request)} changed since it was shown: its SHA-256 is"
+                    f" {now} now, it was {plain(sha256)}; read it again"
                 )
             if request.sha256 != now:
                 raise ScriptChanged(
-                    f"main.py of {_named(request)} is not the script that was asked for: its"
+                    f"{SCRIPT} of {_named(request)} is not the script that was asked for: its"
                     f" SHA-256 is {now}, the request names {plain(request.sha256) or 'none'}"
                 )
-            params = hashlib.sha256(_params(request)).hexdigest()
+            params = hashlib.sha256(read_params(request)).hexdigest()
             if params_sha256 is not None and params != params_sha256:
                 raise ScriptChanged(
                     f"the parameters of {_named(request)} changed since they were shown;"
                     " read them again"
                 )
         write_json(
-            request.folder / "decision.json",
+            request.folder / _DECISION,
             {
                 "v": 1,
                 "decision": decision,
@@ -276,12 +286,12 @@ def _record(path: Path, limit: int) -> dict[str, Any]:
 
 def _decision(folder: Path) -> str:
     """What was decided; nothing while that cannot be told."""
-    said = _record(folder / "decision.json", MAX_REQUEST).get("decision")
+    said = _record(folder / _DECISION, MAX_REQUEST).get("decision")
     return said if said in (APPROVE, REFUSE) else ""
 
 
 def _request(run: str, owner: str, folder: Path, stamps: tuple[Stamp | None, ...]) -> ScriptRequest:
-    said = _record(folder / "request.json", MAX_REQUEST)
+    said = _record(folder / _REQUEST, MAX_REQUEST)
 
     def text(key: str) -> str:
         value = said.get(key)
@@ -293,7 +303,7 @@ def _request(run: str, owner: str, folder: Path, stamps: tuple[Stamp | None, ...
         owner,
         folder.name,
         folder,
-        text("script") or "main.py",
+        text("script") or SCRIPT,
         text("sha256"),
         text("submitted_by"),
         float(at) if at is not None and schema.moment(at) else None,
@@ -304,50 +314,9 @@ def _request(run: str, owner: str, folder: Path, stamps: tuple[Stamp | None, ...
     )
 
 
-def _params(request: ScriptRequest) -> bytes:
+def read_params(request: ScriptRequest) -> bytes:
     """The bytes of the parameters; none when there is no such file."""
     try:
-        return read_bounded(request.folder / "params.json", MAX_PARAMS)
+        return read_bounded(request.folder / PARAMS, MAX_PARAMS)
     except FileNotFoundError:
         return b""
-
-
-def _pretty(params: bytes) -> str:
-    """Parameters one a line; as they are when they are not JSON."""
-    text = params.decode("utf-8", "backslashreplace")
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _diff(request: ScriptRequest, text: str) -> tuple[tuple[str, ...] | None, str]:
-    """The unified diff against the agreed script; else why there is none."""
-    if request.agreed is None:
-        return None, "no script was agreed on beforehand"
-    try:
-        data = read_bounded(Path(request.agreed), MAX_SCRIPT, follow=True)
-    except (OSError, ValueError) as error:
-        return None, f"the agreed script cannot be read: {error}"
-    agreed = spelled(data.decode("utf-8", "backslashreplace")).splitlines()
-    lines = text.splitlines()
-    if max(len(agreed), len(lines)) > MAX_DIFF_LINES:
-        return None, f"too long to be compared: more than {MAX_DIFF_LINES:,} lines"
-    return tuple(difflib.unified_diff(agreed, lines, "agreed", "submitted", lineterm="")), ""
-
-
-def _warnings(request: ScriptRequest, data: bytes, sha256: str, text: str) -> Iterator[str]:
-    if request.sha256 != sha256:
-        yield "this is not the script that was asked for: the request names another SHA-256"
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    except SyntaxError:
-        encoding = "an encoding that Python does not know"
-    if encoding not in ("utf-8", "utf-8-sig"):
-        yield f"it declares {plain(encoding)}: Python may read other text than is shown here"
-    if text.count("‹U+"):
-        yield f"characters that cannot be seen are spelled out, {text.count('‹U+')} of them"
-    odd = [number for number, line in enumerate(text.splitlines(), 1) if not line.isascii()]
-    if odd:
-        some = ", ".join(map(str, odd[:8])) + (", …" if len(odd) > 8 else "")
-        yield f"letters that are not ASCII may look like others: line {some}"

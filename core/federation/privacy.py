@@ -8,7 +8,7 @@ from typing import Any
 
 from traindeck.core.base import tolerant
 from traindeck.core.base.sanitize import plain
-from traindeck.core.privacy.report import at_most
+from traindeck.core.privacy.bounds import at_most
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,5 +119,5 @@ def _figure(epsilon: float | None) -> str:
 
 
 def _bound(value: object) -> float | None:
-    found = tolerant.real(value)
-    return found if found is not None and 0 <= found < math.inf else None
+    bound = tolerant.real(value)
+    return bound if bound is not None and 0 <= bound < math.inf else None

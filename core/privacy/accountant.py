@@ -139,11 +139,11 @@ def largest_epsilon(
     while high - low > 5e-4 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if fits(middle) else (middle, high)
-    found = epsilon([replace(mechanism, noise_multiplier=high)], delta)
-    if not found > 0.01:
+    largest = epsilon([replace(mechanism, noise_multiplier=high)], delta)
+    if not largest > 0.01:
         return None
-    digit = 10.0 ** (math.floor(math.log10(found)) - 2)
-    return float(f"{math.floor(found / digit) * digit:.3g}")
+    digit = 10.0 ** (math.floor(math.log10(largest)) - 2)
+    return float(f"{math.floor(largest / digit) * digit:.3g}")
 
 
 def fills(rho_left: float, delta: float, order: float) -> float:

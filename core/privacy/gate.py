@@ -47,8 +47,8 @@ def ledger_for(folder: Path, recipe: Recipe) -> Ledger | None:
 
     It is that of its data set, by any of the names that the recipe's choices give it.
     """
-    found = (ledger_of(folder, name) for name in (recipe.dataset, *recipe.also))
-    return next((ledger for ledger in found if ledger is not None), None)
+    ledgers = (ledger_of(folder, name) for name in (recipe.dataset, *recipe.also))
+    return next((ledger for ledger in ledgers if ledger is not None), None)
 
 
 def check_named(ledger: Ledger, plan: Plan) -> None:
@@ -123,7 +123,7 @@ def use_without_privacy(
     from traindeck.core.privacy.ledger.ledgers import find
 
     ledger = find(ledgers, "", fingerprint)
-    if ledger is None or any(one["run"] == run for one in ledger.account().exposures):
+    if ledger is None or any(one.run == run for one in ledger.account().exposures):
         return
     if not accepted:
         raise _unaccepted(ledger, recipe, "no privacy")
@@ -158,8 +158,8 @@ def resumed_steps(params: Mapping[str, object], cwd: str = "") -> int:
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else [place.name]
     except OSError:
         return 0
-    found = [_checkpoint(name) for name in names]
-    number = max((int(match[1]) for match in found if match), default=0)
+    matches = [_checkpoint(name) for name in names]
+    number = max((int(match[1]) for match in matches if match), default=0)
     steps = params.get("local_steps", 1) if "rounds" in params else 1
     return number * steps if isinstance(steps, int) else number
 
@@ -186,15 +186,15 @@ def refusal(recipe: str, plan: Plan, account: Account, earlier: int = 0) -> Over
         order=account.order,
         largest=largest,
     )
-    told = str(error)
+    message = str(error)
     if account.rho_budget and plan.epsilon <= account.epsilon:
-        told += (
+        message += (
             f". An epsilon of {plan.epsilon:.3g} may not fit into {account.epsilon:g}: the filter"
             " lets each run be chosen after the last was seen, and its order is fixed when the"
             " budget is made. One run alone takes more of it than its epsilon, one unlike those"
             " that it was tuned for, such as one of few steps, much more"
         )
-    return OverBudget(told, error.steps)
+    return OverBudget(message, error.steps)
 
 
 def tend(ledger: Ledger) -> None:

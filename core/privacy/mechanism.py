@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-SAMPLERS = ("poisson", "shuffle", "none")
-UNITS = ("example", "user", "owner")
+from traindeck.core.recipe.recipe import SAMPLERS
+
 RELATION = "add-or-remove-one"
 MAX_STEPS = 10**9
 

@@ -16,15 +16,17 @@ from typing import Any
 from traindeck.core.base.errors import UsageError
 from traindeck.core.base.files import read_json
 from traindeck.core.privacy import PLAN_FILE
+from traindeck.core.privacy.bounds import or_infinite, or_null
 from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION, Mechanism
+from traindeck.core.privacy.risk import Risk, risk
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
 
-FILE = PLAN_FILE
 CURVE_POINTS = 24
 MAX_RECORDS_FOR_DEFAULT_DELTA = 10**5
 DEFAULT_DELTA = 1e-5
 SEEDED = "seeded noise: not private"
+NO_NOISE = "no noise: epsilon is infinite"
 
 
 class PlanError(UsageError):
@@ -39,7 +41,7 @@ class Plan:
     batch_size  how many of them a batch holds in expectation: the sum of gradients is divided by it
     epsilon     what the whole plan costs at delta; infinite for a twin without privacy
     curve       epsilon after so many steps, at CURVE_POINTS places up to the last
-    risk        what the whole plan lets an attacker find out, see `risk.Risk.to_json`
+    risk        what the whole plan lets an attacker find out
     seeded      sampler and noise come from a seed that is written down: not private
     """
 
@@ -54,13 +56,18 @@ class Plan:
     epsilon: float
     curve: tuple[tuple[int, float], ...]
     accountant: str
-    risk: dict[str, Any]
+    risk: Risk
     seeded: bool
 
     @property
     def private(self) -> bool:
         """Whether the run may say that it has a finite epsilon."""
         return math.isfinite(self.epsilon) and not self.seeded
+
+    @property
+    def label(self) -> str:
+        """Why its epsilon must not be relied upon; empty when nothing speaks against it."""
+        return SEEDED if self.seeded else "" if self.private else NO_NOISE
 
     def epsilon_at(self, steps: int) -> float:
         """An upper bound on epsilon after so many steps: that of the curve's next place."""
@@ -72,14 +79,15 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """The plan as `privacy.json` keeps it; an infinite epsilon is null."""
         data = asdict(self) | {"mechanism": self.mechanism.to_json()}
-        data["epsilon"] = _finite(self.epsilon)
-        data["curve"] = [[steps, _finite(value)] for steps, value in self.curve]
+        data["epsilon"] = or_null(self.epsilon)
+        data["curve"] = [[steps, or_null(value)] for steps, value in self.curve]
+        data["risk"] = self.risk.to_json()
         return data
 
     @classmethod
     def read(cls, folder: Path) -> Plan | None:
         """The plan of a run's folder; None when it has none or it is damaged."""
-        data = read_json(folder / FILE)
+        data = read_json(folder / PLAN_FILE)
         try:
             return None if data is None else cls.from_json(data)
         except (KeyError, TypeError, ValueError):
@@ -88,11 +96,12 @@ class Plan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
         """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        curve = tuple((int(steps), _infinite(value)) for steps, value in data["curve"])
+        curve = tuple((int(steps), or_infinite(value)) for steps, value in data["curve"])
         parsed = {
             "mechanism": Mechanism.from_json(data["mechanism"]),
-            "epsilon": _infinite(data["epsilon"]),
+            "epsilon": or_infinite(data["epsilon"]),
             "curve": curve,
+            "risk": Risk.from_json(data["risk"]),
         }
         return cls(**{**data, **parsed})
 
@@ -110,7 +119,6 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     if declared is None:
         return None
     from traindeck.core.privacy import accountant
-    from traindeck.core.privacy.risk import risk
 
     if declared.of not in ("", recipe.dataset):
         raise PlanError(
@@ -158,7 +166,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         epsilon=curve[-1][1],
         curve=curve,
         accountant=accountant.name(),
-        risk=risk([mechanism]).to_json(),
+        risk=risk([mechanism]),
         seeded=_number(params, "noise_seed", -1) >= 0,
     )
 
@@ -200,11 +208,3 @@ def _steps(params: Mapping[str, Value], records: int, batch_size: int) -> int:
 def _number(params: Mapping[str, Value], name: str, default: float) -> float:
     value = params.get(name)
     return float(value) if isinstance(value, int | float) else default
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _infinite(value: float | None) -> float:
-    return math.inf if value is None else float(value)

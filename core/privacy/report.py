@@ -3,44 +3,161 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base import tolerant
+from traindeck.core.privacy.audit.measure import AuditResult
+from traindeck.core.privacy.bounds import at_least, at_most, or_null
 from traindeck.core.privacy.mechanism import Mechanism
-from traindeck.core.privacy.plan import SEEDED, Plan
+from traindeck.core.privacy.plan import Plan
+from traindeck.core.privacy.risk import Risk
 from traindeck.core.run import events
 
-MOST_COUNTED = 1_000_000
-NO_NOISE = "no noise: epsilon is infinite"
+UNREADABLE = "what was spent cannot be read: epsilon is not known"
 _SAMPLERS = {
     "poisson": "Poisson sampling",
     "shuffle": "shuffled batches, not amplified",
     "none": "all records in each batch",
 }
-UNREADABLE = "what was spent cannot be read: epsilon is not known"
 
 
-def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
-    """A run's privacy, or None when it has no plan. An infinite epsilon is None, and labelled.
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the whole of a run is to spend: an epsilon, infinite without noise, in so many steps."""
 
-    epsilon   an upper bound on what has been spent so far, at delta
-    steps     how many releases that covers, those of the runs it was resumed from included
-    inherited how many those were: they were paid for by the runs that took them
-    exposed   that it made a budget's epsilon infinite; empty when it did not
-    events    the mechanisms released, for anyone to account for again
-    planned   what the whole run is to spend
-    label     why the epsilon must not be relied upon; empty when nothing speaks against it
-    audit     the measured lower bound, when the run was audited
-    risk      in words and figures, of the whole plan
+    steps: int
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunPrivacy:
+    """What one run has spent of its plan.
+
+    epsilon        an upper bound on what has been spent so far, at delta; may be infinite
+    sampling_rate  the share of all records that a batch holds, in expectation
+    noise_multiplier  standard deviation of the noise over the clipping norm
+    steps          how many releases epsilon covers, those of the runs it was resumed from included
+    inherited      how many those were: they were paid for by the runs that took them
+    events         the mechanisms released, for anyone to account for again
+    audit          the measured lower bound, when the run was audited
+    risk           in words and figures, of the whole plan
+    planned        what the whole run is to spend
+    label          why epsilon must not be relied upon; empty when nothing speaks against it
+    exposed        that it made a budget's epsilon infinite; empty when it did not
+    records        public bound on how many there are, of which a batch holds `batch_size`
+    ledger         the data set whose budget is charged, if any is
     """
+
+    epsilon: float
+    delta: float
+    unit: str
+    relation: str
+    sampler: str
+    sampling_rate: float
+    noise_multiplier: float
+    clipping_norm: float
+    steps: int
+    inherited: int
+    accountant: str
+    events: tuple[Mechanism, ...]
+    audit: AuditResult | None
+    risk: Risk
+    planned: Planned
+    label: str
+    exposed: str
+    dataset: str
+    records: int
+    batch_size: int
+    ledger: str | None
+
+    @property
+    def violated(self) -> bool:
+        """Whether an audit has measured more than is claimed."""
+        return self.audit is not None and self.audit.violated
+
+    @property
+    def reliable(self) -> bool:
+        """Whether nothing speaks against its epsilon, and so against what is said of the risk."""
+        return not self.label and not self.violated
+
+    def to_json(self) -> dict[str, Any]:
+        """As a run's document has it; an infinite epsilon is null."""
+        return {
+            "epsilon": or_null(self.epsilon),
+            "delta": self.delta,
+            "unit": self.unit,
+            "relation": self.relation,
+            "sampler": self.sampler,
+            "sampling_rate": self.sampling_rate,
+            "noise_multiplier": self.noise_multiplier,
+            "clipping_norm": self.clipping_norm,
+            "steps": self.steps,
+            "inherited": self.inherited,
+            "accountant": self.accountant,
+            "events": [one.to_json() for one in self.events],
+            "audit": self.audit.to_json() if self.audit else None,
+            "risk": self.risk.to_json(),
+            "planned": {
+                "steps": self.planned.steps,
+                "epsilon": or_null(self.planned.epsilon),
+            },
+            "label": self.label,
+            "exposed": self.exposed,
+            "dataset": self.dataset,
+            "records": self.records,
+            "batch_size": self.batch_size,
+            "ledger": self.ledger,
+        }
+
+    @classmethod
+    def from_json(cls, data: object) -> RunPrivacy | None:
+        """The privacy of a run's document; None when the run accounts for none.
+
+        What is missing, as in a document of an earlier version, is NaN, 0 or empty; an epsilon is
+        infinite then.
+        """
+        if not isinstance(data, dict) or not data:
+            return None
+        known = data.get
+        planned = known("planned")
+        planned = planned if isinstance(planned, dict) else {}
+        return cls(
+            epsilon=_epsilon(data),
+            delta=tolerant.number(known("delta")),
+            unit=tolerant.text(known("unit")),
+            relation=tolerant.text(known("relation")),
+            sampler=tolerant.text(known("sampler")),
+            sampling_rate=tolerant.number(known("sampling_rate")),
+            noise_multiplier=tolerant.number(known("noise_multiplier")),
+            clipping_norm=tolerant.number(known("clipping_norm")),
+            steps=tolerant.count(known("steps")) or 0,
+            inherited=tolerant.count(known("inherited")) or 0,
+            accountant=tolerant.text(known("accountant")),
+            events=_mechanisms(known("events")),
+            audit=AuditResult.from_json(known("audit")),
+            risk=Risk.from_json(known("risk")),
+            planned=Planned(tolerant.count(planned.get("steps")) or 0, _epsilon(planned)),
+            label=tolerant.text(known("label")),
+            exposed=tolerant.text(known("exposed")),
+            dataset=tolerant.text(known("dataset")),
+            records=tolerant.count(known("records")) or 0,
+            batch_size=tolerant.count(known("batch_size")) or 0,
+            ledger=tolerant.text(known("ledger")) or None,
+        )
+
+
+def report(folder: Path, ledger: str | None) -> RunPrivacy | None:
+    """A run's privacy, from what lies in its folder; None when it has no plan."""
     plan = Plan.read(folder)
     if plan is None:
         return None
-    spent = events.last(folder / "events.jsonl", "spend")
+    log = folder / "events.jsonl"
+    spent = events.last(log, "spend")
     released = plan.mechanism.with_steps(0)
     epsilon, inherited = 0.0, 0
-    if spent is None and _is_long(folder / "events.jsonl"):  # it was told before what is looked at
+    if spent is None and _is_long(log):  # it was reported before what is looked at
         released, epsilon = plan.mechanism, plan.epsilon
     elif spent is not None:
         try:
@@ -49,79 +166,76 @@ def report(folder: Path, ledger: str | None) -> dict[str, Any] | None:
             inherited = int(spent.get("inherited", 0))
         except ValueError:
             epsilon = math.inf
-    audit = events.last(folder / "events.jsonl", "audit")
+    audited = events.last(log, "audit")
     mechanism = plan.mechanism
-    label = "" if math.isfinite(epsilon) else UNREADABLE
-    if not math.isfinite(plan.epsilon):
-        label = NO_NOISE
-    if plan.seeded:
-        label = SEEDED
-    exposed = bool(ledger) and not plan.private
-    return {
-        "epsilon": epsilon if math.isfinite(epsilon) else None,
-        "delta": plan.delta,
-        "unit": plan.unit,
-        "relation": plan.relation,
-        "sampler": mechanism.sampler,
-        "sampling_rate": mechanism.sampling_rate,
-        "noise_multiplier": mechanism.noise_multiplier,
-        "clipping_norm": plan.clipping_norm,
-        "steps": released.steps,
-        "inherited": inherited,
-        "accountant": plan.accountant,
-        "events": [released.to_json()] if released.steps else [],
-        "audit": audit.get("result") if audit else None,
-        "risk": plan.risk,
-        "planned": {
-            "steps": mechanism.steps,
-            "epsilon": plan.epsilon if math.isfinite(plan.epsilon) else None,
-        },
-        "label": label,
-        "exposed": exposes(str(ledger)) if exposed else "",
-        "dataset": plan.dataset,
-        "records": plan.records,
-        "batch_size": plan.batch_size,
-        "ledger": ledger,
-    }
+    return RunPrivacy(
+        epsilon=epsilon,
+        delta=plan.delta,
+        unit=plan.unit,
+        relation=plan.relation,
+        sampler=mechanism.sampler,
+        sampling_rate=mechanism.sampling_rate,
+        noise_multiplier=mechanism.noise_multiplier,
+        clipping_norm=plan.clipping_norm,
+        steps=released.steps,
+        inherited=inherited,
+        accountant=plan.accountant,
+        events=(released,) if released.steps else (),
+        audit=AuditResult.from_json(audited.get("result")) if audited else None,
+        risk=plan.risk,
+        planned=Planned(mechanism.steps, plan.epsilon),
+        label=plan.label or ("" if math.isfinite(epsilon) else UNREADABLE),
+        exposed=exposes(ledger) if ledger and not plan.private else "",
+        dataset=plan.dataset,
+        records=plan.records,
+        batch_size=plan.batch_size,
+        ledger=ledger,
+    )
 
 
-def words(privacy: Mapping[str, Any]) -> dict[str, str]:
+def epsilon_of(data: object) -> float | None:
+    """The epsilon alone of a document's privacy, for lists of thousands of runs.
+
+    Infinite where the run says that there is no bound; None without accounting.
+    """
+    if not isinstance(data, dict):
+        return None
+    epsilon = tolerant.real(data.get("epsilon"))
+    return math.inf if epsilon is None and data.get("label") else epsilon
+
+
+def words(privacy: RunPrivacy) -> dict[str, str]:
     """A run's report for people: epsilon with all that it depends on, and what it means."""
-    audit = privacy["audit"] or {}
-    violated = audit.get("verdict") == "violated"
-    told = {
-        "privacy": f"epsilon {at_most(privacy['epsilon'])} at most, at delta {privacy['delta']:g},"
-        f" of one {privacy['unit']} ({privacy['relation']})",
-        "by": f"{sampling(privacy)}, clipping norm {privacy['clipping_norm']:g};"
-        f" {privacy['accountant']}",
-        "planned": f"epsilon {at_most(privacy['planned']['epsilon'])} at most after all"
-        f" {privacy['planned']['steps']} steps",
+    facts = {
+        "privacy": f"epsilon {at_most(privacy.epsilon)} at most, at delta {privacy.delta:g},"
+        f" of one {privacy.unit} ({privacy.relation})",
+        "by": f"{sampling(privacy)}, clipping norm {privacy.clipping_norm:g}; {privacy.accountant}",
+        "planned": f"epsilon {at_most(privacy.planned.epsilon)} at most after all"
+        f" {privacy.planned.steps} steps",
         "risk": risk_in_words(privacy),
     }
-    if privacy["steps"] == privacy["planned"]["steps"]:
-        del told["planned"]
-    if privacy.get("inherited"):
-        told["resumed"] = inherits(privacy)
-    if privacy.get("exposed"):
-        told["exposed"] = privacy["exposed"]
-    if violated:
-        told["audit"] = (
-            f"VIOLATED: epsilon is at least {at_least(audit.get('lower'))}, do not rely on what is"
+    if privacy.steps == privacy.planned.steps:
+        del facts["planned"]
+    if privacy.inherited:
+        facts["resumed"] = inherits(privacy)
+    if privacy.exposed:
+        facts["exposed"] = privacy.exposed
+    if privacy.audit and privacy.violated:
+        facts["audit"] = (
+            f"VIOLATED: epsilon is at least {at_least(privacy.audit.lower)}, do not rely on what is"
             " claimed"
         )
-    if privacy["label"]:
-        told["label"] = privacy["label"]
-    if violated or privacy["label"]:  # what a claim says of the risk holds as long as it does
-        del told["risk"]
-    return told
+    if privacy.label:
+        facts["label"] = privacy.label
+    if not privacy.reliable:  # what a claim says of the risk holds as long as it does
+        del facts["risk"]
+    return facts
 
 
-def risk_in_words(privacy: Mapping[str, Any]) -> str:
+def risk_in_words(privacy: RunPrivacy) -> str:
     """What the whole plan lets an attacker find out, said so where only part of it is spent."""
-    risk = privacy.get("risk")
-    sentence = str(risk.get("sentence") or "") if isinstance(risk, Mapping) else ""
-    planned = privacy.get("planned") or {}
-    partly = sentence and planned.get("steps") != privacy.get("steps")
+    sentence = privacy.risk.sentence
+    partly = sentence and privacy.planned.steps != privacy.steps
     return f"its whole plan: {sentence}" if partly else sentence
 
 
@@ -130,61 +244,40 @@ def exposes(ledger: str) -> str:
     return f"this run exposed the budget of {ledger}: its epsilon is infinite, for ever"
 
 
-def inherits(privacy: Mapping[str, Any]) -> str:
+def inherits(privacy: RunPrivacy) -> str:
     """Of a resumed run."""
     return (
-        f"{privacy['inherited']:,} of the {privacy['steps']:,} steps were inherited from the"
+        f"{privacy.inherited:,} of the {privacy.steps:,} steps were inherited from the"
         " checkpoint and paid for by the run that took them"
     )
 
 
-def sampling(privacy: Mapping[str, Any]) -> str:
+def sampling(privacy: RunPrivacy) -> str:
     """How a run's batches are drawn and what is added to their sums."""
     return (
-        f"{_SAMPLERS[privacy['sampler']]} at rate {privacy['sampling_rate']:.4g}, Gaussian noise"
-        f" (float) {privacy['noise_multiplier']:.4g}, {privacy['steps']} steps"
+        f"{_SAMPLERS.get(privacy.sampler, '?')} at rate {privacy.sampling_rate:.4g}, Gaussian noise"
+        f" (float) {privacy.noise_multiplier:.4g}, {privacy.steps} steps"
     )
 
 
-def in_short(privacy: Mapping[str, Any]) -> str:
+def in_short(privacy: RunPrivacy) -> str:
     """A run's epsilon for a list: infinite, too, when its noise is seeded."""
-    if (privacy["audit"] or {}).get("verdict") == "violated":
+    if privacy.violated:
         return "violated"
-    return at_most(None if privacy["label"] else privacy["epsilon"])
+    return at_most(math.inf if privacy.label else privacy.epsilon)
 
 
-def at_most(value: float | None, digits: int = 3, infinite: str = "infinite") -> str:
-    """An upper bound, rounded up; None is an infinite one."""
-    return _rounded(value, digits, math.ceil, infinite)
+def _epsilon(data: dict[str, Any]) -> float:
+    epsilon = tolerant.real(data.get("epsilon"))
+    return math.inf if epsilon is None else epsilon
 
 
-def at_least(value: float | None, digits: int = 3, infinite: str = "infinite") -> str:
-    """A lower bound, rounded down."""
-    return _rounded(value, digits, math.floor, infinite)
-
-
-def percent(share: float, bound: Callable[[float], str] = at_most) -> str:
-    """A share of a budget in hundredths, rounded by `at_most` or `at_least`."""
-    hundredths = 100 * share
-    return f"{bound(hundredths) if hundredths < 1000 else f'{hundredths:,.0f}'} %"
-
-
-def counted(number: int) -> str:
-    """So many; what is left for very small runs is no number to be read."""
-    return f"{number:,}" if number <= MOST_COUNTED else "more than a million"
-
-
-def _rounded(
-    value: float | None, digits: int, toward: Callable[[float], int], infinite: str
-) -> str:
-    if value is None or not math.isfinite(value):
-        return infinite
-    if value <= 0:
-        return "0"
-    exponent = digits - 1 - math.floor(math.log10(value))
-    # A hair less, so that what is exact stays as it is.
-    nudge = -1e-9 if toward is math.ceil else 1e-9
-    return f"{toward(value * 10.0**exponent + nudge) / 10.0**exponent:.{digits}g}"
+def _mechanisms(data: object) -> tuple[Mechanism, ...]:
+    """Those released; none when one of them cannot be read: what is left would say too little."""
+    try:
+        return tuple(Mechanism.from_json(one) for one in tolerant.records(data, tolerant.MOST))
+    except ValueError:
+        return ()
 
 
 def _is_long(log: Path) -> bool:

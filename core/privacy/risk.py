@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from traindeck.core.base import tolerant
 from traindeck.core.privacy.audit.roc import Roc
+from traindeck.core.privacy.bounds import or_null
 from traindeck.core.privacy.mechanism import Mechanism
 
 FALSE_ACCUSATIONS = (0.001, 0.01, 0.1)
@@ -26,37 +28,33 @@ _NEARLY = 0.2  # "at most 5" is said of 5.2, not of 5.3
 class Risk:
     """Bounds that hold for every attack on membership.
 
-    found      at each rate of false accusations, the largest share of members that can be found
+    members    at each rate of false accusations, the largest share of members that can be found
     advantage  the most by which the one can exceed the other, at any rate
+    sentence   the same for people
     """
 
-    found: tuple[tuple[float, float], ...]
+    members: tuple[tuple[float, float], ...]
     advantage: float
-
-    @property
-    def sentence(self) -> str:
-        """For people, of 100 members; more than a fifth of one counts as a whole one."""
-        share = dict(self.found)[_SPOKEN]
-        if share >= 1:
-            return "nothing limits what an attacker finds out about who is in the data"
-        members = math.ceil(100 * share - _NEARLY)
-        if members == 1:
-            return (
-                "an attacker allowed 1 false accusation in 100 finds at most 1 member in 100,"
-                " hardly more than by guessing"
-            )
-        if members >= 100:
-            return "an attacker allowed 1 false accusation in 100 may find every member"
-        return (
-            f"an attacker allowed 1 false accusation in 100 finds at most {members} members in 100"
-        )
+    sentence: str
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "found": [{"false_accusations": fpr, "members": tpr} for fpr, tpr in self.found],
-            "advantage": self.advantage,
+            "found": [{"false_accusations": fpr, "members": tpr} for fpr, tpr in self.members],
+            "advantage": or_null(self.advantage),
             "sentence": self.sentence,
         }
+
+    @classmethod
+    def from_json(cls, data: object) -> Risk:
+        """Read what `to_json` wrote, now or in an earlier version; what is odd is left out."""
+        known = data if isinstance(data, dict) else {}
+        rates = (
+            (tolerant.real(each.get("false_accusations")), tolerant.real(each.get("members")))
+            for each in tolerant.records(known.get("found"), tolerant.MOST)
+        )
+        members = tuple((fpr, tpr) for fpr, tpr in rates if fpr is not None and tpr is not None)
+        advantage = tolerant.number(known.get("advantage"))
+        return cls(members, advantage, tolerant.text(known.get("sentence")))
 
 
 def risk(mechanisms: Iterable[Mechanism]) -> Risk:
@@ -66,8 +64,30 @@ def risk(mechanisms: Iterable[Mechanism]) -> Risk:
     """
     released = [one for one in mechanisms if one.releases]
     if not released:
-        return Risk(tuple((fpr, fpr) for fpr in FALSE_ACCUSATIONS), 0.0)
+        return _risk({fpr: fpr for fpr in FALSE_ACCUSATIONS}, 0.0)
     if any(one.noise_multiplier == 0 for one in released):
-        return Risk(tuple((fpr, 1.0) for fpr in FALSE_ACCUSATIONS), 1.0)
+        return _risk(dict.fromkeys(FALSE_ACCUSATIONS, 1.0), 1.0)
     roc = Roc.of(released)
-    return Risk(tuple((fpr, roc.tpr(fpr)) for fpr in FALSE_ACCUSATIONS), roc.advantage)
+    return _risk({fpr: roc.tpr(fpr) for fpr in FALSE_ACCUSATIONS}, roc.advantage)
+
+
+def _risk(members: dict[float, float], advantage: float) -> Risk:
+    return Risk(tuple(members.items()), advantage, in_words(members[_SPOKEN]))
+
+
+def in_words(share: float) -> str:
+    """What it means that this share of members can be found with 1 false accusation in 100.
+
+    It is said of 100 members; more than a fifth of one counts as a whole one.
+    """
+    if share >= 1:
+        return "nothing limits what an attacker finds out about who is in the data"
+    members = math.ceil(100 * share - _NEARLY)
+    if members == 1:
+        return (
+            "an attacker allowed 1 false accusation in 100 finds at most 1 member in 100,"
+            " hardly more than by guessing"
+        )
+    if members >= 100:
+        return "an attacker allowed 1 false accusation in 100 may find every member"
+    return f"an attacker allowed 1 false accusation in 100 finds at most {members} members in 100"

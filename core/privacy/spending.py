@@ -52,8 +52,8 @@ class Spending:
         self.refused = False  # whether the problem is that no budget admits the step
         self._ledgers = ledgers
         self._charged = charged
-        found = ledger_of(ledgers, plan.dataset)
-        self._ledger = None if found is not None and found.name == charged else found
+        ledger = ledger_of(ledgers, plan.dataset)
+        self._ledger = None if ledger is not None and ledger.name == charged else ledger
         self._gone = ""
         if self._ledger is None:  # as it was when the run was launched?
             spec = read_json(ledgers.parent / "runs" / run / "run.json") or {}

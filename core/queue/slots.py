@@ -153,15 +153,15 @@ class Place:
 
 def holders(home: Home) -> dict[str, str]:
     """Which run holds each slot that is taken now: {slot: run id}."""
-    runs: dict[str, str] = {}
+    held: dict[str, str] = {}
     try:
         with locked(home.locks / "scheduler"):
             for slot in os.listdir(home.locks):
                 if slot != "scheduler" and _is_locked(home.locks / slot):
-                    runs[slot] = _holder(home, slot)
+                    held[slot] = _holder(home, slot)
     except OSError:
         pass
-    return runs
+    return held
 
 
 def _waiting_claim(entry: Path) -> Claim | None:

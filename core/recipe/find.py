@@ -30,9 +30,9 @@ def find_recipe(home: Home, name: str) -> Recipe:
     Raises NotFoundError, or HeaderError when the recipe is there but broken.
     """
     if name.endswith(".py") and Path(name).is_file():
-        by_path = read_recipe(Path(name).absolute(), name, bare=True)
-        assert by_path is not None
-        return by_path
+        recipe = read_recipe(Path(name).absolute(), name, bare=True)
+        assert recipe is not None
+        return recipe
     recipes, broken = shelf(home)
     for recipe in recipes:
         if recipe.name == name:

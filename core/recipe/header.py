@@ -86,6 +86,9 @@ class Header:
                     at = self.first_line + offset
             elif here == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", text):
                 return self.first_line + offset
+        if where and at == self.first_line:  # an inline table, if anything
+            outer, _, name = where.rpartition(".")
+            return self.line(name, outer)
         return at
 
     def error(self, key: str, reason: str, where: str = "") -> HeaderError:

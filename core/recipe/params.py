@@ -100,7 +100,7 @@ class Param:
             return value
         return self._check_number(value, typed or str(value))
 
-    def _check_number(self, value: Value, told: str) -> int | float:
+    def _check_number(self, value: Value, typed: str) -> int | float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ParamError(f"{self.name}: {value!r} is not a number")
         number: int | float
@@ -118,7 +118,7 @@ class Param:
             if math.isnan(number):
                 raise ParamError(f"{self.name}: not-a-number is not a value")
         if self.min is not None and number < self.min:
-            raise ParamError(f"{self.name}: {told} is below the least allowed, {self.min:g}")
+            raise ParamError(f"{self.name}: {typed} is below the least allowed, {self.min:g}")
         if self.max is not None and number > self.max:
-            raise ParamError(f"{self.name}: {told} is above the most allowed, {self.max:g}")
+            raise ParamError(f"{self.name}: {typed} is above the most allowed, {self.max:g}")
         return number

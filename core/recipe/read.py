@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.privacy.mechanism import SAMPLERS, UNITS
 from traindeck.core.recipe.header import Header, HeaderError
 from traindeck.core.recipe.params import PARAM_TYPES, Param, ParamError
-from traindeck.core.recipe.recipe import Accounting, BrokenRecipe, Recipe, Variant
+from traindeck.core.recipe.recipe import SAMPLERS, UNITS, Accounting, BrokenRecipe, Recipe, Variant
 
 FRAMEWORKS = ("torch", "tensorflow", "syft", "other")
 DEVICE_KINDS = ("cpu", "gpu", "tpu")
@@ -35,6 +34,7 @@ _RECIPE_KEYS: dict[str, type] = {
     "devices": list,
     "tags": list,
     "headline": str,
+    "pair": str,
     "params": dict,
     "accounting": dict,
     "when": dict,
@@ -129,6 +129,9 @@ def _recipe(header: Header, origin: str) -> Recipe:
     name = table.get("name", header.path.stem)
     if not _NAME.fullmatch(name):
         raise header.error("name", f"name {name!r} may hold only letters, digits, '.', '_' and '-'")
+    pair = table.get("pair")
+    if pair is not None and not _NAME.fullmatch(pair):
+        raise header.error("pair", f"pair {pair!r} may hold only letters, digits, '.', '_' and '-'")
     framework = table.get("framework", "other")
     if framework not in FRAMEWORKS:
         raise header.error(
@@ -161,6 +164,7 @@ def _recipe(header: Header, origin: str) -> Recipe:
         devices=devices,
         tags=_texts(header, table, "tags", []),
         headline=table.get("headline"),
+        pair=pair,
         params=params,
         accounting=_accounting(header, table),
         variants=_variants(header, table, params),
@@ -213,7 +217,7 @@ def _variants(
     header: Header, table: dict[str, Any], params: dict[str, Param]
 ) -> tuple[Variant, ...]:
     """`[tool.traindeck.when.<choice>.<value>]`: what differs where the choice has that value."""
-    found = []
+    variants = []
     for name, values in table.get("when", {}).items():
         if name not in params or not params[name].choices or not isinstance(values, dict):
             why = f"when: {name!r} is no parameter of type 'choice'"
@@ -224,8 +228,8 @@ def _variants(
                 known = ", ".join(params[name].choices)
                 why = f"when: {name} = {value!r} is not one of {known}"
                 raise header.error(value, why, where)
-            found.append(_variant(header, table, params, name, value))
-    return tuple(found)
+            variants.append(_variant(header, table, params, name, value))
+    return tuple(variants)
 
 
 def _variant(

@@ -1,4 +1,4 @@
-"""Recipes: one plain script each, described by its header, see `recipe_header`.
+"""Recipes: one plain script each, described by its header, see `read`.
 
 The header is the one source of the recipe's parameters: the launch form, `traindeck run -p` and the
 script's own flags are all made from it.
@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from traindeck.core.recipe.params import Param, ParamError, Value
+
+SAMPLERS = ("poisson", "shuffle", "none")
+UNITS = ("example", "user", "owner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Recipe:
     """A script that can be launched, as its header describes it.
 
     variants     what it is by the value of a choice; all else is as where none of them holds
+    pair         its twin in another framework, to compare with, names the same pair
     also         other names of its data set, by which other choices would know it
     environment  of a framework that cannot live beside the others: its own Python environment,
                  `envs/<environment>` in the home or the folder that TRAINDECK_<ENVIRONMENT> names
@@ -69,6 +73,7 @@ class Recipe:
     devices: tuple[str, ...] = ("cpu",)
     tags: tuple[str, ...] = ()
     headline: str | None = None
+    pair: str | None = None
     params: Mapping[str, Param] = field(default_factory=dict)
     accounting: Accounting | None = None
     variants: tuple[Variant, ...] = ()
@@ -84,21 +89,21 @@ class Recipe:
         params, dataset = self.params, str(given.get("dataset") or self.dataset)
         if "dataset" in params:
             dataset = str(given.get("dataset") or params["dataset"].default or self.dataset)
-        found, names = replace(self, dataset=dataset), {dataset}
+        chosen, names = replace(self, dataset=dataset), {dataset}
         for one in self.variants:
             name = one.dataset.replace("{dataset}", dataset)
             if name != one.dataset:
                 names.add(name)
             if given.get(one.param, params[one.param].default) == one.value:
-                found = replace(
-                    found,
-                    params={**found.params, **one.params},
-                    dataset=name or found.dataset,
-                    privacy=one.privacy or found.privacy,
-                    accounting=one.accounting if one.privacy else found.accounting,
+                chosen = replace(
+                    chosen,
+                    params={**chosen.params, **one.params},
+                    dataset=name or chosen.dataset,
+                    privacy=one.privacy or chosen.privacy,
+                    accounting=one.accounting if one.privacy else chosen.accounting,
                 )
-        also = sorted(names - {found.dataset}) if found.dataset in names else ()
-        return replace(found, also=tuple(also))
+        also = sorted(names - {chosen.dataset}) if chosen.dataset in names else ()
+        return replace(chosen, also=tuple(also))
 
     def forms(self) -> list[Recipe]:
         """All that the recipe can be, by its choices of a data set and of what changes it."""

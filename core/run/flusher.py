@@ -1,4 +1,4 @@
-"""Points that reach the disk by themselves: whoever logs never waits for it.
+"""Points that a thread brings to the disk, so that logging one never waits for it.
 
 Standard library only: recipes import this.
 """
@@ -15,71 +15,69 @@ from pathlib import Path
 from traindeck.core.run.points import PointWriter
 
 FLUSH_SECONDS = 0.1
+RETRY_SECONDS = 1.0
 
 
 class Flusher:
-    """A `PointWriter` whose points are flushed within 0.1 s, by a thread of its own.
+    """A run's points, on the disk within FLUSH_SECONDS. Raises OSError when it cannot be opened.
 
-    warn  is told what kept them from the disk; they wait in memory and are tried again
+    A forked process has no such thread; it gets one of its own with the first point that it logs.
 
-    Raises OSError when the files cannot be made.
+    failed  told of each flush that did not succeed; it is tried again
     """
 
-    def __init__(self, folder: Path, warn: Callable[[Exception], None]) -> None:
-        self._writer: PointWriter | None = PointWriter(folder)
-        self._warn = warn
+    def __init__(self, folder: Path, failed: Callable[[Exception], None]) -> None:
+        self._writer = PointWriter(folder)
+        self._failed = failed
         self._wake = threading.Event()
         self._closing = False
-        self._running = False
         self._process = os.getpid()
+        self._flushing = False
         os.register_at_fork(after_in_child=self._forked)
-        self._awaken()
+        self.wake()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Queue one record a value; costs microseconds. Raises OSError for a new series' name."""
-        if self._writer is not None and self._writer.add(step, values):
-            self._awaken()
+        """Queue one point a value. Raises OSError when a new series cannot be named."""
+        if self._writer.add(step, values):
+            self.wake()
 
-    def close(self) -> None:
-        """Write what is still queued. Raises OSError."""
-        self._closing = True
+    def wake(self) -> None:
+        """Have what is queued written soon."""
         self._wake.set()
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-
-    def _forked(self) -> None:
-        """A forked process has no such thread; it gets one when it logs."""
-        self._wake = threading.Event()
-        self._running = False
-
-    def _awaken(self) -> None:
-        self._wake.set()
-        if self._running:
+        if self._flushing:
             return
-        self._running = True
+        self._flushing = True
         threading.Thread(target=self._flush_forever, name="traindeck-flush", daemon=True).start()
         if os.getpid() != self._process and "multiprocessing.util" in sys.modules:
             from multiprocessing.util import Finalize  # its processes end without atexit
 
             Finalize(None, self._close_quietly, exitpriority=0)
 
+    def close(self) -> None:
+        """Write what is still queued, once. Raises OSError."""
+        if not self._closing:
+            self._closing = True
+            self._wake.set()
+            self._writer.close()
+
     def _close_quietly(self) -> None:
         try:
             self.close()
-        except Exception as error:
-            self._warn(error)
+        except OSError as error:
+            self._failed(error)
+
+    def _forked(self) -> None:
+        self._wake = threading.Event()
+        self._flushing = False
 
     def _flush_forever(self) -> None:
         while not self._closing:
             self._wake.wait()
             self._wake.clear()
-            writer = self._writer
-            if writer is not None:
-                try:
-                    writer.flush()
-                except OSError as error:
-                    self._warn(error)
-                    time.sleep(1.0)
-                    self._wake.set()
+            try:
+                self._writer.flush()
+            except OSError as error:
+                self._failed(error)
+                time.sleep(RETRY_SECONDS)
+                self._wake.set()
             time.sleep(FLUSH_SECONDS)  # after, not before: what comes seldom is seen at once

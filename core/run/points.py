@@ -59,6 +59,7 @@ class PointWriter:
         self._unwritten = bytearray()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
+        self._closed = False
         with self._names_locked() as names:
             self._load_names(names)
             self._cut_torn()
@@ -95,7 +96,7 @@ class PointWriter:
             with self._lock:
                 self._unwritten += self._buffer
                 self._buffer.clear()
-            if not self._unwritten:
+            if self._closed or not self._unwritten:
                 return
             with self._names_locked():
                 self._cut_torn()
@@ -109,10 +110,13 @@ class PointWriter:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
+        """Append what is queued, for the last time. Raises OSError."""
         try:
             self.flush()
         finally:
-            os.close(self._file)
+            with self._writing:  # whoever flushes later must not write to a file of that number
+                self._closed = True
+                os.close(self._file)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
@@ -233,7 +237,7 @@ def read_points(folder: Path, wanted: Collection[str]) -> dict[str, list[tuple[f
     }
     with contextlib.suppress(OSError), (folder / "points.bin").open("rb") as file:
         _collect(file, points)
-    return {names[number]: found for number, found in points.items()}
+    return {names[number]: series for number, series in points.items()}
 
 
 def last_progress(folder: Path) -> tuple[float, int, float] | None:
@@ -346,10 +350,10 @@ def _scan(file: BinaryIO, series: dict[int, _Series]) -> int:
     taken = 0
     for block in _blocks(file, 1 << 62):
         for _, step, number, value in RECORD.iter_unpack(block):
-            found = series.get(number)
-            if found is None:
-                found = series[number] = _Series()
-            found.add(step, value)
+            line = series.get(number)
+            if line is None:
+                line = series[number] = _Series()
+            line.add(step, value)
         taken += len(block)
     return taken
 

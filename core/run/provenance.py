@@ -67,8 +67,8 @@ def _packages(python: str) -> tuple[str, dict[str, str]]:
     if python != sys.executable:
         try:
             command = [python, "-c", _ASK]
-            found = subprocess.run(command, capture_output=True, timeout=WAIT_SECONDS, check=True)
-            version, paths = json.loads(found.stdout)
+            answer = subprocess.run(command, capture_output=True, timeout=WAIT_SECONDS, check=True)
+            version, paths = json.loads(answer.stdout)
         except (OSError, subprocess.SubprocessError, ValueError):
             return "", {}
     return version, dict(sorted(installed(paths).items()))

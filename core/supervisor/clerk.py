@@ -55,13 +55,14 @@ class Clerks:
         """Measure what an ended run gave away, if it trained with canaries."""
 
         def work() -> None:
-            from traindeck.core.audit import audit_run, record
+            from traindeck.core.audit import audit_run, claim_of, record
             from traindeck.core.catalogue.document import document
             from traindeck.core.run.folder import RunFolder
 
             doc = document(RunFolder(self.folder), metrics=False)
             if doc is not None:
-                record(self.home, doc, audit_run(doc))
+                claim = claim_of(doc)
+                record(self.home, doc, claim, audit_run(doc, claim))
 
         if (self.folder / "artifacts" / AUDIT_FILE).exists():
             self._fork(work)

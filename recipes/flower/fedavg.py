@@ -26,15 +26,10 @@
 # lr = {type = "float", default = 0.1, min = 1e-6, max = 100.0, help = "of the owners' SGD"}
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "weights, split, order"}
 # data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in torch-mnist"}
-# [tool.traindeck.params.patience]
-# type = "float"
-# default = 120.0
-# min = 10.0
-# max = 86400.0
-# help = "seconds that each of a round's four stages waits for an owner before it is lost"
-# [tool.traindeck.params.python]
-# type = "path"
-# help = "environment with flwr 1.41; else $TRAINDECK_FLOWER, else envs/flower in the home"
+# patience = {type = "float", default = 120.0, min = 10.0, max = 86400.0, help = """\
+#   seconds that each of a round's four stages waits for an owner before it is lost"""}
+# python = {type = "path", help = """\
+#   environment with flwr 1.41; else $TRAINDECK_FLOWER, else envs/flower in the home"""}
 # ///
 """Train over several owners' data with Flower: a SuperLink, SuperNodes, TLS and SecAgg+.
 
@@ -46,40 +41,29 @@ recipes/shared/federated/flower/app/.
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core import track
-from traindeck.core.base.errors import TraindeckError
-from traindeck.core.privacy.gate import ledger_of
-from traindeck.recipes.shared.federated.flower import env
+from traindeck.recipes.shared.federated.flower import budgets, env
 from traindeck.recipes.shared.training import checkpoints, needs
-from traindeck.recipes.shared.training.data import datasets, digits, mnist
+from traindeck.recipes.shared.training.data import datasets
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from traindeck.recipes.shared.federated.flower.board import FlowerRound
-
-LOOK_SECONDS = 0.1
 
 
 def main(run: track.Run) -> None:
     p = run.params
     environment = env.find(p.python)
     run.should_stop()  # from here on a stop leaves no data and no key behind
-    if p.dataset == "mnist":
-        data, brightest = needs.data(mnist.load, p.data_dir), 255
-    else:
-        data, brightest = needs.data(digits.load), digits.BRIGHTEST
+    data, brightest = needs.data(datasets.images, p.dataset, p.data_dir)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     import numpy as np
 
     from traindeck.recipes.shared.federated.flower.board import Board
     from traindeck.recipes.shared.federated.flower.deployment import Deployment, FlowerError
+    from traindeck.recipes.shared.federated.flower.following import rounds, write_images
     from traindeck.recipes.shared.federated.scientist import shards
 
     chosen = np.random.default_rng(p.seed).permutation(len(data.train_x))[: p.examples or None]
@@ -89,7 +73,7 @@ def main(run: track.Run) -> None:
         track.abort(str(error), 2)
     shares = {f"owner-{number}": chosen[part] for number, part in enumerate(parts, 1)}
     for name, share in shares.items():
-        ask(run, name, datasets.fingerprint(data.train_x[share], data.train_y[share]))
+        budgets.ask(run, name, datasets.fingerprint(data.train_x[share], data.train_y[share]))
 
     folder = (run.folder or run.artifacts).absolute() / "federation"
     if folder.exists():
@@ -136,25 +120,18 @@ def main(run: track.Run) -> None:
     stopping, failure = False, ""
     try:
         for name, share in shares.items():
-            save(owners[name] / "data.npz", data.train_x[share], data.train_y[share], brightest)
-        save(aggregator / "test.npz", data.test_x, data.test_y, brightest)
+            write_images(
+                owners[name] / "data.npz", data.train_x[share], data.train_y[share], brightest
+            )
+        write_images(aggregator / "test.npz", data.test_x, data.test_y, brightest)
         print(f"starting a SuperLink and {p.owners} SuperNodes ...", flush=True)
         with Deployment(environment, aggregator, owners) as deployment:
             deployment.launch(config)
-            print(f"training on {len(chosen)} images: {_told(board.samples)}", flush=True)
-            while not (board.done or stopping):
-                over = deployment.over()
-                board.meet(deployment.missing(), deployment.numbers)
-                board.lose(deployment.gone())
-                board.measure({name: node.pid for name, node in deployment.nodes.items()})
-                for round in board.look():
-                    keep(round)
-                if board.failure:
-                    raise FlowerError(board.failure)
-                if over and not board.done:
-                    raise FlowerError(f"the run ended early: {deployment.said('run')}")
-                stopping = run.should_stop()
-                time.sleep(LOOK_SECONDS)
+            samples = ", ".join(f"{name} {count}" for name, count in board.samples.items())
+            print(f"training on {len(chosen)} images: {samples}", flush=True)
+            for round in rounds(run, deployment, board):
+                keep(round)
+            stopping = run.should_stop()
     except (FlowerError, OSError) as error:
         failure = str(error)
     finally:
@@ -165,37 +142,6 @@ def main(run: track.Run) -> None:
         track.abort(f"{failure} (logs: {aggregator})", 1)
     if stopping:
         print(f"stopped on request after round {board.finished} of {p.rounds}", flush=True)
-
-
-def ask(run: track.Run, owner: str, fingerprint: str) -> None:
-    """End the recipe (5) where an owner's images have a budget of their own: this has no privacy.
-
-    A budget of all the images was asked when the run was started.
-    """
-    whole = run.params.dataset
-    try:
-        asked = ledger_of(run.ledgers, whole)
-        for data in (whole, f"{whole}-owners"):
-            found = ledger_of(run.ledgers, f"{data}.{owner}", fingerprint)
-            if found is not None and (asked is None or found.name != asked.name):
-                run.over_budget(
-                    f"{found.name} has a privacy budget and flower-fedavg would train on it with"
-                    " no privacy: take syft-fedavg with dp"
-                )
-    except (OSError, TraindeckError) as error:
-        track.abort(f"the ledger cannot be read: {error}", 1)
-
-
-def save(path: Path, x: np.ndarray, y: np.ndarray, brightest: int) -> None:
-    """Write images (n, …) and labels (n,) as the app reads them; for this user alone."""
-    import numpy as np
-
-    path.touch(mode=0o600)
-    np.savez(path, x=x.reshape(len(x), -1), y=y, scale=brightest)
-
-
-def _told(samples: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in samples.items())
 
 
 if __name__ == "__main__":

@@ -12,17 +12,13 @@
 # devices = ["cpu"]
 # tags = ["federated", "mlp"]
 # headline = "test/accuracy"
-# [tool.traindeck.params.dp]
-# type = "choice"
-# default = "none"
-# choices = ["none", "central", "local"]
-# help = "epsilon for an owner, by noise in the sum; or for an image, by each owner's DP-SGD"
-# [tool.traindeck.params.aggregation]
-# type = "choice"
-# default = "secagg"
-# choices = ["transport", "secagg", "ckks"]
-# help = "what the aggregator sees: each update, their sum alone, or ciphertexts"
+# pair = "fedavg"
 # [tool.traindeck.params]
+# dp = {type = "choice", default = "none", choices = ["none", "central", "local"], help = """\
+#   epsilon for an owner, by noise in the sum; or for an image, by each owner's DP-SGD"""}
+# aggregation = {type = "choice", default = "secagg", choices = [
+#   "transport", "secagg", "ckks",
+# ], help = "what the aggregator sees: each update, their sum alone, or ciphertexts"}
 # dataset = {type = "choice", default = "mnist", choices = ["mnist", "digits"], help = "whose"}
 # owners = {type = "int", default = 3, min = 1, max = 16, help = "each a process of its own"}
 # rounds = {type = "int", default = 60, min = 1, max = 10000, help = "of federated averaging"}
@@ -77,7 +73,8 @@
 
 Each owner is a process with its own home, keys and private images. It approves the script in `jobs`
 by its hash, or by hand, and runs it in a sandbox; what leaves it is clipped, masked and sealed.
-With `dp` the model tells little of any one owner, or of any one image, see `federated.fedavg`.
+With `dp` the model tells little of any one owner, or of any one image: see
+recipes/shared/federated/scientist/fedavg.py.
 """
 
 from pathlib import Path

@@ -37,7 +37,7 @@ from typing import Any
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import needs
-from traindeck.recipes.shared.training.data import datasets, digits, mnist
+from traindeck.recipes.shared.training.data import datasets
 
 
 def main(run: track.Run) -> None:
@@ -45,15 +45,14 @@ def main(run: track.Run) -> None:
     with needs.syft():
         import numpy as np
 
-        from traindeck.recipes.shared.federated.mpc import models
+        from traindeck.recipes.shared.federated.mpc import models, network
         from traindeck.recipes.shared.federated.mpc import party as mpc
         from traindeck.recipes.shared.federated.scientist import together
 
-    model = read(p.model) if p.model else None
-    data = needs.data(mnist.load, p.data_dir) if p.dataset == "mnist" else needs.data(digits.load)
+    model = network.read(p.model) if p.model else None
+    data, brightest = needs.data(datasets.images, p.dataset, p.data_dir)
     if model is None:
         run.use(datasets.fingerprint(data.train_x, data.train_y))
-    brightest = 255 if p.dataset == "mnist" else digits.BRIGHTEST
 
     def pixels(images: Any) -> Any:
         return images.reshape(len(images), -1).astype(np.float32) / brightest
@@ -114,59 +113,6 @@ def main(run: track.Run) -> None:
         f" {int((labels != plain).sum())} labels differ; {1000 * took / count:.0f} ms an image",
         flush=True,
     )
-
-
-def read(given: str) -> dict[str, Any]:
-    """The network in a checkpoint: w1 (inputs, hidden), b1, w2 (hidden, classes), b2.
-
-    Of PyTorch's recipes torch-digits writes such ones, of the federated ones syft-fedavg.
-    """
-    import numpy as np
-
-    path = Path(given).expanduser()
-    if path.is_dir():
-        folder = path / "artifacts" if (path / "artifacts").is_dir() else path
-        found = sorted([*folder.glob("checkpoint-*.pt"), *folder.glob("checkpoint-*.npz")])
-        if not found:
-            track.abort(f"--model: {folder}: no checkpoint-*.pt or checkpoint-*.npz in it")
-        path = found[-1]
-    if not path.is_file():
-        track.abort(f"--model: {path}: no such file or folder")
-    if path.suffix == ".npz":
-        parts = _flat(path)
-    else:
-        with needs.framework("torch"):
-            import torch
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)["model"]
-            w1, b1, w2, b2 = (part.double().numpy() for part in state.values())
-            parts = [w1.T, b1, w2.T, b2]
-        except Exception as error:  # torch raises a different one for each way to be wrong
-            track.abort(
-                f"--model: {path} holds no network of two fully connected layers, such as"
-                f" torch-digits trains ({error!r:.200})"
-            )
-    w1, b1, w2, b2 = parts
-    if w1.ndim != 2 or b1.shape != w1.shape[1:] or w2.shape != (*b1.shape, *b2.shape):
-        track.abort(f"--model: {path} holds no network of two fully connected layers")
-    return dict(zip(("w1", "b1", "w2", "b2"), map(np.ascontiguousarray, parts), strict=True))
-
-
-def _flat(path: Path) -> list[Any]:
-    """The parts of a network whose parameters lie in one row, as syft-fedavg's."""
-    import numpy as np
-
-    from traindeck.recipes.shared.federated.job import mlp
-
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            row = np.asarray(arrays["weights"], np.float64)
-        inputs = next(size for size in (784, 64) if mlp.size(size) == row.size)
-    except (OSError, ValueError, KeyError, StopIteration) as error:
-        track.abort(f"--model: {path} is no checkpoint of syft-fedavg ({error!r:.200})")
-    shapes = mlp.shapes(inputs)
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-    return [part.reshape(shape) for part, shape in zip(np.split(row, ends), shapes, strict=True)]
 
 
 if __name__ == "__main__":

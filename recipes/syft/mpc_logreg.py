@@ -48,7 +48,7 @@ def main(run: track.Run) -> None:
         import numpy as np
 
         from traindeck.recipes.shared.federated.mpc import models
-        from traindeck.recipes.shared.federated.mpc import party as mpc
+        from traindeck.recipes.shared.federated.mpc.party import free_ports
         from traindeck.recipes.shared.federated.scientist import shards, together
 
     train_x, train_y, test_x, test_y = load(p.dataset)
@@ -62,7 +62,7 @@ def main(run: track.Run) -> None:
         for number, rows in enumerate(parts, 1)
     }
     bound = -(-max(map(len, parts)) // p.batch_size) * p.batch_size
-    ports = mpc.free_ports(p.owners)
+    ports = free_ports(p.owners)
     params = {
         "rounds": p.rounds,
         "lr": p.lr,
@@ -136,18 +136,12 @@ def main(run: track.Run) -> None:
 
 def load(dataset: str) -> tuple[Any, Any, Any, Any]:
     """Train and test rows: x (n, d) float32 from -1 or 0 to 1, y (n,) uint8, 0 or 1."""
-    import numpy as np
-
     if dataset == "cancer":
         patients = needs.data(cancer.load)
         return patients.train_x, patients.train_y, patients.test_x, patients.test_y
     images = needs.data(digits.load)
-    told: list[Any] = []
-    for x, y in ((images.train_x, images.train_y), (images.test_x, images.test_y)):
-        chosen = np.isin(y, TELL)
-        told.append(x[chosen].reshape(-1, 64).astype(np.float32) / digits.BRIGHTEST)
-        told.append((y[chosen] == TELL[1]).astype(np.uint8))
-    return told[0], told[1], told[2], told[3]
+    train = digits.rows(images.train_x, images.train_y, *TELL)
+    return *train, *digits.rows(images.test_x, images.test_y, *TELL)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main(run: track.Run) -> None:
         import numpy as np
 
         from traindeck.recipes.shared.federated.mpc import models
-        from traindeck.recipes.shared.federated.mpc import party as mpc
+        from traindeck.recipes.shared.federated.mpc.party import free_ports
         from traindeck.recipes.shared.federated.scientist import together
 
     data = needs.data(cancer.load)
@@ -57,7 +57,7 @@ def main(run: track.Run) -> None:
     ids = np.array([f"patient-{number:08d}" for number in random.permutation(10**6)[:total]])
     first, second = (random.permutation(total)[: round(p.share * total)] for _ in range(2))
     bound = -(-total // p.batch_size) * p.batch_size
-    *ports, psi_port = mpc.free_ports(4)
+    *ports, psi_port = free_ports(4)
     params = {
         "rounds": p.rounds,
         "lr": p.lr,
@@ -93,9 +93,9 @@ def main(run: track.Run) -> None:
 
     common = np.intersect1d(first, second)
     common = common[np.argsort(ids[common])]
-    told = [results[name]["patients"] for name in ("owner-1", "owner-2")]
-    if told != [len(common)] * 2:
-        track.abort(f"the hospitals found {told} patients in common; there are {len(common)}", 1)
+    counts = [results[name]["patients"] for name in ("owner-1", "owner-2")]
+    if counts != [len(common)] * 2:
+        track.abort(f"the hospitals found {counts} patients in common; there are {len(common)}", 1)
     x = models.padded(models.with_intercept(data.train_x[common]), bound)
     y = models.padded(data.train_y[common].reshape(-1, 1).astype(np.float64), bound)
     same, true = (

@@ -11,55 +11,32 @@
 # devices = ["cpu", "gpu"]
 # tags = ["cnn", "baseline"]
 # headline = "test/accuracy"
-# [tool.traindeck.params.epochs]
-# type = "int"
-# default = 4
-# min = 1
-# max = 1000
-# help = "passes over the training images"
-# [tool.traindeck.params.batch_size]
-# type = "int"
-# default = 128
-# min = 1
-# max = 10000
-# help = "images a step"
-# [tool.traindeck.params.lr]
-# type = "float"
-# default = 0.1
-# min = 0.000001
-# max = 10.0
-# help = "highest learning rate: reached in the first steps, then lowered to 0 along a cosine"
-# [tool.traindeck.params.seed]
-# type = "int"
-# default = 0
-# min = 0
-# max = 999999
-# help = "decides the first weights and the order of the images"
-# [tool.traindeck.params.mode]
-# type = "choice"
-# default = "graph"
-# choices = ["eager", "graph", "xla"]
-# help = "graph traces the step once (tf.function), xla also compiles it (slower on CPUs)"
-# [tool.traindeck.params.data_dir]
-# type = "path"
-# help = "folder of MNIST's four IDX files; else $TRAINDECK_DATA/mnist, the cache or a download"
-# [tool.traindeck.params.resume]
-# type = "path"
-# help = "checkpoint file, or run folder to take the newest of; keep seed and batch_size"
+# pair = "mnist"
+# [tool.traindeck.params]
+# epochs = {type = "int", default = 4, min = 1, max = 1000, help = """\
+#   passes over the training images"""}
+# batch_size = {type = "int", default = 128, min = 1, max = 10000, help = "images a step"}
+# lr = {type = "float", default = 0.1, min = 1e-6, max = 10.0, help = """\
+#   highest learning rate: reached in the first steps, then lowered to 0 along a cosine"""}
+# seed = {type = "int", default = 0, min = 0, max = 999999, help = """\
+#   decides the first weights and the order of the images"""}
+# mode = {type = "choice", default = "graph", choices = ["eager", "graph", "xla"], help = """\
+#   graph traces the step once (tf.function), xla also compiles it (slower on CPUs)"""}
+# data_dir = {type = "path", help = """\
+#   folder of MNIST's four IDX files; else $TRAINDECK_DATA/mnist, the cache or a download"""}
+# resume = {type = "path", help = """\
+#   checkpoint file, or run folder to take the newest of; keep seed and batch_size"""}
 # ///
 """Train a small convolutional network on MNIST with TensorFlow."""
 
-import math
 import os
-import time
+from collections.abc import Sequence
 from typing import Any
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, mnist
-
-WARMUP = 0.1  # share of all steps in which the learning rate rises
-LOG_EVERY = 10  # reading a loss waits for the device: every step would slow a GPU down
+from traindeck.recipes.shared.training.loop import Schedule, Tested, training_steps
 
 
 def main(run: track.Run) -> None:
@@ -73,13 +50,7 @@ def main(run: track.Run) -> None:
         import tensorflow as tf
         from tensorflow.keras import layers
 
-    gpus = tf.config.list_physical_devices("GPU")
-    if run.device == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-    elif not gpus:
-        track.abort("TensorFlow finds no GPU that it can use: check its driver and CUDA libraries")
-    else:
-        tf.config.experimental.set_memory_growth(gpus[0], True)  # else it takes all the memory
+    needs.tensorflow_device(run.device)
 
     train_x, train_y = tf.constant(data.train_x), tf.constant(data.train_y, tf.int32)
     test_x, test_y = tf.constant(data.test_x), tf.constant(data.test_y, tf.int32)
@@ -101,8 +72,8 @@ def main(run: track.Run) -> None:
     optimizer.build(model.trainable_variables)
 
     batch_size = min(p.batch_size, len(train_x))
-    steps_per_epoch = len(train_x) // batch_size  # what remains comes in another epoch's shuffle
-    total_steps: int = p.epochs * steps_per_epoch
+    schedule = Schedule(len(train_x), batch_size, p.epochs)
+    total_steps = schedule.total_steps
     if resume:
         try:
             model.load_weights(resume)  # and the optimizer's state, its step counter among it
@@ -112,10 +83,6 @@ def main(run: track.Run) -> None:
         if int(optimizer.iterations) >= total_steps:
             track.abort(f"{resume} has already been trained for {p.epochs} epochs: raise --epochs")
     first_step = int(optimizer.iterations)
-
-    def learning_rate(step: int) -> float:
-        warmup = min(1.0, (step + 1) / (WARMUP * total_steps))
-        return float(p.lr) * warmup * 0.5 * (1 + math.cos(math.pi * step / total_steps))
 
     def pixels(images: Any) -> Any:
         """Bytes (n, 28, 28) to floats (n, 28, 28, 1) from 0 to 1."""
@@ -141,7 +108,14 @@ def main(run: track.Run) -> None:
         train_step = tf.function(train_step, jit_compile=p.mode == "xla")
         test_step = tf.function(test_step, reduce_retracing=True)
 
-    def evaluate() -> tuple[float, float]:
+    def means(window: Sequence[Any]) -> tuple[float, float]:
+        loss, accuracy = tf.reduce_mean(window, 0).numpy()
+        return loss, accuracy
+
+    def save(step: int) -> None:
+        checkpoints.write(run, checkpoints.path(run, step, ".keras"), model.save)
+
+    def evaluate() -> Tested:
         """Mean loss and accuracy over the test images."""
         loss = accuracy = 0.0
         for at in range(0, len(test_x), 1000):
@@ -149,46 +123,17 @@ def main(run: track.Run) -> None:
             batch_loss, batch_accuracy = test_step(x, y)
             loss += float(batch_loss) * len(x) / len(test_x)
             accuracy += float(batch_accuracy) * len(x) / len(test_x)
-        return loss, accuracy
+        return Tested(loss, accuracy)
 
     print(f"training on {run.device}: {total_steps} steps of {batch_size} images", flush=True)
     order = np.empty(0, int)
-    window: list[tuple[Any, Any]] = []  # loss and accuracy of each step since the last log
-    window_began = epoch_began = time.perf_counter()
-    for step in range(first_step, total_steps):
-        epoch, at = divmod(step, steps_per_epoch)
-        if at == 0 or step == first_step:  # by seed and epoch alone, so that a resumed run agrees
-            order = np.random.default_rng((p.seed, epoch)).permutation(len(train_x))
-        batch = order[at * batch_size : (at + 1) * batch_size]
+    for step in training_steps(run, schedule, first_step, means, save, evaluate):
+        if step.needs_order:
+            order = schedule.order(p.seed, step.epoch)
+        batch = order[step.batch]
 
-        optimizer.learning_rate = learning_rate(step)
-        window.append(train_step(tf.gather(train_x, batch), tf.gather(train_y, batch)))
-
-        done = step + 1
-        run.progress(done, total_steps)
-        stopping = run.should_stop()
-        epoch_over = stopping or done % steps_per_epoch == 0
-        if epoch_over or len(window) == LOG_EVERY:
-            train_loss, train_accuracy = tf.reduce_mean(window, 0).numpy()
-            seconds = (time.perf_counter() - window_began) / len(window)
-            run.log(done, {"train/loss": train_loss, "train/accuracy": train_accuracy})
-            run.log(done, {"step_seconds": seconds, "examples_per_second": batch_size / seconds})
-            window, window_began = [], time.perf_counter()
-
-        if epoch_over:
-            checkpoints.write(run, checkpoints.path(run, done, ".keras"), model.save)
-            test_loss, test_accuracy = evaluate()
-            run.log(done, {"test/loss": test_loss, "test/accuracy": test_accuracy})
-            now = time.perf_counter()
-            print(
-                f"epoch {done / steps_per_epoch:.4g}/{p.epochs}  test loss {test_loss:.4f}"
-                f"  test accuracy {test_accuracy:.4f}  {now - epoch_began:.1f} s",
-                flush=True,
-            )
-            if stopping:
-                print(f"stopped on request after step {done} of {total_steps}", flush=True)
-                break
-            window_began = epoch_began = now
+        optimizer.learning_rate = schedule.learning_rate(p.lr, step.number)
+        step.measured(*train_step(tf.gather(train_x, batch), tf.gather(train_y, batch)))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,8 @@
 # devices = ["cpu", "gpu"]
 # tags = ["cnn", "private"]
 # headline = "test/accuracy"
-# [tool.traindeck.accounting]
-# records = 60000
-# unit = "example"
-# sampler = "poisson"
+# pair = "mnist-dp"
+# accounting = {records = 60000, unit = "example", sampler = "poisson"}
 # [tool.traindeck.params]
 # epsilon = {type = "float", default = 2.93, min = 0.0, help = "the whole run's; inf: no privacy"}
 # noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
@@ -39,19 +37,18 @@ and kept as a result are a running average of the trained ones, which costs no p
 """
 
 import os
-import time
 from typing import Any
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, mnist
 from traindeck.recipes.shared.training.dp import canaries
+from traindeck.recipes.shared.training.dp.loop import announce, check_records, private_steps
 from traindeck.recipes.shared.training.dp.randomness import Randomness
+from traindeck.recipes.shared.training.loop import Tested
 
 MOMENTUM = 0.9
 AVERAGING = 0.99
-LOG_EVERY = 10
-CHECKPOINTS = 10  # in the whole run
 
 
 def main(run: track.Run) -> None:
@@ -60,8 +57,7 @@ def main(run: track.Run) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if run.device == "gpu" else "3")
     data = needs.data(mnist.load, p.data_dir)
     records = len(data.train_x)
-    if records > plan.records:
-        track.abort(f"{records} training images: epsilon is for {plan.records} at most", 2)
+    check_records(run, records, "images")
     with needs.framework("tensorflow"):
         import tensorflow as tf
         from tensorflow.keras import layers
@@ -69,13 +65,7 @@ def main(run: track.Run) -> None:
         from traindeck.recipes.shared.training.dp import tf as dp_tf
         from traindeck.recipes.shared.training.dp.tf_state import Training
 
-    gpus = tf.config.list_physical_devices("GPU")
-    if run.device == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-    elif not gpus:
-        track.abort("TensorFlow finds no GPU that it can use: check its driver and CUDA libraries")
-    else:
-        tf.config.experimental.set_memory_growth(gpus[0], True)  # else it takes all the memory
+    needs.tensorflow_device(run.device)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     train_x, train_y = tf.constant(data.train_x), tf.constant(data.train_y, tf.int32)
@@ -120,14 +110,14 @@ def main(run: track.Run) -> None:
 
     test_step = tf.function(test_step, jit_compile=False, reduce_retracing=True)
 
-    def evaluate() -> tuple[float, float]:
+    def evaluate() -> Tested:
         """Mean loss and accuracy over the test images."""
         loss = hits = 0.0
         for at in range(0, len(test_x), 1000):
             batch_loss, batch_hits = test_step(test_x[at : at + 1000], test_y[at : at + 1000])
             loss += float(batch_loss)
             hits += float(batch_hits)
-        return loss / len(test_x), hits / len(test_x)
+        return Tested(loss / len(test_x), hits / len(test_x))
 
     micro_batch = 4096 if run.device == "gpu" else dp_tf.MICRO_BATCH
     clipped = dp_tf.ClippedGradients(model, plan.clipping_norm, micro_batch=micro_batch)
@@ -136,57 +126,16 @@ def main(run: track.Run) -> None:
     randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
-    mechanism = plan.mechanism
-    noise = mechanism.noise_multiplier * plan.clipping_norm  # standard deviation, in the sum
-    source = randomness.name if noise else "no noise: not private"
-    print(
-        f"training on {run.device}: {mechanism.steps} steps of about {plan.batch_size} images,"
-        f" noise multiplier {mechanism.noise_multiplier:.4g}, epsilon {plan.epsilon:.4g} at delta"
-        f" {plan.delta:g}; {source}",
-        flush=True,
-    )
-    part_steps = -(-mechanism.steps // CHECKPOINTS)
-    logged = training.step
-    window_began = part_began = time.perf_counter()
-    while training.step < mechanism.steps:
-        if not run.spend():  # paid for before its noise is released
-            training.save()
-            planted.save(run)
-            run.over_budget()
-        batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
+    announce(run, randomness, run.device, "images")
+    for step in private_steps(run, training, planted, evaluate):
+        batch = randomness.poisson_batch(planted.records, step.rate)
         result = clipped(*examples(planted.among(batch)))
         # Divided by the expected size, whatever the batch holds, and be it nothing.
         sums = [*result.sums, planted.sum(clipped.weights)]
-        gradients = dp_tf.noisy_mean(sums, noise, plan.batch_size, randomness)
+        gradients = dp_tf.noisy_mean(sums, step.noise, plan.batch_size, randomness)
         planted.step(gradients.pop())
         training.update(gradients)
-
-        done = training.step
-        run.progress(done, mechanism.steps)
-        stopping = run.should_stop()
-        part_over = stopping or done % part_steps == 0 or done == mechanism.steps
-        if part_over or done % LOG_EVERY == 0:
-            seconds = (time.perf_counter() - window_began) / (done - logged)
-            run.log(done, result.telemetry(plan.clipping_norm))
-            run.log(done, {"step_seconds": seconds})
-            run.log(done, {"examples_per_second": plan.batch_size / seconds})
-            logged, window_began = done, time.perf_counter()
-
-        if part_over:
-            training.save()
-            test_loss, test_accuracy = evaluate()
-            run.log(done, {"test/loss": test_loss, "test/accuracy": test_accuracy})
-            now = time.perf_counter()
-            print(
-                f"step {done}/{mechanism.steps}  test loss {test_loss:.4f}"
-                f"  test accuracy {test_accuracy:.4f}  {now - part_began:.1f} s",
-                flush=True,
-            )
-            if stopping:
-                print(f"stopped on request after step {done} of {mechanism.steps}", flush=True)
-                break
-            window_began = part_began = now
-    planted.save(run)
+        step.gave(result)
 
 
 if __name__ == "__main__":

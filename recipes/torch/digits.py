@@ -11,50 +11,29 @@
 # devices = ["cpu", "gpu"]
 # tags = ["mlp", "quick"]
 # headline = "test/accuracy"
-# [tool.traindeck.params.epochs]
-# type = "int"
-# default = 30
-# min = 1
-# max = 1000
-# help = "passes over the training images"
-# [tool.traindeck.params.batch_size]
-# type = "int"
-# default = 32
-# min = 1
-# max = 1000
-# help = "images a step"
-# [tool.traindeck.params.lr]
-# type = "float"
-# default = 0.1
-# min = 0.000001
-# max = 10.0
-# help = "highest learning rate: reached in the first steps, then lowered to 0 along a cosine"
-# [tool.traindeck.params.seed]
-# type = "int"
-# default = 0
-# min = 0
-# max = 999999
-# help = "decides the first weights and the order of the images"
-# [tool.traindeck.params.mode]
-# type = "choice"
-# default = "eager"
-# choices = ["eager", "graph"]
-# help = "graph compiles the model first (torch.compile; needs a C++ compiler)"
-# [tool.traindeck.params.resume]
-# type = "path"
-# help = "checkpoint file, or run folder to take the newest of; keep seed and batch_size"
+# pair = "digits"
+# [tool.traindeck.params]
+# epochs = {type = "int", default = 30, min = 1, max = 1000, help = """\
+#   passes over the training images"""}
+# batch_size = {type = "int", default = 32, min = 1, max = 1000, help = "images a step"}
+# lr = {type = "float", default = 0.1, min = 1e-6, max = 10.0, help = """\
+#   highest learning rate: reached in the first steps, then lowered to 0 along a cosine"""}
+# seed = {type = "int", default = 0, min = 0, max = 999999, help = """\
+#   decides the first weights and the order of the images"""}
+# mode = {type = "choice", default = "eager", choices = ["eager", "graph"], help = """\
+#   graph compiles the model first (torch.compile; needs a C++ compiler)"""}
+# resume = {type = "path", help = """\
+#   checkpoint file, or run folder to take the newest of; keep seed and batch_size"""}
 # ///
 """Train a small fully connected network on scikit-learn's digits with PyTorch."""
 
-import math
-import time
+from collections.abc import Sequence
+from typing import Any
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, digits
-
-WARMUP = 0.1  # share of all steps in which the learning rate rises
-LOG_EVERY = 10  # reading a loss waits for the device: every step would slow a GPU down
+from traindeck.recipes.shared.training.loop import Schedule, Tested, training_steps
 
 
 def main(run: track.Run) -> None:
@@ -65,14 +44,11 @@ def main(run: track.Run) -> None:
     data = needs.data(digits.load)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
     with needs.framework("torch"):
-        import numpy as np
         import torch
         from torch import nn
         from torch.nn.functional import cross_entropy
 
-    if run.device == "gpu" and not torch.cuda.is_available():
-        track.abort("torch finds no GPU that it can use: check its driver, or use --device cpu")
-    device = torch.device("cuda" if run.device == "gpu" else "cpu")
+    device = needs.torch_device(run.device)
 
     train_x = torch.from_numpy(data.train_x).to(device).flatten(1).float() / digits.BRIGHTEST
     train_y = torch.from_numpy(data.train_y).to(device).long()
@@ -87,8 +63,8 @@ def main(run: track.Run) -> None:
     forward = torch.compile(model) if p.mode == "graph" else model
 
     batch_size = min(p.batch_size, len(train_x))
-    steps_per_epoch = len(train_x) // batch_size  # what remains comes in another epoch's shuffle
-    total_steps: int = p.epochs * steps_per_epoch
+    schedule = Schedule(len(train_x), batch_size, p.epochs)
+    total_steps = schedule.total_steps
     first_step = 0
     if resume:
         try:
@@ -102,70 +78,38 @@ def main(run: track.Run) -> None:
         if first_step >= total_steps:
             track.abort(f"{resume} has already been trained for {p.epochs} epochs: raise --epochs")
 
-    def learning_rate(step: int) -> float:
-        warmup = min(1.0, (step + 1) / (WARMUP * total_steps))
-        return float(p.lr) * warmup * 0.5 * (1 + math.cos(math.pi * step / total_steps))
-
     def save(step: int) -> None:
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
         path = checkpoints.path(run, step, ".pt")
         checkpoints.write(run, path, lambda part: torch.save(state, part))
 
+    def means(window: Sequence[Any]) -> tuple[float, float]:
+        losses, accuracies = zip(*window, strict=True)
+        return torch.stack(losses).mean().item(), torch.stack(accuracies).mean().item()
+
     @torch.no_grad()
-    def evaluate() -> tuple[float, float]:
+    def evaluate() -> Tested:
         """Mean loss and accuracy over the test images."""
         logits = model(test_x)
         hits = (logits.argmax(1) == test_y).float()
-        return cross_entropy(logits, test_y).item(), hits.mean().item()
+        return Tested(cross_entropy(logits, test_y).item(), hits.mean().item())
 
     print(f"training on {device}: {total_steps} steps of {batch_size} images", flush=True)
     order = torch.empty(0)
-    window: list[tuple[torch.Tensor, torch.Tensor]] = []  # loss and accuracy since the last log
-    window_began = epoch_began = time.perf_counter()
-    for step in range(first_step, total_steps):
-        epoch, at = divmod(step, steps_per_epoch)
-        if at == 0 or step == first_step:  # by seed and epoch alone, so that a resumed run agrees
-            shuffled = np.random.default_rng((p.seed, epoch)).permutation(len(train_x))
-            order = torch.from_numpy(shuffled).to(device)
-        batch = order[at * batch_size : (at + 1) * batch_size]
+    for step in training_steps(run, schedule, first_step, means, save, evaluate):
+        if step.needs_order:
+            order = torch.from_numpy(schedule.order(p.seed, step.epoch)).to(device)
+        batch = order[step.batch]
         x, y = train_x[batch], train_y[batch]
 
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step)
+            group["lr"] = schedule.learning_rate(p.lr, step.number)
         logits = forward(x)
         loss = cross_entropy(logits, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-        done = step + 1
-        window.append((loss.detach(), (logits.argmax(1) == y).float().mean()))
-        run.progress(done, total_steps)
-        stopping = run.should_stop()
-        epoch_over = stopping or done % steps_per_epoch == 0
-        if epoch_over or len(window) == LOG_EVERY:
-            losses, accuracies = zip(*window, strict=True)
-            train_loss = torch.stack(losses).mean().item()
-            train_accuracy = torch.stack(accuracies).mean().item()
-            seconds = (time.perf_counter() - window_began) / len(window)
-            run.log(done, {"train/loss": train_loss, "train/accuracy": train_accuracy})
-            run.log(done, {"step_seconds": seconds, "examples_per_second": batch_size / seconds})
-            window, window_began = [], time.perf_counter()
-
-        if epoch_over:
-            save(done)
-            test_loss, test_accuracy = evaluate()
-            run.log(done, {"test/loss": test_loss, "test/accuracy": test_accuracy})
-            now = time.perf_counter()
-            print(
-                f"epoch {done / steps_per_epoch:.4g}/{p.epochs}  test loss {test_loss:.4f}"
-                f"  test accuracy {test_accuracy:.4f}  {now - epoch_began:.1f} s",
-                flush=True,
-            )
-            if stopping:
-                print(f"stopped on request after step {done} of {total_steps}", flush=True)
-                break
-            window_began = epoch_began = now
+        step.measured(loss.detach(), (logits.argmax(1) == y).float().mean())
 
 
 if __name__ == "__main__":

@@ -12,10 +12,8 @@
 # devices = ["cpu", "gpu"]
 # tags = ["scattering", "private"]
 # headline = "test/accuracy"
-# [tool.traindeck.accounting]
-# records = 60000
-# unit = "example"
-# sampler = "poisson"
+# pair = "mnist-scatter-dp"
+# accounting = {records = 60000, unit = "example", sampler = "poisson"}
 # [tool.traindeck.params]
 # epsilon = {type = "float", default = 2.93, min = 0.0, help = "the whole run's; inf: no privacy"}
 # noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
@@ -37,19 +35,18 @@ F. Tramèr, D. Boneh: Differentially private learning needs better features (or 
 ICLR 2021: noise hurts the less the fewer weights there are, and wavelets need no training.
 """
 
-import time
 from typing import Any
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, mnist, scattering
 from traindeck.recipes.shared.training.dp import canaries
+from traindeck.recipes.shared.training.dp.loop import announce, check_records, private_steps
 from traindeck.recipes.shared.training.dp.randomness import Randomness
+from traindeck.recipes.shared.training.loop import Tested
 
 MOMENTUM = 0.9
 AVERAGING = 0.99
-LOG_EVERY = 10
-CHECKPOINTS = 10  # in the whole run
 
 
 def main(run: track.Run) -> None:
@@ -57,8 +54,7 @@ def main(run: track.Run) -> None:
     resume = checkpoints.find(p.resume, ".pt") if p.resume else None
     data = needs.data(mnist.load, p.data_dir)
     records = len(data.train_x)
-    if records > plan.records:
-        track.abort(f"{records} training images: epsilon is for {plan.records} at most", 2)
+    check_records(run, records, "images")
     with needs.framework("torch"):
         import torch
         from torch import nn
@@ -67,9 +63,7 @@ def main(run: track.Run) -> None:
         from traindeck.recipes.shared.training.dp import torch as dp_torch
         from traindeck.recipes.shared.training.dp.torch_state import Training
 
-    if run.device == "gpu" and not torch.cuda.is_available():
-        track.abort("torch finds no GPU that it can use: check its driver, or use --device cpu")
-    device = torch.device("cuda" if run.device == "gpu" else "cpu")
+    device = needs.torch_device(run.device)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
 
     # What is derived from an image shares its budget: its features are no other data set.
@@ -91,11 +85,11 @@ def main(run: track.Run) -> None:
         training.resume(resume)
 
     @torch.no_grad()
-    def evaluate() -> tuple[float, float]:
+    def evaluate() -> Tested:
         """Mean loss and accuracy over the test images."""
         logits = training.average(test_x)
         hits = (logits.argmax(1) == test_y).float()
-        return cross_entropy(logits, test_y).item(), hits.mean().item()
+        return Tested(cross_entropy(logits, test_y).item(), hits.mean().item())
 
     clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, micro_batch=1024)
     if p.self_test:
@@ -103,57 +97,16 @@ def main(run: track.Run) -> None:
     randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
-    mechanism = plan.mechanism
-    noise = mechanism.noise_multiplier * plan.clipping_norm  # standard deviation, in the sum
-    source = randomness.name if noise else "no noise: not private"
-    print(
-        f"training on {device}: {mechanism.steps} steps of about {plan.batch_size} images, noise"
-        f" multiplier {mechanism.noise_multiplier:.4g}, epsilon {plan.epsilon:.4g} at delta"
-        f" {plan.delta:g}; {source}",
-        flush=True,
-    )
-    part_steps = -(-mechanism.steps // CHECKPOINTS)
-    logged = training.step
-    window_began = part_began = time.perf_counter()
-    while training.step < mechanism.steps:
-        if not run.spend():  # paid for before its noise is released
-            training.save()
-            planted.save(run)
-            run.over_budget()
-        batch = randomness.poisson_batch(planted.records, mechanism.sampling_rate)
+    announce(run, randomness, device, "images")
+    for step in private_steps(run, training, planted, evaluate):
+        batch = randomness.poisson_batch(planted.records, step.rate)
         result = clipped(*examples(planted.among(batch)))
         # Divided by the expected size, whatever the batch holds, and be it nothing.
         sums = [*result.sums, torch.from_numpy(planted.sum(clipped.weights)).to(device)]
-        gradients = dp_torch.noisy_mean(sums, noise, plan.batch_size, randomness)
+        gradients = dp_torch.noisy_mean(sums, step.noise, plan.batch_size, randomness)
         planted.step(gradients.pop().cpu())
         training.update(gradients)
-
-        done = training.step
-        run.progress(done, mechanism.steps)
-        stopping = run.should_stop()
-        part_over = stopping or done % part_steps == 0 or done == mechanism.steps
-        if part_over or done % LOG_EVERY == 0:
-            seconds = (time.perf_counter() - window_began) / (done - logged)
-            run.log(done, result.telemetry(plan.clipping_norm))
-            run.log(done, {"step_seconds": seconds})
-            run.log(done, {"examples_per_second": plan.batch_size / seconds})
-            logged, window_began = done, time.perf_counter()
-
-        if part_over:
-            training.save()
-            test_loss, test_accuracy = evaluate()
-            run.log(done, {"test/loss": test_loss, "test/accuracy": test_accuracy})
-            now = time.perf_counter()
-            print(
-                f"step {done}/{mechanism.steps}  test loss {test_loss:.4f}"
-                f"  test accuracy {test_accuracy:.4f}  {now - part_began:.1f} s",
-                flush=True,
-            )
-            if stopping:
-                print(f"stopped on request after step {done} of {mechanism.steps}", flush=True)
-                break
-            window_began = part_began = now
-    planted.save(run)
+        step.gave(result)
 
 
 if __name__ == "__main__":

@@ -143,26 +143,26 @@ def first_paint(home: Home, newest: bytes, times: int) -> list[tuple[float, floa
 
     On a busy machine only the second says something about the app.
     """
-    found = []
+    seen = []
     for _ in range(times):
         terminal = Terminal(home)
         wall = terminal.wait_for(newest) - terminal.started
-        found.append((wall, terminal.cpu_seconds()))
+        seen.append((wall, terminal.cpu_seconds()))
         terminal.drain(0.2)
         terminal.close()
-    return found
+    return seen
 
 
 def key_to_paint(terminal: Terminal, rows: tuple[bytes, bytes], presses: int) -> list[float]:
     """Milliseconds from a key being sent to the cursor's new line being painted."""
     chance = random.Random(1)
-    found = []
+    seen = []
     for number in range(presses):
         terminal.drain(chance.uniform(0.02, 0.12))
         sent = time.perf_counter()
         terminal.send(b"j" if number % 2 == 0 else b"k")
-        found.append(1000 * (terminal.wait_for(*rows, seconds=5) - sent))
-    return found
+        seen.append(1000 * (terminal.wait_for(*rows, seconds=5) - sent))
+    return seen
 
 
 def start_writers(home: Home, count: int, rate: int) -> list[Path]:

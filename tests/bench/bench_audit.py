@@ -83,10 +83,10 @@ def main() -> None:
     print("noise   true epsilon   measured lower bounds               any mechanism   flagged")
     for noise in NOISES:
         true = epsilon([Mechanism(noise * 2.505, BATCH / RECORDS, STEPS)], DELTA)
-        found = [audit(train(noise, seed)[0], PROMISED, DELTA, CLAIMED) for seed in range(seeds)]
-        lower = " ".join(f"{one.lower:.2f}" for one in found)
-        general = statistics.median(one.lower_general for one in found)
-        flagged = sum(one.violated for one in found)
+        audits = [audit(train(noise, seed)[0], PROMISED, DELTA, CLAIMED) for seed in range(seeds)]
+        lower = " ".join(f"{one.lower:.2f}" for one in audits)
+        general = statistics.median(one.lower_general for one in audits)
+        flagged = sum(one.violated for one in audits)
         print(f"x {noise:<5} {true:12.2f}   {lower:<36} {general:12.2f}   {flagged} of {seeds}")
 
 

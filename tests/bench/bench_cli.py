@@ -53,17 +53,17 @@ how fast the machine is today."""
 def peers() -> dict[str, str]:
     """What each peer's --help takes here, or took where it was installed."""
     folders = f"{COMMAND.parent}:{os.environ.get('PATH', '')}"
-    told = {}
+    lines = {}
     for name, once in PEERS.items():
         command = shutil.which(name, path=folders)
         if command is None:
-            told[name] = f"not installed ({once} ms once)"
+            lines[name] = f"not installed ({once} ms once)"
         elif subprocess.run([command, "--help"], capture_output=True).returncode:
-            told[name] = f"fails here ({once} ms once)"
+            lines[name] = f"fails here ({once} ms once)"
         else:
             here = repeat({name: partial(timed, [command, "--help"])}, 3)[name]
-            told[name] = f"{here}; {once} ms once"
-    return told
+            lines[name] = f"{here}; {once} ms once"
+    return lines
 
 
 def first_line(stamp: Path, command: list[str]) -> Spent:
@@ -107,16 +107,16 @@ def main() -> None:
             "ls": [COMMAND, "ls"],
             "json": [COMMAND, "ls", "--json"],
         }
-        found = repeat(
+        spent = repeat(
             {name: partial(timed, words) for name, words in commands.items()}, given.times
         )
-        row("python -c pass", found["python"])
-        row("python -c 'import typer'", found["typer"])
-        row("traindeck --help", found["help"], "150 ms")
+        row("python -c pass", spent["python"])
+        row("python -c 'import typer'", spent["typer"])
+        row("traindeck --help", spent["help"], "150 ms")
         for name, what in peers().items():
             row("", "", "", f"{name} --help: {what}")
-        row("traindeck ls", found["ls"], "400 ms")
-        row("traindeck ls --json", found["json"])
+        row("traindeck ls", spent["ls"], "400 ms")
+        row("traindeck ls --json", spent["json"])
         lines = repeat(
             {
                 "bare": partial(first_line, stamp, bare),

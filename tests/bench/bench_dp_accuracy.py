@@ -1,4 +1,4 @@
-"""Test accuracy of the private recipes, three seeds each: the README's table.
+"""Test accuracy of the private recipes, three seeds each: core/privacy/README.md.
 
     python tests/bench/bench_dp_accuracy.py [--recipe NAME]... [--epsilon E]... [--seeds N]
 
@@ -60,10 +60,10 @@ def measure(script: Path, flags: list[str]) -> tuple[float, str, float]:
         began = time.perf_counter()
         done = subprocess.run(words, capture_output=True, text=True)
         seconds = time.perf_counter() - began
-    accuracies, told = ACCURACY.findall(done.stdout), EPSILON.search(done.stdout)
-    if done.returncode or not accuracies or not told:
+    accuracies, epsilon = ACCURACY.findall(done.stdout), EPSILON.search(done.stdout)
+    if done.returncode or not accuracies or not epsilon:
         raise SystemExit(f"{script} ended with exit code {done.returncode}\n{done.stderr}")
-    return float(accuracies[-1]), told[1], seconds
+    return float(accuracies[-1]), epsilon[1], seconds
 
 
 def main() -> None:
@@ -77,12 +77,12 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(given.threads)
     folder = Path(traindeck.recipes.__file__).parent
-    found = {recipe.name: recipe for recipe in discover([(folder, "built-in", False)])[0]}
+    recipes = {recipe.name: recipe for recipe in discover([(folder, "built-in", False)])[0]}
     print("Hyperparameters were chosen on the test set, and epsilon does not include that choice.")
     print(f"Wall seconds of whole runs, {given.threads} thread(s).\n")
     print("| recipe | epsilon | test accuracy, median | of each seed | seconds | to reach |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for name in given.recipe or [name for name in NAMES if name in found]:
+    for name in given.recipe or [name for name in NAMES if name in recipes]:
         for row in ROWS[name.partition("-")[2]]:
             if given.epsilon and row.epsilon not in given.epsilon:
                 continue
@@ -90,7 +90,7 @@ def main() -> None:
             for seed in range(given.seeds):
                 noise = given.noise_seed + seed if given.noise_seed >= 0 else -1
                 flags = [f"--epsilon={row.epsilon}", f"--seed={seed}", f"--noise-seed={noise}"]
-                results.append(measure(found[name].path, flags + list(row.flags)))
+                results.append(measure(recipes[name].path, flags + list(row.flags)))
             accuracies, epsilons, seconds = zip(*results, strict=True)
             middle = statistics.median(accuracies)
             each = ", ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)

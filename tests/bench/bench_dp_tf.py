@@ -96,8 +96,8 @@ def in_parts(sums: Sums, size: int, variables: list[Any]) -> Sums:
         x, y = tf.reshape(x, [parts, size, *x.shape[1:]]), tf.reshape(y, [parts, size])
 
         def add(at: Any, totals: list[Any]) -> tuple[Any, list[Any]]:
-            found = sums(x[at], y[at])
-            return at + 1, [total + one for total, one in zip(totals, found, strict=True)]
+            more = sums(x[at], y[at])
+            return at + 1, [total + one for total, one in zip(totals, more, strict=True)]
 
         start = [tf.constant(0), [tf.zeros(variable.shape) for variable in variables]]
         return list(tf.while_loop(lambda at, _: at < parts, add, start)[1])

@@ -183,13 +183,13 @@ def measure(batch: int, rounds: int) -> None:
     for way in WAYS:
         name = min(FORMATS, key=lambda name: best[way, name])
         wall, cpu = best[way, name]
-        told = ""
+        verdict = ""
         if way == "traindeck":
             ratio = wall / base[0]
-            told = f"  {'reached' if ratio <= REACH else 'MISSED'} (at most {REACH:.1f})"
+            verdict = f"  {'reached' if ratio <= REACH else 'MISSED'} (at most {REACH:.1f})"
         print(
             f"{way:<24}{name}{wall * 1e3:>8.1f} ms{cpu * 1e3:>6.1f} ms{batch / wall:>11.0f}"
-            f"{wall / base[0]:>18.2f}×{cpu / base[1]:>6.2f}×{told}",
+            f"{wall / base[0]:>18.2f}×{cpu / base[1]:>6.2f}×{verdict}",
             flush=True,
         )
 

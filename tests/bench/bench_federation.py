@@ -36,12 +36,12 @@ def federate(*flags: str, script: Path = SCRIPTS["PyTorch"]) -> dict[str, Any]:
         if done.returncode:
             raise SystemExit(f"{script} ended with {done.returncode}\n{done.stderr}")
         federation = Path(folder) / "federation"
-        told = json.loads((federation / "coordinator.json").read_text())
+        status = json.loads((federation / "coordinator.json").read_text())
         owners = [json.loads(path.read_text()) for path in federation.glob("owners/*/status.json")]
     speed = re.search(r"(\d+) rounds a minute", done.stdout)
     ready = re.search(r"Ready after ([0-9.]+) s", done.stdout)
     return {
-        "rounds": told["rounds"],
+        "rounds": status["rounds"],
         "a_minute": float(speed[1]) if speed else 0.0,
         "ready": float(ready[1]) if ready else 0.0,
         "memory": max(owner["memory"] for owner in owners),
@@ -49,9 +49,9 @@ def federate(*flags: str, script: Path = SCRIPTS["PyTorch"]) -> dict[str, Any]:
     }
 
 
-def seconds(found: dict[str, Any]) -> float:
+def seconds(measured: dict[str, Any]) -> float:
     """Median seconds of a round; the first ones warm up."""
-    return statistics.median(each["seconds"] for each in found["rounds"][2:])
+    return statistics.median(each["seconds"] for each in measured["rounds"][2:])
 
 
 def accuracy(seeds: int) -> None:
@@ -89,12 +89,12 @@ def main() -> None:
 
     plain = None
     for mode in ("transport", "secagg", "ckks"):
-        found = federate("--rounds=40", f"--aggregation={mode}")
-        each = seconds(found)
+        measured = federate("--rounds=40", f"--aggregation={mode}")
+        each = seconds(measured)
         plain = plain or each
         print(
             f"{mode:>10}: {each * 1000:.0f} ms a round, {each / plain:.2f}x transport,"
-            f" {found['bytes'] / 1000:.0f} kB an owner and round"
+            f" {measured['bytes'] / 1000:.0f} kB an owner and round"
         )
 
     many = federate("--rounds=10", "--owners=16", "--alpha=10")

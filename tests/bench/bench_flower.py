@@ -62,13 +62,13 @@ def shares(federation: Path, number: int, owners: int) -> Shares:
         own = [line for line in lines(path) if line["round"] == number]
         for kind, times in apps.items():
             times.append([line["t"] for line in own if line["type"] == kind])
-    found = Shares()
+    total = Shares()
     for stage, (at, end) in enumerate(zip(sent, back, strict=True)):
         running, done = (max(times[stage] for times in apps[kind]) for kind in apps)
-        found.start += running - at
-        found.work += done - running
-        found.back += end - done
-    return found
+        total.start += running - at
+        total.work += done - running
+        total.back += end - done
+    return total
 
 
 def main() -> None:

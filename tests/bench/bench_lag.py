@@ -54,30 +54,30 @@ ESCAPE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 def watch(terminal: Terminal, seconds: float) -> list[tuple[float, int]]:
     """When a newer value was painted, and which; unix seconds."""
     deadline = time.time() + seconds
-    found: list[tuple[float, int]] = []
+    seen: list[tuple[float, int]] = []
     text = b""
     while (left := deadline - time.time()) > 0:
         text += terminal.read(left)
         now = time.time()
         plain = ESCAPE.sub(b"", text)
         values = [int(value) for value in PAINTED.findall(plain)]
-        if values and (not found or max(values) > found[-1][1]):
-            found.append((now, max(values)))
+        if values and (not seen or max(values) > seen[-1][1]):
+            seen.append((now, max(values)))
         text = text[-256:]  # what was cut may be a value's first half
-    return found
+    return seen
 
 
 def lags(painted: list[tuple[float, int]], run: RunFolder) -> list[float]:
     """Seconds from each value's log call to the first painting of it or of a newer one."""
     logged = read_points(run.path, ["train/loss"])["train/loss"]
     first, last = painted[0][1], painted[-1][1]
-    found, at = [], 0
+    seen, at = [], 0
     for when, _, value in logged:
         if first < value <= last:
             while painted[at][1] < value:
                 at += 1
-            found.append(painted[at][0] - when)
-    return found
+            seen.append(painted[at][0] - when)
+    return seen
 
 
 def main() -> None:
@@ -103,11 +103,11 @@ def main() -> None:
             terminal.close()
         if len(painted) < 2:
             raise SystemExit("the run's screen painted no new value")
-        found = lags(painted, run)
+        seen = lags(painted, run)
         row(
-            f"log call to painted value, {len(found)} values",
-            f"p50 {percentile(found, 50):.2f}, p95 {percentile(found, 95):.2f}, "
-            f"worst {max(found):.2f} s",
+            f"log call to painted value, {len(seen)} values",
+            f"p50 {percentile(seen, 50):.2f}, p95 {percentile(seen, 95):.2f}, "
+            f"worst {max(seen):.2f} s",
             "p95 0.3 s",
             "LEET 1.9 to 9.1 s (once)",
         )

@@ -62,7 +62,8 @@ async def open_run(folder: Path) -> tuple[float, float, int]:
         await pilot.pause()
         began, cpu = time.perf_counter(), time.process_time()
         from traindeck.core.run.follow import PointTail
-        from traindeck.tui.panels.curves import CurvesPanel, SeriesStore
+        from traindeck.tui.panels.curves import CurvesPanel
+        from traindeck.tui.plot.store import SeriesStore
 
         tail, store = PointTail(folder), SeriesStore(folder / "points.bin")
         done = threading.Event()

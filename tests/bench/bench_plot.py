@@ -106,7 +106,7 @@ def our_pictures(frames: int) -> dict[str, float]:
     accents = {"error": Color.parse("red"), "primary": Color.parse("blue")}
     palette = Palette(Style(), Color.parse("#121212"), Color.parse("#e0e0e0"), accents)
     cell = Cell(0, plot, Region(0, 0, WIDTH, HEIGHT), "loss")
-    found = {}
+    spent = {}
     views = {"plain": View(), "log": View(log=True), "smoothed": View(weight=0.9)}
     at = POINTS
     for name, view in views.items():
@@ -117,8 +117,8 @@ def our_pictures(frames: int) -> dict[str, float]:
             store.ingest(batch(at, 1), NAMES)
             cell.draw(view, palette)
 
-        found[name] = cpu(frame, frames)
-    return found
+        spent[name] = cpu(frame, frames)
+    return spent
 
 
 def textual_plot(frames: int) -> tuple[float, float]:

@@ -37,9 +37,9 @@ def measure(recipe: Recipe, flags: list[str]) -> tuple[float, float, float]:
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             for line in process.stdout:
-                found = RESULT.search(line)
-                if found:
-                    accuracy = float(found[1])
+                match = RESULT.search(line)
+                if match:
+                    accuracy = float(match[1])
                     first = first or time.perf_counter() - began
         if process.returncode:
             raise SystemExit(f"{recipe.name} ended with exit code {process.returncode}")
@@ -61,13 +61,13 @@ def main() -> None:
         for value in mode.choices if given.all_modes else (str(mode.default),):
             flags = [f"--mode={value}"] + ([f"--epochs={given.epochs}"] if given.epochs else [])
             accuracy, first, wall = measure(recipe, flags)
-            told = ""
+            verdict = ""
             if value == mode.default and not given.epochs:
                 least, most = REACH[name]
                 good = accuracy >= least and wall <= most
-                told = f"{'reached' if good else 'MISSED'} ({least:.1%} within {most} s)"
+                verdict = f"{'reached' if good else 'MISSED'} ({least:.1%} within {most} s)"
             print(
-                f"{name:<14}{value:<8}{accuracy:>9.2%}{first:>9.1f} s{wall:>7.1f} s  {told}",
+                f"{name:<14}{value:<8}{accuracy:>9.2%}{first:>9.1f} s{wall:>7.1f} s  {verdict}",
                 flush=True,
             )
 

@@ -63,11 +63,11 @@ def write_files(folder: Path, points: int) -> dict[str, Path]:
 
 def ours(path: Path) -> int:
     file = EventFile(path)
-    found = len(file.read())
+    count = len(file.read())
     while file.behind:
-        found += len(file.read())
+        count += len(file.read())
     assert file.problem is None, file.problem
-    return found
+    return count
 
 
 def tensorboard_loader(path: Path) -> int:
@@ -82,8 +82,8 @@ def tensorboard_accumulator(path: Path) -> int:
     accumulator = EventAccumulator(str(path.parent), size_guidance={"tensors": 0, "scalars": 0})
     accumulator.Reload()
     tags = accumulator.Tags()
-    found = sum(len(accumulator.Scalars(tag)) for tag in tags["scalars"])
-    return found + sum(len(accumulator.Tensors(tag)) for tag in tags["tensors"])
+    count = sum(len(accumulator.Scalars(tag)) for tag in tags["scalars"])
+    return count + sum(len(accumulator.Tensors(tag)) for tag in tags["tensors"])
 
 
 OURS = "traindeck EventFile"
@@ -113,10 +113,10 @@ def main() -> int:
             for _ in range(ROUNDS):
                 for name, reader in READERS.items():
                     start, cpu_start = time.perf_counter(), time.process_time()
-                    found = reader(path)
+                    count = reader(path)
                     cpu[name] = min(cpu[name], time.process_time() - cpu_start)
                     wall[name] = min(wall[name], time.perf_counter() - start)
-                    assert found == points, f"{name} found {found} points of {points}"
+                    assert count == points, f"{name} read {count} points of {points}"
             for name in READERS:
                 print(
                     f"  {name:30}{points / cpu[name]:>10,.0f} points/CPU s"

@@ -231,11 +231,11 @@ def _ms(seconds: float) -> str:
 
 def repeat(actions: Mapping[str, Callable[[], Spent]], times: int) -> dict[str, Repeats]:
     """Each action, so many times; they take turns, so that the machine's load meets all alike."""
-    found: dict[str, list[Spent]] = {name: [] for name in actions}
+    spends: dict[str, list[Spent]] = {name: [] for name in actions}
     for _ in range(times):
         for name, action in actions.items():
-            found[name].append(action())
-    return {name: Repeats(tuple(spent)) for name, spent in found.items()}
+            spends[name].append(action())
+    return {name: Repeats(tuple(spent)) for name, spent in spends.items()}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -50,35 +50,35 @@ class TestOwners:
     def test_are_listed(self, traindeck: Command, folder: Path) -> None:
         write_status(folder, 3, bytes_out={"raw": 4096}, state="refused", reason="not \x1b[2Jmine")
         ask(folder)
-        told = traindeck("owners", "@last").stdout
-        head, first, second, third, reason = told.splitlines()
+        output = traindeck("owners", "@last").stdout
+        head, first, second, third, reason = output.splitlines()
         assert head.split()[:5] == ["OWNER", "PID", "STATE", "SAMPLES", "ROUND"]
         assert first.split()[:5] == ["owner-1", "1001", "training", "3481", "3"]
-        assert "LOSS" not in told and "0.11" not in told
+        assert "LOSS" not in output and "0.11" not in output
         head, first, *_ = traindeck("owners", "@last", "--private").stdout.splitlines()
         assert head.split()[5] == "LOSS" and first.split()[5] == "0.11"
         assert "204 kB" in first
         assert "fedavg_torch.py (fedavg-1)" in second
         assert third.split()[2:4] == ["refused", "4443"] and "4.1 kB" in third
         assert reason == "owner-3 refused: not mine"
-        assert "\x1b" not in told
+        assert "\x1b" not in output
 
     def test_a_long_reason_stands_whole_below_the_table(
         self, traindeck: Command, folder: Path
     ) -> None:
         reason = "no update in 60 s; " * 40 + "start it again"
         write_status(folder, 2, state="refused", reason=reason)
-        *table, told = traindeck("owners", "@last").stdout.splitlines()
+        *table, line = traindeck("owners", "@last").stdout.splitlines()
         assert len(table) == 4 and max(map(len, table)) < 140
-        assert told == f"owner-2 refused: {reason}"
+        assert line == f"owner-2 refused: {reason}"
 
     def test_as_json(self, traindeck: Command, folder: Path) -> None:
         ask(folder)
-        told = of(traindeck("owners", folder.name, "--json"))
-        assert told["run"] == folder.name and told["aggregation"] == "secagg"
-        assert told["owners"][0]["bytes_out"]["masked"] == 203_600
-        assert told["owners"][0]["pid"] == 1001
-        assert told["owners"][1]["waiting"][0]["sha256"] == SHA256
+        answer = of(traindeck("owners", folder.name, "--json"))
+        assert answer["run"] == folder.name and answer["aggregation"] == "secagg"
+        assert answer["owners"][0]["bytes_out"]["masked"] == 203_600
+        assert answer["owners"][0]["pid"] == 1001
+        assert answer["owners"][1]["waiting"][0]["sha256"] == SHA256
 
     def test_what_a_private_run_costs_each(self, traindeck: Command, folder: Path) -> None:
         assert "PRIVACY" not in traindeck("owners", "@last").stdout
@@ -98,15 +98,15 @@ class TestOwners:
         assert "no run 'nosuch'" in traindeck("owners", "nosuch", code=3).stderr
 
     def test_show_has_the_federation(self, traindeck: Command, home: Home, folder: Path) -> None:
-        told = of(traindeck("show", folder.name, "--json"))["federation"]
-        assert [owner["name"] for owner in told["owners"]] == ["owner-1", "owner-2", "owner-3"]
-        assert "loss" not in told["owners"][0] and told["owners"][0]["samples"] == 3481
+        answer = of(traindeck("show", folder.name, "--json"))["federation"]
+        assert [owner["name"] for owner in answer["owners"]] == ["owner-1", "owner-2", "owner-3"]
+        assert "loss" not in answer["owners"][0] and answer["owners"][0]["samples"] == 3481
         whole = of(traindeck("show", folder.name, "--json", "--private"))["federation"]
         assert whole["owners"][0]["loss"] == 0.11
-        for told_more, words in ((told, []), (whole, ["--private"])):
+        for shown, words in ((answer, []), (whole, ["--private"])):
             own = of(traindeck("owners", folder.name, "--json", *words))
-            assert {"run": folder.name, **told_more} == own
-        assert told["rounds"][0]["number"] == 1 and told["rounds"][0]["lost"] == []
+            assert {"run": folder.name, **shown} == own
+        assert answer["rounds"][0]["number"] == 1 and answer["rounds"][0]["lost"] == []
         assert "secagg, 3 owners, round 3 of 60" in traindeck("show", folder.name).stdout
         write_coordinator(folder, rounds=2, total=60, phase="done", round=60)  # it was resumed
         assert "round 60 of 60, done" in traindeck("show", folder.name).stdout
@@ -127,17 +127,17 @@ class TestScript:
         assert hashlib.sha256(changed.encode()).hexdigest() in done.stderr
         assert "+RATE = 0.5" in done.stderr and '"rounds": 60' in done.stderr
         assert "\x1b" not in done.stderr and "cannot be seen" in done.stderr
-        told = of(traindeck("owners", "@last", "--script", "owner-2", "--json"))
-        assert told["text"] == changed and "+RATE = 0.5  # agreed" in told["diff"]
-        assert json.loads(told["params"])["lr"] == 0.05
+        answer = of(traindeck("owners", "@last", "--script", "owner-2", "--json"))
+        assert answer["text"] == changed and "+RATE = 0.5  # agreed" in answer["diff"]
+        assert json.loads(answer["params"])["lr"] == 0.05
 
     def test_what_it_costs_is_told(self, traindeck: Command, folder: Path) -> None:
         ask(folder, privacy={**PRICE, "ledger": "", "charged": "mnist", "epsilon": None})
         done = traindeck("owners", "@last", "--script", "owner-2")
         assert "  costs       ε ∞ at δ 1e-05, per example, for all 600 steps\n" in done.stderr
         assert "  budget      mnist: reserved already\n" in done.stderr
-        told = of(traindeck("owners", "@last", "--script", "owner-2", "--json"))["privacy"]
-        assert (told["steps"], told["epsilon"], told["charged"]) == (600, None, "mnist")
+        answer = of(traindeck("owners", "@last", "--script", "owner-2", "--json"))["privacy"]
+        assert (answer["steps"], answer["epsilon"], answer["charged"]) == (600, None, "mnist")
 
     def test_that_nobody_asks_for(self, traindeck: Command, folder: Path) -> None:
         done = traindeck("owners", "@last", "--script", "owner-1", code=3)
@@ -176,8 +176,8 @@ class TestDeciding:
         second = ask(folder, job="fedavg-2", script="print(2)\n")
         done = traindeck("approve", "@last", "owner-2", code=2)
         assert "--job, one of fedavg-1, fedavg-2" in done.stderr
-        told = of(traindeck("approve", "@last", "owner-2", "--job", "fedavg-2", "--json"))
-        assert told["decision"] == "approved" and told["job"] == "fedavg-2"
+        answer = of(traindeck("approve", "@last", "owner-2", "--job", "fedavg-2", "--json"))
+        assert answer["decision"] == "approved" and answer["job"] == "fedavg-2"
         assert decision(second)["decision"] == "approve"
         traindeck("approve", "@last", "owner-2", "--job", "fedavg-3", code=3)
 

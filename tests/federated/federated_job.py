@@ -57,14 +57,14 @@ def bad_updates(good: Any, examples: int) -> list[tuple[Any, Any]]:
 def reach(forbidden: str) -> dict[str, int]:
     """Error numbers of trying, past Python's own watch, what a job must not; 0: it worked."""
     libc = ctypes.CDLL(None, use_errno=True)
-    found = {}
+    errors = {}
     for what, flags in (("read", os.O_RDONLY), ("write", os.O_WRONLY | os.O_CREAT)):
         path = forbidden if what == "read" else forbidden + ".made"
         ctypes.set_errno(0)
         opened = libc.open(path.encode(), flags, 0o600)
-        found[what] = ctypes.get_errno() if opened < 0 else 0
+        errors[what] = ctypes.get_errno() if opened < 0 else 0
     ctypes.set_errno(0)
-    found["chmod"] = ctypes.get_errno() if libc.chmod(forbidden.encode(), 0o666) else 0
+    errors["chmod"] = ctypes.get_errno() if libc.chmod(forbidden.encode(), 0o666) else 0
     for what in ("connect", "listen"):
         with socket.socket() as wire:
             try:
@@ -72,11 +72,11 @@ def reach(forbidden: str) -> dict[str, int]:
                     wire.connect(("127.0.0.1", 9))
                 else:
                     wire.bind(("127.0.0.1", 0))
-                found[what] = 0
+                errors[what] = 0
             except OSError as error:
-                found[what] = error.errno or -1
-    found["denied"] = errno.EACCES
-    return found
+                errors[what] = error.errno or -1
+    errors["denied"] = errno.EACCES
+    return errors
 
 
 def main() -> None:
@@ -86,22 +86,22 @@ def main() -> None:
         tricks = here.params.get("tricks", {}).get(here.owner, {})
         for round in here.rounds():
             trick = tricks.get(str(round.number), {})
-            found = trick.get("scale", 1) * update(round.weights, data["x"], data["y"])
+            given = trick.get("scale", 1) * update(round.weights, data["x"], data["y"])
             with open("tmp/updates", "ab") as kept:
-                kept.write(found.tobytes())
+                kept.write(given.tobytes())
             time.sleep(trick.get("sleep", 0))
             if "reach" in trick:
                 here.log(**reach(trick["reach"]))
             if "open" in trick:
                 np.fromfile(trick["open"])
             refused = 0
-            for bad, examples in bad_updates(found, len(data["x"])) if "bad" in trick else ():
+            for bad, examples in bad_updates(given, len(data["x"])) if "bad" in trick else ():
                 try:
                     round.send(bad, examples=examples, loss=0.0)
                 except PermissionError:
                     refused += 1
             here.log(refused=refused)
-            round.send(found, examples=len(data["x"]), loss=trick.get("loss", 1.0))
+            round.send(given, examples=len(data["x"]), loss=trick.get("loss", 1.0))
 
 
 if __name__ == "__main__":

@@ -27,14 +27,17 @@ pytest.importorskip("syft", reason="syft is not installed")
 with warnings.catch_warnings():  # syft's own, of its own libraries
     warnings.simplefilter("ignore")
     from traindeck.recipes.shared.federated.post import mail
-    from traindeck.recipes.shared.federated.post import syft as adapter
-    from traindeck.recipes.shared.federated.scientist import federation as coordinator
+    from traindeck.recipes.shared.federated.post.syft import Site
+    from traindeck.recipes.shared.federated.scientist.dialogue import Dialogue
+    from traindeck.recipes.shared.federated.scientist.federation import Federation
+    from traindeck.recipes.shared.federated.scientist.founding import Founding
 
 from tests.federated import federated_job
 from traindeck.core import track
 from traindeck.core.run.events import parse
 from traindeck.recipes.shared.federated.job import mlp
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.scientist.options import Options
 from traindeck.recipes.shared.training.data import digits
 
 JOB = Path(federated_job.__file__)
@@ -78,14 +81,13 @@ def federation(
     owned: Shards,
     *,
     tricks: Mapping[str, Any] | None = None,
-    kind: type[coordinator.Federation] = coordinator.Federation,
     script: Path = JOB,
     **options: Any,
-) -> Iterator[coordinator.Federation]:
+) -> Iterator[Federation]:
     """A federation in a run folder, its owners' processes up and agreed."""
-    chosen = coordinator.Options(**{"approval_seconds": 120.0, **options})
+    chosen = Options(**{"approval_seconds": 120.0, **options})
     with as_before(), track.Run(folder=folder) as run:
-        made = kind(
+        founding = Founding(
             run,
             script,
             dataset="digits",
@@ -95,8 +97,23 @@ def federation(
             size=SIZE,
             options=chosen,
         )
-        with made:
+        with founding as made:
             yield made
+
+
+def speaking(made: Founding, **parts: Any) -> Dialogue:
+    """The dialogue of a federation whose owners were not started, with what a test needs of it."""
+    nothing = dict.fromkeys(("mail", "site", "processes", "log"))
+    return Dialogue(
+        run=made._run,
+        root=made.root,
+        options=made.options,
+        status=made.status,
+        roster=made.roster,
+        pins=made._pins,
+        session=made._session,
+        **{**nothing, "job": "a-job", **parts},
+    )
 
 
 def first() -> NDArray[np.float32]:
@@ -105,16 +122,16 @@ def first() -> NDArray[np.float32]:
 
 def true_update(weights: NDArray[np.float32], shard: Mapping[str, NDArray[Any]]) -> Row:
     """What one owner's script gives to its gate."""
-    found: Row = federated_job.update(weights, shard["x"], shard["y"])
-    return found
+    row: Row = federated_job.update(weights, shard["x"], shard["y"])
+    return row
 
 
 def mean(weights: NDArray[np.float32], owned: Shards, names: Iterable[str]) -> Row:
     """Mean of these owners' updates, by their examples."""
     chosen = [owned[name] for name in names]
     parts = [true_update(weights, shard) for shard in chosen]
-    found: Row = np.average(parts, axis=0, weights=[len(shard["x"]) for shard in chosen])
-    return found
+    row: Row = np.average(parts, axis=0, weights=[len(shard["x"]) for shard in chosen])
+    return row
 
 
 # What is seen
@@ -127,14 +144,14 @@ def status(root: Path, owner: str) -> dict[str, Any]:
         raise AssertionError(f"{owner}'s status has a {word}")
 
     text = (root / "owners" / owner / "status.json").read_text()
-    found: dict[str, Any] = json.loads(text, parse_constant=none)
-    return found
+    facts: dict[str, Any] = json.loads(text, parse_constant=none)
+    return facts
 
 
 def shown(root: Path) -> dict[str, Any]:
     """What the aggregator shows."""
-    found: dict[str, Any] = json.loads((root / "coordinator.json").read_text())
-    return found
+    facts: dict[str, Any] = json.loads((root / "coordinator.json").read_text())
+    return facts
 
 
 def log(root: Path, owner: str) -> str:
@@ -165,7 +182,7 @@ class Crossed:
             at = max(range(0, len(needle) - 7, 4), key=lambda at: len({*needle[at : at + 8]}))
             marks.setdefault(int.from_bytes(needle[at : at + 8], "little"), set()).add(needle)
         wanted = np.fromiter(marks, np.uint64)
-        found = set()
+        places = set()
         for place, views in self.views.items():
             for view in views:
                 if len(view) >= 8:
@@ -173,8 +190,8 @@ class Crossed:
                     words = np.ascontiguousarray(windows).view("<u8").ravel()
                     for mark in set(words[np.isin(words, wanted)].tolist()):
                         if any(needle in view for needle in marks[mark]):
-                            found.add(place)
-        return found
+                            places.add(place)
+        return places
 
 
 def crossed(folder: Path) -> Crossed:
@@ -222,14 +239,14 @@ def spellings(values: NDArray[Any]) -> Iterator[bytes]:
 
 def secrets_of(root: Path) -> dict[str, list[bytes]]:
     """Private keys that lie in the homes of the parties, as they may be found."""
-    found: dict[str, list[bytes]] = {}
+    secrets: dict[str, list[bytes]] = {}
     for path in root.glob("owners/*/identity"):
-        found[f"{path.parent.name}: identity"] = _spelled(path.read_bytes())
+        secrets[f"{path.parent.name}: identity"] = _spelled(path.read_bytes())
     for path in root.rglob("crypto_keys.json"):
         for name, key in json.loads(path.read_text())["keys_jwk"].items():
             raw = base64.urlsafe_b64decode(key["d"] + "=")
-            found[f"{path.parent.parent.name}: {name}"] = [key["d"].encode(), *_spelled(raw)]
-    return found
+            secrets[f"{path.parent.parent.name}: {name}"] = [key["d"].encode(), *_spelled(raw)]
+    return secrets
 
 
 def _spelled(raw: bytes) -> list[bytes]:
@@ -240,7 +257,7 @@ def _spelled(raw: bytes) -> list[bytes]:
 def opened(root: Path, *, sealed: bool = True) -> Iterator[tuple[str, dict[str, Any], bytes]]:
     """Who keeps all and has the scientist's keys reads this: sender, facts and body of letters."""
     home, drive = root / "scientist", root / "drive"
-    scientist = adapter.Site(address(SCIENTIST), home, drive, owner=False, encrypt=sealed)
+    scientist = Site(address(SCIENTIST), home, drive, owner=False, encrypt=sealed)
     scientist.not_ready([])
     for path in sorted((root / "drive" / "mail" / "kept").glob(f"{SCIENTIST}-*")):
         sender = path.name.split("-", 2)[2]
@@ -249,7 +266,7 @@ def opened(root: Path, *, sealed: bool = True) -> Iterator[tuple[str, dict[str, 
         yield sender, json.loads(whole[8 : 8 + length]), whole[8 + length :]
 
 
-def propose(site: adapter.Site, to: str, path: str, content: str, old: str = "") -> None:
+def propose(site: Site, to: str, path: str, content: str, old: str = "") -> None:
     """Have syft ask a peer to write a file into its datasite: how jobs come, and what else may.
 
     old: content of the file that is there already.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import traindeck.recipes
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import HOST
 
 JOBS = Path(traindeck.recipes.__file__).parent / "syft" / "jobs"
 PATIENCE = 60.0  # seconds that a party may take on a busy machine
@@ -57,12 +57,12 @@ class Parties:
 
     def results(self) -> dict[str, dict[str, Any]]:
         """What each gave as its result, once all have ended well."""
-        told = {}
+        results = {}
         for owner, process in self.processes.items():
             _, complaint = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, f"{owner}: {complaint}"
-            told[owner] = json.loads((self._root / owner / "result.json").read_text())
-        return told
+            results[owner] = json.loads((self._root / owner / "result.json").read_text())
+        return results
 
     def complaint(self, owner: str) -> str:
         """The last line that a party, which must have failed, printed."""
@@ -105,7 +105,7 @@ class Wiretap:
         self._links: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._closing = False
-        self._servers = [socket.create_server((mpc.HOST, 0)) for _ in ports]
+        self._servers = [socket.create_server((HOST, 0)) for _ in ports]
         self.ports = [int(server.getsockname()[1]) for server in self._servers]
         for server, port in zip(self._servers, ports, strict=True):
             self._begin(self._accept, server, port)
@@ -130,7 +130,7 @@ class Wiretap:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and not self._closing:  # who is called may not listen yet
             try:
-                far = socket.create_connection((mpc.HOST, port), 5)
+                far = socket.create_connection((HOST, port), 5)
             except OSError:
                 time.sleep(0.05)
                 continue

@@ -57,9 +57,9 @@ def flip(place: int) -> Callable[[bytearray], None]:
 @pytest.mark.parametrize("size", [1, 4096, SIZE])
 def test_what_is_encrypted_decrypts_within_a_hundred_thousandth(secret: bytes, size: int) -> None:
     values = vector(size, size)
-    found = ckks.decrypt(secret, ckks.encrypt(secret, values), size)
-    assert found.shape == (size,) and found.dtype == np.float64
-    assert np.abs(found - values).max() < 1e-5
+    opened = ckks.decrypt(secret, ckks.encrypt(secret, values), size)
+    assert opened.shape == (size,) and opened.dtype == np.float64
+    assert np.abs(opened - values).max() < 1e-5
 
 
 def test_an_owner_encrypts_with_the_half_it_holds(
@@ -103,8 +103,8 @@ def test_the_same_numbers_never_look_the_same(secret: bytes) -> None:
 
 
 def test_what_is_decrypted_is_rounded_past_the_noise(secret: bytes, blob: bytes) -> None:
-    found = ckks.decrypt(secret, blob, SIZE) * 2**16
-    assert np.array_equal(found, np.rint(found))
+    opened = ckks.decrypt(secret, blob, SIZE) * 2**16
+    assert np.array_equal(opened, np.rint(opened))
 
 
 @pytest.mark.parametrize("place", [0, 3, 10, 25, 100, 5000, -1, -40])
@@ -145,10 +145,10 @@ def test_a_forgery_never_reaches_what_trusts_it(secret: bytes, blob: bytes) -> N
     for place in range(frame + 11, frame + 40):
         forged = resealed(blob, flip(place))
         try:
-            found = ckks.decrypt(secret, forged, SIZE)
+            opened = ckks.decrypt(secret, forged, SIZE)
         except ValueError:
             continue
-        assert found.shape == (SIZE,)  # a change in what is encrypted is the seal's to catch
+        assert opened.shape == (SIZE,)  # a change in what is encrypted is the seal's to catch
 
 
 def test_what_does_not_belong_is_refused(secret: bytes, public: bytes, blob: bytes) -> None:

@@ -212,9 +212,9 @@ def test_a_letter_of_another_session_or_for_another_is_refused(
 def test_a_sealed_letter_without_a_head_is_refused(
     facts: bytes, owner: Mailbox, tmp_path: Path
 ) -> None:
-    told = len(facts).to_bytes(8, "little") + facts
+    head = len(facts).to_bytes(8, "little") + facts
     (tmp_path / "owner-1" / "0000000001-scientist").write_bytes(
-        Seal("scientist").seal(address("owner-1"), told)
+        Seal("scientist").seal(address("owner-1"), head)
     )
     with pytest.raises(BadLetter):
         owner.next()

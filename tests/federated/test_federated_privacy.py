@@ -24,10 +24,10 @@ from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import derive
 from traindeck.core.privacy.plan import Plan, make
 from traindeck.core.recipe.read import read_recipe
-from traindeck.recipes.shared.federated.hiding import secagg
+from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudget, Refused
 from traindeck.recipes.shared.federated.job import sandbox
 from traindeck.recipes.shared.federated.owner import payer, policy
-from traindeck.recipes.shared.federated.scientist import federation as coordinator
+from traindeck.recipes.shared.federated.scientist.federation import Federation
 
 FEDAVG = Path(traindeck.recipes.__file__).parent / "syft" / "fedavg.py"
 LOCAL_STEPS = 50  # more than the blocks that the first rounds are committed in
@@ -71,7 +71,7 @@ class Course:
     told: dict[int, dict[str, dict[str, Any]]] = field(default_factory=dict)
     lost: dict[int, list[str]] = field(default_factory=dict)
     named: dict[int, str] = field(default_factory=dict)
-    failure: coordinator.Failed | None = None
+    failure: Failed | None = None
     reach: dict[str, float] = field(default_factory=dict)
 
     def ledger(self, owner: str) -> Ledger:
@@ -82,6 +82,7 @@ class Course:
         return {name: told["privacy"]["steps"] for name, told in self.told[number].items()}
 
 
+@pytest.mark.framework
 class TestRounds:
     """Five owners of whom three must answer; the first, second and fourth have budgets.
 
@@ -112,13 +113,13 @@ class TestRounds:
                     plan=plan,
                     local_steps=LOCAL_STEPS,
                 ) as federation:
-                    course.run = federation._run.id
+                    course.run = federation._dialogue.run.id
                     self.live(course, federation)
-            except coordinator.Failed as error:
+            except Failed as error:
                 course.failure = error
             yield course
 
-    def live(self, course: Course, federation: coordinator.Federation) -> None:
+    def live(self, course: Course, federation: Federation) -> None:
         for number in range(1, ROUNDS + 1):
             if number == 2:
                 kill_in_training(course.root, "owner-4")
@@ -176,7 +177,7 @@ class TestRounds:
         assert fourth == "owner-4"
 
     def test_where_too_few_can_pay_the_run_is_over_budget(self, course: Course) -> None:
-        assert isinstance(course.failure, coordinator.FederationOverBudget)
+        assert isinstance(course.failure, FederationOverBudget)
         assert "the budget of digits.owner-1 was lowered" in str(course.failure)
 
     @pytest.mark.skipif(not sandbox.version(), reason="this kernel has no Landlock")
@@ -191,7 +192,7 @@ def kill_in_training(root: Path, name: str) -> None:
     def kill() -> None:
         until(
             lambda: (
-                (told := tools.status(root, name))["state"] == "training" and told["round"] == 2
+                (status := tools.status(root, name))["state"] == "training" and status["round"] == 2
             ),
             "the round",
         )
@@ -208,8 +209,8 @@ def test_an_owner_whose_budget_is_too_small_refuses(
     large = budgeted(home, "digits-owners.owner-3", 9.0, unit="owner")
     given = ("dp=central", "dataset=digits", "owners=3", "rounds=2", "epsilon=2")
     words = [word for each in given for word in ("-p", each)]
-    told = traindeck("run", "syft-fedavg", *words, "--wait", code=5)
-    assert "owner-2 has refused the job: fedavg_torch.py would take" in told.stdout
+    done = traindeck("run", "syft-fedavg", *words, "--wait", code=5)
+    assert "owner-2 has refused the job: fedavg_torch.py would take" in done.stdout
     doc = json.loads(traindeck("show", "@last", "--json").stdout)
     assert doc["state"] == "over_budget"
     owners = {owner["name"]: owner for owner in doc["federation"]["owners"]}
@@ -251,8 +252,8 @@ class TestBudgets:
         own = budgeted(home, "digits.owner-2")
         first = payer.Payer(rules)
         first.admit(DATA, "a.py")
-        told = first.told()
-        assert told is not None and told["ledger"] == "digits.owner-2"
+        spent = first.spent()
+        assert spent is not None and spent.ledger == "digits.owner-2"
         first.pay()
         first.settle("finished")
         assert steps(own)["a-run.owner-2"] == (LOCAL_STEPS, LOCAL_STEPS, "finished")
@@ -302,8 +303,8 @@ class TestBudgets:
         own = payer.Payer(rules)
         own.admit(DATA, "a.py")
         own.pay()
-        told = own.told()
-        assert told is not None and (told["ledger"], told["steps"]) == ("", LOCAL_STEPS)
+        spent = own.spent()
+        assert spent is not None and (spent.ledger, spent.steps) == ("", LOCAL_STEPS)
         assert steps(whole) == {}
 
     def test_one_that_it_was_derived_of_elsewhere_is_charged(
@@ -323,10 +324,10 @@ class TestBudgets:
         resumed = payer.Payer(replace(rules, done=ROUNDS - 1))
         resumed.admit(DATA, "a.py")
         resumed.pay()
-        with pytest.raises(secagg.Refused, match="all 200 steps of the plan are spent"):
+        with pytest.raises(Refused, match="all 200 steps of the plan are spent"):
             resumed.pay()
-        told = resumed.told()
-        assert told is not None and told["steps"] == told["steps_planned"] == 200
+        spent = resumed.spent()
+        assert spent is not None and spent.steps == spent.steps_planned == 200
         assert steps(own)["a-run.owner-2"][0] == LOCAL_STEPS
 
     @pytest.mark.parametrize("private", [True, False])
@@ -346,11 +347,11 @@ class TestBudgets:
         own.pay()
         with pytest.raises(BudgetRefused, match="a private run has one job"):
             own.admit(DATA, "a.py")
-        told = own.told()
-        assert told is not None and told["steps"] == LOCAL_STEPS
+        spent = own.spent()
+        assert spent is not None and spent.steps == LOCAL_STEPS
 
     def test_before_it_is_admitted_nothing_leaves(self, rules: policy.Policy) -> None:
-        with pytest.raises(secagg.Refused, match="no plan was reserved"):
+        with pytest.raises(Refused, match="no plan was reserved"):
             payer.Payer(rules).pay()
 
     def test_a_disk_that_is_full_is_no_budget(
@@ -361,7 +362,7 @@ class TestBudgets:
         paying.admit(DATA, "a.py")
         with monkeypatch.context() as full:
             full.setattr(os, "fsync", no_space)
-            with pytest.raises(secagg.Refused, match=r"cannot be written: .*No space") as refused:
+            with pytest.raises(Refused, match=r"cannot be written: .*No space") as refused:
                 paying.pay()
         assert not isinstance(refused.value, payer.Unpaid)
         paying.settle("failed")

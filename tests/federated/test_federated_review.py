@@ -22,14 +22,17 @@ import pytest
 pytest.importorskip("syft", reason="syft is not installed")
 from tests.federated import federated_tools as tools
 from traindeck.core import track
-from traindeck.recipes.shared.federated.hiding import boxes, secagg
+from traindeck.recipes.shared.federated.errors import Failed, Refused
+from traindeck.recipes.shared.federated.hiding import boxes
+from traindeck.recipes.shared.federated.hiding.session import default_threshold, fewest_summed
 from traindeck.recipes.shared.federated.job import sandbox
-from traindeck.recipes.shared.federated.mpc import party as mpc
 from traindeck.recipes.shared.federated.mpc import psi
+from traindeck.recipes.shared.federated.mpc.party import credentials, free_ports
 from traindeck.recipes.shared.federated.owner import owner
 from traindeck.recipes.shared.federated.post import drive, mail, plainfile, wire
 from traindeck.recipes.shared.federated.post.drive import FolderStore
-from traindeck.recipes.shared.federated.scientist import federation
+from traindeck.recipes.shared.federated.scientist.founding import Founding
+from traindeck.recipes.shared.federated.scientist.processes import Processes
 
 SCIENTIST = mail.SCIENTIST
 
@@ -141,10 +144,10 @@ def test_a_frame_that_drips_is_not_waited_for_for_ever() -> None:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[federation.Federation]:
+def made(tmp_path: Path) -> Iterator[Founding]:
     """A federation that has not started its owners."""
     with tools.as_before(), track.Run(folder=tmp_path) as run:
-        yield federation.Federation(
+        yield Founding(
             run,
             tools.JOB,
             dataset="digits",
@@ -155,9 +158,7 @@ def made(tmp_path: Path) -> Iterator[federation.Federation]:
         )
 
 
-def test_owners_do_not_get_the_environment(
-    made: federation.Federation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_owners_do_not_get_the_environment(made: Founding, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job can read the first environment of its process, whatever becomes of `os.environ`."""
 
     class Started(Exception):
@@ -174,40 +175,38 @@ def test_owners_do_not_get_the_environment(
     assert "PATH" in environment and "A_TOKEN" not in environment
 
 
-def test_owners_that_end_together_are_all_heard_of(made: federation.Federation) -> None:
+def test_owners_that_end_together_are_all_heard_of(made: Founding) -> None:
     script = """print('{"owner": "owner-1", "exit": -9}\\n{"owner": "owner-2", "exit": 3}')"""
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as warm:
-        made._warm = warm
         warm.wait(20)
-        made._notice_ended()
-        made._warm = None
-    assert made._lost["owner-1"] == "its process was ended by signal 9"
-    assert made._lost["owner-2"] == "it ended with 3"
+        tools.speaking(made, processes=Processes(warm)).notice_ended()
+    assert made.roster.lost["owner-1"] == "its process was ended by signal 9"
+    assert made.roster.lost["owner-2"] == "it ended with 3"
 
 
 def test_whose_hand_is_waited_for_is_said_once(
-    made: federation.Federation,
+    made: Founding,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    made._job = "a-job"
+    dialogue = tools.speaking(made, job="a-job")
     for name in ("owner-2", "owner-1"):
-        made._hear(mail.Letter(name, {"type": "asked"}, b""))
+        dialogue.hear(mail.Letter(name, {"type": "asked"}, b""))
     [line] = capsys.readouterr().out.splitlines()
     assert line.startswith("the script waits for approval by hand at owner-1, owner-2, owner-3: ")
     assert str(tmp_path / "federation" / "owners" / "owner-2" / "inbox" / "a-job") in line
     assert line in (tmp_path / "events.jsonl").read_text()
     monkeypatch.setenv("TRAINDECK_RUN_FOLDER", "/home/runs/2qbd")
-    made._hands_told = False
-    made._hear(mail.Letter("owner-2", {"type": "asked"}, b""))
-    told = capsys.readouterr().out
-    assert "`i` in the app" in told and "`traindeck approve 2qbd owner-2`" in told
-    assert "`traindeck refuse 2qbd owner-2 --reason R` decides" in told
+    dialogue._hands_named = False
+    dialogue.hear(mail.Letter("owner-2", {"type": "asked"}, b""))
+    output = capsys.readouterr().out
+    assert "`i` in the app" in output and "`traindeck approve 2qbd owner-2`" in output
+    assert "`traindeck refuse 2qbd owner-2 --reason R` decides" in output
 
 
 def test_of_owners_that_compute_together_who_was_ended_is_named(
-    made: federation.Federation,
+    made: Founding,
 ) -> None:
     """The others fail for its sake, and are heard of first."""
     script = """import sys; sys.stdin.read(); print('{"owner": "owner-2", "exit": -9}')"""
@@ -219,12 +218,11 @@ def test_of_owners_that_compute_together_who_was_ended_is_named(
                 assert warm.stdin
                 warm.stdin.close()
 
-        made.options.aggregation, made._warm = "mpc", warm
-        made._mail = Mail()  # type: ignore[assignment]
-        made._lose("owner-1", "the script ended with 1")
-        with pytest.raises(federation.Failed, match=r"^owner-2: its process was ended by signal"):
-            made._wait("training", ["owner-1", "owner-2"], time.monotonic() + 60)
-        made._warm = None
+        made.options.aggregation = "mpc"
+        dialogue = tools.speaking(made, processes=Processes(warm), mail=Mail())
+        made.roster.lose("owner-1", "the script ended with 1")
+        with pytest.raises(Failed, match=r"^owner-2: its process was ended by signal"):
+            dialogue.wait("training", ["owner-1", "owner-2"], time.monotonic() + 60)
     assert [each["state"] for each in made.status.owners[:2]] == ["lost", "lost"]
 
 
@@ -232,15 +230,15 @@ def test_of_owners_that_compute_together_who_was_ended_is_named(
 def test_no_sum_of_fewer_can_be_opened(owners: int) -> None:
     """By trial of all that an aggregator can say, against the bound that noise is shared by."""
     for threshold in range(owners // 2 + 1, owners + 1):
-        bound = secagg.fewest_summed(owners, threshold)
+        bound = fewest_summed(owners, threshold)
         missing = owners - threshold  # how many each owner can be told of at the most
         for left_out in range(owners - bound + 1, owners):
             # Each of these must be called dropped by `threshold` owners, none by itself.
             assert left_out * threshold > missing * owners
-        assert secagg.default_threshold(owners) <= owners and bound >= 1
+        assert default_threshold(owners) <= owners and bound >= 1
     for count in (3, 16):
         usual = -(-2 * count // 3)
-        assert secagg.fewest_summed(count, usual) >= count // 2 + 1
+        assert fewest_summed(count, usual) >= count // 2 + 1
 
 
 def test_a_proof_that_is_none_is_refused() -> None:
@@ -253,7 +251,7 @@ def test_a_proof_that_is_none_is_refused() -> None:
     assert own.proven("keys", "owner-2", good) == b"value"
     bad: list[Any] = [{}, [], {**good, "value": "\u00e4"}, {**good, "signature": 3}, {"value": "="}]
     for signed in bad:
-        with pytest.raises(secagg.Refused, match="not signed by the key"):
+        with pytest.raises(Refused, match="not signed by the key"):
             own.proven("keys", "owner-2", signed)
 
 
@@ -285,12 +283,12 @@ def test_a_job_whose_name_cannot_be_shown_is_refused(name: str) -> None:
 
 
 def test_who_comes_first_and_is_no_member_does_not_keep_the_other_out() -> None:
-    tls = mpc.credentials()
-    [port] = mpc.free_ports(1)
-    found: list[psi.Link] = []
+    tls = credentials()
+    [port] = free_ports(1)
+    links: list[psi.Link] = []
 
     def listen() -> None:
-        found.append(psi.link("owner-1", port, listen=True, tls=tls, patience=20))
+        links.append(psi.link("owner-1", port, listen=True, tls=tls, patience=20))
 
     listening = threading.Thread(target=listen)
     listening.start()
@@ -303,8 +301,8 @@ def test_who_comes_first_and_is_no_member_does_not_keep_the_other_out() -> None:
     with link.socket:
         listening.join(20)
         link.send("hello", b"you")
-        assert found[0].receive("hello") == b"you"
-        found[0].socket.close()
+        assert links[0].receive("hello") == b"you"
+        links[0].socket.close()
 
 
 def test_owners_do_not_live_where_jobs_read_libraries(
@@ -314,9 +312,9 @@ def test_owners_do_not_live_where_jobs_read_libraries(
     with (
         tools.as_before(),
         track.Run(folder=tmp_path / "run") as run,
-        pytest.raises(federation.Failed, match="where jobs read libraries"),
+        pytest.raises(Failed, match="where jobs read libraries"),
     ):
-        federation.Federation(
+        Founding(
             run, tools.JOB, dataset="digits", shards=tools.shards(1), mock=tools.MOCK, params={}
         )
     assert not (tmp_path / "run" / "federation").exists()

@@ -14,8 +14,9 @@ import pytest
 
 from tests.federated import federated_tools as tools
 from traindeck.core import track
+from traindeck.recipes.shared.federated.errors import Failed
 from traindeck.recipes.shared.federated.job import leftovers
-from traindeck.recipes.shared.federated.scientist import federation
+from traindeck.recipes.shared.federated.scientist.founding import Founding
 
 OWNERS = tools.shards(12, 14, 16)
 STAY = ("coordinator.json", "scientist.log", "owners/owner-1/status.json")
@@ -48,15 +49,17 @@ def left(folder: Path, *, fails: bool = False, keep: bool = False) -> list[str]:
     return sorted(tools.crossed(root).where(spelled))
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("fails", [False, True], ids=["finished", "failed"])
 def test_neither_keys_nor_data_stay(fails: bool, tmp_path: Path) -> None:
     assert left(tmp_path, fails=fails) == []
     assert not list(tmp_path.rglob("shard.npz"))
 
 
+@pytest.mark.framework
 def test_who_keeps_messages_can_still_open_them(tmp_path: Path) -> None:
-    found = left(tmp_path, keep=True)
-    assert {path.rpartition("/")[2] for path in found} == {
+    kept = left(tmp_path, keep=True)
+    assert {path.rpartition("/")[2] for path in kept} == {
         "identity",
         "crypto_keys.json",
         "shard.npz",
@@ -114,7 +117,7 @@ def asked(tmp_path: Path) -> Iterator[dict[str, Any]]:
 def test_what_cannot_be_removed_is_named_and_the_rest_goes(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    made = federation.Federation(**asked)
+    made = Founding(**asked)
     stays = made.root / "owners" / "owner-1" / "identity"
     unlink = Path.unlink
 
@@ -124,9 +127,13 @@ def test_what_cannot_be_removed_is_named_and_the_rest_goes(
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", failing)
-    monkeypatch.setattr(made, "found", lambda: None)
-    with pytest.raises(Broken), made:
+
+    def start() -> None:
         raise Broken
+
+    monkeypatch.setattr(made, "_start", start)
+    with pytest.raises(Broken), made:
+        pass
     assert [*made.root.rglob("identity"), *made.root.rglob("shard.npz")] == [stays]
     said = f"keys or data could not be removed: {stays}"
     assert tools.notes(made.root) == [said] and said in capsys.readouterr().out
@@ -143,6 +150,6 @@ def test_a_disk_that_fills_while_it_is_set_up_leaves_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez", filling)
-    with pytest.raises(federation.Failed, match=r"cannot be written: .* No space left"):
-        federation.Federation(**asked)
+    with pytest.raises(Failed, match=r"cannot be written: .* No space left"):
+        Founding(**asked)
     assert not (tmp_path / "federation").exists()

@@ -29,6 +29,7 @@ def told(owners: int, epsilon: float) -> str:
     return warning(mlp.size(784), options, owners, -(-2 * owners // 3), epsilon)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owners", "epsilon"), [(3, 2.93), (3, 20.0), (16, 2.93)])
 def test_few_owners_or_a_small_epsilon_are_warned_of(owners: int, epsilon: float) -> None:
     line = told(owners, epsilon)
@@ -36,6 +37,7 @@ def test_few_owners_or_a_small_epsilon_are_warned_of(owners: int, epsilon: float
     assert f"with {owners} owners at epsilon {epsilon:g} the model will hardly learn" in line
 
 
+@pytest.mark.slow
 def test_what_learns_is_not_warned_of() -> None:
     assert told(16, 20.0) == told(16, math.inf) == ""
 

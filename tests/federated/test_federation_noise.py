@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import traindeck.recipes
 from tests.federated import federated_tools as tools
-from traindeck.recipes.shared.federated.hiding import secagg
+from traindeck.recipes.shared.federated.hiding.session import fewest_summed
 from traindeck.recipes.shared.federated.job import job, mlp
 from traindeck.recipes.shared.federated.post import wire
 
@@ -35,7 +35,7 @@ PARAMS = {
 AN_IMAGE = PARAMS["lr"] * PARAMS["clipping_norm"] / PARAMS["expected"]  # how far one moves a model
 CLOSE = 0.03  # of a deviation: over six times what chance moves one of 24,000 numbers by
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 class TestCentral:
@@ -63,13 +63,12 @@ class TestCentral:
             outcomes = [federation.round(number, tools.first()) for number in numbers]
         assert {outcome.examples for outcome in outcomes} == {4}, "all owners weigh the same"
         sums = np.concatenate([4 * outcome.update for outcome in outcomes])
-        fewest = secagg.fewest_summed(4, threshold=3)
+        fewest = fewest_summed(4, threshold=3)
         of_the_others = float(np.std(sums)) * math.sqrt((fewest - 1) / 4)
         assert fewest == 3 and of_the_others == pytest.approx(self.NOISE, rel=CLOSE)
         assert abs(float(np.mean(sums))) < 6 * float(np.std(sums)) / math.sqrt(len(sums))
 
 
-@pytest.mark.framework
 @pytest.mark.parametrize("script", ["fedavg_dp_torch.py", "fedavg_dp_tf.py"])
 class TestLocal:
     """Every step of a script is DP-SGD's: drawn, clipped, noised, over a public number."""
@@ -99,13 +98,13 @@ class TestLocal:
             try:
                 facts = {"owner": "owner-1", "owners": ["owner-1"], "data": "data.npz"}
                 wire.send(ours, facts)
-                found = [self.round(ours, number) for number in (1, 2)]
+                updates = [self.round(ours, number) for number in (1, 2)]
                 wire.send(ours, {"type": "end"})
                 assert process.wait(60) == 0
             finally:
                 process.kill()
                 process.wait()
-        return found
+        return updates
 
     def round(self, ours: socket.socket, number: int) -> NDArray[np.float64]:
         model = mlp.first(self.INPUTS, 0).tobytes()

@@ -11,8 +11,9 @@ import pytest
 
 import traindeck.recipes
 from traindeck.core import track
+from traindeck.recipes.shared.federated.errors import Unfit
 from traindeck.recipes.shared.federated.job import mlp
-from traindeck.recipes.shared.federated.scientist.options import Options, Unfit, threshold
+from traindeck.recipes.shared.federated.scientist.options import Options, threshold
 
 RECIPE = Path(traindeck.recipes.__file__).parent / "syft" / "fedavg.py"
 LOADED = (
@@ -65,6 +66,7 @@ def refused(root: Path, *flags: str) -> str:
     return done.stderr.removeprefix("error: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tests.federated import federated_tools as tools
 from tests.federated.federated_tools import Crossed, Row, cosine, spellings
-from traindeck.recipes.shared.federated.hiding import secagg
+from traindeck.recipes.shared.federated.hiding.fixedpoint import encode
 
 OWNERS = tools.shards(40, 60, 1)
 SINGLE = "owner-3"
@@ -29,7 +29,7 @@ ROUNDS = 2
 HIDING = ("transport", "secagg", "ckks")
 CLOSE = {"transport": 1e-6, "plain": 1e-6, "secagg": 1e-5, "ckks": 1e-3}
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @dataclass
@@ -97,16 +97,16 @@ class TestSearch:
 
     @pytest.mark.parametrize("mode", HIDING)
     def test_no_update_crossed_in_the_clear(self, mode: str, folder: Path) -> None:
-        found = seen(mode, folder)
-        assert not found.crossed.where(_spelled(found.updates, OWNERS))
+        crossing = seen(mode, folder)
+        assert not crossing.crossed.where(_spelled(crossing.updates, OWNERS))
 
     @pytest.mark.parametrize("mode", (*HIDING, "plain"))
     def test_no_private_key_crossed(self, mode: str, folder: Path) -> None:
-        found = seen(mode, folder)
-        keys = tools.secrets_of(found.root)
+        crossing = seen(mode, folder)
+        keys = tools.secrets_of(crossing.root)
         assert len(keys) == (3 if mode == "plain" else 3 + 4 * 3)
         for name, spelled in keys.items():
-            assert not found.crossed.where(spelled), f"{name} lay on the drive"
+            assert not crossing.crossed.where(spelled), f"{name} lay on the drive"
 
     def test_nor_the_key_that_owners_share_in_ckks(self, folder: Path) -> None:
         assert not seen("ckks", folder).crossed.where([b"TDCC\x01"])  # how that half begins
@@ -114,8 +114,8 @@ class TestSearch:
         assert letters and not any(b"TDCC\x01" in body for body in letters)
 
     def test_the_same_search_finds_updates_that_were_not_sealed(self, folder: Path) -> None:
-        found = seen("plain", folder)
-        places = found.crossed.where(_spelled(found.updates, OWNERS))
+        crossing = seen("plain", folder)
+        places = crossing.crossed.where(_spelled(crossing.updates, OWNERS))
         assert {place.rpartition("-")[2] for place in places} == {"1", "2", "3"}
         assert len(places) == len(OWNERS) * ROUNDS
 
@@ -142,10 +142,10 @@ class TestSearch:
 
     @pytest.mark.parametrize("mode", HIDING)
     def test_nobody_listens_and_nobody_connects(self, mode: str, folder: Path) -> None:
-        found = seen(mode, folder)
-        assert found.processes >= 1 + 1 + 3 * 3  # ours, the warm one, owner, job server and job
-        assert {one.family.name for one in found.sockets} <= {"AF_UNIX"}
-        assert not [one.laddr for one in found.sockets if one.laddr]  # unnamed: socket pairs
+        crossing = seen(mode, folder)
+        assert crossing.processes >= 1 + 1 + 3 * 3  # ours, the warm one, owner, job server and job
+        assert {one.family.name for one in crossing.sockets} <= {"AF_UNIX"}
+        assert not [one.laddr for one in crossing.sockets if one.laddr]  # unnamed: socket pairs
 
     def test_secrets_are_readable_for_their_owner_alone(self, folder: Path) -> None:
         root = seen("secagg", folder).root
@@ -157,25 +157,25 @@ class TestSearch:
 
 def _spelled(updates: dict[str, list[Row]], shards: Any) -> Iterator[bytes]:
     """Pieces of the owners' updates as they may be found, fixed point included."""
-    for name, found in updates.items():
+    for name, close in updates.items():
         examples = len(shards[name]["x"])
-        for update in found:
+        for update in close:
             strong = int(np.abs(update).argmax()) // 32 * 32
             for row in (update[-42:], update[strong : strong + 32]):
                 yield from spellings(row)
-                yield from spellings(secagg.encode(row, examples, 10.0))
+                yield from spellings(encode(row, examples, 10.0))
                 yield from spellings(row * examples)
 
 
 class TestCount:
     @pytest.mark.parametrize("mode", (*HIDING, "plain"))
     def test_every_byte_that_left_is_counted_in_its_class(self, mode: str, folder: Path) -> None:
-        found = seen(mode, folder)
-        drive = found.root / "drive"
+        crossing = seen(mode, folder)
+        drive = crossing.root / "drive"
         for name in OWNERS:
-            out = tools.status(found.root, name)["bytes_out"]
+            out = tools.status(crossing.root, name)["bytes_out"]
             mail = dict.fromkeys(out, 0)
-            for path, facts in _letters(found.root, name, mode != "plain"):
+            for path, facts in _letters(crossing.root, name, mode != "plain"):
                 mail[_class(mode, facts["type"])] += path.stat().st_size
             objects = dict.fromkeys(out, 0)
             for path in drive.glob("*.object"):
@@ -193,12 +193,12 @@ class TestCount:
             assert out["mock"] > 0
 
     def test_the_panel_says_what_is_in_force(self, folder: Path) -> None:
-        told = {mode: tools.shown(seen(mode, folder).root) for mode in (*HIDING, "plain")}
-        assert "can read each owner's update" in told["transport"]["visible"]
-        assert "no single one" in told["secagg"]["visible"]
-        assert "cannot open" in told["ckks"]["visible"]
-        assert told["plain"]["encryption"].startswith("None")
-        for one in told.values():
+        shown = {mode: tools.shown(seen(mode, folder).root) for mode in (*HIDING, "plain")}
+        assert "can read each owner's update" in shown["transport"]["visible"]
+        assert "no single one" in shown["secagg"]["visible"]
+        assert "cannot open" in shown["ckks"]["visible"]
+        assert shown["plain"]["encryption"].startswith("None")
+        for one in shown.values():
             assert one["phase"] == "done"
             assert [each["states"] for each in one["rounds"]] == [
                 dict.fromkeys(OWNERS, "sent")
@@ -207,10 +207,10 @@ class TestCount:
 
 def _letters(root: Path, name: str, sealed: bool) -> list[tuple[Path, dict[str, Any]]]:
     """An owner's letters to the data scientist: where each is kept, and its facts."""
-    told = tools.opened(root, sealed=sealed)
+    letters = tools.opened(root, sealed=sealed)
     paths = sorted((root / "drive" / "mail" / "kept").glob("scientist-*"))
-    found = [(path, facts) for path, (_, facts, _) in zip(paths, told, strict=True)]
-    mine = [(path, facts) for path, facts in found if path.name.endswith(f"-{name}")]
+    with_facts = [(path, facts) for path, (_, facts, _) in zip(paths, letters, strict=True)]
+    mine = [(path, facts) for path, facts in with_facts if path.name.endswith(f"-{name}")]
     assert len(mine) >= 1 + ROUNDS
     return mine
 
@@ -225,11 +225,11 @@ def _class(mode: str, type: str) -> str:
 class TestMeans:
     @pytest.mark.parametrize("mode", (*HIDING, "plain"))
     def test_the_mean_is_that_of_the_owners_updates(self, mode: str, folder: Path) -> None:
-        found = seen(mode, folder)
-        for number, (model, mean) in enumerate(zip(found.models, found.means, strict=True)):
+        crossing = seen(mode, folder)
+        for number, (model, mean) in enumerate(zip(crossing.models, crossing.means, strict=True)):
             for name, shard in OWNERS.items():
                 same = tools.true_update(model, shard)
-                np.testing.assert_allclose(found.updates[name][number], same, rtol=0, atol=1e-12)
+                np.testing.assert_allclose(crossing.updates[name][number], same, rtol=0, atol=1e-12)
             expected = tools.mean(model, OWNERS, OWNERS)
             np.testing.assert_allclose(mean, expected, rtol=0, atol=CLOSE[mode])
 
@@ -267,21 +267,21 @@ class TestAttack:
             bodies, updates = letters[mode][name], seen(mode, folder).updates[name]
             assert len(bodies) == ROUNDS
             for body, update in zip(bodies, updates, strict=True):
-                found = [abs(cosine(guess, update)) for guess in _guesses(body, len(update))]
-                assert max(found) > 0.99 if mode == "transport" else max(found) < 0.1
+                likeness = [abs(cosine(guess, update)) for guess in _guesses(body, len(update))]
+                assert max(likeness) > 0.99 if mode == "transport" else max(likeness) < 0.1
 
     def test_what_is_left_of_the_sum_is_no_update(
         self, letters: dict[str, dict[str, list[bytes]]], folder: Path
     ) -> None:
         """All that is linear in what it has: masked vectors, their sum, its mean."""
-        found = seen("secagg", folder)
+        crossing = seen("secagg", folder)
         for number in range(ROUNDS):
             masked = {
                 name: np.frombuffer(bodies[number], "<u8")[:-1]
                 for name, bodies in letters["secagg"].items()
             }
-            total = secagg.encode(found.means[number] * 1.0, 101, 10.0)[:-1].view(np.uint64)
-            for name, update in ((name, each[number]) for name, each in found.updates.items()):
+            total = encode(crossing.means[number] * 1.0, 101, 10.0)[:-1].view(np.uint64)
+            for name, update in ((name, each[number]) for name, each in crossing.updates.items()):
                 others = sum((masked[o] for o in masked if o != name), np.zeros_like(total))
                 for guess in (total - masked[name], total - others, masked[name] - others):
                     assert abs(cosine(guess.view(np.int64).astype(float), update)) < 0.1
@@ -294,17 +294,17 @@ class TestAttack:
         picture -= picture.mean()
         for mode in HIDING:
             for body in letters[mode][SINGLE]:
-                found = []
+                close = []
                 for guess in _guesses(body, tools.SIZE):
                     layer = guess[: tools.INPUTS * 32].reshape(tools.INPUTS, 32)
                     strongest = np.linalg.svd(layer)[0][:, 0]
-                    found.append(abs(cosine(strongest - strongest.mean(), picture)))
-                assert max(found) > 0.99 if mode == "transport" else max(found) < 0.7
+                    close.append(abs(cosine(strongest - strongest.mean(), picture)))
+                assert max(close) > 0.99 if mode == "transport" else max(close) < 0.7
 
     def test_the_sum_shows_what_it_says_it_shows(self, folder: Path) -> None:
         """No more is hidden than is claimed: the mean of all is there for the aggregator."""
-        found = seen("secagg", folder)
-        assert cosine(found.means[0], tools.mean(found.models[0], OWNERS, OWNERS)) > 0.999999
+        crossing = seen("secagg", folder)
+        assert cosine(crossing.means[0], tools.mean(crossing.models[0], OWNERS, OWNERS)) > 0.999999
 
 
 def _guesses(body: bytes, size: int) -> Iterator[Row]:
@@ -312,9 +312,9 @@ def _guesses(body: bytes, size: int) -> Iterator[Row]:
     for kind in ("<f4", "<f8", "<i8", "<i4", "i1"):
         whole = body[: len(body) // np.dtype(kind).itemsize * np.dtype(kind).itemsize]
         with np.errstate(all="ignore"):
-            found = np.frombuffer(whole, kind).astype(np.float64)[:size]
-            found = np.nan_to_num(found, posinf=0, neginf=0)
+            guess = np.frombuffer(whole, kind).astype(np.float64)[:size]
+            guess = np.nan_to_num(guess, posinf=0, neginf=0)
         if "f" in kind:  # else the few largest of what are no floats would be all that is seen
-            found = found.clip(-1e3, 1e3)
-        if len(found) == size and np.any(found):
-            yield found
+            guess = guess.clip(-1e3, 1e3)
+        if len(guess) == size and np.any(guess):
+            yield guess

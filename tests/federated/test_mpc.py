@@ -14,7 +14,13 @@ import pytest
 from tests.conftest import until
 from tests.federated.mpc_parties import JOBS, OWNERS, Parties, forms, meeting, through, wiretap
 from traindeck.recipes.shared.federated.mpc import models
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import (
+    Numbers,
+    PartyError,
+    credentials,
+    free_ports,
+    run,
+)
 
 FEATURES, BOUND, BATCH, ROUNDS = 4, 8, 4, 6
 ROWS = {"owner-1": 3, "owner-2": 8, "owner-3": 5}
@@ -22,11 +28,11 @@ ROWS = {"owner-1": 3, "owner-2": 8, "owner-3": 5}
 
 def shards() -> dict[str, dict[str, Any]]:
     random = np.random.default_rng(7)
-    told = {}
+    owned = {}
     for owner, rows in ROWS.items():
         x = random.uniform(-1, 1, (rows, FEATURES)).astype(np.float32)
-        told[owner] = {"x": x, "y": (x.sum(1) > 0).astype(np.uint8)}
-    return told
+        owned[owner] = {"x": x, "y": (x.sum(1) > 0).astype(np.uint8)}
+    return owned
 
 
 def params(parties: dict[str, Any], rounds: int = ROUNDS) -> dict[str, Any]:
@@ -58,11 +64,11 @@ def parties(tmp_path: Path) -> Any:
 
 
 def test_the_weights_are_those_of_training_in_the_clear(parties: Parties) -> None:
-    meet = meeting(mpc.free_ports(3), mpc.credentials())
+    meet = meeting(free_ports(3), credentials())
     for owner in OWNERS:
         parties.start(owner, params(meet))
-    told = parties.results()
-    weights = [np.array(told[owner]["weights"]) for owner in OWNERS]
+    results = parties.results()
+    weights = [np.array(results[owner]["weights"]) for owner in OWNERS]
     assert np.array_equal(weights[0], weights[1])
     assert np.array_equal(weights[0], weights[2])
     assert np.abs(weights[0] - in_the_clear()).max() < 1e-4
@@ -70,15 +76,19 @@ def test_the_weights_are_those_of_training_in_the_clear(parties: Parties) -> Non
     for owner in OWNERS:
         last = parties.logged(owner)[-1]
         assert (last["rows"], last["features"], last["rounds"]) == (ROWS[owner], FEATURES, ROUNDS)
-        assert last["bytes_sent"] <= sum(told[owner]["bytes_sent"].values())
-        assert set(told[owner]) == {"weights", "bytes_sent", "seconds"}  # and nothing of the rows
-        assert set(told[owner]["bytes_sent"]) == set(OWNERS) - {owner}
-        counted = sum(told[owner]["bytes_sent"].values())
+        assert last["bytes_sent"] <= sum(results[owner]["bytes_sent"].values())
+        assert set(results[owner]) == {
+            "weights",
+            "bytes_sent",
+            "seconds",
+        }  # and nothing of the rows
+        assert set(results[owner]["bytes_sent"]) == set(OWNERS) - {owner}
+        counted = sum(results[owner]["bytes_sent"].values())
         assert counted <= parties.told_sent(owner) <= counted + 2000, "and what parting takes"
 
 
 def test_a_party_that_never_comes_is_named_after_the_limit(parties: Parties) -> None:
-    meet = meeting(mpc.free_ports(3), mpc.credentials(), patience=4)
+    meet = meeting(free_ports(3), credentials(), patience=4)
     began = time.monotonic()
     for owner in ("owner-1", "owner-3"):
         parties.start(owner, params(meet))
@@ -88,19 +98,19 @@ def test_a_party_that_never_comes_is_named_after_the_limit(parties: Parties) -> 
 
 
 def test_a_party_that_dies_is_named(parties: Parties) -> None:
-    meet = meeting(mpc.free_ports(3), mpc.credentials())
+    meet = meeting(free_ports(3), credentials())
     for owner in OWNERS:
         parties.start(owner, params(meet, rounds=10_000))
     until(lambda: parties.logged("owner-2")[-1:] and parties.logged("owner-2")[-1]["rounds"] > 0)
     parties.processes["owner-2"].kill()
     complaints = [parties.complaint(owner) for owner in ("owner-1", "owner-3")]
-    assert any("owner-2 ended before the computation was over" in told for told in complaints)
-    assert all("ended before the computation was over" in told for told in complaints)
+    assert any("owner-2 ended before the computation was over" in line for line in complaints)
+    assert all("ended before the computation was over" in line for line in complaints)
 
 
 def test_who_has_another_certificate_is_not_let_in(parties: Parties) -> None:
-    ports = mpc.free_ports(3)
-    own, other = mpc.credentials(), mpc.credentials()
+    ports = free_ports(3)
+    own, other = credentials(), credentials()
     for owner in OWNERS:
         tls = other if owner == "owner-3" else own
         parties.start(owner, params(meeting(ports, tls, patience=4)))
@@ -109,10 +119,10 @@ def test_who_has_another_certificate_is_not_let_in(parties: Parties) -> None:
 
 
 def test_parties_listen_on_loopback_alone(parties: Parties) -> None:
-    started = parties.start("owner-3", params(meeting(mpc.free_ports(3))))
+    started = parties.start("owner-3", params(meeting(free_ports(3))))
     process = psutil.Process(started.pid)
-    found = until(lambda: [link for link in process.net_connections() if link.status == "LISTEN"])
-    assert {link.laddr.ip for link in found} == {"127.0.0.1"}
+    links = until(lambda: [link for link in process.net_connections() if link.status == "LISTEN"])
+    assert {link.laddr.ip for link in links} == {"127.0.0.1"}
 
 
 def rows_in(heard: bytes) -> int:
@@ -123,21 +133,21 @@ def rows_in(heard: bytes) -> int:
 
 
 def test_no_row_crosses_even_without_tls(parties: Parties) -> None:
-    ports = mpc.free_ports(3)
+    ports = free_ports(3)
     with wiretap(ports) as tap:
         for index, owner in enumerate(OWNERS):
             parties.start(owner, params(meeting(through(tap, ports, index))))
-        told = parties.results()
-        assert np.abs(np.array(told["owner-1"]["weights"]) - in_the_clear()).max() < 1e-4
+        results = parties.results()
+        assert np.abs(np.array(results["owner-1"]["weights"]) - in_the_clear()).max() < 1e-4
         # What was counted did cross; the parties' numbers and their common keys come besides.
-        counted = sum(sum(each["bytes_sent"].values()) for each in told.values())
+        counted = sum(sum(each["bytes_sent"].values()) for each in results.values())
         until(lambda: counted <= len(tap.heard) <= counted + 2000)
         assert rows_in(tap.heard) == 0
 
 
 LEAK = """
 from traindeck.recipes.shared.federated.job import job
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import run
 from traindeck.recipes.shared.federated.mpc import models
 
 with job.session() as here:
@@ -146,7 +156,7 @@ with job.session() as here:
     async def compute(party):
         {leak}
 
-    mpc.run(compute, owner=here.owner, owners=here.owners, tls=None, **here.params["parties"])
+    run(compute, owner=here.owner, owners=here.owners, tls=None, **here.params["parties"])
     here.result()
 """
 
@@ -164,7 +174,7 @@ with job.session() as here:
 def test_rows_that_do_cross_are_found(tmp_path: Path, leak: str) -> None:
     script = tmp_path / "leak.py"
     script.write_text(LEAK.format(leak=leak))
-    ports = mpc.free_ports(3)
+    ports = free_ports(3)
     data = {owner: {"x": shard["x"][:3]} for owner, shard in shards().items()}
     with Parties(tmp_path / "run", script, data) as parties, wiretap(ports) as tap:
         for index, owner in enumerate(OWNERS):
@@ -174,8 +184,8 @@ def test_rows_that_do_cross_are_found(tmp_path: Path, leak: str) -> None:
 
 
 def test_two_parties_are_refused() -> None:
-    with pytest.raises(mpc.PartyError, match="honest majority needs 3"):
-        mpc.run(
+    with pytest.raises(PartyError, match="honest majority needs 3"):
+        run(
             lambda party: None,  # type: ignore[arg-type,return-value]
             owner="owner-1",
             owners=["owner-1", "owner-2"],
@@ -187,11 +197,11 @@ def test_two_parties_are_refused() -> None:
 def test_numbers_cross_in_a_plain_form() -> None:
     row = np.array([0, -1, 2**89, -(2**200), 5], object)
     for values in (row, row[:0], row[:1]):
-        back = mpc.Numbers.loads(mpc.Numbers.dumps(values))
+        back = Numbers.loads(Numbers.dumps(values))
         assert back.dtype == object
         assert back.tolist() == values.tolist()
     for number in (0, 7, -(2**70)):
-        assert mpc.Numbers.loads(mpc.Numbers.dumps(number)) == number
+        assert Numbers.loads(Numbers.dumps(number)) == number
 
 
 @pytest.mark.parametrize(
@@ -199,10 +209,10 @@ def test_numbers_cross_in_a_plain_form() -> None:
 )
 def test_nothing_else_is_read_from_other_parties(data: bytes) -> None:
     with pytest.raises(ValueError, match="no numbers"):
-        mpc.Numbers.loads(data)
+        Numbers.loads(data)
 
 
 @pytest.mark.parametrize("thing", ["text", [1], None, np.zeros((2, 2))])
 def test_nothing_else_is_sent_to_other_parties(thing: object) -> None:
     with pytest.raises(TypeError):
-        mpc.Numbers.dumps(thing)
+        Numbers.dumps(thing)

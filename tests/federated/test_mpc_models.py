@@ -9,7 +9,7 @@ import pytest
 
 from tests.federated.mpc_parties import JOBS, OWNERS, Parties, meeting
 from traindeck.recipes.shared.federated.mpc import models
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import credentials, free_ports
 from traindeck.recipes.shared.training.data import digits
 
 HIDDEN, IMAGES = 8, 5
@@ -46,7 +46,7 @@ def test_labels_on_shares_are_those_in_the_clear_and_only_the_client_has_them(
     images = digits.load()
     x, y = pixels(images.train_x[:600]), images.train_y[:600]
     test_x, test_y = pixels(images.test_x[:IMAGES]), images.test_y[:IMAGES]
-    meet = meeting(mpc.free_ports(3), mpc.credentials())
+    meet = meeting(free_ports(3), credentials())
     params = {"sizes": [IMAGES, 64, HIDDEN, 10], "epochs": 3, "seed": 1, "parties": meet}
     data = {
         "owner-1": {"x": x, "y": y},
@@ -56,13 +56,13 @@ def test_labels_on_shares_are_those_in_the_clear_and_only_the_client_has_them(
     with Parties(tmp_path, JOBS / "mpc_infer.py", data) as parties:
         for owner in OWNERS:
             parties.start(owner, params)
-        told = parties.results()
+        results = parties.results()
     model = models.train_network(x.astype(float), y, hidden=HIDDEN, epochs=3, seed=1)
     plain = models.predict_plain(model, test_x.astype(float))
-    assert told["owner-2"]["labels"] == plain.tolist()
-    assert told["owner-2"]["right"] == int((plain == test_y).sum())
-    assert "labels" not in told["owner-1"]
-    assert "labels" not in told["owner-3"]
+    assert results["owner-2"]["labels"] == plain.tolist()
+    assert results["owner-2"]["right"] == int((plain == test_y).sum())
+    assert "labels" not in results["owner-1"]
+    assert "labels" not in results["owner-3"]
 
 
 def test_the_network_learns_in_seconds() -> None:

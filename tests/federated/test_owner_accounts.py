@@ -15,13 +15,13 @@ import pytest
 import traindeck.recipes
 from tests.core.privacy.ledgers import made
 from tests.federated.federated_tools import JOB, as_before
-from tests.federated.test_federation import NAME, make
+from tests.federated.owner_pairs import NAME, make
 from traindeck.core import track
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import budget
 from traindeck.core.privacy import plan as plans
 from traindeck.core.recipe.read import read_recipe
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
+from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.owner import gate as gates
 from traindeck.recipes.shared.federated.post import mail, wire
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST
@@ -97,6 +97,7 @@ def test_who_approves_by_hand_is_told_the_price(
     }
 
 
+@pytest.mark.framework
 def test_the_panel_says_why_a_budget_has_ended_the_run(
     tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,11 +106,11 @@ def test_the_panel_says_why_a_budget_has_ended_the_run(
     monkeypatch.setenv("TRAINDECK_HOME", str(home.root))
     given = ["--dataset=digits", "--dp=central", "--owners=3", f"--run-folder={tmp_path / 'run'}"]
     with as_before(), pytest.raises(SystemExit) as ended, track.start(given, FEDAVG) as run:
-        told = run.round
+        tell = run.round
 
         def lower(number: int, **facts: Any) -> None:
             ledger.set_budget(0.0, 0.0)
-            told(number, **facts)
+            tell(number, **facts)
 
         monkeypatch.setattr(run, "round", lower)
         fedavg.learn(run, JOB, ("syft_rds", "numpy"))

@@ -25,7 +25,7 @@ from tests.federated.mpc_parties import (
     wiretap,
 )
 from traindeck.recipes.shared.federated.mpc import models, psi
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import PartyError, credentials, free_ports
 from traindeck.recipes.shared.federated.post import wire
 
 BOUND, ROUNDS, BATCH = 12, 4, 6
@@ -34,12 +34,12 @@ BOUND, ROUNDS, BATCH = 12, 4, 6
 def both(left: Sequence[str], right: Sequence[str], bound: int = BOUND) -> list[list[str]]:
     """What each of two owners finds, in the order that it finds it."""
     ends = socket.socketpair()
-    found: dict[int, list[str]] = {}
+    common: dict[int, list[str]] = {}
 
     def look(side: int, ids: Sequence[str]) -> None:
         ends[side].settimeout(PATIENCE)
         link = psi.Link(ends[side], f"owner-{2 - side}")
-        found[side] = [ids[at] for at in psi.intersect(link, ids, bound, first=side == 0)]
+        common[side] = [ids[at] for at in psi.intersect(link, ids, bound, first=side == 0)]
 
     other = threading.Thread(target=look, args=(1, right))
     other.start()
@@ -47,7 +47,7 @@ def both(left: Sequence[str], right: Sequence[str], bound: int = BOUND) -> list[
     other.join(PATIENCE)
     for end in ends:
         end.close()
-    return [found[0], found[1]]
+    return [common[0], common[1]]
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_ids_that_cannot_be_are_refused() -> None:
 
 
 def test_an_owner_that_never_comes_is_named_after_the_limit() -> None:
-    [port] = mpc.free_ports(1)
+    [port] = free_ports(1)
     for listen in (True, False):
         began = time.monotonic()
-        with pytest.raises(mpc.PartyError, match=r"owner-2 did not come within 0.5 s"):
+        with pytest.raises(PartyError, match=r"owner-2 did not come within 0.5 s"):
             psi.link("owner-2", port, listen=listen, tls=None, patience=0.5)
         assert time.monotonic() - began >= 0.5
 
@@ -92,32 +92,32 @@ def test_an_owner_that_says_nothing_or_nonsense_is_named() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(0.3)
-        with pytest.raises(mpc.PartyError, match="owner-2 was silent"):
+        with pytest.raises(PartyError, match="owner-2 was silent"):
             psi.intersect(psi.Link(ours, "owner-2"), ["a"], BOUND, first=False)
         wire.send(theirs, {"type": "answer"}, b"")
-        with pytest.raises(mpc.PartyError, match="'answer' where 'ids' was due"):
+        with pytest.raises(PartyError, match="'answer' where 'ids' was due"):
             psi.intersect(psi.Link(ours, "owner-2"), ["a"], BOUND, first=False)
         for _ in range(2):
             wire.send(theirs, {"type": "ids"}, b"\xff\xff nonsense")
-        with pytest.raises(mpc.PartyError, match="owner-2 sent what cannot be read"):
+        with pytest.raises(PartyError, match="owner-2 sent what cannot be read"):
             psi.intersect(psi.Link(ours, "owner-2"), ["a"], BOUND, first=False)
         theirs.close()
-        with pytest.raises(mpc.PartyError, match="owner-2 ended"):
+        with pytest.raises(PartyError, match="owner-2 ended"):
             psi.intersect(psi.Link(ours, "owner-2"), ["a"], BOUND, first=False)
 
 
 def test_who_is_no_member_of_the_run_is_not_spoken_with() -> None:
-    [port] = mpc.free_ports(1)
+    [port] = free_ports(1)
 
     def other() -> None:
-        with pytest.raises(mpc.PartyError):
-            met = psi.link("owner-2", port, listen=False, tls=mpc.credentials(), patience=2)
+        with pytest.raises(PartyError):
+            met = psi.link("owner-2", port, listen=False, tls=credentials(), patience=2)
             met.receive("ids")
 
     stranger = threading.Thread(target=other)
     stranger.start()
-    with pytest.raises(mpc.PartyError, match="owner-1 is no member of this run"):
-        psi.link("owner-1", port, listen=True, tls=mpc.credentials(), patience=2)
+    with pytest.raises(PartyError, match="owner-1 is no member of this run"):
+        psi.link("owner-1", port, listen=True, tls=credentials(), patience=2)
     stranger.join(PATIENCE)
 
 
@@ -162,20 +162,20 @@ def in_the_clear(data: dict[str, dict[str, Any]]) -> np.ndarray:
 
 def traces_in(heard: bytes, data: dict[str, dict[str, Any]]) -> int:
     """How much of the ids, their bare hashes and the measures is found in what crossed."""
-    found = 0
+    common = 0
     for name in ("owner-1", "owner-2"):
         for patient in data[name]["ids"]:
             text = str(patient).encode()
             hashes = [hashlib.new(kind, text).digest() for kind in ("sha256", "sha1", "md5")]
-            found += sum(form in heard for form in (text, text[-6:], *hashes))
+            common += sum(form in heard for form in (text, text[-6:], *hashes))
         rows = forms(data[name]["x"], models.SCALE, models.LOGISTIC_FRACTION)
-        found += sum(form in heard for form in rows)
-    return found
+        common += sum(form in heard for form in rows)
+    return common
 
 
 def test_hospitals_learn_together_and_nothing_of_it_crosses(tmp_path: Path) -> None:
     data = hospitals(range(11), range(4, 15))
-    *ports, psi_port = mpc.free_ports(4)
+    *ports, psi_port = free_ports(4)
     with (
         Parties(tmp_path, JOBS / "psi_align.py", data) as parties,
         wiretap([*ports, psi_port]) as tap,
@@ -183,18 +183,18 @@ def test_hospitals_learn_together_and_nothing_of_it_crosses(tmp_path: Path) -> N
         for index, owner in enumerate(OWNERS):
             meet = meeting(through(tap, ports, index)[:3])
             parties.start(owner, params(meet, psi_port if index == 1 else tap.ports[3]))
-        told = parties.results()
-        sent = sum(told[owner]["psi_bytes"] for owner in ("owner-1", "owner-2"))
+        results = parties.results()
+        sent = sum(results[owner]["psi_bytes"] for owner in ("owner-1", "owner-2"))
         until(lambda: len(tap.heard) > sent)
         assert traces_in(tap.heard, data) == 0
-    weights = np.array(told["owner-1"]["weights"])
-    assert told["owner-1"]["patients"] == told["owner-2"]["patients"] == 7
-    assert told["owner-2"]["weights"] == told["owner-1"]["weights"]
+    weights = np.array(results["owner-1"]["weights"])
+    assert results["owner-1"]["patients"] == results["owner-2"]["patients"] == 7
+    assert results["owner-2"]["weights"] == results["owner-1"]["weights"]
     for owner in OWNERS:
-        counted = sum(told[owner]["bytes_sent"].values()) + told[owner].get("psi_bytes", 0)
+        counted = sum(results[owner]["bytes_sent"].values()) + results[owner].get("psi_bytes", 0)
         assert counted <= parties.told_sent(owner) <= counted + 2000
     assert np.abs(weights - in_the_clear(data)).max() < 1e-4
-    assert set(told["owner-3"]) == {"seconds", "bytes_sent"}  # the helper learns nothing
+    assert set(results["owner-3"]) == {"seconds", "bytes_sent"}  # the helper learns nothing
 
 
 def test_traces_that_do_cross_are_found() -> None:
@@ -211,13 +211,13 @@ def test_traces_that_do_cross_are_found() -> None:
 
 def test_no_common_patient_is_an_answer_too(tmp_path: Path) -> None:
     data = hospitals(range(5), range(10, 15))
-    *ports, psi_port = mpc.free_ports(4)
+    *ports, psi_port = free_ports(4)
     with Parties(tmp_path, JOBS / "psi_align.py", data) as parties:
         for owner in OWNERS:
-            parties.start(owner, params(meeting(ports, mpc.credentials()) | TLS, psi_port))
-        told = parties.results()
-    assert told["owner-1"]["patients"] == told["owner-2"]["patients"] == 0
-    assert told["owner-1"]["weights"] == [0.0] * 5
+            parties.start(owner, params(meeting(ports, credentials()) | TLS, psi_port))
+        results = parties.results()
+    assert results["owner-1"]["patients"] == results["owner-2"]["patients"] == 0
+    assert results["owner-1"]["weights"] == [0.0] * 5
 
 
-TLS = {"tls": mpc.credentials()}  # one for all parties
+TLS = {"tls": credentials()}  # one for all parties

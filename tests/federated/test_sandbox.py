@@ -3,118 +3,21 @@
 from __future__ import annotations
 
 import errno
-import json
-import os
 import platform
 import socket
 import stat
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
+from tests.federated.sandboxed import BY_C, IN_SESSION, run
 from traindeck.recipes.shared.federated.job import sandbox
 
 confined = pytest.mark.skipif(not sandbox.version(), reason="this kernel has no Landlock")
 network = pytest.mark.skipif(sandbox.version() < 4, reason="this kernel confines no TCP")
-
-HOST = """
-import json, os, sys, time
-from pathlib import Path
-from traindeck.recipes.shared.federated.post import wire
-from traindeck.recipes.shared.federated.job.server import JobServer
-told = json.loads(sys.argv[1])
-server = JobServer()
-os.environ["A_SECRET"] = "of the owner's"
-opened = open(told["secret"])  # a descriptor that a job must not find
-facts = {"owner": "owner-1", "owners": ["owner-1"], "data": told["data"]}
-results = []
-for code in told["codes"]:
-    job = server.start(Path(code), "main.py", facts, told["ports"])
-    job.wire.settimeout(60)
-    heard = []
-    try:
-        while True:
-            frame, _ = wire.receive(job.wire)
-            heard.append(frame)
-            if frame["type"] == "stop":
-                job.stop()
-            if frame["type"] == "result":
-                wire.send(job.wire, {})
-    except wire.Closed:
-        pass
-    results.append({"exit": server.ended(), "heard": heard, "pid": job.pid})
-server.close()
-print(json.dumps(results))
-"""
-
-
-@dataclass
-class Ran:
-    """How a script ended, and what it told its owner."""
-
-    exit: int
-    heard: list[dict[str, Any]]
-    pid: int
-    folder: Path
-
-    @property
-    def result(self) -> dict[str, Any]:
-        [found] = [frame["result"] for frame in self.heard if frame["type"] == "result"]
-        return dict(found)
-
-    @property
-    def output(self) -> str:
-        return (self.folder / ".stdout").read_text()
-
-    @property
-    def errors(self) -> str:
-        return (self.folder / ".stderr").read_text()
-
-
-def run(root: Path, *scripts: str, ports: tuple[int, ...] = ()) -> list[Ran]:
-    """Run scripts one after the other, each in a folder of its own, from one job server."""
-    np.savez(root / "data.npz", allow_pickle=False, x=np.arange(3))
-    (root / "secret").write_text("another's")
-    folders = []
-    for number, script in enumerate(scripts):
-        folder = root / f"work-{number}"
-        folder.mkdir()
-        (folder / "main.py").write_text(textwrap.dedent(script))
-        (folder / "params.json").write_text("{}")
-        folders.append(folder)
-    told = {
-        "codes": [str(folder) for folder in folders],
-        "data": str(root / "data.npz"),
-        "secret": str(root / "secret"),
-        "ports": ports,
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", HOST, json.dumps(told)], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
-    return [Ran(**one, folder=folder) for one, folder in zip(results, folders, strict=True)]
-
-
-IN_SESSION = """
-from traindeck.recipes.shared.federated.job import job
-with job.session() as here:
-    here.result(**try_it(here))
-"""
-
-BY_C = """
-import ctypes, os
-libc = ctypes.CDLL(None, use_errno=True)
-def call(name, *args):
-    ctypes.set_errno(0)
-    return ctypes.get_errno() if getattr(libc, name)(*args) < 0 else 0
-"""
 
 
 def test_a_script_has_its_data_its_folder_and_no_more_of_its_owner(tmp_path: Path) -> None:
@@ -132,13 +35,13 @@ def test_a_script_has_its_data_its_folder_and_no_more_of_its_owner(tmp_path: Pat
     """
     [ran] = run(tmp_path, textwrap.dedent(script) + IN_SESSION)
     assert ran.exit == 0, ran.errors
-    told = ran.result
-    assert told["x"] == [0, 1, 2] and told["owner"] == "owner-1"
-    assert told["home"] == told["cwd"] == str(ran.folder)
-    assert told["argv"] == [str(ran.folder / "main.py")] and told["leader"]
-    assert "A_SECRET" not in told["environment"]
-    assert {"HOME", "TMPDIR"} <= set(told["environment"])
-    assert len(told["descriptors"]) <= 4  # its three streams and its end of the socket pair
+    result = ran.result
+    assert result["x"] == [0, 1, 2] and result["owner"] == "owner-1"
+    assert result["home"] == result["cwd"] == str(ran.folder)
+    assert result["argv"] == [str(ran.folder / "main.py")] and result["leader"]
+    assert "A_SECRET" not in result["environment"]
+    assert {"HOME", "TMPDIR"} <= set(result["environment"])
+    assert len(result["descriptors"]) <= 4  # its three streams and its end of the socket pair
     assert (ran.folder / "tmp" / "made").read_text() == "mine"
     for log in (".stdout", ".stderr"):
         assert stat.S_IMODE((ran.folder / log).stat().st_mode) == 0o600
@@ -305,90 +208,6 @@ def test_only_the_ports_that_were_given_can_be_used(tmp_path: Path) -> None:
     assert given.result == {"connect": 0, "listen": 0, **others}
 
 
-@pytest.fixture(autouse=True)
-def rooms(tmp_path: Path) -> None:
-    for room in ("a", "b"):
-        (tmp_path / room).mkdir()
-
-
-@pytest.mark.skipif(sandbox.version() < 6, reason="this kernel confines no signals")
-def test_a_script_sends_no_signal_to_its_owner(tmp_path: Path) -> None:
-    script = BY_C + "def try_it(here): return {'kill': call('kill', os.getppid(), 0)}\n"
-    [ran] = run(tmp_path, script + IN_SESSION)
-    assert ran.result == {"kill": 1}
-
-
-def test_how_a_script_ends_is_told(tmp_path: Path) -> None:
-    alone = "from traindeck.recipes.shared.federated.post import wire\n"
-    ended = run(
-        tmp_path,
-        "print('hello')",
-        "raise SystemExit(3)",
-        "raise SystemExit('no')",
-        "1 / 0",
-        "import os\nos.kill(os.getpid(), 9)",
-        alone
-        + "import os, socket, subprocess, time\n"
-        + "child = subprocess.Popen(['sleep', '60'])\n"
-        + "open('tmp/child', 'w').write(str(child.pid))\n"
-        + "end = socket.socket(fileno=int(os.environ['TRAINDECK_JOB_SOCKET']))\n"
-        + "wire.receive(end)\n"
-        + "wire.send(end, {'type': 'stop'})\n"
-        + "time.sleep(60)\n",
-    )
-    assert [ran.exit for ran in ended] == [0, 3, 1, 1, -9, -9]
-    assert ended[0].output.endswith("hello\n")
-    assert "ZeroDivisionError" in ended[3].errors
-    child = int((ended[-1].folder / "tmp" / "child").read_text())
-    for pid in (child, *(ran.pid for ran in ended)):
-        assert not _runs(pid), "what a script has started ends with it"
-
-
-def test_what_a_script_has_left_behind_ends_with_it(tmp_path: Path) -> None:
-    [ran] = run(
-        tmp_path,
-        "import os, time\n"
-        "if not os.fork():\n"
-        "    os.setsid()\n"
-        "    if not os.fork():\n"
-        "        open('tmp/left', 'w').write(str(os.getpid()))\n"
-        "        time.sleep(60)\n"
-        "    os._exit(0)\n"
-        "os.wait()\n"
-        "while not os.path.exists('tmp/left') or not os.path.getsize('tmp/left'):\n"
-        "    time.sleep(0.01)\n",
-    )
-    assert ran.exit == 0, ran.errors
-    assert not _runs(int((ran.folder / "tmp" / "left").read_text()))
-
-
-def test_a_script_fills_no_disk_with_what_it_prints_and_leaves_no_core(tmp_path: Path) -> None:
-    script = """
-    import resource
-    def try_it(here):
-        found = (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE)
-        return {"limits": [resource.getrlimit(each) for each in found]}
-    """
-    [ran] = run(tmp_path, textwrap.dedent(script) + IN_SESSION)
-    assert ran.result == {"limits": [[0, 0], [1 << 30, 1 << 30]]}
-
-
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
-
-
-def test_jobs_do_not_see_each_other(tmp_path: Path) -> None:
-    first = "import os\nos.environ['LEFT'] = 'behind'\nimport json\njson.left = 'behind'\n"
-    script = "import json, os\ndef try_it(here):\n"
-    script += "    return {'left': hasattr(json, 'left') or 'LEFT' in os.environ}\n"
-    _, ran = run(tmp_path, first, script + IN_SESSION)
-    assert ran.result == {"left": False}
-
-
 def test_without_landlock_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's watch is then all there is; tried in a process of its own, for it is for good."""
     script = textwrap.dedent(
@@ -410,12 +229,3 @@ def test_without_landlock_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     said, seen = done.stdout.splitlines()
     assert said.startswith("no sandbox: this kernel has no Landlock")
     assert seen == "['/etc/hostname']"
-
-
-def test_outside_of_a_job_a_script_says_so(tmp_path: Path) -> None:
-    words = "from traindeck.recipes.shared.federated.job import job\nwith job.session(): pass"
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("TRAINDECK_")}
-    done = subprocess.run(
-        [sys.executable, "-c", words], capture_output=True, text=True, env=clean, timeout=60
-    )
-    assert "this script is run by a data owner that has approved it" in done.stderr

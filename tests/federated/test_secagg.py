@@ -1,12 +1,10 @@
-"""Secure aggregation: the sum is exact, and nothing but the sum is to be had."""
+"""Secure aggregation: the sum is exact, and each step is refused that would not be safe."""
 
 from __future__ import annotations
 
 import base64
-import json
 import stat
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,99 +15,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 pytest.importorskip("cryptography")
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from traindeck.recipes.shared.federated.hiding import secagg, session, shamir
-from traindeck.recipes.shared.federated.hiding.secagg import Party, Refused, Sum, Unrecoverable
-
-Vectors = dict[str, NDArray[np.int64]]
-Words = dict[str, NDArray[np.uint64]]
-RUN = "20260101-fedavg"
-IDENTITIES = {f"owner-{k}": Ed25519PrivateKey.generate() for k in range(1, 17)}
-
-
-def party(
-    name: str,
-    names: Collection[str],
-    folder: Path,
-    *,
-    rounds: tuple[int, int] = (1, 3),
-    threshold: int | None = None,
-    run: str = RUN,
-    identities: Mapping[str, Ed25519PrivateKey] = IDENTITIES,
-) -> Party:
-    pins = {
-        other: IDENTITIES[other].public_key().public_bytes_raw() for other in names if other != name
-    }
-    threshold = threshold or secagg.default_threshold(len(names))
-    answered = folder / f"{name}.answered"
-    return Party(name, identities[name], pins, run, rounds, threshold, answered)
-
-
-@dataclass
-class Owners:
-    """All owners of a session, ready to mask, and what the aggregator saw of the set-up."""
-
-    parties: dict[str, Party]
-    adverts: dict[str, dict[str, Any]]
-    bundles: dict[str, dict[str, str]]  # by sender, by receiver
-    threshold: int
-
-    @property
-    def names(self) -> list[str]:
-        return list(self.parties)
-
-    def vectors(self, size: int = 8, seed: int = 0) -> Vectors:
-        draw = np.random.default_rng(seed).integers
-        return {name: draw(-(2**40), 2**40, size) for name in self.names}
-
-    def mask(self, number: int, vectors: Vectors, alive: Collection[str]) -> Words:
-        return {name: self.parties[name].mask(number, vectors[name]) for name in alive}
-
-    def sum(self, number: int, masked: Words) -> Sum:
-        size = next(iter(masked.values())).size
-        result = Sum(self.adverts, self.threshold, number, size)
-        for name, words in masked.items():
-            result.add(name, words)
-        return result
-
-    def reveals(
-        self, number: int, alive: Collection[str], dropped: Collection[str], by: Collection[str]
-    ) -> dict[str, dict[str, Any]]:
-        """As they come out of the mail."""
-        told = {name: self.parties[name].reveal(number, alive, dropped) for name in by}
-        return dict(json.loads(json.dumps(told)))
-
-
-@pytest.fixture
-def owners(tmp_path: Path) -> Callable[..., Owners]:
-    def make(count: int, threshold: int | None = None, **options: Any) -> Owners:
-        return assembled(count, tmp_path, threshold, **options)
-
-    return make
-
-
-def assembled(count: int, folder: Path, threshold: int | None = None, **options: Any) -> Owners:
-    names = [f"owner-{k}" for k in range(1, count + 1)]
-    threshold = threshold or secagg.default_threshold(count)
-    parties = {name: party(name, names, folder, threshold=threshold, **options) for name in names}
-    adverts = {name: json.loads(json.dumps(party.advertise())) for name, party in parties.items()}
-    bundles = {name: party.share(adverts) for name, party in parties.items()}
-    for name in names:
-        parties[name].receive(for_one(bundles, name))
-    return Owners(parties, adverts, bundles, threshold)
-
-
-def for_one(bundles: Mapping[str, Mapping[str, str]], name: str) -> dict[str, str]:
-    return {sender: sent[name] for sender, sent in bundles.items() if sender != name}
-
-
-def plain(vectors: Vectors, alive: Collection[str]) -> list[int]:
-    return [int(total) for total in sum(vectors[name] for name in alive)]  # type: ignore[union-attr]
-
-
-# The sum
+from tests.federated.secagg_parties import IDENTITIES, RUN, Owners, assembled, for_one, party, plain
+from traindeck.recipes.shared.federated.errors import Refused, Unrecoverable
+from traindeck.recipes.shared.federated.hiding.session import default_threshold
 
 
 @settings(max_examples=25, deadline=None)
@@ -117,7 +27,7 @@ def plain(vectors: Vectors, alive: Collection[str]) -> list[int]:
 def test_the_sum_is_exact_whoever_drops_out(
     data: st.DataObject, count: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    least = secagg.default_threshold(count)
+    least = default_threshold(count)
     threshold = data.draw(st.integers(least, count), "threshold")
     folder = tmp_path_factory.mktemp("owners")
     all_of = assembled(count, folder, threshold, rounds=(7, 1))
@@ -194,9 +104,6 @@ def test_the_aggregator_takes_only_vectors_it_waits_for(owners: Callable[..., Ow
     for wrong in (words[:-1], words.view(np.int64), words.reshape(2, 4)):
         with pytest.raises(ValueError, match="owner-2 sent"):
             total.add("owner-2", wrong)  # type: ignore[arg-type]
-
-
-# What an owner refuses
 
 
 def test_a_round_is_answered_once_even_by_a_restarted_owner(
@@ -332,8 +239,8 @@ def test_owners_that_were_told_of_different_owners_do_not_come_to_terms(tmp_path
     parties = {name: party(name, names, tmp_path, threshold=3) for name in names}
     adverts = {name: one.advertise() for name, one in parties.items()}
     three = {name: adverts[name] for name in names[:3]}
-    told = {name: three if name == "owner-1" else adverts for name in names}
-    bundles = {name: one.share(told[name]) for name, one in parties.items()}
+    adverts_of = {name: three if name == "owner-1" else adverts for name in names}
+    bundles = {name: one.share(adverts_of[name]) for name, one in parties.items()}
     with pytest.raises(Refused, match=r"owner-2: its shares do not open.*told of other owners"):
         parties["owner-1"].receive(
             {name: bundles[name]["owner-1"] for name in ("owner-2", "owner-3")}
@@ -381,12 +288,6 @@ def test_an_owner_that_a_round_went_on_without_does_not_answer_it_later(
         late.mask(1, vectors["owner-3"])
 
 
-def test_secrets_are_not_in_what_an_owner_prints(owners: Callable[..., Owners]) -> None:
-    assert repr(owners(3).parties["owner-2"]) == (
-        f"Party(owner-2, run {RUN}, range(1, 4), threshold 2)"
-    )
-
-
 @pytest.mark.parametrize("values", [np.zeros(3), np.zeros((2, 2), np.int64), np.zeros(3, "i4")])
 def test_only_a_row_of_64_bit_integers_is_masked(
     owners: Callable[..., Owners], values: NDArray[Any]
@@ -395,194 +296,3 @@ def test_only_a_row_of_64_bit_integers_is_masked(
     with pytest.raises(ValueError, match="one row of int64"):
         mine.mask(1, values)
     mine.mask(1, np.zeros(3, np.int64))
-
-
-# What the aggregator can find out
-
-
-class Attack:
-    """An aggregator that kept everything it saw: it joins what shares it has, honest or not."""
-
-    def __init__(self, all_of: Owners, number: int, reveals: list[dict[str, Any]]) -> None:
-        self.session = session.SecAggSession.of(all_of.adverts)
-        self.number = number
-        self.seeds: dict[str, bytes] = {}
-        self.keys: dict[str, bytes] = {}
-        for kind, found, fits in (
-            ("alive", self.seeds, self.session.is_seed),
-            ("dropped", self.keys, self.session.is_key),
-        ):
-            for name in all_of.names:
-                shares = {
-                    self.session.holder(reveal["by"]): base64.b64decode(reveal[kind][name])
-                    for reveal in reveals
-                    if name in reveal[kind]
-                }
-                secret = self.join(shares)
-                if secret is not None and fits(name, number, secret):
-                    found[name] = secret
-
-    @staticmethod
-    def join(shares: dict[int, bytes]) -> bytes | None:
-        try:
-            return shamir.join(shares)
-        except ValueError:
-            return None
-
-    def opened(self, name: str, masked: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """An owner's vector, less all of its masks that can be made."""
-        size, left = masked.size, masked.copy()
-        if name in self.seeds:
-            left -= self.session.self_mask(name, self.number, self.seeds[name], size)
-        for other in self.session.names:
-            if other != name and name in self.keys:
-                left -= self.session.pair_mask(name, other, self.number, self.keys[name], size)
-            elif other != name and other in self.keys:
-                left += self.session.pair_mask(other, name, self.number, self.keys[other], size)
-        return left.view(np.int64)
-
-    def alone(self) -> set[str]:
-        """The owners of whom it has both secrets."""
-        return set(self.seeds) & set(self.keys)
-
-
-def uneven(values: NDArray[np.int64]) -> float:
-    """Chi-square of the top bytes against evenness: 255 degrees of freedom, 255 ± 23 if even."""
-    counts = np.bincount((values.view(np.uint64) >> np.uint64(56)).astype(int), minlength=256)
-    expected = values.size / 256
-    return float(((counts - expected) ** 2 / expected).sum())
-
-
-@pytest.mark.parametrize("masks", [True, False], ids=["masked", "masks off"])
-@pytest.mark.parametrize(("count", "lost"), [(3, 0), (3, 1), (5, 2)])
-def test_all_that_the_aggregator_saw_opens_no_owner(
-    owners: Callable[..., Owners],
-    monkeypatch: pytest.MonkeyPatch,
-    masks: bool,
-    count: int,
-    lost: int,
-) -> None:
-    if not masks:
-        monkeypatch.setattr(session, "stream", lambda key, size: np.zeros(size, np.uint64))
-    all_of = owners(count)
-    vectors = all_of.vectors(size=20_000)
-    alive, dropped = all_of.names[lost:], all_of.names[:lost]
-    # Those dropped answered too late: the aggregator has their vectors as well.
-    masked = all_of.mask(1, vectors, all_of.names)
-    reveals = all_of.reveals(1, alive, dropped, by=alive)
-    attack = Attack(all_of, 1, [{**reveal, "by": name} for name, reveal in reveals.items()])
-    assert set(attack.seeds) == set(alive) and set(attack.keys) == set(dropped)
-    assert attack.alone() == set()
-
-    for name in all_of.names:
-        found, truth = attack.opened(name, masked[name]), vectors[name]
-        near = float(np.corrcoef(found, truth)[0, 1])
-        if masks:
-            assert uneven(found) < 255 + 6 * 23
-            assert abs(near) < 6 / np.sqrt(truth.size)
-            assert not np.isin(found, truth).any()
-        else:
-            assert np.array_equal(found, truth)
-            assert uneven(found) > 1e6 and near > 0.999
-    # The shares crossed sealed: none that was revealed later was to be seen in them.
-    crossed = b"".join(
-        base64.b64decode(b) for sent in all_of.bundles.values() for b in sent.values()
-    )
-    for reveal in reveals.values():
-        for share in (*reveal["alive"].values(), *reveal["dropped"].values()):
-            assert base64.b64decode(share) not in crossed
-
-
-@settings(max_examples=30, deadline=None)
-@given(data=st.data(), count=st.integers(3, 7))
-def test_an_aggregator_that_tells_owners_different_things_opens_no_owner(
-    data: st.DataObject, count: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    all_of = assembled(count, tmp_path_factory.mktemp("owners"), rounds=(1, 1))
-    names = all_of.names
-    all_of.mask(1, all_of.vectors(), names)
-    reveals = []
-    for name in names:
-        others = st.sets(st.sampled_from(names), min_size=all_of.threshold - 1)
-        alive = data.draw(others, name) | {name}
-        for _ in range(2):  # it insists
-            dropped = set(names) - alive
-            try:
-                reveals.append({**all_of.parties[name].reveal(1, alive, dropped), "by": name})
-            except Refused:
-                continue
-            alive = dropped | {name}
-    attack = Attack(all_of, 1, reveals)
-    assert attack.alone() == set()
-    # What can be opened of the masks leaves a sum of two owners at the least.
-    if set(attack.seeds) | set(attack.keys) == set(names):
-        assert len(attack.seeds) >= 2
-
-
-def test_fewer_shares_than_the_threshold_tell_nothing() -> None:
-    secret = bytes(range(32))
-    shares = dict(enumerate(shamir.split(secret, 3, 5), start=1))
-    assert shamir.join(shares) == secret
-    assert shamir.join({at: shares[at] for at in (5, 1, 3)}) == secret
-    assert Attack.join({at: shares[at] for at in (1, 4)}) != secret
-    again = shamir.split(secret, 3, 5)
-    assert not set(again) & set(shares.values())
-    for bad in (b"\xff" * shamir.SHARE, (shamir.PRIME).to_bytes(shamir.SHARE)):
-        with pytest.raises(ValueError, match="none"):
-            shamir.join({**shares, 2: bad})
-    for edge in (bytes(32), b"\xff" * 32):
-        assert shamir.join(dict(enumerate(shamir.split(edge, 2, 2), start=1))) == edge
-    with pytest.raises(ValueError, match="31 bytes cannot be shared"):
-        shamir.split(bytes(31), 2, 3)
-
-
-def test_the_shares_field_is_a_field() -> None:
-    for base in (2, 3, 5, 7, 11, 13):
-        assert pow(base, shamir.PRIME - 1, shamir.PRIME) == 1
-    assert shamir.PRIME.bit_length() == 257
-
-
-# Fixed point
-
-
-def test_the_mean_of_what_owners_encoded_is_theirs_by_examples() -> None:
-    draw = np.random.default_rng(1).normal
-    updates, examples = [draw(0, 0.05, 1000) for _ in range(4)], [10, 4000, 1, 700]
-    total = sum(secagg.encode(*each, 5.0) for each in zip(updates, examples, strict=True))
-    assert isinstance(total, np.ndarray)
-    mean, weight = secagg.decode(total)
-    assert weight == 4711
-    assert np.abs(mean - np.average(updates, axis=0, weights=examples)).max() < 2**-20
-    assert secagg.encode(np.array([0.5, -1.0], np.float32), 3, 1.0).tolist() == [
-        3 << 19,
-        -3 << 20,
-        3,
-    ]
-
-
-def test_a_thousand_largest_vectors_do_not_wrap() -> None:
-    most = secagg.encode(np.array([8.0, -8.0]), 2**29 - 600, 8.0)
-    mean, weight = secagg.decode(most * 1024)
-    assert mean.tolist() == [8.0, -8.0] and weight == 1024 * (2**29 - 600)
-
-
-@pytest.mark.parametrize(
-    ("update", "examples", "clip", "said"),
-    [
-        ([0.1, np.nan], 5, 1.0, "none, or infinite"),
-        ([0.1, -np.inf], 5, 1.0, "none, or infinite"),
-        ([0.1, -1.1], 5, 1.0, "has a 1.1, it was to be clipped to 1"),
-        ([0.1], 2**40, 1.0, "too much for 64 bits"),
-        ([0.1], 2**60, 1e-9, "too much for 64 bits"),
-        ([0.1], 0, 1.0, "no update"),
-        ([[0.1]], 5, 1.0, "no update"),
-        ([0.1], 5, np.inf, "no update"),
-    ],
-)
-def test_what_cannot_be_summed_is_not_encoded(
-    update: list[float], examples: int, clip: float, said: str
-) -> None:
-    with pytest.raises(ValueError, match=said):
-        secagg.encode(np.array(update), examples, clip)
-    with pytest.raises(ValueError, match="0 examples"):
-        secagg.decode(np.zeros(3, np.int64))

@@ -22,14 +22,14 @@ import numpy as np
 import pytest
 
 from tests.federated.federated_tools import as_before, propose
-from traindeck.recipes.shared.federated.post import syft as adapter
+from traindeck.core.federation.inbox import PARAMS, SCRIPT
 from traindeck.recipes.shared.federated.post.drive import FolderStore
 from traindeck.recipes.shared.federated.post.mail import address
+from traindeck.recipes.shared.federated.post.syft import Site, Unsealed, is_mock, sealed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[2]
 DRIVE = "syft.sync.connections.drive"
-
 FUNCTIONS = {
     "syft_crypto_python:parse_envelope": (),
     f"{DRIVE}.gdrive_transport:GDriveConnection.from_service": ("email", "mock_service"),
@@ -72,7 +72,6 @@ FUNCTIONS = {
     "syft_rds:SyftRDSClientConfig._compose": (),
 }
 """Functions and properties, with the arguments that are given to them."""
-
 FIELDS = {
     "syft.sync.connections.base_connection:ConnectionConfig": (),
     f"{DRIVE}.mock_drive_service:MockDriveFile": (
@@ -166,14 +165,14 @@ ROW = np.arange(1000, 1032, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
-def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, adapter.Site]]:
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]:
     """An owner and a data scientist that have become peers; the owner offers a data set."""
     root = tmp_path_factory.mktemp("sites")
     written: list[tuple[str, bytes]] = []
     with as_before():
         os.umask(0o022)
         made = {
-            email: adapter.Site(
+            email: Site(
                 email,
                 root / email,
                 root / "drive",
@@ -204,8 +203,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, adapte
 
 def code(folder: Path, script: str = "print('hello')") -> Path:
     folder.mkdir()
-    (folder / adapter.SCRIPT).write_text(script)
-    (folder / adapter.PARAMS).write_text("{}")
+    (folder / SCRIPT).write_text(script)
+    (folder / PARAMS).write_text("{}")
     return folder
 
 
@@ -213,7 +212,7 @@ class TestAtWork:
     """What the adapter relies on that no name shows."""
 
     def test_the_data_set_is_in_sight_and_its_private_part_is_not(
-        self, sites: dict[str, adapter.Site]
+        self, sites: dict[str, Site]
     ) -> None:
         assert sites[SCIENTIST].datasets() == {OWNER}
         for path in (*sites[SCIENTIST].home.rglob("*"), *_drive(sites).rglob("*")):
@@ -221,16 +220,16 @@ class TestAtWork:
                 assert ROW.tobytes() not in path.read_bytes()
 
     def test_mock_data_is_told_from_all_else_that_is_put_on_the_drive(
-        self, sites: dict[str, adapter.Site]
+        self, sites: dict[str, Site]
     ) -> None:
         store = FolderStore(_drive(sites))
         places = {store._place(file): file.content for file in store.values() if file.content}
-        mocks = [place for place in places if adapter.is_mock(place)]
+        mocks = [place for place in places if is_mock(place)]
         assert [place.rpartition("/")[2] for place in mocks] == ["mock.npz"]
-        assert not adapter.sealed(places[mocks[0]])
-        assert not adapter.is_mock("any/dataset.yaml")
+        assert not sealed(places[mocks[0]])
+        assert not is_mock("any/dataset.yaml")
 
-    def test_private_keys_are_their_owners_alone(self, sites: dict[str, adapter.Site]) -> None:
+    def test_private_keys_are_their_owners_alone(self, sites: dict[str, Site]) -> None:
         for site in sites.values():
             [keys] = site.home.rglob("crypto_keys.json")
             assert stat.S_IMODE(keys.stat().st_mode) == 0o600
@@ -239,42 +238,40 @@ class TestAtWork:
             for path in _drive(sites).rglob("*.object"):
                 assert not [d for d in secret if d.encode() in path.read_bytes()]
 
-    def test_what_is_sealed_is_opened_by_one_and_only_whole(
-        self, sites: dict[str, adapter.Site]
-    ) -> None:
+    def test_what_is_sealed_is_opened_by_one_and_only_whole(self, sites: dict[str, Site]) -> None:
         data = b"an update" * 100
-        sealed = sites[OWNER].seal(SCIENTIST, data)
-        assert adapter.sealed(sealed) and data[:20] not in sealed
-        assert sites[SCIENTIST].unseal(OWNER, sealed) == data
-        assert sites[OWNER].seal(SCIENTIST, data) != sealed
+        envelope = sites[OWNER].seal(SCIENTIST, data)
+        assert sealed(envelope) and data[:20] not in envelope
+        assert sites[SCIENTIST].unseal(OWNER, envelope) == data
+        assert sites[OWNER].seal(SCIENTIST, data) != envelope
         refused = 0
-        for place in range(0, len(sealed), 13):
-            changed = bytearray(sealed)
+        for place in range(0, len(envelope), 13):
+            changed = bytearray(envelope)
             changed[place] ^= 1
             try:  # syft leaves room in its envelopes that holds nothing
                 assert sites[SCIENTIST].unseal(OWNER, bytes(changed)) == data
-                assert sealed[place] == 0
-            except adapter.Unsealed as error:
+                assert envelope[place] == 0
+            except Unsealed as error:
                 assert OWNER in str(error)
                 refused += 1
-        assert refused > (len(sealed) - 3300) / 13
-        with pytest.raises(adapter.Unsealed):
-            sites[OWNER].unseal(SCIENTIST, sealed)
-        with pytest.raises(adapter.Unsealed, match="stranger"):
-            sites[SCIENTIST].unseal(address("stranger"), sealed)
-        assert not adapter.sealed(data)
+        assert refused > (len(envelope) - 3300) / 13
+        with pytest.raises(Unsealed):
+            sites[OWNER].unseal(SCIENTIST, envelope)
+        with pytest.raises(Unsealed, match="stranger"):
+            sites[SCIENTIST].unseal(address("stranger"), envelope)
+        assert not sealed(data)
         assert sites[OWNER].can_seal(SCIENTIST)
         assert not sites[OWNER].can_seal(address("stranger"))
 
     def test_a_job_runs_by_our_hand_and_its_result_comes_back(
-        self, sites: dict[str, adapter.Site], tmp_path: Path
+        self, sites: dict[str, Site], tmp_path: Path
     ) -> None:
         scientist, owner = sites[SCIENTIST], sites[OWNER]
         scientist.submit(OWNER, code(tmp_path / "code"), "runs")
         owner.sync()
         [request] = owner.requests()
         assert (request.name, request.asked_by) == ("runs", SCIENTIST)
-        assert request.files == (adapter.SCRIPT, adapter.PARAMS)
+        assert request.files == (SCRIPT, PARAMS)
         assert request.script == b"print('hello')"
         assert request.run_script == owner.run_script(), "syft writes another run.sh than we expect"
         assert scientist.answers("runs")[OWNER][0] == "received"
@@ -298,7 +295,7 @@ class TestAtWork:
         assert ran == ["runs"], "a job that is done runs again"
 
     def test_a_job_that_fails_or_is_refused_says_so(
-        self, sites: dict[str, adapter.Site], tmp_path: Path
+        self, sites: dict[str, Site], tmp_path: Path
     ) -> None:
         scientist, owner = sites[SCIENTIST], sites[OWNER]
         for name in ("fails", "refused"):
@@ -317,12 +314,12 @@ class TestAtWork:
         assert scientist.outputs("fails") == {}
 
     def test_a_run_script_that_was_swapped_is_seen(
-        self, sites: dict[str, adapter.Site], tmp_path: Path
+        self, sites: dict[str, Site], tmp_path: Path
     ) -> None:
         """syft itself approves by code/ alone: this is why run.sh is compared and never run."""
         scientist, owner = sites[SCIENTIST], sites[OWNER]
         job = scientist._client.job_client.submit_python_job(
-            OWNER, str(code(tmp_path / "code")), job_name="swapped", entrypoint=adapter.SCRIPT
+            OWNER, str(code(tmp_path / "code")), job_name="swapped", entrypoint=SCRIPT
         )
         (Path(job) / "run.sh").write_text("#!/bin/sh\ntouch /tmp/owned\n")
         scientist._client.sync_engine.push_job_files(job)
@@ -332,9 +329,7 @@ class TestAtWork:
         owner.refuse(request, "swapped")
         owner.sync()
 
-    def test_who_is_no_peer_gets_no_job(
-        self, sites: dict[str, adapter.Site], tmp_path: Path
-    ) -> None:
+    def test_who_is_no_peer_gets_no_job(self, sites: dict[str, Site], tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="is no peer: jobs go to peers only"):
             sites[SCIENTIST].submit(address("owner-9"), code(tmp_path / "code"), "nowhere")
 
@@ -352,85 +347,27 @@ class TestAtWork:
         ],
     )
     def test_a_peer_writes_nothing_but_its_own_jobs(
-        self, path: str, sites: dict[str, adapter.Site]
+        self, path: str, sites: dict[str, Site]
     ) -> None:
         propose(sites[SCIENTIST], OWNER, path, "WRITTEN")
         sites[OWNER].sync()
         homes = [path for path in sites[OWNER].home.parent.rglob("*") if path.is_file()]
-        found = [path for path in homes if b"WRITTEN" in path.read_bytes()]
-        assert not found, "syft lets a peer write where it should not"
+        written = [path for path in homes if b"WRITTEN" in path.read_bytes()]
+        assert not written, "syft lets a peer write where it should not"
 
-    def test_keys_last_as_long_as_the_home(self, sites: dict[str, adapter.Site]) -> None:
+    def test_keys_last_as_long_as_the_home(self, sites: dict[str, Site]) -> None:
         before = sites[SCIENTIST].fingerprint()
-        again = adapter.Site(SCIENTIST, sites[SCIENTIST].home, _drive(sites), owner=False)
+        again = Site(SCIENTIST, sites[SCIENTIST].home, _drive(sites), owner=False)
         assert again.fingerprint() == before != sites[OWNER].fingerprint()
         assert again.not_ready([OWNER]) == []
         assert again.unseal(OWNER, sites[OWNER].seal(SCIENTIST, b"later")) == b"later"
 
     def test_without_encryption_nothing_is_hidden(self, tmp_path: Path) -> None:
-        plain = adapter.Site(OWNER, tmp_path / "o", tmp_path / "drive", owner=True, encrypt=False)
+        plain = Site(OWNER, tmp_path / "o", tmp_path / "drive", owner=True, encrypt=False)
         assert plain.seal(SCIENTIST, b"an update") == b"an update"
         assert plain.fingerprint() == "" and plain.can_seal(SCIENTIST)
         assert not list(tmp_path.rglob("crypto_keys.json"))
 
 
-def _drive(sites: dict[str, adapter.Site]) -> Path:
+def _drive(sites: dict[str, Site]) -> Path:
     return sites[OWNER].home.parent / "drive"
-
-
-class TestDrive:
-    """The folder in place of Google Drive."""
-
-    def make(self, root: Path, id: str = "a-1", content: bytes = b"content") -> FolderStore:
-        from syft.sync.connections.drive.mock_drive_service import MockDriveFile
-
-        store = FolderStore(root)
-        owners = [{"emailAddress": OWNER}]
-        store.add_file(MockDriveFile(id=id, name="a file", owners=owners, content=content))
-        return store
-
-    def test_another_process_sees_what_was_put_there(self, tmp_path: Path) -> None:
-        self.make(tmp_path, content=b"with\nlines\n\0and more")
-        other = FolderStore(tmp_path)
-        file = other.get_file("a-1")
-        assert file is not None and file.content == b"with\nlines\n\0and more"
-        assert [each.name for each in other.values()] == ["a file"] and "a-1" in other
-        [own] = other.get_permissions("a-1")
-        assert (own.role, own.emailAddress) == ("owner", OWNER)
-        other.delete_file("a-1")
-        assert "a-1" not in FolderStore(tmp_path) and other.get_file("a-1") is None
-
-    def test_a_change_is_seen_by_who_has_read_it_before(self, tmp_path: Path) -> None:
-        store, other = self.make(tmp_path), FolderStore(tmp_path)
-        assert other.get_file("a-1") is not None
-        file = store.get_file("a-1")
-        assert file is not None
-        file.content = b"changed"
-        file.modifiedTime = "now"  # the service sets this last
-        again = other.get_file("a-1")
-        assert again is not None and again.content == b"changed"
-
-    @pytest.mark.parametrize("id", ["../a", "a/b", "", ".", "a\0b"])
-    def test_an_id_is_no_path(self, id: str, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="is no id of an object"):
-            FolderStore(tmp_path).get_file(id)
-
-    def test_a_full_folder_leaves_what_was_there(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        store = self.make(tmp_path)
-        whole = (tmp_path / "a-1.object").read_bytes()
-
-        def full(source: Path, target: Path) -> None:
-            raise OSError(28, "No space left on device")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "replace", full)
-            file = store.get_file("a-1")
-            assert file is not None
-            with pytest.raises(OSError, match="No space left"):
-                file.modifiedTime = "now"
-            with pytest.raises(OSError, match="No space left"):
-                self.make(tmp_path, "b-2")
-        assert (tmp_path / "a-1.object").read_bytes() == whole
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "a-1.object"]

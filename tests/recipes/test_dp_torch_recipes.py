@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import traindeck.recipes
+from tests.recipes import by_hand
+from tests.recipes.by_hand import Ran
 from tests.training.idxfiles import write
-from traindeck.core.run.follow import PointTail
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.framework
 
-FOLDER = Path(traindeck.recipes.__file__).parent / "torch"
-PATIENCE = 240.0
+FOLDER = by_hand.FOLDER / "torch"
 PRIVATE = {
     "private/loss",
     "private/gradient_norm_median",
@@ -31,56 +25,19 @@ PRIVATE = {
 }
 
 
-@dataclass
-class Ran:
-    """A run that has ended."""
+def start(home: Path, recipe: str | Path, *flags: object, **environment: str) -> Ran:
+    return by_hand.start(home, FOLDER / recipe, *flags, **environment)
 
-    folder: Path
-    code: int
-    out: str
-    error: str
 
-    @property
-    def checkpoints(self) -> list[Path]:
-        return sorted((self.folder / "artifacts").glob("checkpoint-*.pt"))
-
-    def state(self) -> dict[str, Any]:
-        """What its last checkpoint holds."""
-        loaded: dict[str, Any] = torch.load(self.checkpoints[-1], weights_only=True)
-        return loaded
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        lines = (self.folder / "events.jsonl").read_text().splitlines()
-        return [event for event in map(json.loads, lines) if event["type"] == kind]
-
-    def series(self) -> dict[str, list[tuple[int, float]]]:
-        tail = PointTail(self.folder)
-        record = np.dtype([("t", "<f8"), ("step", "<i8"), ("series", "<u4"), ("value", "<f8")])
-        points = np.frombuffer(tail.read().data, record)
-        return {
-            name: [(int(p["step"]), float(p["value"])) for p in points[points["series"] == number]]
-            for number, name in enumerate(tail.names)
-        }
+def state(ran: Ran) -> dict[str, Any]:
+    """What a run's last checkpoint holds."""
+    loaded: dict[str, Any] = torch.load(ran.checkpoints[-1], weights_only=True)
+    return loaded
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("private") / "home"
-
-
-def start(home: Path, recipe: str, *flags: object, **environment: str) -> Ran:
-    """Run a recipe to its end, in a folder of its own."""
-    folder = home.parent / f"run-{len(list(home.parent.iterdir()))}"
-    outside = {k: v for k, v in os.environ.items() if not k.startswith("TRAINDECK_")}
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / recipe), f"--run-folder={folder}", *map(str, flags)],
-        env=outside | {"TRAINDECK_HOME": str(home), "OMP_NUM_THREADS": "1"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ran(folder, done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +75,7 @@ class TestCancer:
             assert high - low > 0.03
 
     def test_every_step_is_paid_for_and_none_twice(self, seeded: Ran) -> None:
-        last = seeded.events("spend")[-1]
+        last = seeded.spent()
         assert last["event"]["steps"] == 20
         assert last["event"]["sampling_rate"] == 128 / 569
         assert last["epsilon"] == pytest.approx(3.0, abs=0.01)
@@ -135,8 +92,8 @@ class TestCancer:
         )
         assert rest.code == 0, rest.error
         assert "resuming after step 10 of 20" in rest.out
-        assert rest.state()["step"] == 20
-        last = rest.events("spend")[-1]
+        assert state(rest)["step"] == 20
+        last = rest.spent()
         assert last["event"]["steps"] == 20
         assert last["epsilon"] == pytest.approx(3.0, abs=0.01)
 
@@ -174,12 +131,12 @@ class TestMnist:
         )
         assert ran.code == 0, ran.error
         assert sum(size for _, size in ran.series()["private/batch_size"]) < 5
-        assert ran.events("spend")[-1]["event"]["steps"] == 3
-        velocity = torch.cat([v.flatten() for v in ran.state()["velocities"].values()])
+        assert ran.spent()["event"]["steps"] == 3
+        velocity = torch.cat([v.flatten() for v in state(ran)["velocities"].values()])
         # Noise of three steps with momentum, over the public batch size: not that of the batch.
         expected = 0.1 / 64 * (1 + 0.9**2 + 0.9**4) ** 0.5
-        found = float(velocity.square().mean().sqrt())
-        assert abs(found / expected - 1) < 5 / (2 * len(velocity)) ** 0.5 + 1e-3
+        measured = float(velocity.square().mean().sqrt())
+        assert abs(measured / expected - 1) < 5 / (2 * len(velocity)) ** 0.5 + 1e-3
 
     def test_more_images_than_the_plan_is_for_are_refused(
         self, home: Path, digits: Path, tmp_path: Path
@@ -187,11 +144,11 @@ class TestMnist:
         text = (FOLDER / "mnist_dp.py").read_text()
         recipe = tmp_path / "few.py"
         recipe.write_text(
-            text.replace("# records = 60000", "# records = 39").replace(
+            text.replace("{records = 60000", "{records = 39").replace(
                 "default = 2048", "default = 8"
             )
         )
-        refused = start(home, str(recipe), f"--data-dir={digits}")
+        refused = start(home, recipe, f"--data-dir={digits}")
         assert refused.code == 2
         assert "error: 40 training images: epsilon is for 39 at most" in refused.error
 
@@ -207,17 +164,11 @@ class TestMnist:
         assert ran.code == 0, ran.error
         assert "self-test passed" in ran.out
         assert len(list((home / "cache" / "scattering").iterdir())) == 2
-        assert ran.state()["model"]["weight"].shape == (10, 3969)
+        assert state(ran)["model"]["weight"].shape == (10, 3969)
 
 
 @pytest.mark.parametrize("recipe", ["mnist_dp.py", "mnist_scatter_dp.py", "cancer_dp.py"])
 def test_help_imports_neither_a_framework_nor_numpy(recipe: str) -> None:
-    script = (
-        "import runpy, sys; sys.argv = sys.argv[1:]\n"
-        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "except SystemExit: print(sorted({'torch', 'scipy', 'numpy'} & set(sys.modules)))"
-    )
-    words = [sys.executable, "-c", script, str(FOLDER / recipe), "--help"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
-    assert "--epsilon FLOAT" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
+    text, heavy = by_hand.heavy_of_help(FOLDER / recipe, "torch", "scipy", "numpy")
+    assert "--epsilon FLOAT" in text
+    assert heavy == "[]"

@@ -105,10 +105,10 @@ def checkpoints(folder: Path) -> list[Path]:
 def test_headers_describe_the_four_recipes() -> None:
     recipes, broken = discover([(FOLDER, "built-in", False)])
     assert broken == []
-    found = {recipe.name: recipe for recipe in recipes}
-    assert {name: found[name].path for name in SCRIPTS} == SCRIPTS
+    by_name = {recipe.name: recipe for recipe in recipes}
+    assert {name: by_name[name].path for name in SCRIPTS} == SCRIPTS
     for name in SCRIPTS:
-        recipe = found[name]
+        recipe = by_name[name]
         assert recipe.headline == "test/accuracy"
         assert recipe.devices == ("cpu", "gpu")
         choices = ("eager", "graph") if recipe.framework == "torch" else ("eager", "graph", "xla")
@@ -255,10 +255,10 @@ def test_budgeted_data_under_another_name_is_known_by_its_contents(
     else:
         flags = [f"--data-dir={write(tmp_path / 'data', contents())}"]
         data = mnist.load(str(tmp_path / "data"))
-    found = datasets.fingerprint(data.train_x, data.train_y)
-    made(tmp_path / "home" / "ledger", "renamed", fingerprint=found)
-    told = train(recipe, *flags, code=5).strip()
-    assert f"renamed has a privacy budget and {recipe} would train on it with no privacy" in told
+    data_sha256 = datasets.fingerprint(data.train_x, data.train_y)
+    made(tmp_path / "home" / "ledger", "renamed", fingerprint=data_sha256)
+    refused = train(recipe, *flags, code=5).strip()
+    assert f"renamed has a privacy budget and {recipe} would train on it with no privacy" in refused
 
 
 @pytest.mark.framework

@@ -145,9 +145,9 @@ class TestDownload:
         assert sorted(path.name for path in cache.iterdir()) == sorted(f"{n}.gz" for n in NAMES)
         assert len(mnist.load(None, NOWHERE).train_x) == 40
         assert len(mirror.asked) == 4
-        told = capfd.readouterr()
-        assert told.out == ""
-        assert "downloading train-images-idx3-ubyte [####################]" in told.err
+        printed = capfd.readouterr()
+        assert printed.out == ""
+        assert "downloading train-images-idx3-ubyte [####################]" in printed.err
 
         (cache / f"{NAMES[2]}.gz").unlink()
         assert len(mnist.load(None, (mirror.url,)).train_x) == 40

@@ -25,16 +25,16 @@ KYMATIO = {  # Scattering2D(J=2, shape=(28, 28)) of kymatio 0.3.0, at these chan
 def test_coefficients_are_those_of_kymatio() -> None:
     row, column = np.mgrid[:28, :28]
     image = ((3 * row + 5 * column * row + column * column) % 256).astype(np.uint8)
-    found = scattering.scatter(image[None])[0]
+    coefficients = scattering.scatter(image[None])[0]
     for place, expected in KYMATIO.items():
-        values = found[(CHANNELS, *place)]
+        values = coefficients[(CHANNELS, *place)]
         assert np.abs(values - np.array(expected.split(), float)).max() < 4e-5
 
 
 def test_a_constant_image_has_no_waves() -> None:
-    found = scattering.scatter(np.full((1, 28, 28), 255, np.uint8))[0]
-    assert np.abs(found[0] - 1).max() < 1e-5
-    assert np.abs(found[1:]).max() < 1e-5
+    coefficients = scattering.scatter(np.full((1, 28, 28), 255, np.uint8))[0]
+    assert np.abs(coefficients[0] - 1).max() < 1e-5
+    assert np.abs(coefficients[1:]).max() < 1e-5
 
 
 def test_stripes_answer_at_their_own_angle() -> None:

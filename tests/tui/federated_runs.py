@@ -10,6 +10,9 @@ from typing import Any
 from tests.tui.homes import NOW, make_run
 from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
+from traindeck.core.federation.inbox import RunInbox, ScriptRequest
+from traindeck.core.federation.reader import read_federation
+from traindeck.core.federation.status import FederationStatus
 
 SCIENTIST = "scientist@traindeck.invalid"
 ENCRYPTION = "Updates are masked with keys that only owners share, and sealed (syft)."
@@ -36,7 +39,7 @@ VISIBLE = "The aggregator can read only the sum over at least 2 owners, and no u
 SCRIPT = '''\
 """Trains on one owner's data: all that leaves is the update of each round."""
 
-from traindeck.recipes.shared.federated.job import job
+from traindeck.recipes.shared.federated import job
 
 RATE = 0.05  # agreed
 
@@ -195,8 +198,8 @@ def ask(
 
 def decision(request: Path) -> dict[str, Any]:
     """What was decided about a request."""
-    found: dict[str, Any] = json.loads((request / "decision.json").read_bytes())
-    return found
+    facts: dict[str, Any] = json.loads((request / "decision.json").read_bytes())
+    return facts
 
 
 def large_run(home: Home, number: int = 1) -> Path:
@@ -208,3 +211,16 @@ def large_run(home: Home, number: int = 1) -> Path:
         state = "training" if each < 4 else states.get(f"owner-{each}", "sent")
         write_status(folder, each, round=201, state=state)
     return folder
+
+
+def federation_in(folder: Path) -> FederationStatus:
+    """What a run's federation says."""
+    federation = read_federation(folder)
+    assert federation is not None
+    return federation
+
+
+def only_request(folder: Path) -> ScriptRequest:
+    """The one script that waits in a run, or was decided."""
+    [request] = RunInbox(folder).read()
+    return request

@@ -30,6 +30,6 @@ async def until_shown(pilot: Pilot[Any], text: str) -> None:
     await until(pilot, lambda: text in shown(pilot), repr(text))
 
 
-def told(pilot: Pilot[Any]) -> str:
+def notices(pilot: Pilot[Any]) -> str:
     """All notifications that are up."""
     return "\n".join(f"{each.title} {each.message}" for each in pilot.app._notifications)

@@ -9,10 +9,10 @@ from typing import Any
 
 from tests.tui.homes import make_run
 from traindeck.core.base.home import Home
+from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import create
 from traindeck.core.privacy.mechanism import Mechanism
-from traindeck.core.privacy.plan import FILE
 from traindeck.core.run.events import append
 
 MECHANISM = Mechanism(2.505, 4096 / 60000, 585)
@@ -85,7 +85,7 @@ def write_plan(folder: Path, planned: float | None = 2.93, seeded: bool = False)
         "risk": {"found": [], "advantage": 0.2, "sentence": SENTENCE},
         "seeded": seeded,
     }
-    (folder / FILE).write_text(json.dumps(plan))
+    (folder / PLAN_FILE).write_text(json.dumps(plan))
 
 
 def make_ledger(home: Home, name: str = "mnist", epsilon: float = 6.0) -> Ledger:

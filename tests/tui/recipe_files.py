@@ -107,9 +107,9 @@ def write_recipes(folder: Path) -> Path:
 
 
 def screen(pilot: Pilot[Any]) -> RecipesScreen:
-    found = pilot.app.screen
-    assert isinstance(found, RecipesScreen)
-    return found
+    shown_screen = pilot.app.screen
+    assert isinstance(shown_screen, RecipesScreen)
+    return shown_screen
 
 
 async def open_form(pilot: Pilot[Any], name: str) -> RecipeForm:

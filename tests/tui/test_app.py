@@ -14,12 +14,13 @@ from textual.widgets import Input
 
 from tests.conftest import PATIENCE
 from tests.tui.homes import NOW, make_run
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.catalogue.store import Catalogue
-from traindeck.tui.app import SSH_REFRESH, TraindeckApp
+from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import SSH_REFRESH
 from traindeck.tui.screens.help import HelpScreen
 from traindeck.tui.screens.runs import RunsScreen
 from traindeck.tui.settings import read_state
@@ -129,7 +130,7 @@ async def test_wrong_settings_are_told_and_stop_nothing(home: Home) -> None:
             "runs.kill must be a key in quotes, not 5",
             "there is no 'runs.stpo'",
         ):
-            await until(pilot, lambda problem=problem: problem in told(pilot), problem)
+            await until(pilot, lambda problem=problem: problem in notices(pilot), problem)
 
 
 @pytest.mark.parametrize("text", ["theme = ", "\x00", "keys = 3", "[keys.runs]\nstop = ['a']"])
@@ -138,7 +139,7 @@ async def test_no_settings_file_can_keep_the_app_from_starting(home: Home, text:
     app = app_of(home, text)
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "here")
-        await until(pilot, lambda: "settings.toml" in told(pilot))
+        await until(pilot, lambda: "settings.toml" in notices(pilot))
 
 
 async def test_two_commands_on_one_key_are_told(home: Home) -> None:
@@ -146,7 +147,9 @@ async def test_two_commands_on_one_key_are_told(home: Home) -> None:
     app = app_of(home, '[keys]\n"runs.mark" = "s"\n')
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "here")
-        await until(pilot, lambda: "s now does runs.mark, and no longer runs.stop" in told(pilot))
+        await until(
+            pilot, lambda: "s now does runs.mark, and no longer runs.stop" in notices(pilot)
+        )
 
 
 async def test_the_theme_is_switched_and_remembered(home: Home) -> None:
@@ -194,7 +197,7 @@ async def test_the_theme_in_the_settings_wins(home: Home) -> None:
         assert app.theme == "ansi-dark"
         await pilot.press("ctrl+t")
         assert app.theme == "textual-dark"
-        await until(pilot, lambda: "the next start has it again" in told(pilot))
+        await until(pilot, lambda: "the next start has it again" in notices(pilot))
 
 
 async def test_leaving_says_that_runs_go_on(app: TraindeckApp, home: Home) -> None:
@@ -268,7 +271,7 @@ async def test_a_home_that_hangs_holds_up_neither_keys_nor_leaving(home: Home, n
             await until_shown(pilot, "here")
             app.tell_error("Something failed", OSError("the mount hangs"))
             app.tell_problem("something to mend")
-            await until(pilot, lambda: "the mount hangs" in told(pilot))
+            await until(pilot, lambda: "the mount hangs" in notices(pilot))
             await pilot.press("question_mark")
             await until(pilot, lambda: isinstance(app.screen, HelpScreen))
             left = time.monotonic()
@@ -290,9 +293,9 @@ async def test_an_unexpected_error_while_reading_is_told_and_logged(home: Home) 
     make_run(home, 1)
     app = TraindeckApp(home, Broken(), clock=lambda: NOW)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "[b]surprise[/b]" in told(pilot))
+        await until(pilot, lambda: "[b]surprise[/b]" in notices(pilot))
         await pilot.pause(0.6)
-        assert told(pilot).count("surprise") == 1
+        assert notices(pilot).count("surprise") == 1
     assert "ZeroDivisionError" in Path(home.root / "traindeck.log").read_text()
 
 
@@ -301,10 +304,10 @@ async def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     file.write_text("")
     app = TraindeckApp(Home(file / "home"), clock=lambda: NOW)
     async with app.run_test(size=(120, 30)) as pilot:
-        await until(pilot, lambda: "The home cannot be written" in told(pilot))
-        await until(pilot, lambda: "The runs cannot be read" in told(pilot))
+        await until(pilot, lambda: "The home cannot be written" in notices(pilot))
+        await until(pilot, lambda: "The runs cannot be read" in notices(pilot))
         await pilot.press("1", "ctrl+t")
-        await until(pilot, lambda: "The theme cannot be remembered" in told(pilot))
+        await until(pilot, lambda: "The theme cannot be remembered" in notices(pilot))
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
 

@@ -19,10 +19,10 @@ from traindeck.tui.readers.feed import Feed, RunsSnapshot, newest
 
 def wait(seen: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 20
-    while not (found := seen()):
+    while not (answer := seen()):
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    return found
+    return answer
 
 
 class Source:
@@ -30,7 +30,7 @@ class Source:
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self.asked = self.read = self.found = 0
+        self.asked = self.read = self.count = 0
 
     def version(self) -> object:
         self.asked += 1
@@ -39,7 +39,7 @@ class Source:
     def runs(self) -> list[RunDoc]:
         self.read += 1
         runs = self.library.runs()
-        self.found = len(runs)
+        self.count = len(runs)
         return runs
 
     def tend(self) -> None:
@@ -93,10 +93,10 @@ def test_a_slow_screen_gets_the_newest_and_is_called_once(home: Home) -> None:
     source = Source(Library(home))
     feed = feed_of(source, ready=lambda: calls.append(1))
     feed.start()
-    wait(lambda: source.found == 1)
+    wait(lambda: source.count == 1)
     for number in range(2, 5):
         make_run(home, number)
-        wait(lambda number=number: source.found == number)
+        wait(lambda number=number: source.count == number)
     feed.stop(PATIENCE)  # what was found is handed over before its end
     assert len(calls) == 1
     snapshot = feed.take()
@@ -128,7 +128,7 @@ def test_the_same_failure_is_told_once_and_recovery_is_seen(home: Home) -> None:
             return self.library.version()
 
     source = Fragile(Library(home))
-    feed = feed_of(source, failed=lambda *told: errors.append((told[0], str(told[1]))))
+    feed = feed_of(source, failed=lambda *failure: errors.append((failure[0], str(failure[1]))))
     feed.start()
     wait(lambda: source.asked >= 4)
     assert errors == [("The runs cannot be read", "gone")]

@@ -86,9 +86,9 @@ def test_the_machine_in_three_lines() -> None:
 def test_what_a_container_allows_is_told() -> None:
     info = CpuInfo("Example CPU", "x86_64", 4, 8, (0, 1), (0, 1), 1.5, 32 * GB)
     machine = a_machine(inventory=Inventory(info))
-    told = machine_lines.machine(machine, 150).plain
-    assert "8 cores on 4 physical · x86_64 · 2 usable here" in told
-    assert "limited to 1.5 cores' worth of time" in told
+    text = machine_lines.machine(machine, 150).plain
+    assert "8 cores on 4 physical · x86_64 · 2 usable here" in text
+    assert "limited to 1.5 cores' worth of time" in text
 
 
 def test_each_core_says_who_holds_it() -> None:

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from tests.conftest import until as eventually
 from tests.tui.homes import make_run
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
 from tests.tui.test_devices_lines import with_gpus
 from traindeck.core.base.home import Home
@@ -45,9 +45,9 @@ def some_runs(home: Home) -> str:
 
 
 def screen(pilot: Pilot[Any]) -> DevicesScreen:
-    found = pilot.app.screen
-    assert isinstance(found, DevicesScreen)
-    return found
+    shown_screen = pilot.app.screen
+    assert isinstance(shown_screen, DevicesScreen)
+    return shown_screen
 
 
 def watchers() -> list[threading.Thread]:
@@ -89,7 +89,7 @@ async def test_this_machine_live(app: TraindeckApp, home: Home) -> None:
         assert "1  patient" in shown(pilot) and "cpu:0 is taken by" in shown(pilot)
         first = screen(pilot)._machine
         await until(pilot, lambda: screen(pilot)._machine is not first)
-        assert told(pilot) == ""
+        assert notices(pilot) == ""
 
 
 async def test_nothing_is_read_while_nobody_looks(app: TraindeckApp, home: Home) -> None:
@@ -132,7 +132,7 @@ async def test_without_runs(app: TraindeckApp) -> None:
         await pilot.press("3")
         await until_shown(pilot, "none running")
         await pilot.press("o")
-        await until(pilot, lambda: "No run goes on" in told(pilot))
+        await until(pilot, lambda: "No run goes on" in notices(pilot))
         for size in ((40, 10), (20, 5), (200, 50), (80, 24)):
             await pilot.resize_terminal(*size)
             await pilot.pause()
@@ -148,9 +148,11 @@ async def test_what_goes_wrong_is_told_once(
     monkeypatch.setattr(MachineReader, "read", fail)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
-        await until(pilot, lambda: "The devices cannot be read the bus is on fire" in told(pilot))
+        await until(
+            pilot, lambda: "The devices cannot be read the bus is on fire" in notices(pilot)
+        )
         await pilot.pause(1.5)
-        assert told(pilot).count("on fire") == 1
+        assert notices(pilot).count("on fire") == 1
 
 
 def test_the_reader_follows_runs_as_they_come_and_go(home: Home) -> None:

@@ -21,21 +21,11 @@ from tests.tui.pilots import shown, until, until_shown
 from tests.tui.run_screens import open_run
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
-from traindeck.core.federation.reader import FederationStatus, OwnerStatus, RoundStatus
+from traindeck.core.federation.status import FederationStatus, OwnerStatus, RoundStatus
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.panels.federation import FederationPanel
-from traindeck.tui.panels.federation_lines import (
-    GLYPHS,
-    LEGEND,
-    figures,
-    hidden,
-    legend,
-    matrix,
-    phase,
-    protection,
-    window,
-    words,
-)
+from traindeck.tui.panels.federation_lines import figures, phase, protection, words
+from traindeck.tui.panels.federation_rounds import GLYPHS, LEGEND, hidden, legend, matrix, window
 
 SIZES = [(80, 24), (120, 30)]
 
@@ -94,9 +84,9 @@ async def test_a_run_without_rounds_tells_of_none(app: TraindeckApp, home: Home)
 
 def test_where_none_can_be_missed_that_is_said() -> None:
     owners = tuple(OwnerStatus(f"owner-{number}") for number in (1, 2, 3))
-    told = [words(FederationStatus(threshold=most, owners=owners), 80).plain for most in (2, 3)]
-    assert "2 of 3 owners are enough to go on" in told[0]
-    assert "all 3 are needed" in told[1] and "enough" not in told[1]
+    lines = [words(FederationStatus(threshold=most, owners=owners), 80).plain for most in (2, 3)]
+    assert "2 of 3 owners are enough to go on" in lines[0]
+    assert "all 3 are needed" in lines[1] and "enough" not in lines[1]
 
 
 async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, home: Home) -> None:
@@ -247,14 +237,14 @@ async def test_names_are_never_markup_and_any_size_will_do(home: Home) -> None:
 class TestLines:
     def test_every_state_has_its_own_symbol_and_style(self) -> None:
         assert len(set(GLYPHS.values())) == len({glyph for glyph, _ in GLYPHS.values()})
-        told = [GLYPHS[state] for state in LEGEND]
-        assert len({style for _, style in told}) == len(told)
+        glyphs = [GLYPHS[state] for state in LEGEND]
+        assert len({style for _, style in glyphs}) == len(glyphs)
         assert all(state in legend(74).plain for state in LEGEND)
         assert len(legend(74).plain.split("\n")) == 1
 
     def test_raw_bytes_are_red(self) -> None:
-        quiet = OwnerStatus("a", told=True, bytes_out={"masked": 10})
-        loud = OwnerStatus("b", told=True, bytes_out={"raw": 10, "odd": 7})
+        quiet = OwnerStatus("a", heard=True, bytes_out={"masked": 10})
+        loud = OwnerStatus("b", heard=True, bytes_out={"raw": 10, "odd": 7})
         for width in (75, 120):
             table = figures(FederationStatus(owners=(quiet, loud)), width)
             red = [
@@ -266,30 +256,30 @@ class TestLines:
         def first_line(*owners: OwnerStatus) -> str:
             return protection(FederationStatus(owners=owners)).plain.split("\n")[0]
 
-        one, two = (OwnerStatus(name, told=True, bytes_out={"masked": 600}) for name in "ab")
+        one, two = (OwnerStatus(name, heard=True, bytes_out={"masked": 600}) for name in "ab")
         assert first_line(one, two) == "left owners: masked 1.2 kB · raw 0 B"
         assert first_line(OwnerStatus("a")) == "left owners: not told yet"
-        odd = OwnerStatus("c", told=True, bytes_out={"odd": 7})
+        odd = OwnerStatus("c", heard=True, bytes_out={"odd": 7})
         assert first_line(one, odd) == "left owners: masked 600 B · raw 0 B · odd 7 B"
 
     def test_the_newest_rounds_are_in_sight(self) -> None:
         rounds = tuple(RoundStatus(n, states={"a": "sent"}) for n in range(1, 201))
-        found = FederationStatus(
+        status = FederationStatus(
             True, phase="training", round=201, owners=(OwnerStatus("a"),), rounds=rounds
         )
-        seen = window(found, 75, 0)
+        seen = window(status, 75, 0)
         assert seen.columns[-1] is None and seen.older == 201 - len(seen.columns)
-        assert matrix(found, 75).plain.split("\n")[0].endswith("201")
-        assert all(len(line) <= 75 for line in matrix(found, 75).plain.split("\n"))
-        assert hidden(found, 400, 0).plain == ""
+        assert matrix(status, 75).plain.split("\n")[0].endswith("201")
+        assert all(len(line) <= 75 for line in matrix(status, 75).plain.split("\n"))
+        assert hidden(status, 400, 0).plain == ""
 
     def test_a_run_that_was_broken_off_says_so(self) -> None:
-        found = FederationStatus(
+        status = FederationStatus(
             True, phase="warming", waiting_for=("a",), owners=(OwnerStatus("a"),)
         )
-        assert "broken off" in phase(found, "torch", False).plain
-        assert "waits for" not in phase(found, "torch", False).plain
-        assert "PyTorch" in phase(found, "torch", True).plain
+        assert "broken off" in phase(status, "torch", False).plain
+        assert "waits for" not in phase(status, "torch", False).plain
+        assert "PyTorch" in phase(status, "torch", True).plain
         assert (
             "all that was asked for is done"
             in phase(FederationStatus(True, phase="done"), "", False).plain

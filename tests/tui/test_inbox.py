@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from tests.tui.federated_runs import PRICE, SCRIPT, ask, decision, federated_run
 from tests.tui.homes import NOW
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
 from traindeck.tui.app import TraindeckApp
@@ -132,7 +132,7 @@ class TestDeciding:
             await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
             assert not (request / "decision.json").exists()
             await pilot.press("y")
-            await until(pilot, lambda: "approved for owner-2" in told(pilot))
+            await until(pilot, lambda: "approved for owner-2" in notices(pilot))
             await until_shown(pilot, "No script waits for a hand.")
         answer = decision(request)
         assert answer["decision"] == "approve"
@@ -180,8 +180,8 @@ class TestDeciding:
             await pilot.press("a")
             await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
             await pilot.press("y")
-            told_why = ("Not approved", "changed since it was shown")
-            await until(pilot, lambda: all(each in told(pilot) for each in told_why))
+            reasons = ("Not approved", "changed since it was shown")
+            await until(pilot, lambda: all(each in notices(pilot) for each in reasons))
             assert not (request / "decision.json").exists()
             await pilot.press("r")
             await until_shown(pilot, "RATE = 0.5")
@@ -240,8 +240,8 @@ async def test_a_hostile_script_only_shows_itself(app: TraindeckApp, home: Home)
 def test_colors_change_no_character() -> None:
     for text in (SCRIPT, "", "\n", "'''open\n", "def f(:\n  \n\n", "a = 1", "x = '\\\n'"):
         lines = python_lines(text)
-        told = "\n".join("".join(piece for piece, _ in line) for line in lines)
-        assert told == text.removesuffix("\n")
+        joined = "\n".join("".join(piece for piece, _ in line) for line in lines)
+        assert joined == text.removesuffix("\n")
     inks = {ink for line in python_lines(SCRIPT) for _, ink in line}
     assert {"keyword", "string", "number", "comment"} <= inks
     assert plain_lines(["a‹U+202E›b"]) == [(("a", ""), ("‹U+202E›", "odd"), ("b", ""))]

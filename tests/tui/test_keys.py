@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Iterator
 
 import pytest
+from textual.binding import Binding
 from textual.dom import DOMNode
 
 import traindeck.tui
@@ -15,6 +16,7 @@ from tests.tui.pilots import shown, until, until_shown
 from tests.tui.run_screens import finished, open_run
 from traindeck.core.base.home import Home
 from traindeck.tui.app import TraindeckApp
+from traindeck.tui.keys import LIST_KEYS, SCROLL_KEYS
 from traindeck.tui.panels.provenance import ProvenancePanel
 from traindeck.tui.screens.help import HelpScreen
 
@@ -38,6 +40,15 @@ def test_every_binding_has_an_id() -> None:
         if not binding.id
     }
     assert not nameless
+
+
+def test_a_motion_has_the_same_id_wherever_it_is() -> None:
+    ids: dict[str, set[str | None]] = {}
+    for binding in Binding.make_bindings([*LIST_KEYS, *SCROLL_KEYS]):
+        ids.setdefault(binding.action, set()).add(binding.id)
+    for cls in our_classes():
+        for key, binding in cls._merge_bindings():
+            assert binding.id in ids.get(binding.action, {binding.id}), f"{cls.__name__}: {key}"
 
 
 @pytest.mark.parametrize("key", ["f6", "down"])

@@ -21,17 +21,17 @@ def index(log: LogFile) -> None:
 
 
 def search(log: LogFile, needle: str) -> LogSearch:
-    found = LogSearch(needle)
-    while found.step(log, 1 << 20, time.monotonic()):
+    text_search = LogSearch(needle)
+    while text_search.step(log, 1 << 20, time.monotonic()):
         pass
-    return found
+    return text_search
 
 
-def hits(found: LogSearch) -> list[int]:
-    lines, line = [], found.after(-1)
+def hits(text_search: LogSearch) -> list[int]:
+    lines, line = [], text_search.after(-1)
     while line is not None:
         lines.append(line)
-        line = found.after(line)
+        line = text_search.after(line)
     return lines
 
 
@@ -210,15 +210,15 @@ class TestSearch:
         path.write_bytes(b"one\nneed")
         log = LogFile(path)
         index(log)
-        found = search(log, "needle")
-        assert found.count == 0
+        lines = search(log, "needle")
+        assert lines.count == 0
         with path.open("ab") as file:
             file.write(b"le\nneedle\n")
         index(log)
-        while found.step(log, 1 << 20, time.monotonic()):
+        while lines.step(log, 1 << 20, time.monotonic()):
             pass
-        assert hits(found) == [1, 2]
-        assert (found.before(2), found.after(1), found.after(2), found.rank(2)) == (1, 2, None, 2)
+        assert hits(lines) == [1, 2]
+        assert (lines.before(2), lines.after(1), lines.after(2), lines.rank(2)) == (1, 2, None, 2)
 
     def test_does_not_find_what_is_not_seen(self, tmp_path: Path) -> None:
         path = tmp_path / "output.log"
@@ -232,6 +232,6 @@ class TestSearch:
         path.write_bytes(os.urandom(1 << 12).hex().encode() * 1024)
         log = LogFile(path)
         index(log)
-        found = LogSearch("not there")
-        assert found.step(log, 1 << 18, time.monotonic() + 60)
-        assert found.scanned < 1 << 19
+        absent = LogSearch("not there")
+        assert absent.step(log, 1 << 18, time.monotonic() + 60)
+        assert absent.scanned < 1 << 19

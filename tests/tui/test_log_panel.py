@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.run_screens import LOG, fill, finished, log_of, open_run, running
 from traindeck.core.base.home import Home
 from traindeck.tui.app import TraindeckApp
@@ -76,7 +76,7 @@ class TestLog:
             await pilot.press("5")
             await until_shown(pilot, "epoch 59")
             await pilot.press("y")
-            await until(pilot, lambda: "visible lines copied" in told(pilot))
+            await until(pilot, lambda: "visible lines copied" in notices(pilot))
             assert app.clipboard.splitlines()[-1].startswith("epoch 59")
             await pilot.click(LogView, offset=(3, 0))
             await pilot.press("y")

@@ -176,8 +176,8 @@ def test_smoothing_is_tensorboards(weight: float) -> None:
     for number, value in enumerate(values, 1):
         last = last * weight + (1 - weight) * value
         expected.append(last / (1 - weight**number))
-    found = smooth(values, np.ones(len(values), np.int64), weight)
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    smoothed = smooth(values, np.ones(len(values), np.int64), weight)
+    np.testing.assert_allclose(smoothed, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_smoothing_does_not_depend_on_how_far_a_constant_was_decimated() -> None:
@@ -191,6 +191,6 @@ def test_smoothing_does_not_depend_on_how_far_a_constant_was_decimated() -> None
 
 
 def test_smoothing_goes_on_after_a_gap() -> None:
-    found = smooth(np.array([1.0, 0.0, 3.0]), np.array([1, 0, 1]), 0.5)
-    assert math.isnan(found[1])
-    assert found[2] == pytest.approx((0.25 * 1 + 0.5 * 3) / 0.75)
+    smoothed = smooth(np.array([1.0, 0.0, 3.0]), np.array([1, 0, 1]), 0.5)
+    assert math.isnan(smoothed[1])
+    assert smoothed[2] == pytest.approx((0.25 * 1 + 0.5 * 3) / 0.75)

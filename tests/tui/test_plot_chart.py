@@ -298,12 +298,12 @@ def test_charts_share_a_canvas() -> None:
     for groups in ([1], [2, 2, 2], [7], [40, 3, 1], [1, 1]):
         for width, height in [(80, 18), (120, 26), (200, 46), (20, 6), (10, 3)]:
             for headings in (False, True):
-                found = arrange(groups, width, height, headings)
-                assert len(found.regions) == sum(groups)
-                for number, region in enumerate(found.regions):
+                grid = arrange(groups, width, height, headings)
+                assert len(grid.regions) == sum(groups)
+                for number, region in enumerate(grid.regions):
                     assert region.width >= 1 and region.height >= 3 and region.right <= width
-                    assert region.bottom <= found.height
-                    assert not any(region.overlaps(r) for r in found.regions[number + 1 :])
+                    assert region.bottom <= grid.height
+                    assert not any(region.overlaps(r) for r in grid.regions[number + 1 :])
 
 
 def test_groups_by_name() -> None:

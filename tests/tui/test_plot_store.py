@@ -34,28 +34,30 @@ def plain(steps: list[int], values: list[float]) -> list[tuple[int, float]]:
     return kept
 
 
-def agrees(found: SeriesSnapshot, points: list[tuple[int, float]]) -> None:
+def agrees(series: SeriesSnapshot, points: list[tuple[int, float]]) -> None:
     """The buckets hold exactly these points: as many, with the same extremes, in order."""
-    assert found.exact
-    assert found.points == len(points)
+    assert series.exact
+    assert series.points == len(points)
     at = 0
-    for bucket in range(len(found)):
-        held = points[at : at + int(found.count[bucket])]
+    for bucket in range(len(series)):
+        held = points[at : at + int(series.count[bucket])]
         at += len(held)
         finite = [value for _, value in held if math.isfinite(value)]
-        assert found.first_step[bucket] == held[0][0]
-        assert found.last_step[bucket] == held[-1][0]
-        assert found.low[bucket] == min(finite, default=math.inf)
-        assert found.high[bucket] == max(finite, default=-math.inf)
-        assert found.finite[bucket] == len(finite)
-        assert found.nan[bucket] == sum(math.isnan(value) for _, value in held)
-        assert found.plus_inf[bucket] == sum(value == math.inf for _, value in held)
-        assert np.array_equal(found.last[bucket], held[-1][1], equal_nan=True)
+        assert series.first_step[bucket] == held[0][0]
+        assert series.last_step[bucket] == held[-1][0]
+        assert series.low[bucket] == min(finite, default=math.inf)
+        assert series.high[bucket] == max(finite, default=-math.inf)
+        assert series.finite[bucket] == len(finite)
+        assert series.nan[bucket] == sum(math.isnan(value) for _, value in held)
+        assert series.plus_inf[bucket] == sum(value == math.inf for _, value in held)
+        assert np.array_equal(series.last[bucket], held[-1][1], equal_nan=True)
         if finite:
             mean = math.fsum(value / len(finite) for value in finite)
             largest = max(abs(value) for value in finite)
-            assert found.mean[bucket] == pytest.approx(mean, rel=1e-9, abs=largest * 1e-12 + 1e-320)
-            assert min(finite) <= found.mean[bucket] <= max(finite)
+            assert series.mean[bucket] == pytest.approx(
+                mean, rel=1e-9, abs=largest * 1e-12 + 1e-320
+            )
+            assert min(finite) <= series.mean[bucket] <= max(finite)
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,14 +77,14 @@ def test_every_point_is_kept_whatever_the_batches(data: st.DataObject) -> None:
         store = SeriesStore(source)
         for start, stop in zip([0, *cuts], [*cuts, count], strict=True):
             store.ingest(raw[start * 28 : stop * 28], ["loss"])
-        found = store.snapshot("loss")
-        assert found is not None and len(found) <= capacity
+        snapshot = store.snapshot("loss")
+        assert snapshot is not None and len(snapshot) <= capacity
         points = plain(steps, values)
-        agrees(found, points)
-        detail = store.detail(found, 0, len(found))
+        agrees(snapshot, points)
+        detail = store.detail(snapshot, 0, len(snapshot))
         assert detail is not None
         agrees(detail, points)
-        whole = found.spliced(detail)
+        whole = snapshot.spliced(detail)
         assert whole is not None
         agrees(whole, points)
 
@@ -110,21 +112,21 @@ def test_resumed_points_replace_what_lay_beyond(steps: list[int], before: int | 
 def test_the_curve_marks_where_a_run_was_resumed() -> None:
     steps = [*range(100), *range(60, 90), *range(20, 30)]
     store = store_of(records(steps, [1.0] * len(steps)), ["loss"])
-    found = store.snapshot("loss")
-    assert found is not None
-    assert [(each.step, each.time) for each in found.resumes] == [(20, START + 130)]
-    assert found.points == 30
+    snapshot = store.snapshot("loss")
+    assert snapshot is not None
+    assert [(each.step, each.time) for each in snapshot.resumes] == [(20, START + 130)]
+    assert snapshot.points == 30
 
 
 def test_without_its_file_a_split_bucket_stays_whole_and_says_so() -> None:
     count = CAPACITY * 4
     store = store_of(records(range(count), [1.0] * count), ["loss"])
     store.ingest(records([count // 2 + 1], [2.0]), ["loss"])
-    found = store.snapshot("loss")
-    assert found is not None
-    assert not found.exact
-    assert found.last_step[-1] == count // 2 + 1
-    assert (np.diff(found.first_step) > 0).all()
+    snapshot = store.snapshot("loss")
+    assert snapshot is not None
+    assert not snapshot.exact
+    assert snapshot.last_step[-1] == count // 2 + 1
+    assert (np.diff(snapshot.first_step) > 0).all()
 
 
 def test_same_numbers_as_the_summary_of_the_file(tmp_path: Path) -> None:
@@ -138,13 +140,13 @@ def test_same_numbers_as_the_summary_of_the_file(tmp_path: Path) -> None:
     summary = summarize(tmp_path)
     assert store.names() == ["loss", "gap"]
     for name in store.names():
-        found = store.snapshot(name)
-        assert found is not None
-        assert found.points == summary[name]["count"]
-        assert found.low.min() == summary[name]["min"]
-        assert found.high.max() == summary[name]["max"]
-        assert found.points - found.finite.sum() == summary[name]["nonfinite"]
-        assert found.last_step[-1] == summary[name]["step"]
+        snapshot = store.snapshot(name)
+        assert snapshot is not None
+        assert snapshot.points == summary[name]["count"]
+        assert snapshot.low.min() == summary[name]["min"]
+        assert snapshot.high.max() == summary[name]["max"]
+        assert snapshot.points - snapshot.finite.sum() == summary[name]["nonfinite"]
+        assert snapshot.last_step[-1] == summary[name]["step"]
 
 
 def test_a_million_points_stay_in_bounded_memory() -> None:
@@ -152,10 +154,10 @@ def test_a_million_points_stay_in_bounded_memory() -> None:
     for start in range(0, 1_000_000, 50_000):
         steps = np.arange(start, start + 50_000)
         series.extend(Points(steps, steps * 1.0, np.sin(steps / 1e4), steps))
-    found = series.snapshot("loss", 0, 0)
-    assert found.points == 1_000_000
-    assert CAPACITY / 2 <= len(found) <= CAPACITY
-    assert found.ints.nbytes + found.floats.nbytes < 500_000
+    snapshot = series.snapshot("loss", 0, 0)
+    assert snapshot.points == 1_000_000
+    assert CAPACITY / 2 <= len(snapshot) <= CAPACITY
+    assert snapshot.ints.nbytes + snapshot.floats.nbytes < 500_000
 
 
 def test_numbers_without_a_name_are_passed_over() -> None:
@@ -190,9 +192,9 @@ def test_a_series_seen_again_after_clear_counts_as_changed() -> None:
     seen = store.series_version("loss")
     store.clear()
     store.ingest(records([0], [2.0]), ["loss"])
-    found = store.snapshot("loss")
+    snapshot = store.snapshot("loss")
     assert store.series_version("loss") != seen
-    assert found is not None and found.last[-1] == 2.0
+    assert snapshot is not None and snapshot.last[-1] == 2.0
 
 
 def test_detail_fits_on_as_the_run_goes_on(tmp_path: Path) -> None:
@@ -249,13 +251,13 @@ def test_snapshots_are_whole_while_another_thread_ingests() -> None:
     seen = 0
     while True:
         finished = done.is_set()
-        found = store.snapshot("loss")
-        if found is not None:
+        snapshot = store.snapshot("loss")
+        if snapshot is not None:
             # Value and step are equal here, so a torn bucket would show.
-            assert (found.first_step == found.low).all()
-            assert (found.last_step == found.high).all()
-            assert found.points == found.last_step[-1] + 1 >= seen
-            seen = found.points
+            assert (snapshot.first_step == snapshot.low).all()
+            assert (snapshot.last_step == snapshot.high).all()
+            assert snapshot.points == snapshot.last_step[-1] + 1 >= seen
+            seen = snapshot.points
         if finished:
             break
     writer.join()

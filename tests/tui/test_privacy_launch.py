@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.private_runs import make_ledger
 from tests.tui.recipe_files import form_of, open_form, row, screen, write_recipes
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.library import Library
-from traindeck.core.privacy import budget
+from traindeck.core.privacy import forecast
 from traindeck.core.recipe.read import discover
 from traindeck.core.run.state import ENDED
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.readers import pricing
 from traindeck.tui.readers.pricing import LaunchPrice, Pricing
 from traindeck.tui.screens.run.screen import RunScreen
+
+pytestmark = pytest.mark.slow
 
 PRIVATE = """\
 # /// script
@@ -169,7 +171,7 @@ async def test_no_privacy_must_be_accepted_each_time(home: Home) -> None:
         assert "not launched" not in shown(pilot)
         await pilot.press("ctrl+l")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
-        assert ledger.account().exposures[0]["recipe"] == "plain"
+        assert ledger.account().exposures[0].recipe == "plain"
         await pilot.press("escape")
         await until(pilot, lambda: "--accept" not in form.command())
         await until(pilot, lambda: Library(home).find("@last")["state"] in ENDED)
@@ -238,7 +240,7 @@ async def test_a_budget_that_is_damaged_or_never_answers_stops_nothing(
             row(pilot, "steps").set_text("10")
             await until_shown(pilot, "ε …")
             await pilot.press("escape", "1")
-            assert told(pilot) == ""
+            assert notices(pilot) == ""
     finally:
         never.set()
 
@@ -250,10 +252,10 @@ def test_only_the_newest_question_is_answered(
     private = next(recipe for recipe in recipes if recipe.name == "private")
     asked: list[object] = []
 
-    def forecast(home: Home, recipe: object, values: dict[str, object], runs: int) -> None:
+    def ask(home: Home, recipe: object, values: dict[str, object], runs: int) -> None:
         asked.append(values["steps"])
 
-    monkeypatch.setattr(budget, "forecast", forecast)
+    monkeypatch.setattr(forecast, "forecast", ask)
     answers: list[int] = []
     done = threading.Event()
     made = Pricing(home, lambda number, price: (answers.append(number), done.set()))

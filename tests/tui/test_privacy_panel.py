@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.report import RunPrivacy
 from traindeck.core.run.events import append
 from traindeck.core.run.points import PointWriter
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.commands import runs
 from traindeck.tui.panels.privacy import PrivacyPanel
-from traindeck.tui.panels.privacy_lines import at_least, at_most, axis, digits, gauge, head
+from traindeck.tui.panels.privacy_lines import at_least, at_most, axis, digits, foot, gauge, head
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
 
@@ -102,8 +104,8 @@ async def test_what_must_not_be_relied_upon_says_so_first(
 
 
 async def test_a_violated_audit_is_told_above_all(app: TraindeckApp, home: Home) -> None:
-    found = AUDIT | {"lower": 4.2, "verdict": "violated"}
-    run_id = private_run(home, audit=found)
+    audit = AUDIT | {"lower": 4.2, "verdict": "violated"}
+    run_id = private_run(home, audit=audit)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_run(pilot, run_id)
         await pilot.press("6")
@@ -168,15 +170,28 @@ async def test_a_run_that_exposed_a_budget_says_so(app: TraindeckApp, home: Home
 
 
 def test_a_resumed_run_says_what_it_inherited() -> None:
-    privacy = {"steps": 100, "inherited": 90, "planned": {"steps": 100}, "epsilon": 1.0}
+    privacy = privacy_of(steps=100, inherited=90, planned={"steps": 100}, epsilon=1.0)
     assert "90 of the 100 steps were inherited" in head(privacy, False, 120).plain
-    assert "inherited" not in head({**privacy, "inherited": 0}, False, 120).plain
+    assert "inherited" not in head(replace(privacy, inherited=0), False, 120).plain
 
 
 def test_the_risk_is_that_of_the_whole_plan_and_says_so() -> None:
-    privacy = {"steps": 0, "planned": {"steps": 100}, "epsilon": 0.0, "risk": {"sentence": "87"}}
+    privacy = privacy_of(steps=0, planned={"steps": 100}, epsilon=0.0, risk={"sentence": "87"})
     assert "its whole plan: 87" in head(privacy, False, 120).plain
-    assert "whole plan" not in head({**privacy, "steps": 100}, False, 120).plain
+    assert "whole plan" not in head(replace(privacy, steps=100), False, 120).plain
+
+
+def test_what_a_document_of_an_earlier_version_lacks_is_a_question_mark() -> None:
+    privacy = privacy_of(steps=3, epsilon=1.0)
+    assert "at δ ?" in head(privacy, False, 120).plain
+    assert "one ?" in foot(privacy, 120).plain and "? at most, public" in foot(privacy, 120).plain
+    assert RunPrivacy.from_json({}) is RunPrivacy.from_json(None) is None
+
+
+def privacy_of(**known: Any) -> RunPrivacy:
+    privacy = RunPrivacy.from_json(known)
+    assert privacy is not None
+    return privacy
 
 
 async def test_a_run_without_accounting_says_that_nothing_is_known(
@@ -270,9 +285,9 @@ class TestPrivateTelemetry:
             ["show", run_id, "--json"],
             ["ls", "--json"],
         ):
-            told = cli.invoke(deck, words)
-            assert told.exit_code == 0, told.output
-            assert "private/" not in told.stdout, words
-            assert "private series left out" in told.stderr
-            told = cli.invoke(deck, [*words, "--private"])
-            assert "private/loss" in told.stdout and "left out" not in told.stderr
+            done = cli.invoke(deck, words)
+            assert done.exit_code == 0, done.output
+            assert "private/" not in done.stdout, words
+            assert "private series left out" in done.stderr
+            done = cli.invoke(deck, [*words, "--private"])
+            assert "private/loss" in done.stdout and "left out" not in done.stderr

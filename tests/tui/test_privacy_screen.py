@@ -14,14 +14,15 @@ from textual.pilot import Pilot
 
 from tests.conftest import until as eventually
 from tests.tui.homes import NOW
-from tests.tui.pilots import shown, told, until, until_shown
-from tests.tui.private_runs import make_ledger, private_run, reserve
+from tests.tui.pilots import notices, shown, until, until_shown
+from tests.tui.private_runs import MECHANISM, RHO, make_ledger, private_run, reserve
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
 from traindeck.core.privacy.ledger import entries, ledger, ledgers
+from traindeck.core.privacy.ledger.account import Charge
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.panels.budget_lines import RUNS, percent
+from traindeck.tui.panels.budget_lines import RUNS, rough_percent
 from traindeck.tui.readers import budgets
 from traindeck.tui.readers.budgets import BudgetWatch
 from traindeck.tui.screens.privacy import PrivacyScreen
@@ -63,9 +64,9 @@ def some_budgets(home: Home) -> tuple[str, str]:
 async def go(pilot: Pilot[Any]) -> PrivacyScreen:
     await pilot.press("p")
     await until(pilot, lambda: isinstance(pilot.app.screen, PrivacyScreen))
-    found = pilot.app.screen
-    assert isinstance(found, PrivacyScreen)
-    return found
+    screen = pilot.app.screen
+    assert isinstance(screen, PrivacyScreen)
+    return screen
 
 
 async def choose(pilot: Pilot[Any], name: str) -> PrivacyScreen:
@@ -119,7 +120,7 @@ async def test_what_a_budget_comes_to(app: TraindeckApp, home: Home) -> None:
         assert "mnist-small (subset of mnist)" in text
         line = next(line for line in text.splitlines() if line.strip().startswith(new))
         assert line.split()[2:] == ["running", "585", "117", "–", "1.24"]  # rounded up
-        assert told(pilot) == ""
+        assert notices(pilot) == ""
 
 
 async def test_a_run_is_one_key_away_and_its_history_too(app: TraindeckApp, home: Home) -> None:
@@ -128,7 +129,7 @@ async def test_a_run_is_one_key_away_and_its_history_too(app: TraindeckApp, home
         await until(pilot, lambda: app.snapshot and app.snapshot.whole)
         screen = await choose(pilot, "mnist")
         await pilot.press("enter", "down")
-        assert screen.runs.has_focus and screen.runs.current["id"] == old  # the newest is first
+        assert screen.runs.has_focus and screen.runs.current.id == old  # the newest is first
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await pilot.press("escape", "h")
@@ -150,7 +151,7 @@ async def test_a_damaged_ledger_says_what_is_wrong_with_it(app: TraindeckApp, ho
         assert "line 1" in shown(pilot) and "from one" in shown(pilot)  # backup
         await pilot.press("enter", "h", "down", "enter")
         await pilot.press("escape")
-        assert told(pilot) == ""
+        assert notices(pilot) == ""
 
 
 async def test_a_torn_end_is_told_and_nothing_is_lost_by_it(app: TraindeckApp, home: Home) -> None:
@@ -172,9 +173,9 @@ async def test_a_run_without_privacy_is_told_in_red_for_good(app: TraindeckApp, 
         assert "mnist is exposed: nothing is left to protect by hand-1" in shown(pilot)
         assert "% left" not in shown(pilot) and "100%" not in shown(pilot)
         await pilot.press("enter")
-        assert screen.runs.current["state"] == "exposed"
+        assert screen.runs.current.state == "exposed"
         await pilot.press("enter")
-        await until(pilot, lambda: "hand-1 has no folder" in told(pilot))
+        await until(pilot, lambda: "hand-1 has no folder" in notices(pilot))
 
 
 async def test_without_budgets_it_says_what_to_do(app: TraindeckApp, home: Home) -> None:
@@ -196,15 +197,15 @@ async def test_it_follows_runs_as_they_commit_and_end(app: TraindeckApp, home: H
     reserve(ledger, "hand-1")
     async with app.run_test(size=(120, 30)) as pilot:
         screen = await choose(pilot, "mnist")
-        await until(pilot, lambda: screen.runs.current["state"] == "lost")  # nobody stands for it
+        await until(pilot, lambda: screen.runs.current.state == "lost")  # nobody stands for it
         run_id = private_run(home, 3, state="running", ledger="mnist", steps=0, index=True)
         reserve(ledger, run_id)
-        await until(pilot, lambda: screen.runs.items[0]["id"] == run_id)
+        await until(pilot, lambda: screen.runs.items[0].id == run_id)
         ledger.commit(run_id, 77)
-        await until(pilot, lambda: screen.runs.items[0]["committed"] == 77)
-        assert screen.runs.current["id"] == "hand-1"  # the cursor stays where it was
+        await until(pilot, lambda: screen.runs.items[0].committed == 77)
+        assert screen.runs.current.id == "hand-1"  # the cursor stays where it was
         ledger.settle(run_id, "finished", 77)
-        await until(pilot, lambda: screen.runs.items[0]["settled"] == 77)
+        await until(pilot, lambda: screen.runs.items[0].settled == 77)
         await until(pilot, lambda: screen.history.items[0]["type"] == "settle")
 
 
@@ -264,14 +265,14 @@ def test_an_unchanged_ledger_is_not_read_again(home: Home) -> None:
     watch = BudgetWatch(home, ready=seen.append, failed=seen.append)
     ledger = make_ledger(home)
     [first] = watch._look()
-    assert watch._look()[0] == first and watch._look()[0].found is first.found
+    assert watch._look()[0] == first and watch._look()[0].state is first.state
     watch.want_history("mnist")
     [second] = watch._look()
     assert [entry["type"] for entry in second.history] == ["create"]
-    assert second.found is first.found
+    assert second.state is first.state
     reserve(ledger, "hand-1")
     [third] = watch._look()
-    assert third.found is not first.found and len(third.history) == 3  # settled as lost
+    assert third.state is not first.state and len(third.history) == 3  # settled as lost
 
 
 async def test_of_a_thousand_runs_only_those_in_sight_cost_anything(
@@ -280,20 +281,21 @@ async def test_of_a_thousand_runs_only_those_in_sight_cost_anything(
     make_ledger(home)
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await choose(pilot, "mnist")
-        run = {"recipe": "x", "state": "finished", "reserved": 9, "committed": 9, "settled": 9}
-        run |= {"quarantined": "", "epsilon_planned": 1.0}
-        runs = [{"id": f"r{number}", **run} for number in range(1000)]
+        runs = tuple(
+            Charge(f"r{number}", "x", "mnist", MECHANISM, RHO, 1.0, None, 0.0, 9, 9, "finished")
+            for number in range(1000)
+        )
         budget = screen.budgets.items[0]
         seen = []
         columns = [
-            replace(each, parts=lambda run, width: seen.append(run["id"]) or [("x", "")])
+            replace(each, parts=lambda run, width: seen.append(run.id) or [("x", "")])
             for each in RUNS
         ]
-        screen.runs._columns = columns
-        screen.runs._width = 0
+        screen.runs.take_columns(columns)
         assert screen._watch is not None
         screen._watch.stop()
-        many = replace(budget, found=budget.found | {"runs": runs})
+        account = replace(budget.state.account, runs=runs)
+        many = replace(budget, state=replace(budget.state, account=account))
         screen.post_message(screen.Looked((many,)))
         await until(pilot, lambda: len(screen.runs.items) == 1000)
         await pilot.press("enter", "end", "pageup")
@@ -302,7 +304,7 @@ async def test_of_a_thousand_runs_only_those_in_sight_cost_anything(
 
 
 def test_shares_are_never_rounded_to_nothing_or_all() -> None:
-    assert [percent(share) for share in (0.0, 0.001, 0.5, 0.9999, 1.0, -0.2)] == [
+    assert [rough_percent(share) for share in (0.0, 0.001, 0.5, 0.9999, 1.0, -0.2)] == [
         "0%",
         "<1%",
         "50%",

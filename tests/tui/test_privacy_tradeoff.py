@@ -87,8 +87,8 @@ async def test_all_runs_of_a_data_set_are_one_key_away(app: TraindeckApp, home: 
 
 
 def test_epsilons_of_other_kinds_are_said_to_be() -> None:
-    told = str(_notes(0, (), {1e-5, 1e-6}, {"user", "example"}))
-    assert "different units: example, user" in told and "different deltas: 1e-06, 1e-05" in told
+    notes = str(_notes(0, (), {1e-5, 1e-6}, {"user", "example"}))
+    assert "different units: example, user" in notes and "different deltas: 1e-06, 1e-05" in notes
     assert str(_notes(0, (), {1e-5}, {"user"})) == ""
 
 
@@ -100,5 +100,5 @@ def test_the_references_are_what_the_accountant_says() -> None:
     scatter = Mechanism(2.505, 4096 / 60000, 585)
     tempered = Mechanism(1.255, 1024 / 60000, 1757)
     for reference, mechanism in zip(REFERENCES, (scatter, tempered), strict=True):
-        found = accountant.epsilon([mechanism], reference.delta)
-        assert found == pytest.approx(reference.epsilon, abs=0.01)
+        epsilon = accountant.epsilon([mechanism], reference.delta)
+        assert epsilon == pytest.approx(reference.epsilon, abs=0.01)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, OptionList, Switch
 
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.recipe_files import form_of, open_form, row, text_of, type_text, write_recipes
 from traindeck.core.base.home import Home
 from traindeck.core.recipe import find
@@ -125,11 +125,11 @@ async def test_reset_one_and_reset_all(app: TraindeckApp) -> None:
         await until(pilot, lambda: text_of(pilot, "lr") == "0.05")
         assert (text_of(pilot, "epochs"), text_of(pilot, "mode")) == ("3-", "graph")
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: "No changed parameter under the cursor" in told(pilot))
+        await until(pilot, lambda: "No changed parameter under the cursor" in notices(pilot))
         await pilot.press("ctrl+o")
         await until(pilot, lambda: form_of(pilot).command() == "traindeck run torch-mnist")
         await pilot.press("ctrl+o")
-        await until(pilot, lambda: "Every parameter is at its default" in told(pilot))
+        await until(pilot, lambda: "Every parameter is at its default" in notices(pilot))
 
 
 async def test_paths_are_looked_at_but_not_demanded(app: TraindeckApp, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ async def test_damaged_memory_stops_nothing(home: Home, text: str) -> None:
         assert form.draft() == Draft()
         await pilot.press("7")
         await until(pilot, lambda: remembered(home) == {"epochs": "7"})
-        assert told(pilot) == ""
+        assert notices(pilot) == ""
 
 
 def test_two_programs_do_not_undo_each_other(home: Home) -> None:

@@ -8,7 +8,7 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
-from tests.tui.pilots import told, until, until_shown
+from tests.tui.pilots import notices, until, until_shown
 from tests.tui.recipe_files import (
     form_of,
     open_form,
@@ -76,7 +76,7 @@ async def test_a_refusal_is_shown_in_the_form_and_nothing_typed_is_lost(
         row(pilot, "steps").control.focus()
         await pilot.press("1")
         await until(pilot, lambda: not form_of(pilot).bar.query_one("#obstacle").display)
-        assert told(pilot) == ""
+        assert notices(pilot) == ""
 
 
 async def test_a_launch_typed_ahead_starts_the_recipe_under_the_cursor(home: Home) -> None:

@@ -12,7 +12,7 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.recipe_files import (
     MNIST,
     form_of,
@@ -57,8 +57,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same machine everywhere, with one GPU taken."""
-    found = Devices(MACHINE, {"gpu-GPU-bbbb": "2q4mv8qz", "cpu-0": "2q4mvb2f"})
-    monkeypatch.setattr(Devices, "look", lambda home, known=None: found)
+    devices = Devices(MACHINE, {"gpu-GPU-bbbb": "2q4mv8qz", "cpu-0": "2q4mvb2f"})
+    monkeypatch.setattr(Devices, "look", lambda home, known=None: devices)
 
 
 async def settled(pilot: Pilot[Any], focused: str) -> None:
@@ -125,7 +125,7 @@ async def test_broken_recipes_say_where_and_why_and_hide_nothing(app: TraindeckA
         await until_shown(pilot, "line 8 of ")
         assert "0.1 is above the most allowed, 0.01" in shown(pilot)
         await pilot.press("ctrl+l", "ctrl+y", "ctrl+r")  # nothing to launch, copy or reset
-        await until(pilot, lambda: "bad.py cannot be launched: line 8: " in told(pilot))
+        await until(pilot, lambda: "bad.py cannot be launched: line 8: " in notices(pilot))
         await pilot.press("down")
         await until_shown(pilot, "the header is not closed")
 
@@ -155,7 +155,7 @@ async def test_nothing_is_launched_from_values_that_cannot_be_seen(
         assert "⏎ To the form" in shown(pilot).splitlines()[-1]
         await pilot.press("ctrl+l")
         await until_shown(pilot, "Parameters")
-        assert "^l once more launches it" in told(pilot)
+        assert "^l once more launches it" in notices(pilot)
         assert not list(home.runs.iterdir())
         await pilot.press("ctrl+l")
         await until(pilot, lambda: list(home.runs.iterdir()))
@@ -324,14 +324,14 @@ async def test_keys_typed_ahead_go_to_the_recipe_they_were_meant_for(
 class TestFuzzy:
     def test_one_piece_beats_scattered_and_a_word_beats_a_middle(self) -> None:
         def score(query: str, text: str) -> float:
-            found = fuzzy(query, text)
-            assert found is not None
-            return found.score
+            match = fuzzy(query, text)
+            assert match is not None
+            return match.score
 
         assert score("mni", "torch-mnist") > score("nis", "torch-mnist") > score("tmi", "t-xm-i")
         assert fuzzy("xyz", "torch-mnist") is None
-        found = fuzzy("TM", "torch-mnist")
-        assert found is not None and found.at == (0, 6)
+        match = fuzzy("TM", "torch-mnist")
+        assert match is not None and match.at == (0, 6)
 
     def test_every_word_must_fit_somewhere(self, folder: Path) -> None:
         recipes, _ = discover([(folder, "", False)])

@@ -17,7 +17,7 @@ from textual.widgets import DataTable
 
 from tests.conftest import PATIENCE
 from tests.tui.homes import NOW, make_run
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.run_screens import fill, finished, open_run, running, screen_of, write_points
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
@@ -265,7 +265,7 @@ class TestPanels:
             await pilot.press("8")
             await until_shown(pilot, "lr")
             await pilot.press("y")
-            await until(pilot, lambda: "copied" in told(pilot))
+            await until(pilot, lambda: "copied" in notices(pilot))
             for text in ("lr: 0.25", "commit: 7f8bd7e0c1", "torch: 2.13.0", run_id, "2.35 kB"):
                 assert text in app.clipboard
 

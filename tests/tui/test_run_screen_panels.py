@@ -15,9 +15,10 @@ from traindeck.core.run.follow import Batch, PointTail
 from traindeck.core.run.points import RECORD, PointWriter
 from traindeck.tui.panels import events as events_panel
 from traindeck.tui.panels.events import SLACK, EventsPanel, event_line
-from traindeck.tui.panels.provenance import Provenance, _familiar, read_provenance
+from traindeck.tui.panels.provenance import _familiar
 from traindeck.tui.readers.device_history import RECENT, DeviceCollector
 from traindeck.tui.readers.picture import MAX_EVENTS, EventsState, RunState
+from traindeck.tui.readers.provenance import Provenance, read_provenance
 from traindeck.tui.screens.run.picture import labels
 from traindeck.tui.widgets.rows import rows, shorten, sparkline
 
@@ -63,20 +64,20 @@ class TestProvenance:
         assert read_provenance(tmp_path) == Provenance(patch_bytes=0)
 
     def test_paths_are_told_as_people_know_them(self) -> None:
-        told = _familiar("/lab/project")
-        assert told("/lab/project/.venv/bin/python") == ".venv/bin/python"
-        assert told("/lab/project/recipes/torch/mnist.py") == "recipes/torch/mnist.py"
-        assert told(f"--data-dir={Path.home()}/data") == "--data-dir=~/data"
-        assert told("/lab/projects/x") == "/lab/projects/x"
+        known = _familiar("/lab/project")
+        assert known("/lab/project/.venv/bin/python") == ".venv/bin/python"
+        assert known("/lab/project/recipes/torch/mnist.py") == "recipes/torch/mnist.py"
+        assert known(f"--data-dir={Path.home()}/data") == "--data-dir=~/data"
+        assert known("/lab/projects/x") == "/lab/projects/x"
 
 
 class TestFigures:
     @pytest.mark.parametrize(
-        ("amount", "told"),
+        ("amount", "text"),
         [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1_250_000, "1.25 MB"), (3.4e11, "340 GB")],
     )
-    def test_sizes(self, amount: float, told: str) -> None:
-        assert size(amount) == told
+    def test_sizes(self, amount: float, text: str) -> None:
+        assert size(amount) == text
 
     def test_a_sparkline_fits_and_leaves_gaps(self) -> None:
         assert sparkline([0.0, 50.0, 100.0, math.nan], 6, 100.0) == "  ▁▄▇ "

@@ -11,13 +11,12 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList, Static, TextArea
 
 from tests.tui.homes import make_run, state_of
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from traindeck.core import control
 from traindeck.core.base.files import read_json
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import RunDoc
-from traindeck.core.catalogue.library import Library
-from traindeck.core.control import trashed
+from traindeck.core.catalogue.library import Library, trashed
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.screens.dialogs import (
@@ -60,7 +59,7 @@ async def test_stop(app: TraindeckApp, home: Home) -> None:
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "● running")
         await pilot.press("s")
-        await until(pilot, lambda: "stop sent to sleeper" in told(pilot))
+        await until(pilot, lambda: "stop sent to sleeper" in notices(pilot))
         await until_state(pilot, home, run["id"], "stopped")
         await until_shown(pilot, "■ stopped")
 
@@ -86,7 +85,7 @@ async def test_what_is_over_cannot_be_stopped(app: TraindeckApp, home: Home) -> 
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "old")
         await pilot.press("s")
-        await until(pilot, lambda: "Nothing to stop: old is finished" in told(pilot))
+        await until(pilot, lambda: "Nothing to stop: old is finished" in notices(pilot))
 
 
 async def test_again_repeats_a_run_and_goes_to_it(app: TraindeckApp, home: Home) -> None:
@@ -98,13 +97,13 @@ async def test_again_repeats_a_run_and_goes_to_it(app: TraindeckApp, home: Home)
         await until(pilot, lambda: len(Library(home).runs()) == 2)
         second = next(run for run in Library(home).runs() if run["id"] != first["id"])
         again = f"quick ({first['id']}) launched again as {second['id']}"
-        await until(pilot, lambda: again in told(pilot))
+        await until(pilot, lambda: again in notices(pilot))
         assert second["command"] == first["command"]
         screen = app.screen
         assert isinstance(screen, RunsScreen)
         await until(
             pilot,
-            lambda: screen.table.doc is not None and screen.table.doc["id"] == second["id"],
+            lambda: screen.table.current is not None and screen.table.current["id"] == second["id"],
         )
 
 
@@ -196,7 +195,7 @@ async def test_delete_and_undelete(app: TraindeckApp, home: Home) -> None:
 
         await pilot.press("u")
         await until(pilot, lambda: not trashed(home))
-        await until(pilot, lambda: f"mnist-1 ({ids[1]}) is back" in told(pilot))
+        await until(pilot, lambda: f"mnist-1 ({ids[1]}) is back" in notices(pilot))
         await until(pilot, lambda: "3 runs" in shown(pilot))
 
 
@@ -223,7 +222,7 @@ async def test_runs_deleted_together_come_back_together(app: TraindeckApp, home:
         assert "mnist-0" in texts[1]
         await pilot.press("enter")
         await until(pilot, lambda: trashed(home) == ids[:1])
-        await until(pilot, lambda: "mnist-3, mnist-2 and mnist-1 are back" in told(pilot))
+        await until(pilot, lambda: "mnist-3, mnist-2 and mnist-1 are back" in notices(pilot))
 
 
 async def test_a_dialog_shows_its_own_keys_only(app: TraindeckApp, home: Home) -> None:
@@ -245,7 +244,7 @@ async def test_a_live_run_is_not_deleted(app: TraindeckApp, home: Home) -> None:
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "● running")
         await pilot.press("d")
-        await until(pilot, lambda: "stop it first" in told(pilot))
+        await until(pilot, lambda: "stop it first" in notices(pilot))
         assert isinstance(app.screen, RunsScreen)
 
 
@@ -254,7 +253,7 @@ async def test_an_empty_trash_says_so(app: TraindeckApp, home: Home) -> None:
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "mnist-1")
         await pilot.press("u")
-        await until(pilot, lambda: "The trash is empty" in told(pilot))
+        await until(pilot, lambda: "The trash is empty" in notices(pilot))
 
 
 async def test_what_cannot_be_written_is_told(app: TraindeckApp, home: Home) -> None:
@@ -269,8 +268,8 @@ async def test_what_cannot_be_written_is_told(app: TraindeckApp, home: Home) -> 
         await pilot.press("r")
         await until_dialog(pilot, PromptDialog)
         await pilot.press("x", "enter")
-        await until(pilot, lambda: "Not renamed" in told(pilot))
-        assert run_id in told(pilot)
+        await until(pilot, lambda: "Not renamed" in notices(pilot))
+        assert run_id in notices(pilot)
 
 
 async def test_a_disk_that_fails_for_one_run_keeps_none_of_the_others(
@@ -290,8 +289,8 @@ async def test_a_disk_that_fails_for_one_run_keeps_none_of_the_others(
         await pilot.press("ctrl+a", "d")
         await until_dialog(pilot, ConfirmDialog)
         await pilot.press("y")
-        await until(pilot, lambda: "Not deleted Input/output error" in told(pilot))
-        await until(pilot, lambda: "moved to the trash: mnist-2 and mnist-0" in told(pilot))
+        await until(pilot, lambda: "Not deleted Input/output error" in notices(pilot))
+        await until(pilot, lambda: "moved to the trash: mnist-2 and mnist-0" in notices(pilot))
         assert trashed(home) == [ids[0], ids[2]]
 
 
@@ -303,6 +302,6 @@ async def test_copying_offers_a_file(app: TraindeckApp, home: Home) -> None:
         file = home.root / "clipboard.txt"
         await until(pilot, lambda: file.exists() and file.read_text() == ids[1])
         assert app.clipboard == ids[1]
-        await until(pilot, lambda: str(file) in told(pilot))
+        await until(pilot, lambda: str(file) in notices(pilot))
         await pilot.press("C")
         await until(pilot, lambda: file.read_text().startswith("traindeck run torch-mnist"))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traindeck.core.catalogue.document import RunDoc
+from traindeck.tui.widgets.columns import ordered
 from traindeck.tui.widgets.run_columns import (
     COLUMNS,
     age,
@@ -17,7 +18,6 @@ from traindeck.tui.widgets.run_columns import (
     fit,
     fraction,
     number,
-    ordered,
     state_text,
 )
 from traindeck.tui.widgets.run_detail import _panel
@@ -153,8 +153,8 @@ def test_epsilon_only_where_there_is_one() -> None:
 def test_the_panel_rounds_epsilon_up_says_what_speaks_against_it_and_marks_private_series() -> None:
     summary = {"last": 1.0, "min": 1.0, "max": 1.0, "step": 1, "count": 1}
     facts: dict[str, Any] = {"metrics": {"private/loss": summary}, "headline": "private/loss"}
-    told = _panel(doc(privacy={"epsilon": 2.931, "delta": 1e-5}, **facts), 0.0).plain
-    assert "2.94 at delta 1e-05" in told and "private/loss (not in ε)" in told
+    panel = _panel(doc(privacy={"epsilon": 2.931, "delta": 1e-5}, **facts), 0.0).plain
+    assert "2.94 at delta 1e-05" in panel and "private/loss (not in ε)" in panel
     assert "(not in ε)" in text("metric", doc(**facts), 40)
     seeded = {"epsilon": 1.0, "delta": 1e-5, "label": "seeded noise: not private"}
     assert "epsilon  seeded noise: not private" in _panel(doc(privacy=seeded), 0.0).plain

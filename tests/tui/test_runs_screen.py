@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui.homes import NOW, make_run
-from tests.tui.pilots import shown, told, until, until_shown
+from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.store import Catalogue
@@ -52,7 +52,7 @@ def table(pilot: Pilot[Any]) -> RunTable:
 
 
 def names(pilot: Pilot[Any]) -> list[str]:
-    return [doc["name"] for doc in table(pilot).docs]
+    return [doc["name"] for doc in table(pilot).items]
 
 
 async def still(pilot: Pilot[Any]) -> None:
@@ -140,10 +140,10 @@ async def test_the_cursor_stays_on_its_run(app: TraindeckApp, home: Home) -> Non
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "mnist-4")
         await pilot.press("down", "down")
-        assert table(pilot).doc is not None and table(pilot).doc["name"] == "mnist-2"
+        assert table(pilot).current is not None and table(pilot).current["name"] == "mnist-2"
         make_run(home, 9)
         await until_shown(pilot, "mnist-9")
-        assert table(pilot).doc["name"] == "mnist-2"
+        assert table(pilot).current["name"] == "mnist-2"
 
 
 async def test_scrolling_with_the_wheel_is_left_alone_by_news(
@@ -157,7 +157,7 @@ async def test_scrolling_with_the_wheel_is_left_alone_by_news(
         table(pilot).scroll_to(y=30, animate=False)
         await until_shown(pilot, "mnist-25")
         make_run(home, 99)
-        await until(pilot, lambda: len(table(pilot).docs) == 61)
+        await until(pilot, lambda: len(table(pilot).items) == 61)
         await pilot.pause()
         assert table(pilot).scroll_offset.y == 30
 
@@ -234,7 +234,7 @@ async def test_clicks_move_the_cursor(app: TraindeckApp, home: Home) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "mnist-3")
         await pilot.click(RunTable, offset=(20, 3))
-        doc = table(pilot).doc
+        doc = table(pilot).current
         assert doc is not None and doc["name"] == "mnist-1"
 
 
@@ -277,7 +277,7 @@ async def test_damage_is_told_and_mended_files_are_read_again(
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "first")
         home.catalogue.write_bytes(b"{ not json")
-        await until(pilot, lambda: "cannot be read" in told(pilot))
+        await until(pilot, lambda: "cannot be read" in notices(pilot))
         assert "first" in shown(pilot)
         home.catalogue.write_bytes(kept)
         make_run(home, 2, name="second")

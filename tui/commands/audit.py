@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from traindeck.tui.commands.output import AS_JSON, print_json, say
 if TYPE_CHECKING:
     from traindeck.core.catalogue.document import RunDoc
     from traindeck.core.privacy.audit.measure import AuditResult
+    from traindeck.core.privacy.report import RunPrivacy
     from traindeck.core.privacy.risk import Risk
 
 RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
@@ -39,35 +40,35 @@ def audit(
     Exits 1 when the measured lower bound is above the claim: the run is then quarantined. Exits 3
     when the run did not train with canaries (-p audit=true).
     """
-    from traindeck.core.audit import audit_run, record
+    from traindeck.core.audit import audit_run, claim_of, record
     from traindeck.core.base.home import Home
     from traindeck.core.catalogue.library import Library
-    from traindeck.core.privacy.mechanism import Mechanism
     from traindeck.core.privacy.risk import risk
 
     home = Home.default()
     doc = Library(home).find(ref, metrics=False)
-    result = audit_run(doc)
-    privacy: dict[str, Any] = doc["privacy"] or {}
-    found = None  # what a claim says of the risk holds only as long as the claim does
-    if not (result.violated or privacy["label"]):
-        found = risk([Mechanism.from_json(one) for one in privacy["events"]])
+    privacy = claim_of(doc)
+    result = audit_run(doc, privacy)
+    at_stake = None  # what a claim says of the risk holds only as long as the claim does
+    if not (result.violated or privacy.label):
+        at_stake = risk(privacy.events)
     try:
-        record(home, doc, result)
+        record(home, doc, privacy, result)
     except (OSError, TraindeckError) as error:
         say(f"warning: the verdict could not be recorded: {error}")
     if as_json:
-        told = found.to_json() if found else None
-        print_json({"run": doc["id"], "audit": result.to_json(), "risk": told})
+        as_said = at_stake.to_json() if at_stake else None
+        print_json({"run": doc["id"], "audit": result.to_json(), "risk": as_said})
     else:
-        _print(doc, privacy, result, found)
+        _print(doc, privacy, result, at_stake)
     if result.violated:
         raise typer.Exit(FAILED)
 
 
-def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Risk | None) -> None:
+def _print(doc: RunDoc, privacy: RunPrivacy, result: AuditResult, risk: Risk | None) -> None:
     from traindeck.core.base.sanitize import plain
-    from traindeck.core.privacy.report import at_least, sampling
+    from traindeck.core.privacy.bounds import at_least
+    from traindeck.core.privacy.report import sampling
 
     print(f"{doc['id']}  {plain(doc['name'])}")
     print()
@@ -78,17 +79,17 @@ def _print(doc: RunDoc, privacy: dict[str, Any], result: AuditResult, found: Ris
         f"epsilon {at_least(result.lower)} at least, with {result.confidence:.0%} confidence:"
         f" {result.correct} of {result.guesses} guesses about {result.canaries} canaries right"
     )
-    steps = privacy["steps"]
+    steps = privacy.steps
     facts = {
-        "claimed": f"{_claim(result)} at delta {result.delta:g}, of one {privacy['unit']}"
-        f" ({privacy['relation']}), {sampling(privacy)}; {privacy['accountant']}",
+        "claimed": f"{_claim(result)} at delta {result.delta:g}, of one {privacy.unit}"
+        f" ({privacy.relation}), {sampling(privacy)}; {privacy.accountant}",
         "measured": measured,
         "by": result.method,
         "general": f"epsilon {at_least(result.lower_general)} at least, whatever the mechanism:"
         f" {result.method_general}",
         "steps": f"the canaries saw {result.steps} of {steps}" if result.steps != steps else "",
-        "label": privacy["label"],
-        "risk": found.sentence if found else "",
+        "label": privacy.label,
+        "risk": risk.sentence if risk else "",
         "verdict": _SAYS[result.verdict],
     }
     for key, value in facts.items():
@@ -102,7 +103,7 @@ def interval(result: AuditResult, width: int = WIDTH) -> list[str]:
     Shaded in between is what neither the proof nor the measurement excludes; solid is what
     contradicts itself, a measurement above the claim.
     """
-    from traindeck.core.privacy.report import at_least, at_most
+    from traindeck.core.privacy.bounds import at_least, at_most
 
     marks = [(result.lower, f"measured, at least {at_least(result.lower)}")]
     if math.isfinite(result.claimed):
@@ -118,8 +119,8 @@ def interval(result: AuditResult, width: int = WIDTH) -> list[str]:
     for place in places[: len(marks)]:
         cells[place] = "●"
     finite = math.isfinite(result.claimed)
-    told = f"{end:.3g}" if finite else "no bound is claimed"
-    lines = [f"0 {'├'}{''.join(cells)}{'┤' if finite else '▷'} {told}"]
+    claim = f"{end:.3g}" if finite else "no bound is claimed"
+    lines = [f"0 {'├'}{''.join(cells)}{'┤' if finite else '▷'} {claim}"]
     left = places[0] + 3
     if len(marks) == 2:
         gap = places[1] - places[0]
@@ -130,7 +131,7 @@ def interval(result: AuditResult, width: int = WIDTH) -> list[str]:
 
 
 def _claim(result: AuditResult) -> str:
-    from traindeck.core.privacy.report import at_most
+    from traindeck.core.privacy.bounds import at_most
 
     if math.isfinite(result.claimed):
         return f"epsilon {at_most(result.claimed)} at most"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,8 +44,8 @@ def create(
     """Give a data set a privacy budget; unit, delta and relation never change afterwards."""
     from traindeck.core.base.home import Home
     from traindeck.core.privacy import accountant, budget
+    from traindeck.core.privacy.bounds import at_least
     from traindeck.core.privacy.ledger.ledger import Ledger
-    from traindeck.core.privacy.report import at_least
 
     home = Home.default()
     known = fingerprint
@@ -73,68 +73,82 @@ def create(
 def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
     """List the budgets and what is left of them."""
     from traindeck.core.base.home import Home
-    from traindeck.core.privacy import budget
-    from traindeck.core.privacy.ledger.ledger import LedgerDamaged
+    from traindeck.core.privacy.budget_state import BudgetState, describe
+    from traindeck.core.privacy.ledger.book import LedgerDamaged
     from traindeck.core.privacy.ledger.ledgers import ledgers
-    from traindeck.tui.commands.budget_words import rows
+    from traindeck.tui.commands.budget_words import damaged, rows
 
     home = Home.default()
-    found: list[dict[str, Any]] = []
+    budgets: dict[str, BudgetState | LedgerDamaged] = {}
     for ledger in ledgers(home.ledger):
         try:
-            found.append(budget.describe(home, ledger))
+            budgets[ledger.name] = describe(home, ledger)
         except LedgerDamaged as error:
-            found.append({"name": ledger.name, "verified": False, "problem": str(error)})
+            budgets[ledger.name] = error
     if as_json:
-        print_json(found)
+        print_json(
+            [
+                {"name": name, "verified": False, "problem": str(each)}
+                if isinstance(each, LedgerDamaged)
+                else each.to_json()
+                for name, each in budgets.items()
+            ]
+        )
         return
-    if not found:
+    if not budgets:
         say("no budgets yet; `traindeck budget create NAME --epsilon E --delta D` makes one")
         return
     print_table(
         ("DATA SET", "BUDGET ε", "DELTA", "UNIT", "SPENT ε", "FILTER USED", "RUNS"),
-        (row for one in found for row in rows(one)),
+        (
+            row
+            for name, each in budgets.items()
+            for row in (damaged(name) if isinstance(each, LedgerDamaged) else rows(each))
+        ),
     )
-    for one in found:
-        if not one["verified"]:
-            say(f"{one['name']}: {one.get('problem', 'see `traindeck budget verify`')}")
-        elif one["exposed"]:
-            print(one["exposed"])
+    for name, each in budgets.items():
+        if isinstance(each, LedgerDamaged):
+            say(f"{name}: {each}")
+        elif not each.verified:
+            say(f"{name}: see `traindeck budget verify`")
+        elif each.account.exposed:
+            print(each.account.exposed_by)
 
 
 def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Show a budget: spent, reserved and left, by three ways of adding up, and every run."""
     from traindeck.core.base.home import Home
-    from traindeck.core.privacy import budget
+    from traindeck.core.privacy.budget_state import describe
     from traindeck.core.privacy.gate import tend
     from traindeck.tui.commands.budget_words import charges, facts
 
     home = Home.default()
     ledger = _ledger(name)
     tend(ledger)
-    found = budget.describe(home, ledger)
+    state = describe(home, ledger)
     if as_json:
-        print_json(found)
+        print_json(state.to_json())
         return
-    print(found["name"])
-    for key, value in facts(found).items():
+    account = state.account
+    print(account.name)
+    for key, value in facts(state).items():
         if value:
             print(f"  {key:<10} {value}")
-    for problem in ledger.verify():
-        say(f"{found['name']}: {problem}")
-    for one in found["runs"]:
-        if one["quarantined"]:
-            say(f"{one['id']} does not do what it claims ({one['quarantined']})")
-    for one in found["exposures"]:
-        print(f"exposed by {one['run']} ({one['recipe']}): {one['reason']}; epsilon is infinite")
-    if found["runs"] or found["exposures"]:
+    for problem in state.problems:
+        say(f"{account.name}: {problem}")
+    for run in account.runs:
+        if run.quarantined:
+            say(f"{run.id} does not do what it claims ({run.quarantined})")
+    for one in account.exposures:
+        print(f"exposed by {one.run} ({one.recipe}): {one.reason}; epsilon is infinite")
+    if account.runs or account.exposures:
         print()
         print_table(
             (
                 *("RUN", "RECIPE", "STATE", "STEPS", "COMMITTED", "SETTLED"),
                 *("CHARGED", "PLANNED ε", "NOTE"),
             ),
-            charges(found),
+            charges(account),
         )
 
 
@@ -238,7 +252,7 @@ def verify(
     from traindeck.core.privacy.ledger.ledgers import ledgers
 
     chosen = [_ledger(name)] if name else ledgers(Home.default().ledger)
-    found = {ledger.name: ledger.verify() for ledger in chosen}
+    checked = {ledger.name: ledger.verify() for ledger in chosen}
     if as_json:
         print_json(
             [
@@ -247,25 +261,26 @@ def verify(
                     "verified": not problems,
                     "problems": [{"line": one.line, "what": one.what} for one in problems],
                 }
-                for name, problems in found.items()
+                for name, problems in checked.items()
             ]
         )
-    for name, problems in found.items():
+    for name, problems in checked.items():
         for one in problems:
             say(f"{name}: {one}")
         if not problems:
             say(f"{name}: whole")
-    if any(found.values()):
+    if any(checked.values()):
         raise typer.Exit(FAILED)
 
 
 def export(name: Name) -> None:
     """Print a budget and its whole history as JSON, for anyone to account for again."""
     from traindeck.core.base.home import Home
-    from traindeck.core.privacy import budget
+    from traindeck.core.privacy.budget_state import describe
 
     ledger = _ledger(name)
-    print_json({**budget.describe(Home.default(), ledger), "history": ledger.history()})
+    state = describe(Home.default(), ledger)
+    print_json({**state.to_json(), "history": ledger.history()})
 
 
 def _ledger(name: str) -> Ledger:
@@ -289,13 +304,13 @@ def _fingerprint(name: str) -> str | None:
 
     from traindeck.core.base.sanitize import plain
 
-    known = [sys.executable, "-m", "traindeck.recipes.shared.training.data.datasets", name]
+    argv = [sys.executable, "-m", "traindeck.recipes.shared.training.data.datasets", name]
     try:
-        said = subprocess.run(known, capture_output=True, text=True, timeout=FINGERPRINT_SECONDS)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=FINGERPRINT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if said.returncode:
-        lines = said.stderr.strip().splitlines()
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
         say(plain(lines[-1], 1000) if lines else "")
         return None
-    return said.stdout.strip()
+    return done.stdout.strip()

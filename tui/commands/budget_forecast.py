@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from traindeck.core.base.errors import OVER_BUDGET, UsageError
 from traindeck.tui.commands.output import AS_JSON, print_json, say
+
+if TYPE_CHECKING:
+    from traindeck.core.privacy.forecast import BudgetForecast, Forecast
 
 
 def forecast(
@@ -21,75 +24,80 @@ def forecast(
 ) -> None:
     """Say what a launch would cost, what it would leave, and how many more such would fit."""
     from traindeck.core.base.home import Home
-    from traindeck.core.privacy import budget
+    from traindeck.core.privacy import forecast as of_launches
     from traindeck.core.recipe.find import find_recipe
     from traindeck.tui.commands.run import params
 
     home = Home.default()
     asked = find_recipe(home, recipe)
-    found = budget.forecast(home, asked, params(param or []), runs)
-    if found is None:
+    priced = of_launches.forecast(home, asked, params(param or []), runs)
+    if priced is None:
         private = asked.private_choices()
         mend = f"; with {private} it has one" if private else ""
         raise UsageError(f"{recipe} has no privacy accounting: it costs an infinite epsilon{mend}")
-    left = found["budget"]
-    fits = left is None or left["fits"]
     if as_json:
-        print_json(found)
+        print_json(priced.to_json())
     else:
-        _tell(recipe, found, runs)
-    if not fits:
+        _print(recipe, priced)
+    if not priced.fits:
         raise typer.Exit(OVER_BUDGET)
 
 
-def _tell(recipe: str, found: dict[str, Any], runs: int) -> None:
-    from traindeck.core.privacy.report import at_least, counted, percent
+def _print(recipe: str, priced: Forecast) -> None:
     from traindeck.tui.commands.budget_words import epsilon
 
+    plan, mechanism = priced.plan, priced.plan.mechanism
     print(
-        f"{recipe}: epsilon {epsilon(found['epsilon'])} at delta {found['delta']:g} per"
-        f" {found['unit']} ({found['steps']} steps, sampling rate {found['sampling_rate']:.4g},"
-        f" noise multiplier {found['noise_multiplier']:.4g}; {found['accountant']})"
+        f"{recipe}: epsilon {epsilon(plan.epsilon)} at delta {plan.delta:g} per"
+        f" {plan.unit} ({mechanism.steps} steps, sampling rate {mechanism.sampling_rate:.4g},"
+        f" noise multiplier {mechanism.noise_multiplier:.4g}; {plan.accountant})"
     )
-    if found["label"]:
-        print(found["label"])
-    if found["risk"]:
-        print(found["risk"])
-    if found["steps_resumed"]:
-        rest = found["steps"] - found["steps_resumed"]
+    if plan.label:
+        print(plan.label)
+    if priced.risk_in_words:
+        print(priced.risk_in_words)
+    if priced.steps_resumed:
+        rest = mechanism.steps - priced.steps_resumed
         print(f"resumed: {rest} steps are left, and only these are charged")
-    if runs > 1:
-        print(f"{runs} such runs: epsilon {epsilon(found['epsilon_all'])} together")
-        best = found["epsilon_best_of_random_repeats"]
+    if priced.runs > 1:
+        print(f"{priced.runs} such runs: epsilon {epsilon(priced.epsilon_all)} together")
+        best = priced.epsilon_best_of_random_repeats
         if best is not None:
             print(
-                f"instead a random number of runs, {runs} on average (geometric, drawn before any"
-                f" is seen), of which only the best is ever shown: epsilon {epsilon(best)}"
+                f"instead a random number of runs, {priced.runs} on average (geometric, drawn"
+                f" before any is seen), of which only the best is ever shown: epsilon"
+                f" {epsilon(best)}"
             )
-    left = found["budget"]
-    if left is None:
-        say(f"{found['dataset']} has no budget: nothing would be charged")
+    if priced.budget is None:
+        say(f"{plan.dataset} has no budget: nothing would be charged")
+    else:
+        _print_budget(priced, priced.budget)
+
+
+def _print_budget(priced: Forecast, budget: BudgetForecast) -> None:
+    from traindeck.core.privacy.bounds import at_least, counted, percent
+
+    plan, runs = priced.plan, priced.runs
+    name = f"budget of {budget.name}, epsilon {budget.epsilon_budget:g}"
+    if budget.delta != plan.delta:
+        name += f" at delta {budget.delta:g} (not {plan.delta:g}: the two do not compare)"
+    if budget.exposed:
+        print(f"{budget.exposed}; a private run may go on all the same")
+    if budget.refused:
+        print(f"{name}: {'it does' if runs == 1 else 'they do'} not fit: {budget.refused}")
         return
-    budget = f"budget of {left['name']}, epsilon {left['epsilon_budget']:g}"
-    if left["delta"] != found["delta"]:
-        budget += f" at delta {left['delta']:g} (not {found['delta']:g}: the two do not compare)"
-    if left["exposed"]:
-        print(f"{left['exposed']}; a private run may go on all the same")
-    if left["refused"]:
-        print(f"{budget}: {'it does' if runs == 1 else 'they do'} not fit: {left['refused']}")
+    if plan.label:
+        print(f"{name}: it does not fit; --accept-no-privacy would expose the budget, for ever")
         return
-    if found["label"]:
-        print(f"{budget}: it does not fit; --accept-no-privacy would expose the budget, for ever")
+    if budget.exposed:
         return
-    if left["exposed"]:
-        return
-    cost, whole = left["rho_cost"], left["rho_budget"]
+    cost, whole, left = budget.rho_cost, budget.rho_budget, budget.rho_left
     what = "it takes" if runs == 1 else f"{runs} such runs take"
-    verdict = "" if left["fits"] else f"{'it does' if runs == 1 else 'they do'} not fit: "
-    more = left["more_such_runs"]
+    verdict = "" if budget.fits else f"{'it does' if runs == 1 else 'they do'} not fit: "
+    more = budget.more_such_runs
     print(
-        f"{budget}: {verdict}{what} {percent(runs * cost / whole)} of it,"
-        f" {percent(left['rho_left'] / whole, at_least)} is left; {counted(more)} such run"
-        f"{' fits' if more == 1 else 's fit'} [Rényi divergence of order {left['order']:g}: one"
-        f" costs {cost:.4g}, {left['rho_left']:.4g} of {whole:.4g} is left]"
+        f"{name}: {verdict}{what} {percent(runs * cost / whole)} of it,"
+        f" {percent(left / whole, at_least)} is left; {counted(more)} such run"
+        f"{' fits' if more == 1 else 's fit'} [Rényi divergence of order {budget.order:g}: one"
+        f" costs {cost:.4g}, {left:.4g} of {whole:.4g} is left]"
     )

@@ -66,12 +66,12 @@ def restore(
     """Bring runs back from the trash, or list what is in it."""
     from traindeck.core import control
     from traindeck.core.base.home import Home
-    from traindeck.core.catalogue.library import Library
+    from traindeck.core.catalogue.library import Library, trashed
 
     home = Home.default()
     library = Library(home)
-    there = control.trashed(home)
-    told = {run_id: _in_short(home.trash / run_id) for run_id in there} if as_json else {}
+    there = trashed(home)
+    lines = {run_id: _in_short(home.trash / run_id) for run_id in there} if as_json else {}
     back = []
 
     def bring_back(ref: str) -> None:
@@ -82,7 +82,7 @@ def restore(
 
     codes = [_attempt(bring_back, ref) for ref in dict.fromkeys(refs or ())]
     if as_json:
-        print_json([told[run_id] for run_id in (back if refs else there)])
+        print_json([lines[run_id] for run_id in (back if refs else there)])
     elif not refs:
         print("\n".join(there)) if there else say("the trash is empty")
     _exit_with_worst(codes)
@@ -117,15 +117,15 @@ def _to_each(refs: list[str], action: Callable[[str, Path], None]) -> None:
     from traindeck.core.catalogue.library import Library
 
     library = Library(Home.default())
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
 
     def find(ref: str) -> None:
         doc = library.find(ref, metrics=False)
-        found[doc["id"]] = Path(doc["path"])
+        folders[doc["id"]] = Path(doc["path"])
 
     # All are found before anything is done: `@last` is another run after `rm @last`.
     codes = [_attempt(find, ref) for ref in refs]
-    codes += [_attempt(action, run_id, folder) for run_id, folder in found.items()]
+    codes += [_attempt(action, run_id, folder) for run_id, folder in folders.items()]
     _exit_with_worst(codes)
 
 

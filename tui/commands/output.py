@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from traindeck.core.base.errors import FAILED, TraindeckError
-from traindeck.core.base.format import compact
+from traindeck.core.base.format import compact, timespan
 
 AS_JSON = typer.Option("--json", help="Print JSON.")
 AS_JSON_LINES = typer.Option("--json", help="Print JSON, one object a line.")
@@ -91,13 +91,4 @@ def ascii_number(value: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Seconds as people say them: 42s, 3m05s, 2h07m, 5d03h."""
-    if seconds is None:
-        return "–"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+    return "–" if seconds is None else timespan(seconds)

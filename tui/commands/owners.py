@@ -13,8 +13,9 @@ from traindeck.tui.commands.output import AS_JSON, ascii_number, print_json, pri
 
 if TYPE_CHECKING:
     from traindeck.core.catalogue.document import RunDoc
-    from traindeck.core.federation.inbox import Script, ScriptRequest
-    from traindeck.core.federation.reader import FederationStatus, OwnerStatus
+    from traindeck.core.federation.inbox import ScriptRequest
+    from traindeck.core.federation.script import Script
+    from traindeck.core.federation.status import FederationStatus, OwnerStatus
 
 RUN = typer.Argument(help="An id or its unique start, a name, or @last.", metavar="ID")
 OWNER = typer.Argument(help="The owner's name.", metavar="OWNER")
@@ -49,14 +50,14 @@ def owners(
 
     With --script the script alone is on stdout: its bytes to a pipe, made harmless to a terminal.
     """
-    doc, found = _federated(ref)
+    doc, federation = _federated(ref)
     if script is not None:
         _print_script(_waiting(doc, script, job), as_json)
         return
     if as_json:
-        print_json({"run": doc["id"], **found.to_json(private=private)})
+        print_json({"run": doc["id"], **federation.to_json(private=private)})
         return
-    _print_owners(found, private)
+    _print_owners(federation, private)
 
 
 def approve(
@@ -71,23 +72,24 @@ def approve(
 ) -> None:
     """Approve the script that waits at an owner; `traindeck owners ID --script OWNER` shows it."""
     from traindeck.core.base.sanitize import plain
-    from traindeck.core.federation.inbox import APPROVE, decide, read_script
+    from traindeck.core.federation.inbox import APPROVE, decide
+    from traindeck.core.federation.script import read_script
 
     doc, _ = _federated(ref)
     request = _waiting(doc, owner, job)
-    found = read_script(request)
+    script = read_script(request)
     if sha256 is not None:
         if len(sha256) < SHORTEST_HASH:
             raise UsageError(f"--sha256 needs at least {SHORTEST_HASH} characters of the hash")
-        if not found.sha256.startswith(sha256.lower()):
+        if not script.sha256.startswith(sha256.lower()):
             raise TraindeckError(
-                f"not approved: the SHA-256 of {plain(request.script)} is {found.sha256},"
+                f"not approved: the SHA-256 of {plain(request.script)} is {script.sha256},"
                 f" not {plain(sha256)}"
             )
-    for warning in found.warnings:
+    for warning in script.warnings:
         say(f"warning: {warning}")
-    decide(request, APPROVE, sha256=found.sha256, params_sha256=found.params_sha256)
-    _print_decision(doc, request, "approved", found.sha256, as_json)
+    decide(request, APPROVE, sha256=script.sha256, params_sha256=script.params_sha256)
+    _print_decision(doc, request, "approved", script.sha256, as_json)
 
 
 def refuse(
@@ -98,7 +100,8 @@ def refuse(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Refuse the script that waits at an owner, with the reason."""
-    from traindeck.core.federation.inbox import REFUSE, decide, read_script
+    from traindeck.core.federation.inbox import REFUSE, decide
+    from traindeck.core.federation.script import read_script
 
     if not reason.strip():
         raise UsageError("--reason must say why")
@@ -120,12 +123,12 @@ def _federated(ref: str) -> tuple[RunDoc, FederationStatus]:
     from traindeck.core.run.state import ENDED
 
     doc = Library(Home.default()).find(ref, metrics=False)
-    found = read_federation(Path(doc["path"]))
-    if found and doc["state"] in ENDED:
-        found = found.over()
-    if found is None:
+    federation = read_federation(Path(doc["path"]))
+    if federation and doc["state"] in ENDED:
+        federation = federation.over()
+    if federation is None:
         raise NotFoundError(f"run {doc['id']} is not federated: it has no owners")
-    return doc, found
+    return doc, federation
 
 
 def _waiting(doc: RunDoc, name: str, job: str | None) -> ScriptRequest:
@@ -134,8 +137,8 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> ScriptRequest:
     from traindeck.core.federation.reader import read_federation
     from traindeck.core.run.state import LIVE
 
-    found = read_federation(Path(doc["path"]))
-    owners = {owner.name: owner for owner in found.owners} if found else {}
+    federation = read_federation(Path(doc["path"]))
+    owners = {owner.name: owner for owner in federation.owners} if federation else {}
     owner = owners.get(name)
     if owner is None:
         known = ", ".join(plain(each) for each in owners) or "none"
@@ -156,12 +159,12 @@ def _waiting(doc: RunDoc, name: str, job: str | None) -> ScriptRequest:
     return jobs[job] if job is not None else next(iter(jobs.values()))
 
 
-def _print_owners(found: FederationStatus, private: bool) -> None:
+def _print_owners(federation: FederationStatus, private: bool) -> None:
     from traindeck.core.base.format import size
     from traindeck.core.base.sanitize import WHOLE, plain
-    from traindeck.core.federation.reader import CLASSES
+    from traindeck.core.federation.status import CLASSES
 
-    accounted = any(owner.privacy for owner in found.owners)
+    accounted = any(owner.privacy for owner in federation.owners)
     print_table(
         (
             *("OWNER", "PID", "STATE", "SAMPLES", "ROUND"),
@@ -178,16 +181,16 @@ def _print_owners(found: FederationStatus, private: bool) -> None:
                 _whole(owner.samples),
                 _whole(owner.round),
                 *([ascii_number(owner.loss)] if private else []),
-                *(size(owner.bytes_out.get(name, 0)) if owner.told else "–" for name in CLASSES),
+                *(size(owner.bytes_out.get(name, 0)) if owner.heard else "–" for name in CLASSES),
                 *([_privacy(owner)] if accounted else []),
                 ", ".join(f"{each.script} ({each.job})" for each in owner.waiting) or "–",
             )
-            for owner in found.owners
+            for owner in federation.owners
         ),
     )
-    if any(owner.privacy and owner.privacy.bounded for owner in found.owners):
+    if any(owner.privacy and owner.privacy.bounded for owner in federation.owners):
         say("≤: an upper bound, of the next place in the plan's curve")
-    for owner in found.owners:
+    for owner in federation.owners:
         if owner.reason:
             print(plain(f"{owner.name} {owner.state}: {owner.reason}", WHOLE))
 
@@ -205,7 +208,7 @@ def _whole(value: int | None) -> str:
 
 def _print_script(request: ScriptRequest, as_json: bool) -> None:
     from traindeck.core.base.sanitize import plain
-    from traindeck.core.federation.inbox import read_script
+    from traindeck.core.federation.script import read_script
 
     script = read_script(request)
     if as_json:
@@ -253,7 +256,7 @@ def _print_decision(
     from traindeck.core.base.sanitize import plain
 
     if as_json:
-        told = {"run": doc["id"], "owner": request.owner, "job": request.job}
-        print_json({**told, "decision": decision, "script": request.script, "sha256": sha256})
+        facts = {"run": doc["id"], "owner": request.owner, "job": request.job}
+        print_json({**facts, "decision": decision, "script": request.script, "sha256": sha256})
         return
     print(f"{decision} {plain(request.script)} for {plain(request.owner)}, SHA-256 {plain(sha256)}")

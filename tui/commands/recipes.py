@@ -29,14 +29,14 @@ def list_recipes(context: typer.Context, as_json: Annotated[bool, AS_JSON] = Fal
     from traindeck.core.base.sanitize import plain
     from traindeck.core.recipe.find import shelf
 
-    found, broken = shelf(Home.default())
+    recipes, broken = shelf(Home.default())
     if as_json:
         wrong = [{"path": str(b.path), "line": b.line, "reason": b.reason} for b in broken]
-        print_json({"recipes": [describe(recipe) for recipe in found], "broken": wrong})
+        print_json({"recipes": [describe(recipe) for recipe in recipes], "broken": wrong})
         return
     print_table(
         ("NAME", "FRAMEWORK", "PRIVACY", "DEVICES", "TITLE", "FROM"),
-        ((r.name, r.framework, r.privacy, ",".join(r.devices), r.title, r.origin) for r in found),
+        ((r.name, r.framework, r.privacy, ",".join(r.devices), r.title, r.origin) for r in recipes),
     )
     for b in broken:
         say(plain(f"broken: {b.path}:{b.line}: {b.reason}", 1000))

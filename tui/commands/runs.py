@@ -76,7 +76,7 @@ def ls(
 def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private = False) -> None:
     """Show all that is known of one run."""
     from traindeck.core.base.sanitize import WHOLE, plain
-    from traindeck.core.privacy.report import exposes, words
+    from traindeck.core.privacy.report import RunPrivacy, exposes, words
     from traindeck.core.run.folder import RunFolder
 
     doc = _library().find(ref)
@@ -84,10 +84,10 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
         print_json(shown(doc, private))
         return
     _leave_out_private([doc], private)
-    privacy = doc["privacy"]
-    told = words(privacy) if privacy else {"privacy": "no privacy accounting"}
+    privacy = RunPrivacy.from_json(doc["privacy"])
+    lines = words(privacy) if privacy else {"privacy": "no privacy accounting"}
     if not privacy and (ledger := RunFolder(Path(doc["path"])).ledger()):
-        told["privacy"] = f"none: {exposes(ledger)}"
+        lines["privacy"] = f"none: {exposes(ledger)}"
     facts = {
         "state": doc["state"] + (f" ({doc['reason']})" if doc["reason"] else ""),
         "queue": f"place {doc['queue']['place']}: {doc['queue']['reason']}" if doc["queue"] else "",
@@ -98,7 +98,7 @@ def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private =
         "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(doc["created"])),
         "took": duration(doc["seconds"]),
         "progress": _progress(doc),
-        **told,
+        **lines,
         "federation": _federation_in_short(_federation(doc, private)),
         "tags": ", ".join(doc["tags"]),
         "notes": doc["notes"],
@@ -132,22 +132,22 @@ def _federation(doc: RunDoc, private: bool) -> dict[str, Any] | None:
     from traindeck.core.federation.reader import read_federation
     from traindeck.core.run.state import ENDED
 
-    found = read_federation(Path(doc["path"]))
-    if found and doc["state"] in ENDED:
-        found = found.over()
-    return found.to_json(private=private) if found else None
+    status = read_federation(Path(doc["path"]))
+    if status and doc["state"] in ENDED:
+        status = status.over()
+    return status.to_json(private=private) if status else None
 
 
-def _federation_in_short(found: dict[str, Any] | None) -> str:
-    if found is None:
+def _federation_in_short(status: dict[str, Any] | None) -> str:
+    if status is None:
         return ""
-    waiting = sum(bool(owner["waiting"]) for owner in found["owners"])
-    total = found["rounds_total"]
+    waiting = sum(bool(owner["waiting"]) for owner in status["owners"])
+    total = status["rounds_total"]
     parts = [
-        found["aggregation"],
-        f"{len(found['owners'])} owners",
-        f"round {found['round'] or 0} of {total}" if total else "",
-        found["phase"],
+        status["aggregation"],
+        f"{len(status['owners'])} owners",
+        f"round {status['round'] or 0} of {total}" if total else "",
+        status["phase"],
         f"{waiting} with a script that waits for a hand" if waiting else "",
     ]
     return ", ".join(part for part in parts if part)
@@ -286,14 +286,14 @@ def _library() -> Library:
 
 def _rows(docs: Iterable[RunDoc], now: float, private: bool) -> Iterator[tuple[str, ...]]:
     from traindeck.core.base.sanitize import plain
-    from traindeck.core.privacy.report import in_short
+    from traindeck.core.privacy.report import RunPrivacy, in_short
     from traindeck.core.privacy.telemetry import is_private
 
     for doc in docs:
         headline = doc["headline"]
         hidden = headline is None or (is_private(headline) and not private)
         summary = None if headline is None or hidden else doc["metrics"].get(headline)
-        privacy = doc["privacy"]
+        privacy = RunPrivacy.from_json(doc["privacy"])
         yield (
             doc["id"],
             plain(doc["name"])[:30],
@@ -340,6 +340,6 @@ def _print_csv(points: dict[str, list[tuple[float, int, float]]]) -> None:
 
     writer = csv.writer(sys.stdout)
     writer.writerow(("series", "step", "time", "value"))
-    for name, found in points.items():
-        for when, step, value in found:
+    for name, series in points.items():
+        for when, step, value in series:
             writer.writerow((name, step, f"{when:.6f}", repr(value)))

@@ -44,13 +44,13 @@ class BudgetPanel(VerticalScroll, inherit_bindings=False):
     def _draw(self) -> None:
         width = self.scrollable_content_region.width
         if self._budget is not None and width:
-            told = facts(self._budget, width)
+            text = facts(self._budget, width)
             if sentence := risk(self._budget):
-                told = Content("\n").join((Content.styled(sentence, "italic"), told))
-            self.query_one(Static).update(told)
+                text = Content("\n").join((Content.styled(sentence, "italic"), text))
+            self.query_one(Static).update(text)
 
 
 def risk(budget: Budget) -> str:
     """What all that was spent lets an attacker find out; empty when that is not known."""
-    found = budget.found["risk"] if budget.found else None
-    return plain(str(found["sentence"])) if found else ""
+    risk = budget.state.composed.risk if budget.state else None
+    return plain(risk.sentence) if risk else ""

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import DataTable
 
 from traindeck.core.base.sanitize import plain
+from traindeck.tui.keys import LIST_KEYS, list_select
 from traindeck.tui.plot import raster
 from traindeck.tui.plot.palette import palette_of
 from traindeck.tui.readers.picture import RunState
@@ -48,6 +49,23 @@ def metric_names(runs: Sequence[RunState]) -> list[str]:
     return sorted(counts, key=lambda name: (name not in headlines, -counts[name], name))[
         :MAX_METRICS
     ]
+
+
+class RunLines(DataTable[Text], inherit_bindings=False):
+    """A table with the keys that every list has."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *LIST_KEYS,
+        Binding("left", "cursor_left", show=False, id="scroll.left", tooltip="Scroll left"),
+        Binding("right", "cursor_right", show=False, id="scroll.right", tooltip="Scroll right"),
+        list_select("select_cursor"),
+    ]
+
+    def action_first(self) -> None:
+        self.move_cursor(row=0)
+
+    def action_last(self) -> None:
+        self.move_cursor(row=self.row_count - 1)
 
 
 class ComparisonPanel(Vertical):
@@ -87,11 +105,11 @@ class ComparisonPanel(Vertical):
         self._runs: Sequence[RunState] = ()
 
     def compose(self) -> ComposeResult:
-        yield DataTable(cursor_type="row", cursor_foreground_priority="renderable")
+        yield RunLines(cursor_type="row", cursor_foreground_priority="renderable")
 
     @property
-    def table(self) -> DataTable[Text]:
-        return self.query_one(DataTable)
+    def table(self) -> RunLines:
+        return self.query_one(RunLines)
 
     def show(self, runs: Sequence[RunState]) -> None:
         """Take the runs as they are now."""

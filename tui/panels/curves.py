@@ -31,8 +31,6 @@ from traindeck.tui.plot.status import StatusLine
 from traindeck.tui.plot.store import SeriesStore
 from traindeck.tui.plot.view import View
 
-__all__ = ["CurvesPanel", "SeriesStore"]
-
 NOTHING_YET = "nothing reported yet; the log tab shows what it prints"
 NOTHING = "nothing was reported; the log tab shows what it printed"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from traindeck.tui.panels.curves_words import told
+from traindeck.tui.panels.curves_words import series_title
 from traindeck.tui.plot.palette import COLORS
 from traindeck.tui.plot.store import SeriesStore
 from traindeck.tui.plot.view import Line, Plot
@@ -33,7 +33,9 @@ class Plots:
         """The plot of some series of all runs."""
         plot = self._plots.get(names)
         if plot is None:
-            plot = self._plots[names] = Plot(" + ".join(map(told, names)), self._lines(names))
+            plot = self._plots[names] = Plot(
+                " + ".join(map(series_title, names)), self._lines(names)
+            )
         return plot
 
     def _lines(self, names: tuple[str, ...]) -> list[Line]:
@@ -54,5 +56,5 @@ class Plots:
 
     def _label(self, name: str, run: str, series: int) -> str:
         if len(self._runs) == 1:
-            return told(name)
-        return run if series == 1 else f"{run} {told(name)}"
+            return series_title(name)
+        return run if series == 1 else f"{run} {series_title(name)}"

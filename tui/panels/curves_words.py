@@ -17,7 +17,7 @@ NOT_COVERED = "not in ε"
 """Said of a series that was computed from private data: the run's epsilon does not cover it."""
 
 
-def told(series: str) -> str:
+def series_title(series: str) -> str:
     return f"{series} ({NOT_COVERED})" if is_private(series) else series
 
 

@@ -19,6 +19,7 @@ from traindeck.core.catalogue.document import RunDoc
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.panels import machine_lines
 from traindeck.tui.readers.machine import Machine
+from traindeck.tui.widgets.line_list import LineList
 
 
 class DevicesPanel(VerticalScroll, inherit_bindings=False):
@@ -73,9 +74,9 @@ class DevicesPanel(VerticalScroll, inherit_bindings=False):
             yield Static(id="devices-accelerators")
             yield Static("Runs", classes="devices-heading")
             yield Static(id="devices-columns", classes="devices-faint")
-            yield OptionList(id="devices-runs", markup=False)
+            yield LineList(id="devices-runs", markup=False)
             yield Static("Waiting", classes="devices-heading", id="devices-queue-heading")
-            yield OptionList(id="devices-queue", markup=False)
+            yield LineList(id="devices-queue", markup=False)
             yield Static(id="devices-notes", classes="devices-faint")
 
     def on_mount(self) -> None:
@@ -120,8 +121,10 @@ class DevicesPanel(VerticalScroll, inherit_bindings=False):
         self._put("machine", lines.machine(machine, width))
         self._put("cores", lines.cores(machine, names, width))
         none = Content.styled("none found: runs train on the processor", "dim")
-        found = machine.inventory.accelerators
-        self._put("accelerators", lines.accelerators(machine, names, width) if found else none)
+        accelerators = machine.inventory.accelerators
+        self._put(
+            "accelerators", lines.accelerators(machine, names, width) if accelerators else none
+        )
         self._put("columns", lines.run_heading(width) if self._runs else Content("none running"))
         self._fill(
             "runs",

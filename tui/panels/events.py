@@ -72,12 +72,12 @@ class EventsPanel(Vertical):
         ]
         self._lines += fresh
         self.view.show(len(self._lines), fresh, restarted=renumber)
-        told = "no events yet" if not state.count else f"{state.count:,} events"
+        status = "no events yet" if not state.count else f"{state.count:,} events"
         if state.count == 1:
-            told = "1 event"
+            status = "1 event"
         elif state.count > len(self._lines):
-            told += f"; the last {len(self._lines):,} are shown"
-        self.query_one("#events-status", Static).update(Content(told))
+            status += f"; the last {len(self._lines):,} are shown"
+        self.query_one("#events-status", Static).update(Content(status))
 
 
 def event_line(event: Mapping[str, Any], folder: Path | None = None) -> str:
@@ -103,5 +103,5 @@ def event_line(event: Mapping[str, Any], folder: Path | None = None) -> str:
         if value not in ("", None):
             word = value if isinstance(value, str) else json.dumps(value, default=str)
             parts.append(f"{key}={word}")
-    told = "  ".join(plain(part, LONGEST) for part in parts)
-    return f"{when}  {kind:<9} {told}"
+    text = "  ".join(plain(part, LONGEST) for part in parts)
+    return f"{when}  {kind:<9} {text}"

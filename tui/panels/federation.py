@@ -11,18 +11,10 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from traindeck.core.federation.reader import FederationStatus
+from traindeck.core.federation.status import FederationStatus
 from traindeck.tui.keys import SCROLL_KEYS
-from traindeck.tui.panels.federation_lines import (
-    figures,
-    hidden,
-    legend,
-    matrix,
-    phase,
-    protection,
-    window,
-    words,
-)
+from traindeck.tui.panels.federation_lines import figures, phase, protection, words
+from traindeck.tui.panels.federation_rounds import hidden, legend, matrix, window
 
 _STEP = 10
 """Rounds that one key goes back."""
@@ -87,17 +79,17 @@ class FederationPanel(VerticalScroll, inherit_bindings=False):
         self._draw()
 
     def _draw(self) -> None:
-        found, width = self._federation, self._width
-        if found is None or width <= 0:
+        federation, width = self._federation, self._width
+        if federation is None or width <= 0:
             return
         parts = [
-            phase(found, self._framework, self._live) + hidden(found, width, self._back),
-            protection(found),
-            matrix(found, width, self._back),
+            phase(federation, self._framework, self._live) + hidden(federation, width, self._back),
+            protection(federation),
+            matrix(federation, width, self._back),
             legend(width),
             Content(""),
-            words(found, width),
+            words(federation, width),
             Content(""),
-            figures(found, width),
+            figures(federation, width),
         ]
         self.query_one(Static).update(Content("\n").join(parts))

@@ -1,44 +1,26 @@
-"""A federation as text: its phase, owners against rounds, what left each owner, who reads what."""
+"""A federation as text: its phase, what left each owner, who reads what, each owner's figures."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
-from rich.cells import cell_len
 from textual.content import Content
 
 from traindeck.core.base.format import compact, size
 from traindeck.core.base.sanitize import WHOLE, plain
-from traindeck.core.federation.reader import (
+from traindeck.core.federation.status import (
     CLASSES,
-    UNKNOWN,
     FederationStatus,
     OwnerStatus,
-    RoundStatus,
 )
+from traindeck.tui.panels.federation_rounds import NAME_MOST
 from traindeck.tui.widgets.columns import fitted, fitting
-from traindeck.tui.widgets.rows import Row, rows, sparkline
+from traindeck.tui.widgets.rows import Row, rows
 
-GLYPHS = {
-    "warming": ("◔", "$text-warning"),
-    "waiting": ("◌", "$foreground"),
-    "approved": ("○", "$text-secondary"),
-    "training": ("◐", "bold $text-primary"),
-    "sent": ("●", "$text-success"),
-    "refused": ("✗", "bold $text-error"),
-    "lost": ("!", "bold reverse $text-error"),
-    "ended": ("■", "dim"),
-    UNKNOWN: ("?", "dim"),
-}
-"""Symbol and style of each state of an owner."""
-LEGEND = tuple(state for state in GLYPHS if state != UNKNOWN)
 WIDE = 108
 """Cells from which on each owner's figures and bytes stand in one line."""
-_NAME_MOST, _STATE_CELLS = 16, 10
 _NONE = ("–", "dim")
 _SAYS = {
     "warming": "owners load {framework}",
@@ -53,7 +35,6 @@ SOURCES = (
     "samples, loss, seconds, bytes and load: each owner's own status, which the aggregator does not"
     " see; states of past rounds, accuracy and seconds a round: the aggregator's"
 )
-
 Cell = tuple[str, str]
 """Text and its style."""
 
@@ -97,97 +78,12 @@ def protection(federation: FederationStatus) -> Content:
                 (" · " if parts else "", "dim"),
                 (f"{plain(name)} {size(totals[name])}", style),
             ]
-    told = any(owner.told for owner in federation.owners)
+    heard = any(owner.heard for owner in federation.owners)
     lines = [
-        Content.assemble(("left owners: ", "dim"), *(parts if told else [("not told yet", "dim")]))
+        Content.assemble(("left owners: ", "dim"), *(parts if heard else [("not told yet", "dim")]))
     ]
     said = (federation.encryption, federation.visible)
     return Content("\n").join([*lines, *(Content(plain(text, 400)) for text in said if text)])
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Which rounds are in sight: `older` are to the left of them, `newer` to the right."""
-
-    columns: tuple[RoundStatus | None, ...]
-    pitch: int
-    older: int
-    newer: int
-
-
-def window(federation: FederationStatus, width: int, back: int) -> Window:
-    """The rounds that fit, the newest unless one looks `back` by so many; None is the present."""
-    every: list[RoundStatus | None] = list(federation.rounds)
-    newest = federation.rounds[-1].number if federation.rounds else -1
-    now = federation.round
-    if now and now > newest and federation.phase == "training":
-        every.append(None)
-    room = max(2, width - _left(federation))
-    pitch = 2 if 2 * len(every) <= room else 1
-    fit = room // pitch
-    back = max(0, min(back, len(every) - fit))
-    end = len(every) - back
-    start = max(0, end - fit)
-    return Window(tuple(every[start:end]), pitch, start, back)
-
-
-def hidden(federation: FederationStatus, width: int, back: int) -> Content:
-    """Which rounds are out of sight, and the keys that bring them."""
-    seen = window(federation, width, back)
-    told = [f"← {seen.older} older"] if seen.older else []
-    told += [f"→ {seen.newer} newer"] if seen.newer else []
-    return Content.styled(f"  {' · '.join(told)}" if told else "", "dim")
-
-
-def matrix(federation: FederationStatus, width: int, back: int = 0) -> Content:
-    """Owners against rounds; below them accuracy and seconds of each round."""
-    seen = window(federation, width, back)
-    left = _left(federation)
-    names = _name_cells(federation)
-    numbers = [federation.round if each is None else each.number for each in seen.columns]
-    lines = [
-        Content.styled(fitted("owner", names + 1) + fitted("now", _STATE_CELLS + 1), "dim")
-        + Content.styled(_ruler(numbers, seen.pitch), "dim")
-    ]
-    for owner in federation.owners:
-        glyph, style = GLYPHS[owner.state]
-        states = [_state_in(owner, each, federation) for each in seen.columns]
-        cells = [
-            (GLYPHS[state][0].ljust(seen.pitch) * len(list(run)), GLYPHS[state][1])
-            if state
-            else (" " * seen.pitch * len(list(run)), "")
-            for state, run in groupby(states)
-        ]
-        lines.append(
-            Content.assemble(
-                fitted(plain(owner.name), names + 1),
-                (fitted(f"{glyph} {owner.state}", _STATE_CELLS + 1), style),
-                *cells,
-            )
-        )
-    finished = [each for each in seen.columns if each is not None]
-    for label, unit, values in (
-        ("accuracy", "", [each.accuracy for each in finished]),
-        ("seconds", " s", [each.seconds for each in finished]),
-    ):
-        if any(value is not None and math.isfinite(value) for value in values):
-            last = next((value for value in reversed(values) if value is not None), math.nan)
-            head = fitted(label, names + 1) + fitted(compact(last) + unit, left - names - 1)
-            lines.append(
-                Content.assemble((head, "dim"), (_course(values, seen.pitch), "$text-accent"))
-            )
-    return Content("\n").join(lines)
-
-
-def legend(width: int) -> Content:
-    """What the symbols mean."""
-    words = [Content.styled(f"{GLYPHS[state][0]} {state}", GLYPHS[state][1]) for state in LEGEND]
-    lines = [Content("")]
-    for word in words:
-        if lines[-1] and lines[-1].cell_length + 1 + word.cell_length > width:
-            lines.append(Content(""))
-        lines[-1] = lines[-1] + " " + word if lines[-1] else word
-    return Content("\n").join(lines)
 
 
 def words(federation: FederationStatus, width: int) -> Content:
@@ -221,7 +117,7 @@ def words(federation: FederationStatus, width: int) -> Content:
 
 def figures(federation: FederationStatus, width: int) -> Content:
     """Each owner's own numbers, and what left it by class; where they come from."""
-    owner = _Column("owner", 8, lambda each: (plain(each.name), ""), grow=1, most=_NAME_MOST)
+    owner = _Column("owner", 8, lambda each: (plain(each.name), ""), grow=1, most=NAME_MOST)
     sent = [_sent(name) for name in CLASSES]
     own = [owner, *_OWN]
     if any(each.privacy for each in federation.owners):
@@ -238,12 +134,12 @@ def figures(federation: FederationStatus, width: int) -> Content:
         if name not in CLASSES and count
     }
     if others:
-        told = ", ".join(f"{plain(name)} {size(count)}" for name, count in others.items())
-        parts.append(Content.styled(f"bytes of other classes: {told}", "bold $text-error"))
+        sizes = ", ".join(f"{plain(name)} {size(count)}" for name, count in others.items())
+        parts.append(Content.styled(f"bytes of other classes: {sizes}", "bold $text-error"))
     for each in federation.owners:
         if each.facts:
-            told = "  ".join(f"{plain(k)} {plain(_fact(k, v))}" for k, v in each.facts.items())
-            parts.append(Content.assemble((f"{plain(each.name)} logged ", "dim"), told))
+            numbers = "  ".join(f"{plain(k)} {plain(_fact(k, v))}" for k, v in each.facts.items())
+            parts.append(Content.assemble((f"{plain(each.name)} logged ", "dim"), numbers))
     parts.append(Content.styled(SOURCES, "dim italic"))
     return Content("\n").join(parts)
 
@@ -289,18 +185,20 @@ _EPSILON = _Column("ε so far", 14, _spent, True)
 
 def _privacy(owners: Sequence[OwnerStatus]) -> list[str]:
     """What the owners' epsilons are for, and who has a budget of its own to pay from."""
-    told = [each.privacy for each in owners if each.privacy]
-    terms = dict.fromkeys(f"each owner accounts for itself, at {plain(one.terms)}" for one in told)
-    budgets = [one.ledger for one in told if one.ledger]
+    accounts = [each.privacy for each in owners if each.privacy]
+    terms = dict.fromkeys(
+        f"each owner accounts for itself, at {plain(one.terms)}" for one in accounts
+    )
+    budgets = [one.ledger for one in accounts if one.ledger]
     bounds = ["≤: an upper bound, of the next place in the plan's curve"]
-    bounds = bounds if any(one.bounded for one in told) else []
+    bounds = bounds if any(one.bounded for one in accounts) else []
     paid = [f"paid from the budgets {named(budgets)}"] if budgets else []
     return [*list(terms)[:3], *bounds, *paid]
 
 
 def _sent(name: str) -> _Column:
     def cell(owner: OwnerStatus) -> Cell:
-        if not owner.told:
+        if not owner.heard:
             return _NONE
         count = owner.bytes_out.get(name, 0)
         style = "bold $text-error" if name == "raw" and count else "" if count else "dim"
@@ -311,7 +209,7 @@ def _sent(name: str) -> _Column:
 
 def _of_round(owner: OwnerStatus) -> Cell:
     count = sum(owner.bytes_round.values())
-    return (size(count), "") if owner.told else _NONE
+    return (size(count), "") if owner.heard else _NONE
 
 
 _THIS_ROUND = _Column("this round", 10, _of_round, True)
@@ -330,49 +228,6 @@ def _table(columns: Sequence[_Column], owners: Iterable[OwnerStatus], width: int
     return Content("\n").join(lines)
 
 
-def _name_cells(federation: FederationStatus) -> int:
-    longest = max((cell_len(plain(owner.name)) for owner in federation.owners), default=5)
-    return min(_NAME_MOST, max(8, longest))
-
-
-def _left(federation: FederationStatus) -> int:
-    return _name_cells(federation) + _STATE_CELLS + 2
-
-
-def _state_in(owner: OwnerStatus, when: RoundStatus | None, federation: FederationStatus) -> str:
-    """The state of an owner in a round; nothing when it had no part in it."""
-    if when is not None:
-        return "lost" if owner.name in when.lost else when.states.get(owner.name, "")
-    behind = owner.round is not None and owner.round != federation.round
-    return "waiting" if behind and owner.state in ("training", "sent") else owner.state
-
-
-def _ruler(numbers: Sequence[int | None], pitch: int) -> str:
-    """Numbers of rounds, each ending at its column: the last one, and every tenth that has room."""
-    line = [" "] * (pitch * len(numbers))
-    free = len(line) + 1
-    for place in reversed(range(len(numbers))):
-        number = numbers[place]
-        if number is None or (number % 10 and place not in (0, len(numbers) - 1)):
-            continue
-        text = f"{number:,}"
-        start = max(0, place * pitch + 1 - len(text))
-        if start + len(text) < free:
-            line[start : start + len(text)] = text
-            free = start
-    return "".join(line)
-
-
-def _course(values: Sequence[float | None], pitch: int) -> str:
-    """The values as blocks between the least and the greatest of them."""
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    least, span = min(finite), max(finite) - min(finite)
-    above = [math.nan if value is None else value - least for value in values]
-    if not math.isfinite(span):
-        return ""
-    return "".join(block.ljust(pitch) for block in sparkline(above, len(above), span))
-
-
 def _loaded(federation: FederationStatus, framework: str) -> str:
     scripts = {owner.job.script for owner in federation.owners if owner.job}
     if any("_tf" in script or "tensorflow" in script for script in scripts):
@@ -384,9 +239,9 @@ def _loaded(federation: FederationStatus, framework: str) -> str:
 
 def named(names: Iterable[str], most: int = 4) -> str:
     """The first few of them, as people say them."""
-    found = [plain(name, 40) for name in names]
-    rest = len(found) - most
-    return ", ".join(found[:most]) + (f" and {rest} more" if rest > 0 else "")
+    shown = [plain(name, 40) for name in names]
+    rest = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _joined(*texts: str) -> str:

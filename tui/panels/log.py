@@ -75,7 +75,7 @@ class LogPanel(Vertical):
         self._origin = 0
         self._jump_due = False
         self._live = False
-        self._told = ""
+        self._status = ""
 
     def compose(self) -> ComposeResult:
         yield Static(id="log-status")
@@ -117,19 +117,19 @@ class LogPanel(Vertical):
             text = f"{lines}, {size(state.on_disk)}"
             if state.indexed < state.on_disk:
                 text += f" · reading {state.indexed * 100 // state.on_disk} %"
-        found = self._told_search()
+        search = self._search_status()
         mode = "following" if self.view.follow else f"line {self._place():,}"
-        parts = (text, mode if state.lines else "", found)
-        told = shorten(" · ".join(part for part in parts if part), self.size.width or 80)
-        if told != self._told:
-            self._told = told
-            self.query_one("#log-status", Static).update(Content(told), layout=False)
+        parts = (text, mode if state.lines else "", search)
+        status = shorten(" · ".join(part for part in parts if part), self.size.width or 80)
+        if status != self._status:
+            self._status = status
+            self.query_one("#log-status", Static).update(Content(status), layout=False)
 
     def _place(self) -> int:
         current = self.view.current
         return (self.view.first_visible if current is None else current) + 1
 
-    def _told_search(self) -> str:
+    def _search_status(self) -> str:
         search = self._search()
         if search is None:
             return "searching" if self._needle else ""

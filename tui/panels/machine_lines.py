@@ -49,7 +49,7 @@ def curve(values: Sequence[float | None], cells: int, top: float = 100.0) -> Con
     )
 
 
-def percent(value: float | None) -> str:
+def percent_text(value: float | None) -> str:
     return "   –" if value is None else f"{value:3.0f}%"
 
 
@@ -81,7 +81,7 @@ def machine(state: Machine, width: int) -> Content:
         Content.assemble(
             ("memory  ", "dim"),
             bar(share, _bar_cells(width), tight=True),
-            f" {percent(share)}  {size(used)} of {size(now.memory_total_bytes)}",
+            f" {percent_text(share)}  {size(used)} of {size(now.memory_total_bytes)}",
         ),
     ]
     return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
@@ -92,7 +92,7 @@ def _load_line(
 ) -> Content:
     """A bar, its number, its course where there is room for one, and what else is to be said."""
     head = Content.assemble(
-        (label.ljust(8), "dim"), bar(load, _bar_cells(width)), " ", percent(load)
+        (label.ljust(8), "dim"), bar(load, _bar_cells(width)), " ", percent_text(load)
     )
     room = width - head.cell_length - 2
     if more:
@@ -127,7 +127,11 @@ def _core_grid(state: Machine, width: int) -> Content:
         held = "●" if f"cpu-{core}" in state.taken else " "
         parts.append(
             Content.assemble(
-                (f"{core:>3} ", "dim"), bar(load, cells), f" {percent(load)}", (held, _TAKEN), "  "
+                (f"{core:>3} ", "dim"),
+                bar(load, cells),
+                f" {percent_text(load)}",
+                (held, _TAKEN),
+                "  ",
             )
         )
     return _table(parts, columns)
@@ -178,8 +182,8 @@ def _accelerator(
         yield Content.styled("        does not answer", "$text-warning")
         return
     past = state.loads.get(use.uuid, ())
-    told = Content("  ".join(_accelerator_facts(use)))
-    yield _load_line("", use.utilization_percent, past, width, told)
+    facts = Content("  ".join(_accelerator_facts(use)))
+    yield _load_line("", use.utilization_percent, past, width, facts)
 
 
 def _accelerator_facts(use: AcceleratorUse) -> Iterator[str]:
@@ -250,7 +254,7 @@ def run_figures(run: RunDoc, history: DeviceHistory | None) -> list[str]:
     def last(series: str) -> float | None:
         return measures[series].last if series in measures else None
 
-    def told(value: float | None, shown: str) -> str:
+    def text_of(value: float | None, shown: str) -> str:
         return "–" if value is None or not math.isfinite(value) else shown.format(value)
 
     memory = "–"
@@ -263,10 +267,10 @@ def run_figures(run: RunDoc, history: DeviceHistory | None) -> list[str]:
     ]
     return [
         plain(run["device"]),
-        told(last("cpu_percent"), "{:.0f}%"),
+        text_of(last("cpu_percent"), "{:.0f}%"),
         memory,
-        told(last("threads"), "{:.0f}"),
-        told(last("processes"), "{:.0f}"),
+        text_of(last("threads"), "{:.0f}"),
+        text_of(last("processes"), "{:.0f}"),
         *rates,
     ]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -14,6 +13,7 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from traindeck.core.privacy.plan import Plan
+from traindeck.core.privacy.report import RunPrivacy
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.panels.privacy_lines import LARGE_WIDTH, at_most, foot, head
 from traindeck.tui.plot.marks import Mark, points
@@ -46,7 +46,7 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._known: tuple[object, ...] | None = None
-        self._privacy: Mapping[str, Any] | None = None
+        self._privacy: RunPrivacy | None = None
         self._plan: Plan | None = None
         self._budget: float | None = None
         self._live = False
@@ -59,14 +59,14 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
 
     def show(
         self,
-        privacy: Mapping[str, Any] | None,
+        privacy: RunPrivacy | None,
         *,
         plan: Plan | None = None,
         budget: float | None = None,
         live: bool = False,
         exposed: str = "",
     ) -> None:
-        """Take a run's privacy (`core.privacy.report`), or None when it accounts for none.
+        """Take a run's privacy, or None when it accounts for none.
 
         plan    what it set out to do, when that has been read: gives the curve
         budget  of its data set, as an epsilon, when there is one
@@ -97,10 +97,10 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
         below = self.query_one("#privacy-assumptions", Static)
         below.display = self._privacy is not None
         if self._privacy is None:
-            told = Content.styled(NOTHING, "dim")
+            text = Content.styled(NOTHING, "dim")
             if self._exposed:
-                told = Content.styled(f"✗ {self._exposed}\n", "bold $text-error") + told
-            above.update(told)
+                text = Content.styled(f"✗ {self._exposed}\n", "bold $text-error") + text
+            above.update(text)
             return
         width = self.scrollable_content_region.width
         above.update(head(self._privacy, self._live, width))
@@ -112,19 +112,17 @@ class PrivacyPanel(VerticalScroll, inherit_bindings=False):
         sketch.display = drawable and len(plan.curve) > 0 if plan else False
         if plan is None or privacy is None or not sketch.display:
             return
-        done = privacy.get("steps")
-        done = done if isinstance(done, int) else 0
+        done, now = privacy.steps, privacy.epsilon
         steps = [0, *(step for step, _ in plan.curve)]
         values = [0.0, *(value for _, value in plan.curve)]
-        now = privacy.get("epsilon")
         curves = [points(steps, values, _PLANNED)]
         marks: list[Mark] = []
         unit = "" if self._small else "ε "
         legend: Words = [(f" plan {unit}{at_most(plan.epsilon)}", LABEL)]
-        if done and isinstance(now, int | float) and math.isfinite(now):
+        if done and math.isfinite(now):
             past = [n for n in steps if n < done]
-            curves.insert(0, points([*past, done], [*values[: len(past)], float(now)], _SPENT))
-            marks.append(Mark(done, float(now), "●", at_most(now), LINE + _SPENT))
+            curves.insert(0, points([*past, done], [*values[: len(past)], now], _SPENT))
+            marks.append(Mark(done, now, "●", at_most(now), LINE + _SPENT))
             legend = [(" ━ spent", LINE + _SPENT), *legend]
         top = plan.epsilon
         budget = self._budget

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from rich.cells import cell_len
 from textual.content import Content
 from textual.renderables.digits import DIGITS, DIGITS3X3
 
 from traindeck.core.base.sanitize import plain
-from traindeck.core.privacy import report
+from traindeck.core.privacy import bounds, report
+from traindeck.core.privacy.report import RunPrivacy
 from traindeck.tui.widgets.rows import Row, rows
 
 LARGE_WIDTH = 50
@@ -25,95 +24,76 @@ _SAMPLERS = {
 }
 
 
-at_most = partial(report.at_most, infinite="∞")
-at_least = partial(report.at_least, infinite="∞")
+at_most = partial(bounds.at_most, infinite="∞")
+at_least = partial(bounds.at_least, infinite="∞")
 
 
-def head(privacy: Mapping[str, Any], live: bool, width: int) -> Content:
+def head(privacy: RunPrivacy, live: bool, width: int) -> Content:
     """What stands above the curve: what most need to see, the most needed first."""
     parts = [
         _reliance(privacy, width),
         _epsilon(privacy, live, width),
         _risk(privacy, width),
         _steps(privacy, live, width),
-        *([_interval(privacy, width)] if audit_of(privacy) or width >= LARGE_WIDTH else []),
+        *([_interval(privacy, width)] if privacy.audit or width >= LARGE_WIDTH else []),
     ]
     return Content("\n").join([part for part in parts if part.plain])
 
 
-def foot(privacy: Mapping[str, Any], width: int) -> Content:
+def foot(privacy: RunPrivacy, width: int) -> Content:
     """What stands below it: the assumptions; where there is little room, that no audit was made."""
-    told = audit_of(privacy) or width >= LARGE_WIDTH
-    parts = [Content("") if told else _interval(privacy, width), assumptions(privacy, width)]
+    above = privacy.audit or width >= LARGE_WIDTH
+    parts = [Content("") if above else _interval(privacy, width), assumptions(privacy, width)]
     return Content("\n\n").join([part for part in parts if part.plain])
 
 
-def assumptions(privacy: Mapping[str, Any], width: int) -> Content:
+def assumptions(privacy: RunPrivacy, width: int) -> Content:
     """Everything that the epsilon was computed from, and so depends on."""
-    number = {key: privacy.get(key) for key in ("sampling_rate", "noise_multiplier")}
-    sampler = str(privacy.get("sampler", ""))
+    ledger = privacy.ledger
     pairs: list[Row] = [
-        ("unit", f"one {plain(str(privacy.get('unit', '?')))}"),
-        ("neighbours", plain(str(privacy.get("relation", "?")))),
-        ("sampler", _SAMPLERS.get(sampler, plain(sampler) or "?")),
-        ("rate q", _figure(number["sampling_rate"], 6)),
-        ("noise σ", f"{_figure(number['noise_multiplier'], 5)} × clipping norm (Gaussian, float)"),
-        ("clipping norm", _figure(privacy.get("clipping_norm"))),
-        ("batch size", f"{_figure(privacy.get('batch_size'))} in expectation, public"),
-        ("records", f"{_figure(privacy.get('records'))} at most, public"),
-        ("data set", plain(str(privacy.get("dataset") or "?"))),
-        ("accountant", plain(str(privacy.get("accountant", "?")))),
+        ("unit", f"one {_known(privacy.unit)}"),
+        ("neighbours", _known(privacy.relation)),
+        ("sampler", _SAMPLERS.get(privacy.sampler, _known(privacy.sampler))),
+        ("rate q", _real(privacy.sampling_rate, 6)),
+        ("noise σ", f"{_real(privacy.noise_multiplier, 5)} × clipping norm (Gaussian, float)"),
+        ("clipping norm", _real(privacy.clipping_norm)),
+        ("batch size", f"{_count(privacy.batch_size)} in expectation, public"),
+        ("records", f"{_count(privacy.records)} at most, public"),
+        ("data set", _known(privacy.dataset)),
+        ("accountant", _known(privacy.accountant)),
+        ("budget", f"of {plain(ledger)}" if ledger else "none: nothing is charged"),
     ]
-    ledger = privacy.get("ledger")
-    pairs.append(("budget", f"of {plain(str(ledger))}" if ledger else "none: nothing is charged"))
     return Content.styled("assumptions", "bold") + "\n" + rows(pairs, width)
 
 
-def infinite(privacy: Mapping[str, Any]) -> bool:
-    """Whether there is no bound at all: epsilon is null although it is known."""
-    return privacy.get("epsilon") is None
-
-
-def audit_of(privacy: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    found = privacy.get("audit")
-    return found if isinstance(found, Mapping) else None
-
-
-def violated(privacy: Mapping[str, Any]) -> bool:
-    audit = audit_of(privacy)
-    return audit is not None and audit.get("verdict") == "violated"
-
-
-def _reliance(privacy: Mapping[str, Any], width: int) -> Content:
+def _reliance(privacy: RunPrivacy, width: int) -> Content:
     """Why this epsilon must not be relied upon."""
     lines = []
-    if label := plain(str(privacy.get("label") or "")):
+    if label := plain(privacy.label):
         lines.append(Content.styled(f"✗ {label}", "bold $text-error"))
-    if exposed := plain(str(privacy.get("exposed") or ""), 300):
+    if exposed := plain(privacy.exposed, 300):
         lines += _wrapped(Content.styled(f"✗ {exposed}", "bold $text-error"), width)
-    if violated(privacy):
-        audit = audit_of(privacy) or {}
-        said = (
-            f"✗ audit violated: ε is at least {at_least(audit.get('lower'))},"
-            f" {at_most(audit.get('claimed'))} is claimed: quarantined"
+    if privacy.audit and privacy.violated:
+        verdict = (
+            f"✗ audit violated: ε is at least {at_least(privacy.audit.lower)},"
+            f" {at_most(privacy.audit.claimed)} is claimed: quarantined"
         )
-        lines += _wrapped(Content.styled(said, "bold $text-error"), width)
+        lines += _wrapped(Content.styled(verdict, "bold $text-error"), width)
     return Content("\n").join(lines)
 
 
-def _epsilon(privacy: Mapping[str, Any], live: bool, width: int) -> Content:
-    bad = bool(privacy.get("label")) or violated(privacy) or infinite(privacy)
-    style = "bold $text-error" if bad else "bold $text-success"
-    figure = at_most(privacy.get("epsilon"))
-    unit = plain(str(privacy.get("unit", "?")))
-    at_delta = f" at δ {_figure(privacy.get('delta'))}"
+def _epsilon(privacy: RunPrivacy, live: bool, width: int) -> Content:
+    good = privacy.reliable and math.isfinite(privacy.epsilon)
+    style = "bold $text-success" if good else "bold $text-error"
+    figure = at_most(privacy.epsilon)
+    unit = _known(privacy.unit)
+    at_delta = f" at δ {_real(privacy.delta)}"
     beside = [
         Content.assemble(("ε at most ", "dim"), (figure, style), at_delta),
         Content(f"for one {unit}, {'spent so far' if live else 'spent'}"),
     ]
-    planned = privacy.get("planned") or {}
-    if live or planned.get("steps") != privacy.get("steps"):
-        end = at_most(planned.get("epsilon"))
+    if live or privacy.planned.steps != privacy.steps:
+        end = at_most(privacy.planned.epsilon)
         beside.append(Content.assemble(("planned end: ε ", "dim"), end))
     if width < LARGE_WIDTH or figure == "∞":
         words = Content.assemble(("ε ", "dim"), (figure, style), f"{at_delta} for one {unit}")
@@ -141,29 +121,28 @@ def digits(figure: str) -> list[str]:
     return lines
 
 
-def _risk(privacy: Mapping[str, Any], width: int) -> Content:
+def _risk(privacy: RunPrivacy, width: int) -> Content:
     sentence = plain(report.risk_in_words(privacy))
-    if not sentence or privacy.get("label") or violated(privacy):
+    if not sentence or not privacy.reliable:
         return Content("")
     return Content("\n").join(_wrapped(Content.styled(sentence, "italic"), width))
 
 
-def _steps(privacy: Mapping[str, Any], live: bool, width: int) -> Content:
-    planned = privacy.get("planned") or {}
-    total, done = planned.get("steps"), privacy.get("steps")
-    if not isinstance(total, int) or not isinstance(done, int) or total < 1:
+def _steps(privacy: RunPrivacy, live: bool, width: int) -> Content:
+    total, done = privacy.planned.steps, privacy.steps
+    if total < 1:
         return Content("")
     if width < LARGE_WIDTH:
         words = f"{done:,}/{total:,}"
-        words += f" → ε {at_most(planned.get('epsilon'))}" if live else ""
+        words += f" → ε {at_most(privacy.planned.epsilon)}" if live else ""
     else:
         words = f"{done:,} of {total:,} steps spent"
         words += f", {total - done:,} left" if live else ""
     shown = labelled("steps", gauge([(done / total, "$text-primary")], _bar(width)), words, width)
-    if not privacy.get("inherited"):
+    if not privacy.inherited:
         return shown
-    said = _wrapped(Content(report.inherits(privacy)), max(8, width - 9))
-    return Content("\n").join([shown, *(Content(" " * 9) + line for line in said)])
+    lines = _wrapped(Content(report.inherits(privacy)), max(8, width - 9))
+    return Content("\n").join([shown, *(Content(" " * 9) + line for line in lines)])
 
 
 def _bar(width: int) -> int:
@@ -204,34 +183,32 @@ def gauge(shares: list[tuple[float, str]], width: int) -> Content:
     return Content("").join(parts)
 
 
-def _interval(privacy: Mapping[str, Any], width: int) -> Content:
+def _interval(privacy: RunPrivacy, width: int) -> Content:
     """[audited, claimed] on one axis of epsilon, with what the audit says."""
-    audit = audit_of(privacy)
+    audit = privacy.audit
     if audit is None:
-        if infinite(privacy):
+        if not math.isfinite(privacy.epsilon):
             return Content("")
         words = (
-            f"at most {at_most(privacy.get('epsilon'))}, by the proof; no audit yet:"
+            f"at most {at_most(privacy.epsilon)}, by the proof; no audit yet:"
             " -p audit=true measures how much it is at least"
         )
         return Content.styled("bounds   ", "dim") + Content("\n" + " " * 9).join(
             _wrapped(Content(words), max(8, width - 9))
         )
-    lower, claimed = _number(audit.get("lower")), _number(audit.get("claimed"))
-    bad = violated(privacy)
-    told = f"[{at_least(lower)}, {at_most(claimed)}] {'violated' if bad else 'consistent'}"
-    confidence = _number(audit.get("confidence"))
+    bad = audit.violated
+    verdict = f"[{at_least(audit.lower)}, {at_most(audit.claimed)}] {audit.verdict}"
     if width >= LARGE_WIDTH:
-        told += "" if bad else ", which is no proof"
-        told += f" ({confidence:.0%} confidence)" if math.isfinite(confidence) else ""
+        verdict += "" if bad else ", which is no proof"
+        verdict += f" ({audit.confidence:.0%} confidence)" if audit.confidence > 0 else ""
     style = "bold $text-error" if bad else ""
-    lines = [Content.styled("bounds   ", "dim") + Content.styled(told, style)]
-    if cell_len(told) + 9 > width:
-        broken = _wrapped(Content.styled(told, style), max(8, width - 9))
+    lines = [Content.styled("bounds   ", "dim") + Content.styled(verdict, style)]
+    if cell_len(verdict) + 9 > width:
+        broken = _wrapped(Content.styled(verdict, style), max(8, width - 9))
         lines = [Content.styled("bounds   ", "dim") + broken[0]]
         lines += [Content(" " * 9) + line for line in broken[1:]]
     if width >= LARGE_WIDTH:
-        lines += axis(lower, claimed, min(width, _AXIS_WIDEST), bad)
+        lines += axis(audit.lower, audit.claimed, min(width, _AXIS_WIDEST), bad)
     return Content("\n").join(lines)
 
 
@@ -272,11 +249,14 @@ def _wrapped(content: Content, width: int) -> list[Content]:
     return list(content.wrap(max(8, width)))
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else math.inf
+def _known(text: str) -> str:
+    """A text, if the document that was read has it."""
+    return plain(text) or "?"
 
 
-def _figure(value: object, digits: int = 4) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "?"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
+def _real(value: float, digits: int = 4) -> str:
+    return "?" if math.isnan(value) else f"{value:.{digits}g}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}" if value else "?"

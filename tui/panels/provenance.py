@@ -6,7 +6,6 @@ import json
 import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,48 +21,12 @@ from traindeck.core.base.format import size
 from traindeck.core.base.sanitize import plain
 from traindeck.core.catalogue.document import RunDoc
 from traindeck.tui.keys import SCROLL_KEYS
+from traindeck.tui.readers.provenance import Provenance
 from traindeck.tui.widgets.rows import Row, rows
 
-MAX_BYTES = 1 << 20
 LONGEST = 2000
 SHOWN = ("params", "state", "reason", "command", "device", "on", "path", "tags", "notes")
 """What of a `RunDoc` the panel shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What a run's folder tells beside its `RunDoc`.
-
-    `source` is source/provenance.json, {} when there is none; `patch_bytes` the size of
-    source/diff.patch, None when there is none.
-    """
-
-    source: Mapping[str, Any] = field(default_factory=dict)
-    params: Mapping[str, Any] = field(default_factory=dict)
-    patch_bytes: int | None = None
-
-
-def read_provenance(folder: Path) -> Provenance:
-    """Read it; what is missing, damaged or over 1 MiB is left out. Does I/O, raises nothing."""
-    try:
-        patch_bytes = (folder / "source" / "diff.patch").stat().st_size
-    except OSError:
-        patch_bytes = None
-    return Provenance(
-        _read_object(folder / "source" / "provenance.json"),
-        _read_object(folder / "params.json"),
-        patch_bytes,
-    )
-
-
-def _read_object(path: Path) -> Mapping[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        value = json.loads(data) if len(data) <= MAX_BYTES else {}
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 class ProvenancePanel(VerticalScroll, can_focus=True, inherit_bindings=False):
@@ -135,15 +98,15 @@ def _word(value: object) -> str:
 
 
 def _sections(
-    doc: RunDoc, provenance: Provenance, told: Callable[[str], str]
+    doc: RunDoc, provenance: Provenance, path_text: Callable[[str], str]
 ) -> list[tuple[str, list[Row]]]:
-    """All there is to say, paths as `told` has them."""
+    """All there is to say, paths as `path_text` has them."""
     source = provenance.source
     sections = [
         ("parameters", _params(doc["params"] or provenance.params)),
-        ("run", _run(doc, source, told)),
+        ("run", _run(doc, source, path_text)),
         ("code", _code(provenance)),
-        ("environment", _named(source.get("environment"), told)),
+        ("environment", _named(source.get("environment"), path_text)),
         ("packages", _named(source.get("packages"))),
     ]
     return [(title, lines) for title, lines in sections if lines]
@@ -154,7 +117,7 @@ def _familiar(cwd: object) -> Callable[[str], str]:
     home = str(Path.home())
     below = f"{cwd.rstrip('/')}/" if isinstance(cwd, str) and len(cwd) > 1 else None
 
-    def told(text: str) -> str:
+    def path_text(text: str) -> str:
         flag, equals, path = text.partition("=") if text.startswith("-") else ("", "", text)
         if below is not None and path.startswith(below) and path != below:
             path = path.removeprefix(below)
@@ -162,15 +125,15 @@ def _familiar(cwd: object) -> Callable[[str], str]:
             path = f"~{path.removeprefix(home)}"
         return f"{flag}{equals}{path}"
 
-    return told
+    return path_text
 
 
-def _command(words: Iterable[object], told: Callable[[str], str]) -> str:
-    known = [told(str(word)) for word in words]
+def _command(words: Iterable[object], path_text: Callable[[str], str]) -> str:
+    shown = [path_text(str(word)) for word in words]
     # A leading tilde is left bare: quoted it would no longer mean the home.
     return " ".join(
         f"~/{shlex.quote(word[2:])}" if word.startswith("~/") and word[2:] else shlex.quote(word)
-        for word in known
+        for word in shown
     )
 
 
@@ -180,51 +143,51 @@ def _params(params: Mapping[str, Any]) -> list[Row]:
     return [(plain(name), _word(value)) for name, value in params.items()]
 
 
-def _run(doc: RunDoc, source: Mapping[str, Any], told: Callable[[str], str]) -> list[Row]:
+def _run(doc: RunDoc, source: Mapping[str, Any], path_text: Callable[[str], str]) -> list[Row]:
     python, argv = source.get("python"), source.get("argv")
     where = doc["device"] if doc["device"] == doc["on"] else f"{doc['device']} (--on {doc['on']})"
-    found: list[tuple[str, object]] = [
+    facts: list[tuple[str, object]] = [
         (doc["state"], doc["reason"]),
-        ("command", _command(doc["command"], told)),
-        ("process", _command(argv, told) if isinstance(argv, list) else None),
-        ("interpreter", _interpreter(python, told) if isinstance(python, Mapping) else python),
+        ("command", _command(doc["command"], path_text)),
+        ("process", _command(argv, path_text) if isinstance(argv, list) else None),
+        ("interpreter", _interpreter(python, path_text) if isinstance(python, Mapping) else python),
         ("device", where),
         ("seed", doc["params"].get("seed")),
-        ("folder", told(doc["path"])),
-        ("launched from", told(str(source["cwd"])) if source.get("cwd") else None),
+        ("folder", path_text(doc["path"])),
+        ("launched from", path_text(str(source["cwd"])) if source.get("cwd") else None),
         ("host", source.get("host")),
         ("platform", source.get("platform")),
         ("tags", ", ".join(doc["tags"])),
         ("notes", doc["notes"]),
     ]
-    return [(name, _word(value)) for name, value in found if value not in (None, "")]
+    return [(name, _word(value)) for name, value in facts if value not in (None, "")]
 
 
-def _interpreter(python: Mapping[str, Any], told: Callable[[str], str]) -> str:
+def _interpreter(python: Mapping[str, Any], path_text: Callable[[str], str]) -> str:
     version = str(python.get("version", "")).split(" (")[0]
     executable = str(python.get("executable") or "")
-    return " · ".join(str(part) for part in (version, told(executable)) if part)
+    return " · ".join(str(part) for part in (version, path_text(executable)) if part)
 
 
 def _code(provenance: Provenance) -> list[Row]:
     git = provenance.source.get("git")
     if not isinstance(git, Mapping):
         return [("git", "not launched from a git work tree")] if provenance.source else []
-    found: list[Row] = [("commit", _word(git.get("commit") or "none yet"))]
+    facts: list[Row] = [("commit", _word(git.get("commit") or "none yet"))]
     if git.get("branch"):
-        found.append(("branch", _word(git["branch"])))
+        facts.append(("branch", _word(git["branch"])))
     if git.get("dirty"):
         kept = "not kept" if provenance.patch_bytes is None else size(provenance.patch_bytes)
-        found.append(("changes", f"work tree was changed; source/diff.patch: {kept}"))
+        facts.append(("changes", f"work tree was changed; source/diff.patch: {kept}"))
     else:
-        found.append(("changes", "none: the work tree was clean"))
-    return found
+        facts.append(("changes", "none: the work tree was clean"))
+    return facts
 
 
-def _named(values: object, told: Callable[[str], str] = str) -> list[Row]:
+def _named(values: object, path_text: Callable[[str], str] = str) -> list[Row]:
     if not isinstance(values, Mapping):
         return []
     return [
-        (plain(str(name)), _word(told(value) if isinstance(value, str) else value))
+        (plain(str(name)), _word(path_text(value) if isinstance(value, str) else value))
         for name, value in values.items()
     ]

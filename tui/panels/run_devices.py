@@ -19,7 +19,7 @@ from traindeck.core.base.sanitize import plain
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.readers.device_history import DeviceHistory, Measure
 from traindeck.tui.widgets.rows import sparkline
-from traindeck.tui.widgets.run_columns import age as told_age
+from traindeck.tui.widgets.run_columns import age as short_age
 
 STALE_SECONDS = 5.0
 _GPU = re.compile(r"gpu(\d+)/(utilization_percent|memory_bytes|power_watts|temperature_celsius)")
@@ -59,8 +59,8 @@ class RunDevicesPanel(VerticalScroll, inherit_bindings=False):
     def show(self, history: DeviceHistory, *, device: str, live: bool, now: float) -> None:
         """Take the samples of a run on `device`; `now` is the unix time ages are told from."""
         age = None if history.sampled is None else max(0.0, now - history.sampled)
-        told = (history.samples, device, live, _told(age))
-        if told != (self._history.samples, self._device, self._live, _told(self._age)):
+        shown = (history.samples, device, live, _age_text(age))
+        if shown != (self._history.samples, self._device, self._live, _age_text(self._age)):
             self._history, self._device, self._live, self._age = history, device, live, age
             self._draw()
 
@@ -72,15 +72,15 @@ class RunDevicesPanel(VerticalScroll, inherit_bindings=False):
         if width <= 0:
             return
         lines = [self._origin(width)]
-        found = list(_lines(self._history))
-        if found:
-            label = max(len(line.label) for line in found) + 2
-            value = max(len(line.value) for line in found) + 2
-            note = max(len(line.note) for line in found) + 2
+        measured = list(_lines(self._history))
+        if measured:
+            label = max(len(line.label) for line in measured) + 2
+            value = max(len(line.value) for line in measured) + 2
+            note = max(len(line.note) for line in measured) + 2
             if width - label - value - note < 12:
                 note = 0
             room = width - label - value - note
-            for line in found:
+            for line in measured:
                 lines.append(_drawn(line, label, value, note, min(room, 120)))
         layout, self._height = len(lines) != self._height, len(lines)
         text = self.query_one(Static)
@@ -98,12 +98,12 @@ class RunDevicesPanel(VerticalScroll, inherit_bindings=False):
         origin = "sampled by the supervisor, 1 Hz" if width >= 60 else "supervisor, 1 Hz"
         return Content.assemble(
             (f"{device}{origin} · ", "dim"),
-            (f"{_told(self._age)} ago", "$text-warning" if stale else "dim"),
+            (f"{_age_text(self._age)} ago", "$text-warning" if stale else "dim"),
         )
 
 
-def _told(age: float | None) -> str:
-    return "" if age is None else told_age(age)
+def _age_text(age: float | None) -> str:
+    return "" if age is None else short_age(age)
 
 
 def _drawn(line: _Line, label: int, value: int, note: int, room: int) -> Content:
@@ -144,7 +144,7 @@ def _lines(history: DeviceHistory) -> Iterator[_Line]:
         if total:
             speed = f"{size(rate.last)}/s" if rate else "–"
             yield _Line(label, speed, f"{size(total.last)} in all", rate)
-    gpus = sorted({int(found[1]) for name in measures if (found := _GPU.fullmatch(name))})
+    gpus = sorted({int(match[1]) for name in measures if (match := _GPU.fullmatch(name))})
     for gpu in gpus:
         for kind in _GPU_ORDER:
             if measure := take(f"gpu{gpu}/{kind}"):

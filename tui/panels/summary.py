@@ -68,14 +68,13 @@ class SummaryPanel(Widget):
     ) -> None:
         """Take a run as it is now.
 
-        Args:
-            doc: the run, None while nothing could be read of it.
-            headline: the series that speaks for it and its last value.
-            elapsed: seconds it has been running.
-            deleted: its folder has gone.
-            problem: what could not be read, for people.
+        doc       the run, None while nothing could be read of it
+        headline  the series that speaks for it and its last value
+        elapsed   seconds it has been running
+        deleted   its folder has gone
+        problem   what could not be read, for people
         """
-        told = (doc, headline, elapsed and int(elapsed), deleted, plain(problem))
+        shown = (doc, headline, elapsed and int(elapsed), deleted, plain(problem))
         before = (
             self._doc,
             self._headline,
@@ -83,7 +82,7 @@ class SummaryPanel(Widget):
             self._deleted,
             self._problem,
         )
-        if told != before:
+        if shown != before:
             self._doc, self._headline, self._elapsed = doc, headline, elapsed
             self._deleted, self._problem = deleted, plain(problem)
             lines = self.get_content_height(self.size, self.size, self.content_size.width)
@@ -170,15 +169,15 @@ class SummaryPanel(Widget):
         part, progress = fraction(self._doc), self._doc["progress"]
         if part is None or progress is None:
             return Content.styled("no progress reported", "dim")
-        told = f" {percent(progress['done'], progress['total']):3} % · {self._done()}"
+        figures = f" {percent(progress['done'], progress['total']):3} % · {self._done()}"
         eta = progress["eta_seconds"]
         if eta is not None:
-            told += f" · ETA {duration(eta)}"
-        cells = max(4, width - len(told) - 1)
+            figures += f" · ETA {duration(eta)}"
+        cells = max(4, width - len(figures) - 1)
         halves = math.floor(part * cells * 2)
         bar = "━" * (halves // 2) + ("╸" if halves % 2 else "")
         return Content.assemble(
-            (bar, "$primary"), ("─" * (cells - len(bar)), "dim"), " ", told
+            (bar, "$primary"), ("─" * (cells - len(bar)), "dim"), " ", figures
         ).truncate(width)
 
 

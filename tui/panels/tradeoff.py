@@ -54,19 +54,17 @@ class Point:
     value: float
 
 
-def epsilon_of(run: RunState) -> float | None:
+def epsilon_shown(run: RunState) -> float | None:
     """A run's epsilon, if it has one that may be relied upon."""
-    privacy = (run.doc["privacy"] if run.doc else None) or {}
-    value = privacy.get("epsilon")
-    audit = privacy.get("audit") or {}
-    if privacy.get("label") or audit.get("verdict") == "violated" or not privacy.get("steps"):
+    privacy = run.privacy
+    if privacy is None or not privacy.reliable or not privacy.steps:
         return None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return privacy.epsilon if math.isfinite(privacy.epsilon) else None
 
 
 def enough(runs: Sequence[RunState]) -> bool:
     """Whether there is something to compare."""
-    return sum(epsilon_of(run) is not None for run in runs) >= LEAST_POINTS
+    return sum(epsilon_shown(run) is not None for run in runs) >= LEAST_POINTS
 
 
 def metric_of(runs: Sequence[RunState]) -> str:
@@ -77,12 +75,12 @@ def metric_of(runs: Sequence[RunState]) -> str:
 
 def find(runs: Sequence[RunState], labels: Sequence[str], metric: str) -> list[Point]:
     """The runs that have both, by rising epsilon."""
-    found = []
+    known = []
     for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        epsilon, value = epsilon_of(run), run.last.get(metric, math.nan)
+        epsilon, value = epsilon_shown(run), run.last.get(metric, math.nan)
         if epsilon is not None and math.isfinite(value):
-            found.append(Point(place, label, epsilon, value))
-    return sorted(found, key=lambda point: (point.epsilon, point.value))
+            known.append(Point(place, label, epsilon, value))
+    return sorted(known, key=lambda point: (point.epsilon, point.value))
 
 
 class TradeoffPanel(VerticalScroll, inherit_bindings=False):
@@ -109,26 +107,26 @@ class TradeoffPanel(VerticalScroll, inherit_bindings=False):
     def show(self, runs: Sequence[RunState], labels: Sequence[str]) -> None:
         """Take the runs as they are now."""
         metric = metric_of(runs)
-        found = find(runs, labels, metric)
-        told = [run.doc["privacy"] or {} for run in runs if run.doc and epsilon_of(run) is not None]
-        datasets = {str(privacy.get("dataset")) for privacy in told}
-        deltas = {float(privacy.get("delta", 0.0)) for privacy in told}
-        units = {str(privacy.get("unit")) for privacy in told}
+        ours = find(runs, labels, metric)
+        relied = [run.privacy for run in runs if run.privacy and epsilon_shown(run) is not None]
+        datasets = {privacy.dataset for privacy in relied}
+        deltas = {privacy.delta for privacy in relied}
+        units = {privacy.unit for privacy in relied}
         known = [each for each in REFERENCES if _fits(each, metric, datasets)]
-        shown = (metric, found, known, len(runs), deltas, units)
+        shown = (metric, ours, known, len(runs), deltas, units)
         if shown == self._shown:
             return
         self._shown = shown
-        self._draw(found, known, metric)
-        self.query_one(Static).update(_notes(len(runs) - len(found), known, deltas, units))
+        self._draw(ours, known, metric)
+        self.query_one(Static).update(_notes(len(runs) - len(ours), known, deltas, units))
 
-    def _draw(self, found: Sequence[Point], known: Sequence[Reference], metric: str) -> None:
+    def _draw(self, ours: Sequence[Point], known: Sequence[Reference], metric: str) -> None:
         sketch = self.query_one(Sketch)
-        if not found:
+        if not ours:
             sketch.show([], None)
             return
-        values = [point.value for point in found] + [each.accuracy for each in known]
-        most = max([point.epsilon for point in found] + [each.epsilon for each in known])
+        values = [point.value for point in ours] + [each.accuracy for each in known]
+        most = max([point.epsilon for point in ours] + [each.epsilon for each in known])
         room = (max(values) - min(values)) * 0.12 or 0.05
         axes = Axes(0.0, max(1.0, 1.25 * most), min(values) - room, max(values) + room)
         marks = [
@@ -139,11 +137,11 @@ class TradeoffPanel(VerticalScroll, inherit_bindings=False):
                 point.label[:_LABEL_WIDEST],
                 LINE + point.place % MAX_COLORS,
             )
-            for point in found
+            for point in ours
         ]
         marks += [Mark(each.epsilon, each.accuracy, "✦", each.paper, LABEL) for each in known]
         sketch.show(
-            [points([point.epsilon], [point.value], _GREY) for point in found],
+            [points([point.epsilon], [point.value], _GREY) for point in ours],
             axes,
             marks,
             [(f" {plain(metric)} · x: ε ", LABEL)],
@@ -161,15 +159,15 @@ def _notes(
     if len(units) > 1:
         notes.append(f"these are epsilons of different units: {plain(', '.join(sorted(units)))}")
     if len(deltas) > 1:
-        told = ", ".join(f"{delta:g}" for delta in sorted(deltas))
-        notes.append(f"these are epsilons at different deltas: {told}")
+        names = ", ".join(f"{delta:g}" for delta in sorted(deltas))
+        notes.append(f"these are epsilons at different deltas: {names}")
     if left_out:
         runs = "1 run is" if left_out == 1 else f"{left_out} runs are"
         notes.append(f"{runs} left out: no finite epsilon to rely upon, or no such series yet")
     if known:
-        told = "; ".join(f"{each.paper}: {each.accuracy:.1%} at ε {each.epsilon}" for each in known)
+        results = [f"{each.paper}: {each.accuracy:.1%} at ε {each.epsilon}" for each in known]
         notes.append(
             f"✦ published, not run here, ε at δ {known[0].delta:g} recomputed by PLD from the"
-            f" paper's parameters, the choice of which was not charged: {told}"
+            f" paper's parameters, the choice of which was not charged: {'; '.join(results)}"
         )
     return Content("\n".join(notes))

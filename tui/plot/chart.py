@@ -81,7 +81,7 @@ class Charts(ScrollView, inherit_bindings=False):
         self._rows: dict[int, Strip] = {}
         self._fresh: set[int] = set()
         self._drag: tuple[int, int, int] | None = None
-        self._detail = DetailReader(self)
+        self._detail = DetailReader(self.call_later, self.refresh_data)
 
     # What is shown
 
@@ -231,10 +231,10 @@ class Charts(ScrollView, inherit_bindings=False):
         self._fresh.clear()
         counts = [len(plots) for _, plots in self._groups]
         with_headings = len(counts) > 1 and self.canvas.height >= 30
-        found = arrange(counts, self.canvas.width, self.canvas.height, with_headings)
+        grid = arrange(counts, self.canvas.width, self.canvas.height, with_headings)
         old = {id(cell.plot): cell for cell in self._cells}
         self._cells = []
-        places = iter(found.regions)
+        places = iter(grid.regions)
         for name, plots in self._groups:
             for plot in plots:
                 title = plot.title
@@ -247,8 +247,8 @@ class Charts(ScrollView, inherit_bindings=False):
         for cell in self._cells:
             for row in range(cell.region.y, cell.region.bottom):
                 self._by_row.setdefault(row, []).append(cell)
-        self._headings = {row: self._groups[group][0] or "other" for row, group in found.headings}
-        self.virtual_size = Size(self.canvas.width, found.height)
+        self._headings = {row: self._groups[group][0] or "other" for row, group in grid.headings}
+        self.virtual_size = Size(self.canvas.width, grid.height)
 
     def _forget(self) -> None:
         self._rows.clear()
@@ -328,24 +328,24 @@ class Charts(ScrollView, inherit_bindings=False):
         return None
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        found = self._under(event)
+        under = self._under(event)
         if self._drag is not None:
             number, start, _ = self._drag
             column = event.x + self.scroll_offset.x - self._cells[number].region.x
             self._drag = (number, start, column)
             self._forget()
-        elif found is not None:
-            self.view = navigate.with_cursor(self.view, found[1].x_at(found[2].x))
+        elif under is not None:
+            self.view = navigate.with_cursor(self.view, under[1].x_at(under[2].x))
 
     def on_leave(self) -> None:
         if self._drag is None:
             self.view = navigate.with_cursor(self.view, None)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        found = self._under(event)
-        if found is None or event.button != 1:
+        under = self._under(event)
+        if under is None or event.button != 1:
             return
-        number, cell, place = found
+        number, cell, place = under
         if len(self._cells) > 1:
             self.chosen = number
         if cell.x_at(place.x) is not None:
@@ -368,10 +368,10 @@ class Charts(ScrollView, inherit_bindings=False):
         self._forget()
 
     def on_click(self, event: events.Click) -> None:
-        found = self._under(event)
-        if event.chain == 2 and found is not None:
+        under = self._under(event)
+        if event.chain == 2 and under is not None:
             if len(self._cells) > 1:
-                self.post_message(self.Opened(self, found[0]))
+                self.post_message(self.Opened(self, under[0]))
             else:
                 self.view = navigate.with_window(self.view, None)
 
@@ -383,12 +383,12 @@ class Charts(ScrollView, inherit_bindings=False):
 
     def _wheel(self, event: events.MouseEvent, factor: float) -> None:
         """Zoom at the pointer. In a grid the wheel scrolls, and zooms with Ctrl."""
-        found = self._under(event)
-        if found is None or not (len(self._cells) == 1 or event.ctrl):
+        under = self._under(event)
+        if under is None or not (len(self._cells) == 1 or event.ctrl):
             return
         event.stop()
         event.prevent_default()
-        self.view = navigate.zoomed(self.view, found[1].plot, factor, found[1].x_at(found[2].x))
+        self.view = navigate.zoomed(self.view, under[1].plot, factor, under[1].x_at(under[2].x))
 
 
 class Chart(Charts):

@@ -8,28 +8,30 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING
 
 from traindeck.tui.plot.buckets import SeriesSnapshot
 from traindeck.tui.plot.cell import Cell
 from traindeck.tui.plot.view import Line, View
 
-if TYPE_CHECKING:
-    from traindeck.tui.plot.chart import Charts
-
 Part = tuple[Line, SeriesSnapshot, int, int]
-Found = tuple[Line, SeriesSnapshot, int, int, SeriesSnapshot | None]
+PartRead = tuple[Line, SeriesSnapshot, int, int, SeriesSnapshot | None]
 
 logger = logging.getLogger("traindeck.tui")
 
 
 class DetailReader:
-    """One read at a time; when it is done it looks again, for the view may have moved on."""
+    """One read at a time.
 
-    def __init__(self, charts: Charts) -> None:
-        self._charts = charts
+    call_later  has the event loop call what it is given, from any thread
+    done        called on the event loop when a part was read; should `look` again, for the view may
+                have moved on
+    """
+
+    def __init__(self, call_later: Callable[..., object], done: Callable[[], object]) -> None:
+        self._call_later = call_later
+        self._done = done
         self.busy = False
 
     def look(self, cells: Sequence[Cell], view: View) -> None:
@@ -49,9 +51,9 @@ class DetailReader:
             ).start()
 
     def _read(self, parts: Sequence[Part]) -> None:
-        found = [(*part, self._detail(*part)) for part in parts]
+        parts_read = [(*part, self._detail(*part)) for part in parts]
         with contextlib.suppress(RuntimeError):  # the event loop has just been closed
-            self._charts.call_later(self._take, found)
+            self._call_later(self._take, parts_read)
 
     @staticmethod
     def _detail(line: Line, whole: SeriesSnapshot, start: int, stop: int) -> SeriesSnapshot | None:
@@ -61,11 +63,11 @@ class DetailReader:
             logger.exception("A part of %s cannot be read again", line.series)
             return None
 
-    def _take(self, found: Sequence[Found]) -> None:
+    def _take(self, parts: Sequence[PartRead]) -> None:
         self.busy = False
-        for line, whole, start, stop, detail in found:
+        for line, whole, start, stop, detail in parts:
             if detail is None:
                 line.refused = (whole.version, start, stop)
             else:
                 line.detail = detail
-        self._charts.refresh_data()
+        self._done()

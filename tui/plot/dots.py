@@ -31,10 +31,9 @@ _LEFT_STRETCH, _RIGHT_STRETCH = _stretches(_LEFT), _stretches(_RIGHT)
 def cells(top: Rows, bottom: Rows, rows: int) -> Cells:
     """The braille pattern (0 to 255) of each cell.
 
-    Args:
-        top, bottom: the dot rows that each dot column covers, both included; nothing where top is
-            greater. Shape (layers, 2 * columns).
-        rows: cells the picture is high.
+    top, bottom  the dot rows that each dot column covers, both included; nothing where top is
+                 greater. Shape (layers, 2 * columns).
+    rows         cells the picture is high
 
     Returns: shape (layers, rows, columns).
     """
@@ -56,10 +55,9 @@ def to_rows(heights: Floats, height: int) -> Rows:
 def joined(row: Rows, drawn: NDArray[np.bool_], linked: NDArray[np.bool_]) -> tuple[Rows, Rows]:
     """What a line covers in each dot column so that it has no holes.
 
-    Args:
-        row: where the line crosses each column.
-        drawn: whether it does.
-        linked: shape (columns - 1,): whether it goes from one column to the next.
+    row     where the line crosses each column
+    drawn   whether it does
+    linked  shape (columns - 1,): whether it goes from one column to the next
     """
     left, right = row[:-1], row[1:]
     # A steep step is shared: each column draws its half, so that none is thicker than needed.

@@ -13,7 +13,7 @@ GAP = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class ChartArrangement:
     """Regions of the cells in order, headings as (row, group number), and the canvas' height."""
 
     regions: tuple[Region, ...]
@@ -21,7 +21,7 @@ class Arrangement:
     height: int
 
 
-def arrange(groups: Sequence[int], width: int, height: int, headings: bool) -> Arrangement:
+def arrange(groups: Sequence[int], width: int, height: int, headings: bool) -> ChartArrangement:
     """Put groups of so many charts each below one another on a canvas `width` cells wide.
 
     Charts grow to fill `height` if they can; if they would become too small, the canvas becomes
@@ -30,7 +30,7 @@ def arrange(groups: Sequence[int], width: int, height: int, headings: bool) -> A
     """
     total = sum(groups)
     if total == 1:
-        return Arrangement((Region(0, 0, max(width, 1), max(height, 1)),), (), height)
+        return ChartArrangement((Region(0, 0, max(width, 1), max(height, 1)),), (), height)
     across = max(1, min((width + GAP) // (GOOD_WIDTH + GAP), total))
     if across == 1 and width >= 2 * LEAST_WIDTH + GAP:
         across = 2
@@ -57,7 +57,7 @@ def arrange(groups: Sequence[int], width: int, height: int, headings: bool) -> A
                 right = (place + 1) * (width + GAP) // wide - GAP
                 regions.append(Region(left, y, max(right - left, 1), band))
             y += band
-    return Arrangement(tuple(regions), tuple(marks), y)
+    return ChartArrangement(tuple(regions), tuple(marks), y)
 
 
 def group_names(names: Sequence[str]) -> list[tuple[str, list[str]]]:

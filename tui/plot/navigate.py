@@ -69,10 +69,10 @@ def next_place(plot: Plot, view: View, width: int, direction: int) -> float | No
         target = view.cursor + direction * column
     best = None
     for line in plot.lines:
-        found = line.curve(view)
-        if found is None:
+        shown = line.curve(view)
+        if shown is None:
             continue
-        x = found[1].x
+        x = shown[1].x
         if direction > 0:
             at = int(np.searchsorted(x, target))
         else:

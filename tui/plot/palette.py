@@ -44,11 +44,10 @@ class Palette(dict[int, Style]):
         self, base: Style, background: Color, foreground: Color, accents: Mapping[str, Color] | None
     ) -> None:
         """
-        Args:
-            base: what everything is drawn on: its background color.
-            background, foreground: to mix shades from.
-            accents: the theme's `error` and `primary`; None for a terminal's own 16
-                colors, which cannot be mixed.
+        base                    what everything is drawn on: its background color
+        background, foreground  to mix shades from
+        accents                 the theme's `error` and `primary`; None for a terminal's own 16
+                                colors, which cannot be mixed
         """
         super().__init__()
         self._base = base

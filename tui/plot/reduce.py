@@ -113,9 +113,9 @@ def reduce_curve(curve: Curve, axes: Axes, columns: int) -> Reduced:
         flags = flags[start:stop]
         if not flags.any():
             return []
-        found = nearest[flags]
-        found = found[(found >= 0) & (found < columns)]
-        return sorted(set((found.astype(np.int64) // 2).tolist()))
+        places = nearest[flags]
+        places = places[(places >= 0) & (places < columns)]
+        return sorted(set((places.astype(np.int64) // 2).tolist()))
 
     return Reduced(
         at,

@@ -111,10 +111,10 @@ class Axes:
 
 def x_range(ranges: Iterable[tuple[float, float]]) -> tuple[float, float] | None:
     """The least range that holds all; a single place is given some room."""
-    found = list(ranges)
-    if not found:
+    known = list(ranges)
+    if not known:
         return None
-    low, high = min(each[0] for each in found), max(each[1] for each in found)
+    low, high = min(each[0] for each in known), max(each[1] for each in known)
     room = max(0.5, 4 * math.ulp(low))
     return (low, high) if low < high else (low - room, low + room)
 
@@ -122,9 +122,8 @@ def x_range(ranges: Iterable[tuple[float, float]]) -> tuple[float, float] | None
 def y_range(lows: Floats, highs: Floats, log: bool) -> tuple[float, float] | None:
     """The range of all finite values with a margin; None if there is nothing to show.
 
-    Args:
-        lows, highs: extremes of the buckets in sight; +inf and -inf where a bucket has none.
-        log: leave out what is not above 0.
+    lows, highs  extremes of the buckets in sight; +inf and -inf where a bucket has none
+    log          leave out what is not above 0
     """
     if log:
         # A bucket that reaches below zero still shows its part above.

@@ -19,10 +19,9 @@ def smooth(mean: Floats, finite: Ints, weight: float) -> Floats:
     the start is not drawn towards zero. A bucket of k points counts as k points at its mean, which
     keeps the strength of the smoothing independent of how far the series was decimated.
 
-    Args:
-        mean: mean of the finite points of each bucket, shape (n,).
-        finite: how many those are, shape (n,).
-        weight: 0 (none) to below 1.
+    mean    mean of the finite points of each bucket, shape (n,)
+    finite  how many those are, shape (n,)
+    weight  0 (none) to below 1
     """
     has = finite > 0
     if weight <= 0:

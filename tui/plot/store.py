@@ -38,9 +38,8 @@ assert DTYPE.itemsize == RECORD.size
 class SeriesStore:
     """What the curves of one run are drawn from.
 
-    Args:
-        source: the `points.bin` that the ingested records come from, read again for detail when a
-            curve is zoomed and to tell the points of one bucket apart. None when there is none.
+    source  the `points.bin` that the ingested records come from, read again for detail when a curve
+            is zoomed and to tell the points of one bucket apart. None when there is none.
     """
 
     def __init__(self, source: Path | None = None) -> None:

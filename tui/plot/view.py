@@ -239,10 +239,10 @@ class Plot:
 
     def reading(self, view: View, line: Line) -> Reading | None:
         """The bucket of `line` nearest to the cursor."""
-        found = line.curve(view)
-        if found is None or view.cursor is None or not len(found[1].x):
+        shown = line.curve(view)
+        if shown is None or view.cursor is None or not len(shown[1].x):
             return None
-        snapshot, curve = found
+        snapshot, curve = shown
         at = nearest(curve.x, view.cursor)
         smoothed = None if curve.smooth is None else float(curve.smooth[at])
         return Reading(
@@ -262,17 +262,17 @@ class Plot:
         sight = self.in_sight(view)
         out = []
         for line in self.lines:
-            found = line.curve(view)
-            if found is None or sight is None:
+            shown = line.curve(view)
+            if shown is None or sight is None:
                 continue
-            start = int(np.searchsorted(found[1].x, sight[0], "left"))
-            stop = int(np.searchsorted(found[1].x, sight[1], "right"))
-            out.append((line, found[0], start, stop))
+            start = int(np.searchsorted(shown[1].x, sight[0], "left"))
+            stop = int(np.searchsorted(shown[1].x, sight[1], "right"))
+            out.append((line, shown[0], start, stop))
         return out
 
     def _draw(self, view: View, width: int, height: int) -> Frame:
         sight = self.in_sight(view)
-        curves = [found[1] for line in self.lines if (found := line.curve(view))]
+        curves = [shown[1] for line in self.lines if (shown := line.curve(view))]
         if sight is None or not curves:
             return draw([], None, width, height)
         lows, highs = [], []
@@ -310,10 +310,10 @@ class Plot:
             fine = sight is not None and sight[1] - sight[0] < 100
             return f"{view.cursor:.2f}s" if fine else elapsed(round(view.cursor))
         readings = [self.reading(view, line) for line in self.lines]
-        found = [reading for reading in readings if reading is not None]
-        if not found:
+        known = [reading for reading in readings if reading is not None]
+        if not known:
             return ""
-        closest = min(found, key=lambda each: _distance(each, view.cursor or 0.0))
+        closest = min(known, key=lambda each: _distance(each, view.cursor or 0.0))
         first, last = closest.first_step, closest.last_step
         return f"{first:,}" if first == last else f"{first:,}–{last:,}"
 

@@ -7,16 +7,19 @@ accountant, whose import alone takes most of a second: nothing of that is for a 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.home import Home
-from traindeck.core.privacy.ledger.ledger import Ledger, LedgerDamaged
+from traindeck.core.privacy.budget_state import BudgetState, describe
+from traindeck.core.privacy.ledger.book import LedgerDamaged
+from traindeck.core.privacy.ledger.chain import Entry
+from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import ledgers
 from traindeck.tui.readers.watch import Watch
 
@@ -26,53 +29,41 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """How many more runs like the last one fit into what is left."""
-
-    recipe: str
-    epsilon: float
-    more: int
-
-
-@dataclass(frozen=True, slots=True)
 class Budget:
     """A data set's budget as it was last read.
 
-    found     what `budget.describe` says; None when the ledger cannot be trusted or read
-    entries   how many lines the ledger has
-    problems  what is wrong with it; with `found` they are mended by the next writer
+    state     None when the ledger cannot be trusted or read
+    problems  what is wrong with it; with `state` they are mended by the next writer
     history   its entries, the oldest first; empty unless they were asked for
     """
 
     name: str
-    found: Mapping[str, Any] | None = None
-    entries: int = 0
+    state: BudgetState | None = None
     problems: tuple[str, ...] = ()
-    forecast: Forecast | None = None
-    history: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    history: tuple[Entry, ...] = field(default=(), repr=False)
 
     @property
     def damaged(self) -> bool:
-        return self.found is None
+        return self.state is None
 
     @property
     def exposed(self) -> bool:
-        return bool(self.found and self.found["exposures"])
+        return self.state is not None and self.state.account.exposed
 
     @property
-    def filter_epsilon(self) -> float | None:
-        """What the filter's divergence spent so far covers, at its order; None when infinite.
+    def filter_epsilon(self) -> float:
+        """What the filter's divergence spent so far covers, at its order; infinite when exposed.
 
         The budget's own conversion, so that all of the divergence is all of the budget.
         """
-        if self.found is None or self.exposed:
-            return None
+        if self.state is None or self.exposed:
+            return math.inf
         from traindeck.core.privacy import accountant
 
-        gate = self.found["filter"]
-        if not gate["rho_spent"]:
+        account = self.state.account
+        if not account.rho_spent:
             return 0.0
-        return accountant.epsilon_budget(gate["rho_spent"], self.found["delta"], gate["order"])
+        return accountant.epsilon_budget(account.rho_spent, account.delta, account.order)
 
 
 class BudgetWatch(Watch[tuple[Budget, ...]]):
@@ -111,7 +102,7 @@ class BudgetWatch(Watch[tuple[Budget, ...]]):
 
     def _look(self) -> tuple[Budget, ...]:
         anew, self._anew = self._anew, False
-        found: dict[str, tuple[Stamp, Budget]] = {}
+        known: dict[str, tuple[Stamp, Budget]] = {}
         for ledger in ledgers(self._home.ledger):
             before = None if anew else self._known.get(ledger.name)
             if before is not None and not before[1].damaged and _has_open(before[1]):
@@ -122,13 +113,13 @@ class BudgetWatch(Watch[tuple[Budget, ...]]):
                 stamp = _stamp(ledger)  # reading has settled what had ended
             else:
                 budget = replace(before[1], history=())
-            found[ledger.name] = stamp, budget
+            known[ledger.name] = stamp, budget
             if ledger.name == self._wanted and not budget.damaged:
                 kept = before[1].history if before is not None and before[0] == stamp else ()
                 budget = replace(budget, history=kept or _history(ledger))
-                found[ledger.name] = stamp, budget
-        self._known = found
-        return tuple(budget for _, budget in found.values())
+                known[ledger.name] = stamp, budget
+        self._known = known
+        return tuple(budget for _, budget in known.values())
 
     def _tend(self, ledger: Ledger) -> None:
         from traindeck.core.privacy.gate import tend
@@ -146,7 +137,7 @@ class BudgetLook:
 
     def __init__(self, root: Path) -> None:
         self.epsilon: float | None = None
-        self._told: float | None = None
+        self._shown: float | None = None
         self._folder = Home(root).ledger
         self._asked = False
 
@@ -160,8 +151,8 @@ class BudgetLook:
 
     def news(self) -> bool:
         """Whether it has become known since this was last asked."""
-        before, self._told = self._told, self.epsilon
-        return self._told != before
+        before, self._shown = self._shown, self.epsilon
+        return self._shown != before
 
     def _read(self, name: str) -> None:
         # Without it a line is missing in a chart; what is wrong the privacy screen says.
@@ -170,33 +161,22 @@ class BudgetLook:
 
 
 def _read(home: Home, ledger: Ledger) -> Budget:
-    from traindeck.core.privacy import budget
     from traindeck.core.privacy.gate import tend
 
     name = ledger.name
     try:
         with contextlib.suppress(OSError):  # one that cannot be written can still be read
             tend(ledger)
-        found = budget.describe(home, ledger)
-        account = ledger.account()
-        problems = ledger.verify()
+        state = describe(home, ledger)
     except LedgerDamaged as error:
         every = [str(problem) for problem in ledger.verify()] or [str(error.problem)]
         return Budget(name, problems=(*every, str(error)))
     except (OSError, TraindeckError) as error:
         return Budget(name, problems=(f"it cannot be read: {error}",))
-    forecast = None
-    if account.runs:
-        last = account.runs[-1]
-        cost = last.rho * last.reserved
-        fits = 0 < cost <= account.rho_left and not account.exposed
-        more = int(account.rho_left / cost) if fits else 0
-        forecast = Forecast(last.recipe, last.epsilon, more)
-    told = tuple(str(problem) for problem in problems)
-    return Budget(name, found, account.entries, told, forecast)
+    return Budget(name, state, tuple(map(str, state.problems)))
 
 
-def _history(ledger: Ledger) -> tuple[Mapping[str, Any], ...]:
+def _history(ledger: Ledger) -> tuple[Entry, ...]:
     try:
         return tuple(ledger.history())
     except (OSError, TraindeckError):
@@ -204,7 +184,7 @@ def _history(ledger: Ledger) -> tuple[Mapping[str, Any], ...]:
 
 
 def _has_open(budget: Budget) -> bool:
-    return budget.found is not None and any(run["settled"] is None for run in budget.found["runs"])
+    return budget.state is not None and any(run.open for run in budget.state.account.runs)
 
 
 def _stamp(ledger: Ledger) -> Stamp:
@@ -214,7 +194,7 @@ def _stamp(ledger: Ledger) -> Stamp:
 
 def _file_stamp(path: os.PathLike[str]) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from traindeck.core.federation.reader import FederationReader, FederationStatus
+from traindeck.core.federation.reader import FederationReader
+from traindeck.core.federation.status import FederationStatus
 
 LOOK_EVERY = 0.25
 """Seconds between two looks: a few stats an owner each."""
@@ -14,7 +15,7 @@ class FederationLook:
     """What was last read; None unless the run is federated."""
 
     def __init__(self, run: Path) -> None:
-        self.found: FederationStatus | None = None
+        self.latest: FederationStatus | None = None
         self._reader = FederationReader(run)
         self._due = 0.0
 
@@ -23,5 +24,5 @@ class FederationLook:
         if now < self._due:
             return False
         self._due = now + LOOK_EVERY
-        before, self.found = self.found, self._reader.read()
-        return self.found is not before
+        before, self.latest = self.latest, self._reader.read()
+        return self.latest is not before

@@ -92,14 +92,13 @@ def newest(home: Home) -> list[RunDoc]:
 class Feed:
     """The poll thread.
 
-    Args:
-        source: what to read.
-        interval: seconds between two looks.
-        ready: called on the thread when `take` has something new.
-        failed: called on the thread with what is the trouble and its error, once for each different
-            failure in a row.
-        first: some runs that can be read at once, shown while the rest is read. That waits for
-            `shown`, for the reading of one big file lets no other thread have its turn.
+    source    what to read
+    interval  seconds between two looks
+    ready     called on the thread when `take` has something new
+    failed    called on the thread with what is the trouble and its error, once for each different
+              failure in a row
+    first     some runs that can be read at once, shown while the rest is read. That waits for
+              `shown`, for the reading of one big file lets no other thread have its turn.
     """
 
     def __init__(

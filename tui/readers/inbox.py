@@ -32,7 +32,7 @@ class InboxWatch(Watch["tuple[ScriptRequest, ...]"]):
         self._runs = runs
         self._ids: tuple[str, ...] = ()
         self._inboxes: dict[str, RunInbox] = {}
-        self._told = ()
+        self._seen = ()
 
     def follow(self, ids: Iterable[str]) -> None:
         """Look at these runs from now on; returns at once."""

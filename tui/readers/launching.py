@@ -15,10 +15,22 @@ from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.queue.slots import holders
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
-from traindeck.tui.widgets.device_select import Offer
 
 _CORES_LISTED = 4
 """So many cores at most are offered one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One thing to ask for: `on` as `--on` takes it, what that is, and whether it is free now.
+
+    `status` says it in words; `free` is None where the question has no answer (a shared device).
+    """
+
+    on: str
+    what: str
+    status: str
+    free: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +73,19 @@ class Devices:
     def offers(self, kinds: Sequence[str], names: Mapping[str, str]) -> list[Offer]:
         """What a recipe that runs on these kinds can ask for here; `names` of runs by id."""
         kinds = kinds or ("cpu", "gpu", "tpu")
-        found: list[Offer] = []
+        offers: list[Offer] = []
         if "cpu" in kinds:
-            found += self._cpu()
+            offers += self._cpu()
         if "gpu" in kinds:
-            found += self._gpus(names)
+            offers += self._gpus(names)
         if "tpu" in kinds and self.inventory.tpus:
             chip = self.inventory.tpus[0]
-            found.append(Offer("tpu", chip.name, *self._held(chip.slot, names)))
+            offers.append(Offer("tpu", chip.name, *self._held(chip.slot, names)))
         if "cpu" in kinds and self._few_cores:
             for core in self.inventory.cpu.usable_cores:
                 held = self._held(f"cpu-{core}", names)
-                found.append(Offer(f"cpu:{core}", "this core to itself", *held))
-        return found
+                offers.append(Offer(f"cpu:{core}", "this core to itself", *held))
+        return offers
 
     @property
     def _few_cores(self) -> bool:
@@ -83,24 +95,26 @@ class Devices:
         cpu = self.inventory.cpu
         cores = cpu.usable_cores
         free = sum(f"cpu-{core}" not in self.taken for core in cores)
-        found = [Offer("cpu", "all cores, with other runs", "shared", None)]
+        offers = [Offer("cpu", "all cores, with other runs", "shared", None)]
         for count in _steps(len(cores)):
             status = f"{free} of {len(cores)} free"
             what = f"{_counted(count, 'core')} to itself"
-            found.append(Offer(f"cpu*{count}", what, status, free >= count))
-        return found
+            offers.append(Offer(f"cpu*{count}", what, status, free >= count))
+        return offers
 
     def _gpus(self, names: Mapping[str, str]) -> list[Offer]:
         gpus = [gpu for gpu in self.inventory.gpus if not gpu.split]
-        found = []
+        offers = []
         if len(gpus) > 1:
             free = sum(gpu.slot not in self.taken for gpu in gpus)
-            found.append(Offer("gpu", "whichever is free", f"{free} of {len(gpus)} free", free > 0))
+            offers.append(
+                Offer("gpu", "whichever is free", f"{free} of {len(gpus)} free", free > 0)
+            )
         for gpu in gpus:
             memory = gpu.memory_total_bytes
             what = gpu.name if memory is None else f"{gpu.name}, {size(memory)}"
-            found.append(Offer(gpu.label, what, *self._held(gpu.slot, names)))
-        return found
+            offers.append(Offer(gpu.label, what, *self._held(gpu.slot, names)))
+        return offers
 
     def _held(self, slot: str, names: Mapping[str, str]) -> tuple[str, bool]:
         if slot not in self.taken:

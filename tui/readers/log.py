@@ -153,7 +153,7 @@ class LogFile:
             return []
 
     def _read(self, first: int, last: int) -> list[LogLine]:
-        found: list[LogLine] = []
+        read: list[LogLine] = []
         start = self._start_of(first)
         block, base = b"", start
         for number in range(first, last):
@@ -166,9 +166,9 @@ class LogFile:
             else:
                 following = self._start_of(number + 1) if number < self._newlines else self.indexed
                 stop = following - 1 if number < self._newlines else self.indexed
-            found.append(self._line(number, start, stop, block, base))
+            read.append(self._line(number, start, stop, block, base))
             start = following
-        return found
+        return read
 
     def _line(self, number: int, start: int, stop: int, block: bytes, base: int) -> LogLine:
         head = block[start - base : min(stop, start + SHOWN_BYTES) - base]

@@ -77,15 +77,15 @@ class MachineReader:
         live = {run["id"]: Path(run["path"]) for run in runs}
         for gone in self._runs.keys() - live.keys():
             del self._runs[gone]
-        found = {}
+        histories = {}
         for run_id, folder in live.items():
             if run_id not in self._runs:
                 self._runs[run_id] = PointTail(folder, "device"), DeviceCollector()
             tail, collector = self._runs[run_id]
             while collector.take(batch := tail.read(), tail.names) and batch.data:
                 pass
-            found[run_id] = collector.history()
-        return found
+            histories[run_id] = collector.history()
+        return histories
 
 
 class MachineWatch:

@@ -6,22 +6,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traindeck.core.catalogue.document import RunDoc
-from traindeck.core.federation.reader import FederationStatus
+from traindeck.core.federation.status import FederationStatus
 from traindeck.core.privacy.plan import Plan
+from traindeck.core.privacy.report import RunPrivacy
 from traindeck.core.run.state import LIVE
-from traindeck.tui.panels.provenance import Provenance
 from traindeck.tui.readers.device_history import DeviceHistory
 from traindeck.tui.readers.log import LogLine, LogSearch
+from traindeck.tui.readers.provenance import Provenance
 
 MAX_EVENTS = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """One run: its document, when that was read (`time.monotonic()`), its last metric values."""
+    """One run: its document, when that was read (`time.monotonic()`), its last metric values.
+
+    privacy  that of its document, None when it accounts for none
+    """
 
     id: str
     doc: RunDoc | None = None
+    privacy: RunPrivacy | None = None
     read_at: float = 0.0
     deleted: bool = False
     problem: str = ""
@@ -46,7 +51,7 @@ class LogState:
     window: tuple[LogLine, ...] = ()
     error: str | None = None
     search: LogSearch | None = None
-    found: int = 0
+    hits: int = 0
     searched: bool = True
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from traindeck.core.base.errors import TraindeckError, UsageError
 from traindeck.core.base.home import Home
-from traindeck.core.privacy.report import at_least, percent
+from traindeck.core.privacy.bounds import at_least, at_most, counted, percent
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
-from traindeck.tui.panels.privacy_lines import at_most
 
-MOST_COUNTED = 1_000_000
+if TYPE_CHECKING:
+    from traindeck.core.privacy.forecast import Forecast
+
 SETTLE = 0.3
 """Seconds without another question before one is answered."""
 
@@ -27,12 +28,12 @@ SETTLE = 0.3
 class LaunchPrice:
     """What is known of a launch's cost; empty for one that costs nothing.
 
-    told     for people, in a line
+    line     for people
     refused  why the launch would be refused as it stands; empty when it would not be
     accept   it has no privacy and its data set a budget: it must be accepted by name
     """
 
-    told: str = ""
+    line: str = ""
     refused: str = ""
     accept: bool = False
 
@@ -80,14 +81,14 @@ class Pricing:
             number, question = self._number, self._question
             if question is None or self._stopped:
                 continue
-            found = price(self._home, *question)
+            answer = price(self._home, *question)
             if number == self._number and not self._stopped:
-                self._answered(number, found)
+                self._answered(number, answer)
 
 
 def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> LaunchPrice:
     """What launching a recipe would cost and leave. Takes 1 to 3 s for a private one."""
-    from traindeck.core.privacy import budget
+    from traindeck.core.privacy.forecast import forecast
     from traindeck.core.privacy.gate import ledger_for
     from traindeck.core.privacy.plan import SEEDED
 
@@ -96,49 +97,48 @@ def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> LaunchPric
         ledger = ledger_for(home.ledger, recipe)
         if recipe.accounting is None:
             return _unprotected(ledger.name, "no privacy") if ledger else LaunchPrice()
-        found = budget.forecast(home, recipe, values, 1)
-        if found is None:
+        priced = forecast(home, recipe, values, 1)
+        if priced is None:
             return LaunchPrice()
-        seed = recipe.validate(values).get("noise_seed", -1)
-        seeded = isinstance(seed, int) and seed >= 0
-        why = SEEDED if seeded else "infinite epsilon" if found["epsilon"] is None else ""
+        plan = priced.plan
+        why = SEEDED if plan.seeded else "" if plan.private else "infinite epsilon"
         if why and ledger is not None:
             return _unprotected(ledger.name, why)
     except UsageError as error:
         return LaunchPrice(refused=str(error))
     except (OSError, TraindeckError, ValueError) as error:
         return LaunchPrice(refused=f"the budget cannot be read: {error}")
-    return _told(found, why)
+    return _in_words(priced, why)
 
 
 def _unprotected(name: str, why: str) -> LaunchPrice:
     return LaunchPrice(f"{name} has a privacy budget: this run has {why}", accept=True)
 
 
-def _told(found: Mapping[str, Any], why: str) -> LaunchPrice:
-    told = (
-        f"ε {at_most(found['epsilon'])} at δ {found['delta']:g} per {found['unit']}"
-        f" · noise {found['noise_multiplier']:.4g} · {found['steps']:,} steps"
+def _in_words(priced: Forecast, why: str) -> LaunchPrice:
+    plan, budget = priced.plan, priced.budget
+    steps = plan.mechanism.steps
+    line = (
+        f"ε {at_most(plan.epsilon, infinite='∞')} at δ {plan.delta:g} per {plan.unit}"
+        f" · noise {plan.mechanism.noise_multiplier:.4g} · {steps:,} steps"
     )
-    told += f" · {why}" if why else ""
-    asked = found["budget"]
-    if found["steps_resumed"]:
-        told += f" ({found['steps'] - found['steps_resumed']:,} left to pay)"
-    if asked is None:
-        return LaunchPrice(f"{told} · {found['dataset']} has no budget: nothing is charged")
-    if asked["delta"] != found["delta"]:
-        told += f" (the budget is at δ {asked['delta']:g})"
-    if asked["exposed"]:
-        told += f" · {asked['exposed']}"
-    if not asked["fits"]:
-        return LaunchPrice(told, f"does not fit: {asked['refused']}")
-    if asked["exposed"]:
-        return LaunchPrice(told)
-    left, cost, whole = (asked[key] for key in ("rho_left", "rho_cost", "rho_budget"))
-    more = asked["more_such_runs"] - 1
-    many = f"{more:,}" if more <= MOST_COUNTED else "more than a million"
-    such = "no more such run" if not more else f"{many} more such run{'s' if more > 1 else ''}"
+    line += f" · {why}" if why else ""
+    if priced.steps_resumed:
+        line += f" ({steps - priced.steps_resumed:,} left to pay)"
+    if budget is None:
+        return LaunchPrice(f"{line} · {plan.dataset} has no budget: nothing is charged")
+    if budget.delta != plan.delta:
+        line += f" (the budget is at δ {budget.delta:g})"
+    if budget.exposed:
+        line += f" · {budget.exposed}"
+    if not budget.fits:
+        return LaunchPrice(line, f"does not fit: {budget.refused}")
+    if budget.exposed:
+        return LaunchPrice(line)
+    left, cost, whole = budget.rho_left, budget.rho_cost, budget.rho_budget
+    more = budget.more_such_runs - 1
+    such = f"{counted(more)} more such run{'s' if more > 1 else ''}" if more else "no more such run"
     return LaunchPrice(
-        f"{told} · takes {percent(cost / whole)} of the budget of {asked['name']}, leaves"
+        f"{line} · takes {percent(cost / whole)} of the budget of {budget.name}, leaves"
         f" {percent((left - cost) / whole, at_least)} ({such})"
     )

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 from traindeck.core.catalogue.document import document
 from traindeck.core.privacy.plan import Plan
-from traindeck.core.privacy.report import exposes
+from traindeck.core.privacy.report import RunPrivacy, exposes
 from traindeck.core.run import events
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.follow import LineTail, PointTail
-from traindeck.tui.panels.provenance import Provenance, read_provenance
 from traindeck.tui.readers.budgets import BudgetLook
 from traindeck.tui.readers.device_history import DeviceCollector
 from traindeck.tui.readers.federation import FederationLook
 from traindeck.tui.readers.log import LogFile, LogSearch
 from traindeck.tui.readers.picture import MAX_EVENTS, EventsState, LogState, Picture, RunState
+from traindeck.tui.readers.provenance import Provenance, read_provenance
 
 if TYPE_CHECKING:
     from traindeck.tui.plot.store import SeriesStore
@@ -74,6 +74,7 @@ class _Run:
         self.state = replace(
             before,
             doc=doc or before.doc,
+            privacy=RunPrivacy.from_json(doc["privacy"]) if doc else before.privacy,
             read_at=now,
             deleted=doc is None and not self.folder.is_dir(),
             problem="" if doc else problem,
@@ -103,11 +104,10 @@ class RunReader:
     A daemon, not a worker of the event loop's pool: leaving the program waits for those, and a
     read of a hung network mount may never return.
 
-    Args:
-        folders: the runs' folders.
-        interval: least seconds between two pictures.
-        ready: called on the thread when `take` has something new.
-        failed: called on the thread when a round failed; once for each different failure in a row.
+    folders   the runs' folders
+    interval  least seconds between two pictures
+    ready     called on the thread when `take` has something new
+    failed    called on the thread when a round failed; once for each different failure in a row
     """
 
     def __init__(
@@ -265,9 +265,9 @@ class _Detail:
         self._exposed: str | None = None
 
     def picture(self, runs: tuple[RunState, ...]) -> Picture:
-        doc = runs[0].doc
-        if doc is not None and doc["privacy"] is not None:
-            self._budget.look(doc["privacy"].get("ledger"))
+        doc, privacy = runs[0].doc, runs[0].privacy
+        if privacy is not None:
+            self._budget.look(privacy.ledger)
         elif doc is not None and self._exposed is None:
             ledger = RunFolder(self._folder).ledger()
             self._exposed = exposes(ledger) if ledger else ""
@@ -279,7 +279,7 @@ class _Detail:
             self._provenance,
             self._plan,
             self._budget.epsilon,
-            self._federation.found,
+            self._federation.latest,
             self.log.error or "",
             self._exposed or "",
         )
@@ -292,16 +292,16 @@ class _Detail:
         busy |= len(batch.data) > POINT_BYTES // 2
         lines = self._event_tail.read(EVENT_BYTES)
         if lines:
-            found = [event for line in lines if (event := events.parse(line))]
-            kept = (*self._events.events, *found)[-MAX_EVENTS:]
-            self._events = EventsState(kept, self._events.count + len(found))
+            new_events = [event for line in lines if (event := events.parse(line))]
+            kept = (*self._events.events, *new_events)[-MAX_EVENTS:]
+            self._events = EventsState(kept, self._events.count + len(new_events))
             changed, busy = True, True
         now = time.monotonic()
         if now >= self._provenance_due:
             self._provenance_due = now + 2.0
-            found_now = read_provenance(self._folder)
-            if found_now != self._provenance:
-                self._provenance, changed = found_now, True
+            provenance = read_provenance(self._folder)
+            if provenance != self._provenance:
+                self._provenance, changed = provenance, True
             if self._plan is None and (plan := Plan.read(self._folder)) is not None:
                 self._plan, changed = plan, True
         return changed | self._budget.news() | self._federation.read(now), busy
@@ -335,7 +335,7 @@ class _Detail:
             window=tuple(self.log.read(first, count)) if count else (),
             error=self.log.error,
             search=search,
-            found=search.count if search else 0,
+            hits=search.count if search else 0,
             searched=not (more or searching),
         )
         return True, more or searching

@@ -31,7 +31,7 @@ class Watch(ABC, Generic[T]):
         interval: float,
     ) -> None:
         self._ready, self._failed, self._interval = ready, failed, interval
-        self._told: T | None = None
+        self._seen: T | None = None
         self._parked = False
         self._stopped = False
         self._wake = threading.Event()
@@ -60,15 +60,15 @@ class Watch(ABC, Generic[T]):
         while not self._stopped:
             self.looking_since = began = time.monotonic()
             try:
-                found = self._look()
+                seen = self._look()
                 failure = ""
             except Exception as error:  # whatever a file can do must reach the screen, not end us
                 if failure != (failure := repr(error)) and not self._stopped:
                     self._failed(error)
             else:
-                if found != self._told and not self._stopped:
-                    self._told = found
-                    self._ready(found)
+                if seen != self._seen and not self._stopped:
+                    self._seen = seen
+                    self._ready(seen)
             self.looking_since = None
             self._rest(max(self._interval, PACE * (time.monotonic() - began)))
 

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from traindeck.core.run.state import LIVE
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.devices import DevicesPanel
 from traindeck.tui.readers.feed import RunsSnapshot
@@ -49,7 +49,7 @@ class DevicesScreen(Screen[None], inherit_bindings=False):
         *SCREEN_KEYS,
     ]
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
     panel = getters.query_one(DevicesPanel)
 
     class Looked(Message):

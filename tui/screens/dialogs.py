@@ -20,6 +20,7 @@ from textual.widgets.option_list import Option
 
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.widgets.key_bar import KeyBar
+from traindeck.tui.widgets.line_list import LineList
 
 _LEAVE = Binding("escape", "leave", "Leave it", id="dialog.leave")
 
@@ -27,10 +28,9 @@ _LEAVE = Binding("escape", "leave", "Leave it", id="dialog.leave")
 class ConfirmDialog(ModalScreen[bool], inherit_bindings=False):
     """Asks before something that is hard to take back.
 
-    Args:
-        question: what is about to happen, in one line.
-        detail: what that means.
-        yes: the word on the button that does it.
+    question  what is about to happen, in one line
+    detail    what that means
+    yes       the word on the button that does it
     """
 
     CSS_PATH = "dialogs.tcss"
@@ -75,12 +75,11 @@ class ConfirmDialog(ModalScreen[bool], inherit_bindings=False):
 class PromptDialog(ModalScreen[str | None], inherit_bindings=False):
     """Asks for one line of text; answers None when left.
 
-    Args:
-        question: what to type.
-        value: what is there now.
-        hint: what an empty field shows.
-        check: gives a sentence for people when the text cannot be taken, else None.
-        replace: whether what is typed first replaces the value, or is added to its end.
+    question  what to type
+    value     what is there now
+    hint      what an empty field shows
+    check     gives a sentence for people when the text cannot be taken, else None
+    replace   whether what is typed first replaces the value, or is added to its end
     """
 
     CSS_PATH = "dialogs.tcss"
@@ -168,9 +167,8 @@ class TextDialog(ModalScreen[str | None], inherit_bindings=False):
 class ChoiceDialog(ModalScreen[str | None], inherit_bindings=False):
     """Asks for one of a list; answers its id, or None when left.
 
-    Args:
-        question: what is chosen.
-        choices: id and text of each.
+    question  what is chosen
+    choices   id and text of each
     """
 
     CSS_PATH = "dialogs.tcss"
@@ -184,7 +182,7 @@ class ChoiceDialog(ModalScreen[str | None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog tall"):
             yield Static(Content(self._question), classes="question")
-            yield OptionList(
+            yield LineList(
                 *(Option(Content(text), id=choice) for choice, text in self._choices),
                 markup=False,
                 compact=True,

@@ -11,8 +11,14 @@ from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from traindeck.tui.keys import SCREEN_KEYS, Group, groups, key_names
+from traindeck.tui.keys import SCREEN_KEYS, SCROLL_KEYS, Group, groups, key_names
 from traindeck.tui.widgets.key_bar import KeyBar
+
+
+class HelpText(VerticalScroll, inherit_bindings=False):
+    """What scrolls, by the same keys as everything that does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
 
 
 class HelpScreen(ModalScreen[None], inherit_bindings=False):
@@ -22,8 +28,6 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
     BINDING_GROUP_TITLE = "Help"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "leave", "Back", id="help.back"),
-        Binding("up,k", "scroll('up')", "Up", id="help.up", show=False),
-        Binding("down,j", "scroll('down')", "Down", id="help.down", show=False),
         *SCREEN_KEYS,
     ]
 
@@ -32,8 +36,8 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
         self._below = below
 
     def compose(self) -> ComposeResult:
-        found = groups(self._below, self.app._keymap)
-        with VerticalScroll(id="help"):
+        all_groups = groups(self._below, self.app._keymap)
+        with HelpText(id="help"):
             yield Static(
                 Content(
                     "Every command is also in the palette. To give one another key, name its id "
@@ -42,8 +46,8 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
                 ),
                 id="about",
             )
-            widest = max(len(key_names(each)) for group in found for each in group.commands)
-            for group in found:
+            widest = max(len(key_names(each)) for group in all_groups for each in group.commands)
+            for group in all_groups:
                 yield Static(Content(group.title), classes="title")
                 yield Static(_table(group, widest), classes="table")
         yield KeyBar()
@@ -54,13 +58,6 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
 
     def action_leave(self) -> None:
         self.dismiss(None)
-
-    def action_scroll(self, way: str) -> None:
-        view = self.query_one("#help", VerticalScroll)
-        if way == "up":
-            view.scroll_up(animate=False)
-        else:
-            view.scroll_down(animate=False)
 
 
 def _table(group: Group, key_width: int) -> Content:

@@ -15,15 +15,9 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from traindeck.core.base.sanitize import plain
-from traindeck.core.federation.inbox import (
-    APPROVE,
-    REFUSE,
-    Script,
-    ScriptRequest,
-    decide,
-    read_script,
-)
-from traindeck.tui.app import TraindeckApp
+from traindeck.core.federation.inbox import APPROVE, REFUSE, ScriptRequest, decide
+from traindeck.core.federation.script import Script, read_script
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
 from traindeck.tui.widgets.code_view import CodeView, Line, diff_lines, plain_lines, python_lines
 from traindeck.tui.widgets.key_bar import KeyBar
@@ -97,7 +91,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         *SCREEN_KEYS,
     ]
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
     code = getters.query_one(CodeView)
 
     def __init__(self) -> None:
@@ -126,12 +120,15 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         def asked(request: ScriptRequest, width: int) -> list[tuple[str, str]]:
             return [("—" if request.at is None else age(self.app.clock() - request.at), "dim")]
 
+        def since(request: ScriptRequest) -> float | None:
+            return None if request.at is None else -request.at
+
         return (
             RowColumn("owner", "Owner", 10, 0, lambda r, _: [(plain(r.owner), "")], 1, 24),
             RowColumn("script", "Script", 18, 0, lambda r, _: [(plain(r.script), "")], 2, 40),
             RowColumn("job", "Job", 10, 2, lambda r, _: [(plain(r.job), "dim")], 1, 24),
             RowColumn("run", "Run", 12, 1, lambda r, _: [(name(r), "")], 1, 30),
-            RowColumn("age", "Age", 4, 0, asked, right=True),
+            RowColumn("age", "Age", 4, 0, asked, right=True, sorts=since),
         )
 
     @property
@@ -141,8 +138,8 @@ class InboxScreen(Screen[None], inherit_bindings=False):
     @property
     def current(self) -> ScriptRequest | None:
         """The request under the cursor."""
-        found: ScriptRequest | None = self.table.current
-        return found
+        current: ScriptRequest | None = self.table.current
+        return current
 
     @property
     def _seen_now(self) -> int:
@@ -179,9 +176,9 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         self._view, self._seen = VIEWS[0], 0
         self._show()
 
-        def took(found: _Read) -> None:
+        def took(read: _Read) -> None:
             if self._of is request and self.is_attached:
-                self._read = found
+                self._read = read
                 self._show()
 
         self.app.in_background("The script cannot be shown", partial(_read, request), took)
@@ -214,17 +211,17 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         request, script, width = self._of, self._read.script, self.app.size.width - 2
         if request is None or width <= 0:
             return
-        told: list[Content] = []
+        lines: list[Content] = []
         now = self.current
         if script and now and _key(now) == _key(request) and now.stamps != script.request.stamps:
             key = key_of(self.app, "inbox.anew", "r")
-            told.append(
+            lines.append(
                 Content.styled(
                     f"✗ it changed since it was shown: {key} reads it anew", "bold $text-error"
                 )
             )
         if script:
-            told += [Content.styled(f"✗ {each}", "$text-error") for each in script.warnings]
+            lines += [Content.styled(f"✗ {each}", "$text-error") for each in script.warnings]
         asked = "" if request.at is None else f", {age(self.app.clock() - request.at)} ago"
         pairs: list[Row] = [
             ("asks", f"{plain(request.submitted_by) or 'nobody told who'}{asked}"),
@@ -237,8 +234,8 @@ class InboxScreen(Screen[None], inherit_bindings=False):
             pairs.append(("agreed", _agreed(script)))
             short = " ".join(script.params.split()) or "none"
             pairs.append(("parameters", shorten(short, max(10, width - 14))))
-        told.append(rows(pairs, width))
-        self.query_one("#inbox-facts", Static).update(Content("\n").join(told))
+        lines.append(rows(pairs, width))
+        self.query_one("#inbox-facts", Static).update(Content("\n").join(lines))
 
     def action_view(self, view: str) -> None:
         if self._view != view:
@@ -318,7 +315,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
         request = of.request if isinstance(of, Script) else of
         done = "approved" if decision == APPROVE else "refused"
 
-        def told(_: object) -> None:
+        def decided(_: object) -> None:
             self.app.inbox.look_now()
             named = f"{plain(request.script)} {done} for {plain(request.owner)}"
             self.app.notify(named, markup=False)
@@ -333,7 +330,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
                 params_sha256=of.params_sha256 if isinstance(of, Script) else None,
                 reason=reason,
             ),
-            told,
+            decided,
         )
 
 

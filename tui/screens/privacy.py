@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import getters, on
 from textual.app import ComposeResult
@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.panels.budget import BudgetPanel
 from traindeck.tui.panels.budget_lines import HISTORY, NO_BUDGETS, RUNS, charges, columns
@@ -78,7 +78,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
         *SCREEN_KEYS,
     ]
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
 
     class Looked(Message):
         """The ledgers were read."""
@@ -107,7 +107,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
             yield RowTable(columns(()), lambda budget: budget.name, id="budgets")
             yield BudgetPanel(id="budget-facts")
             with Horizontal(id="budget-details"):
-                yield RowTable(RUNS, lambda run: run["id"], id="budget-runs")
+                yield RowTable(RUNS, lambda run: run.id, id="budget-runs")
                 yield RowTable(HISTORY, lambda entry: str(entry["n"]), id="budget-history")
         yield KeyBar()
 
@@ -126,8 +126,8 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
     @property
     def current(self) -> Budget | None:
         """The data set under the cursor."""
-        found: Budget | None = self.budgets.current
-        return found
+        budget: Budget | None = self.budgets.current
+        return budget
 
     # Looking, while on show
 
@@ -215,8 +215,8 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
         self.refresh_bindings()
 
     def _show_runs(self, budget: Budget) -> None:
-        known: dict[str, Any] = self.app.snapshot.by_id if self.app.snapshot else {}
-        self.runs.show(charges(budget, known))
+        known = self.app.snapshot.by_id if self.app.snapshot else {}
+        self.runs.show(charges(budget.state, known))
 
     # Going to runs and history
 
@@ -230,7 +230,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
             entry = self.history.current
             self._open(str(entry.get("run", "")) if entry else "")
         elif self.runs.has_focus:
-            self._open(self.runs.current["id"] if self.runs.current else "")
+            self._open(self.runs.current.id if self.runs.current else "")
         else:
             (self.history if self._history_first and not self._broad else self.runs).focus()
 
@@ -259,7 +259,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
     def action_compare(self) -> None:
         snapshot = self.app.snapshot
         known = snapshot.by_id if snapshot is not None else {}
-        ids = [run["id"] for run in self.runs.items if run["id"] in known][:MOST_COMPARED]
+        ids = [run.id for run in self.runs.items if run.id in known][:MOST_COMPARED]
         if len(ids) < 2:
             self.app.notify("There are no two runs to compare.")
         else:

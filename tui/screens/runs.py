@@ -18,12 +18,11 @@ from textual.widgets import Static
 
 from traindeck.core.base.sanitize import clean
 from traindeck.core.catalogue.document import RunDoc
-from traindeck.tui.keys import command
+from traindeck.tui.keys import command, sort_keys
 from traindeck.tui.readers.feed import RunsSnapshot
 from traindeck.tui.screens.run.actions import RUN_BINDINGS, RunActions
 from traindeck.tui.widgets.inbox_line import InboxLine
 from traindeck.tui.widgets.key_bar import KeyBar
-from traindeck.tui.widgets.run_columns import COLUMNS, Column, ordered
 from traindeck.tui.widgets.run_detail import RunDetail
 from traindeck.tui.widgets.run_table import RunTable
 from traindeck.tui.widgets.top_bar import TopBar
@@ -70,10 +69,7 @@ class RunsScreen(RunActions):
             "Mark all that are shown, or unmark all",
             show=False,
         ),
-        command("runs.sort", "o", "sort_next", "Sort", "Sort by the next column"),
-        command(
-            "runs.reverse", "O", "sort_reverse", "Reverse", "Sort the other way round", show=False
-        ),
+        *sort_keys(show=True),
         command(
             "runs.back",
             "escape",
@@ -93,7 +89,6 @@ class RunsScreen(RunActions):
         self._behind = False
         self._query: Query | None = None
         self._verdicts: dict[str, tuple[RunDoc, bool]] = {}
-        self._sort: tuple[Column, bool] | None = None
         self._wanted: str | None = None
         self._count = (-1, -1)
         self._filter_bar: FilterBar | None = None
@@ -142,7 +137,7 @@ class RunsScreen(RunActions):
             self.table.tick()
 
     def _refresh_rows(self) -> None:
-        """Filters and sorts the newest snapshot into the table."""
+        """Filters the newest snapshot into the table."""
         snapshot = self._snapshot
         self._behind = False
         if snapshot is None:
@@ -177,9 +172,8 @@ class RunsScreen(RunActions):
         self._show(docs)
 
     def _show(self, docs: Sequence[RunDoc]) -> None:
-        column, reverse = self._sort or (None, False)
         with self.app.batch_update():
-            self.table.show(ordered(docs, column, reverse))
+            self.table.show(docs)
             if self._wanted is not None and self.table.select(self._wanted):
                 self._wanted = None
             self._show_emptiness()
@@ -187,7 +181,7 @@ class RunsScreen(RunActions):
 
     def _show_count(self) -> None:
         if self._filter_bar is not None and self._snapshot is not None:
-            count = (len(self.table.docs), len(self._snapshot.runs))
+            count = (len(self.table.items), len(self._snapshot.runs))
             if count != self._count:
                 self._count = count
                 self._filter_bar.count(*count)
@@ -242,16 +236,16 @@ class RunsScreen(RunActions):
 
     def _show_detail(self) -> None:
         self._detail_timer = None
-        self.detail.show(self.table.doc, strip=not self.has_class("wide"))
+        self.detail.show(self.table.current, strip=not self.has_class("wide"))
 
     # Choosing runs
 
     def targets(self) -> list[RunDoc]:
         """Of the marked runs those that the filter shows: nothing is done to what is not seen."""
-        marked = [doc for doc in self.table.docs if doc["id"] in self.table.marked]
-        if marked or self.table.doc is None:
+        marked = [doc for doc in self.table.items if doc["id"] in self.table.marked]
+        if marked or self.table.current is None:
             return marked
-        return [self.table.doc]
+        return [self.table.current]
 
     def follow(self, run_id: str) -> None:
         self._wanted = run_id
@@ -263,34 +257,21 @@ class RunsScreen(RunActions):
             self.app.open_runs([doc["id"] for doc in docs])
 
     def action_mark(self) -> None:
-        doc = self.table.doc
+        doc = self.table.current
         if doc is not None:
             self.table.mark(self.table.marked ^ {doc["id"]})
 
     def action_mark_all(self) -> None:
-        shown = frozenset(doc["id"] for doc in self.table.docs)
+        shown = frozenset(doc["id"] for doc in self.table.items)
         self.table.mark(frozenset() if self.table.marked >= shown else self.table.marked | shown)
 
     # Sorting
 
     def action_sort_next(self) -> None:
-        order: list[Column | None] = [None, *(column for column, _ in self.table.columns)]
-        at = order.index(self._sort[0]) if self._sort and self._sort[0] in order else 0
-        self._sort_by(order[(at + 1) % len(order)], False)
+        self.table.action_sort_next()
 
     def action_sort_reverse(self) -> None:
-        column, reverse = self._sort or (COLUMNS[-1], False)
-        self._sort_by(column, not reverse)
-
-    @on(RunTable.SortAsked)
-    def _header_clicked(self, event: RunTable.SortAsked) -> None:
-        same = self._sort is not None and self._sort[0] is event.column
-        self._sort_by(event.column, not self._sort[1] if same and self._sort else False)
-
-    def _sort_by(self, column: Column | None, reverse: bool) -> None:
-        self._sort = None if column is None else (column, reverse)
-        self.table.sort_arrow(column, reverse)
-        self._refresh_rows()
+        self.table.action_sort_reverse()
 
     # Filtering
 

@@ -59,9 +59,9 @@ def python_lines(text: str) -> list[Line]:
     if lines[-1] == [] and len(lines) > 1:  # after the last newline there is no line
         del lines[-1]
         text = text.removesuffix("\n")
-    found = [tuple(line) for line in lines]
-    same = "\n".join("".join(piece for piece, _ in line) for line in found) == text
-    return found if same else plain_lines(text.split("\n"))
+    tupled = [tuple(line) for line in lines]
+    same = "\n".join("".join(piece for piece, _ in line) for line in tupled) == text
+    return tupled if same else plain_lines(text.split("\n"))
 
 
 def plain_lines(lines: Iterable[str]) -> list[Line]:
@@ -187,13 +187,13 @@ class CodeView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _ink(self, name: str) -> Style:
         if name not in self._inks:
-            found = self.get_component_rich_style(f"code-view--{name}")
+            style = self.get_component_rich_style(f"code-view--{name}")
             self._inks[name] = Style(
-                color=found.color,
-                bold=found.bold,
-                italic=found.italic,
-                dim=found.dim,
-                reverse=found.reverse,
+                color=style.color,
+                bold=style.bold,
+                italic=style.italic,
+                dim=style.dim,
+                reverse=style.reverse,
             )
         return self._inks[name]
 

@@ -1,9 +1,11 @@
-"""Columns of text: which fit into a table, and cells cut and padded to them."""
+"""Columns of text: which fit into a table, what they sort by, cells cut and padded to them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+import math
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 
@@ -35,7 +37,50 @@ class Sized(Protocol):
     def most(self) -> int: ...
 
 
+Key = float | str | tuple[float, str] | None
+"""What a column sorts by; None comes last, whichever way round."""
+
+
+class Titled(Sized, Protocol):
+    """A column with a header; `right` puts its text to the right, `key` is what it sorts by."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def right(self) -> bool: ...
+    @property
+    def key(self) -> Callable[[Any], Key]: ...
+
+
 S = TypeVar("S", bound=Sized)
+Item = TypeVar("Item")
+
+
+def ordered(items: Sequence[Item], column: Titled | None, reverse: bool = False) -> Sequence[Item]:
+    """The items sorted by a column; without one as they come.
+
+    Items that have nothing in the column are last either way; equal ones keep their order.
+    """
+    if column is None:
+        return items
+    keyed: list[tuple[Any, Item]] = [(column.key(item), item) for item in items]
+    known = [pair for pair in keyed if pair[0] is not None]
+    known.sort(key=itemgetter(0), reverse=reverse)
+    return [item for _, item in known] + [item for key, item in keyed if key is None]
+
+
+def as_read(parts: Sequence[Part]) -> Key:
+    """Parts as a reader puts them in order: numbers by their value, before words by letters."""
+    text = "".join(text for text, _ in parts).strip()
+    if text.strip("–—") == "":
+        return None
+    try:
+        number = float(text.lstrip("<").rstrip("%").replace(",", "").replace("∞", "inf"))
+    except ValueError:
+        number = math.nan
+    return (math.inf, text.casefold()) if math.isnan(number) else (number, "")
 
 
 def fitting(width: int, columns: Sequence[S]) -> list[tuple[S, int]]:
@@ -72,14 +117,14 @@ def cropped(parts: Sequence[Part], width: int, right: bool) -> list[Part]:
     """The parts in exactly so many cells."""
     if len(parts) == 1:
         return [(fitted(parts[0][0], width, right), parts[0][1])]
-    found: list[Part] = []
-    for text, name in parts:
+    cut: list[Part] = []
+    for text, tone in parts:
         size = cell_len(text)
         if size > width:
             text, size = fitted(text, width), width
         if size:
-            found.append((text, name))
+            cut.append((text, tone))
         width -= size
     if width:
-        found.append((" " * width, ""))
-    return found
+        cut.append((" " * width, ""))
+    return cut

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -17,32 +15,15 @@ from textual.widgets.option_list import Option
 
 from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.sanitize import plain
-from traindeck.tui.keys import LIST_KEYS
 from traindeck.tui.widgets.field_row import FieldRow
+from traindeck.tui.widgets.line_list import LineList
+
+if TYPE_CHECKING:
+    from traindeck.tui.readers.launching import Offer
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """One thing to ask for: `on` as `--on` takes it, what that is, and whether it is free now.
-
-    `status` says it in words; `free` is None where the question has no answer (a shared device).
-    """
-
-    on: str
-    what: str
-    status: str
-    free: bool | None
-
-
-class OfferList(OptionList, inherit_bindings=False):
+class OfferList(LineList):
     """The arrow keys go through the offers and, at either end, on to the next field."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *LIST_KEYS,
-        Binding(
-            "enter", "select", show=False, id="list.select", tooltip="Take what the cursor is on"
-        ),
-    ]
 
     def action_cursor_up(self) -> None:
         if self.highlighted == 0:

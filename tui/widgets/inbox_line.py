@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 class InboxLine(Static):
     """Says who waits, and which key opens the inbox; a click opens it too.
 
-    Args:
-        run_id: only what waits in this run; default: in any.
+    run_id  only what waits in this run; default: in any
     """
 
     ALLOW_SELECT = False

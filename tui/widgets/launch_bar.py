@@ -125,12 +125,12 @@ class LaunchBar(Vertical):
         if price is None:
             content = Content.styled("ε …", "dim")
         else:
-            content = Content(clean(price.told))
+            content = Content(clean(price.line))
             if price.accept:
                 content = content.stylize("$text-warning")
             if price.refused:
                 why = Content.styled(f"✗ {clean(price.refused)}", "$text-error")
-                content = Content("\n").join([content, why]) if price.told else why
+                content = Content("\n").join([content, why]) if price.line else why
             asked = price.accept
             if self._accept.display != asked:
                 self._accept.display = asked

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.cache import LRUCache
 from textual.geometry import Size
 from textual.message import Message
@@ -24,7 +24,7 @@ from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
-from traindeck.tui.keys import SCROLL_FURTHER
+from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.readers.log import LogLine
 
 MARGIN_SCREENS = 2
@@ -60,13 +60,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("home,g", "scroll_home", "top", show=False, id="log.top"),
-        Binding("down,j", "scroll_down", "down", show=False, id="log.down"),
-        Binding("up,k", "scroll_up", "up", show=False, id="log.up"),
-        Binding("end,G", "scroll_end", "end", show=False, id="log.end"),
-        *SCROLL_FURTHER,
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
 
     follow: reactive[bool] = reactive(True)
     current: reactive[int | None] = reactive(None)

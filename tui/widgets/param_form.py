@@ -167,9 +167,9 @@ class ParamRow(FieldRow):
         beside = ""
         if self.param.type == "bool":
             beside = _switch_word(self.text)
-        self.say(hint=self._told(changed), error=self.error, changed=changed, beside=beside)
+        self.say(hint=self._facts(changed), error=self.error, changed=changed, beside=beside)
 
-    def _told(self, changed: bool) -> Content:
+    def _facts(self, changed: bool) -> Content:
         parts = []
         if changed and self.param.default is not None:
             shown = self.default if self.param.type != "bool" else _switch_word(self.default)

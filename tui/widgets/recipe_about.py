@@ -41,7 +41,7 @@ class RecipeAbout(Static):
             self.update(self._content())
 
     def _content(self) -> Content:
-        lines = list(_told(self._recipe))
+        lines = list(_lines(self._recipe))
         if self._missing:
             mend = "pip install " + " ".join(shlex.quote(need) for need in self._missing)
             lines.append(
@@ -54,7 +54,7 @@ class RecipeAbout(Static):
         return Content("\n").join(lines)
 
 
-def _told(recipe: Recipe) -> Iterator[Content]:
+def _lines(recipe: Recipe) -> Iterator[Content]:
     yield Content.assemble(
         (plain(recipe.title), "bold $text-primary"), (f"  {plain(recipe.name)}", "dim")
     )

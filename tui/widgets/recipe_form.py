@@ -35,8 +35,8 @@ class FormScroll(VerticalScroll, can_focus=False, inherit_bindings=False):
     """Scrolls by page: the arrow keys are for going from field to field."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("pageup", "page_up", "Page up", id="form.page-up", show=False),
-        Binding("pagedown", "page_down", "Page down", id="form.page-down", show=False),
+        Binding("pageup", "page_up", "Page up", id="scroll.page-up", show=False),
+        Binding("pagedown", "page_down", "Page down", id="scroll.page-down", show=False),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +21,7 @@ from textual.widgets.option_list import Option
 from traindeck.core.base.sanitize import plain
 from traindeck.core.recipe.recipe import BrokenRecipe, Recipe
 from traindeck.tui.keys import LIST_KEYS
+from traindeck.tui.widgets.line_list import LineList
 
 FRAMEWORK_TITLES = {
     "torch": "PyTorch",
@@ -86,7 +87,7 @@ def match_recipe(query: str, recipe: Recipe) -> Match | None:
     return Match(score, tuple(sorted(lit)))
 
 
-class RecipeOptions(OptionList, inherit_bindings=False):
+class RecipeOptions(LineList, inherit_bindings=False):
     """The list itself. A key that opens the form makes it keep all that is typed after it.
 
     A terminal can deliver many keys at once, and every one of them goes to the widget that has the
@@ -117,17 +118,6 @@ class RecipeOptions(OptionList, inherit_bindings=False):
             return
         active = self.screen.active_bindings.get(event.key)
         self._holding = active is not None and active.binding.action == "screen.enter_form"
-
-    def action_cursor_up(self) -> None:
-        if self.highlighted != next(self._usable(), None):  # Textual's goes on at the other end
-            super().action_cursor_up()
-
-    def action_cursor_down(self) -> None:
-        if self.highlighted != max(self._usable(), default=None):
-            super().action_cursor_down()
-
-    def _usable(self) -> Iterator[int]:
-        return (place for place, option in enumerate(self.options) if not option.disabled)
 
     async def release(self) -> None:
         """Type what was kept wherever the focus is now. For actions: the app takes no key then."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
-from typing import Any
 
-from traindeck.core.base.format import compact, percent
+from traindeck.core.base.format import compact, percent, timespan
 from traindeck.core.base.sanitize import plain
 from traindeck.core.catalogue.document import RunDoc
-from traindeck.core.privacy.report import at_most
+from traindeck.core.privacy.bounds import at_most
+from traindeck.core.privacy.report import RunPrivacy, epsilon_of
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run.state import LIVE
-from traindeck.tui.widgets.columns import Part, fitting
+from traindeck.tui.widgets.columns import Key, Part, fitting
 
 STATES = {
     "queued": ("◌", "dim"),
@@ -38,20 +37,16 @@ STATE_SHORT = {"out_of_memory": "memory", "over_budget": "budget", "unreachable"
 
 NONE = "—"
 
-Key = float | str | None
-"""What a column sorts by; None comes last, whichever way round."""
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column.
 
-    Args:
-        id: what a remembered sort order calls it.
-        width: cells it needs to make sense; the text never uses more than it is given.
-        rank: columns of a higher rank are left out first when the table is narrow.
-        grow: its share of the cells that are left over.
-        most: cells it never grows beyond.
+    id     what it is known by, whatever its width
+    width  cells it needs to make sense; the text never uses more than it is given
+    rank   columns of a higher rank are left out first when the table is narrow
+    grow   its share of the cells that are left over
+    most   cells it never grows beyond
     """
 
     id: str
@@ -69,15 +64,8 @@ def duration(seconds: float) -> str:
     """At most six cells: `7s`, `3m20s`, `2h05m`, `3d04h`, `412d`."""
     if not math.isfinite(seconds):
         return NONE
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    days = whole // 86400
-    return f"{days}d{whole % 86400 // 3600:02}h" if days < 100 else f"{days}d"
+    days = int(seconds) // 86400
+    return f"{days}d" if days >= 100 else timespan(max(0.0, seconds))
 
 
 def age(seconds: float) -> str:
@@ -117,11 +105,7 @@ def covered(series: str) -> str:
 
 def epsilon(doc: RunDoc) -> float | None:
     """What a run has spent; infinite where there is no bound, None without accounting."""
-    privacy = doc["privacy"] or {}
-    value = privacy.get("epsilon")
-    if value is None and privacy.get("label"):
-        return math.inf
-    return float(value) if isinstance(value, int | float) else None
+    return epsilon_of(doc["privacy"])
 
 
 def state_text(state: str, width: int = 80) -> str:
@@ -163,22 +147,18 @@ def _eta(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
 
 
 def _metric(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
-    found = headline(doc)
-    if found is None:
+    speaking = headline(doc)
+    if speaking is None:
         return [(NONE, "dim")]
-    name, value = found
+    name, value = speaking
     return [(f"{number(value):<6}", ""), (f" {covered(plain(name))}", "dim")]
 
 
 def _epsilon(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
-    value = epsilon(doc)
-    if value is None:
+    privacy = RunPrivacy.from_json(doc["privacy"])
+    if privacy is None:
         return [(NONE, "dim")]
-    privacy = doc["privacy"] or {}
-    audit = privacy.get("audit") or {}
-    # Not to be relied upon: infinite, of seeded noise, or refuted by an audit.
-    bad = privacy.get("label") or audit.get("verdict") == "violated"
-    return [(at_most(value, infinite="∞"), "bad" if bad else "")]
+    return [(at_most(privacy.epsilon, infinite="∞"), "" if privacy.reliable else "bad")]
 
 
 def _text(value: str) -> Sequence[Part]:
@@ -191,8 +171,8 @@ def _eta_key(doc: RunDoc) -> Key:
 
 
 def _metric_key(doc: RunDoc) -> Key:
-    found = headline(doc)
-    return found[1] if found else None
+    speaking = headline(doc)
+    return speaking[1] if speaking else None
 
 
 _STATE_ORDER = {state: float(place) for place, state in enumerate(STATES)}
@@ -282,18 +262,3 @@ def fit(width: int, *, private: bool = False) -> list[tuple[Column, int]]:
     Where runs are `private`, what they spent is shown before what they run on.
     """
     return fitting(width, _PRIVATE_COLUMNS if private else COLUMNS)
-
-
-def ordered(
-    docs: Sequence[RunDoc], column: Column | None, reverse: bool = False
-) -> Sequence[RunDoc]:
-    """The runs sorted by a column; without one as they come, newest first.
-
-    Runs that have nothing in the column are last either way; equal ones keep their order.
-    """
-    if column is None:
-        return docs[::-1] if reverse else docs
-    keyed: list[tuple[Any, RunDoc]] = [(column.key(doc), doc) for doc in docs]
-    known = [pair for pair in keyed if pair[0] is not None]
-    known.sort(key=itemgetter(0), reverse=reverse)
-    return [doc for _, doc in known] + [doc for key, doc in keyed if key is None]

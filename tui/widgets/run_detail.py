@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable
 from datetime import datetime
@@ -11,7 +12,8 @@ from textual.widgets import Static
 
 from traindeck.core.base.sanitize import WHOLE, clean, plain
 from traindeck.core.catalogue.document import RunDoc
-from traindeck.core.privacy.report import at_most
+from traindeck.core.privacy.bounds import at_most
+from traindeck.core.privacy.report import RunPrivacy
 from traindeck.tui.widgets.run_columns import (
     STATES,
     UNKNOWN,
@@ -148,16 +150,13 @@ def _params(doc: RunDoc) -> list[tuple[str, object]]:
 
 
 def _privacy(doc: RunDoc) -> str:
-    privacy = doc["privacy"]
-    if not privacy:
+    privacy = RunPrivacy.from_json(doc["privacy"])
+    if privacy is None:
         return ""
-    if label := privacy.get("label"):
-        return plain(str(label))
-    if not isinstance(privacy.get("epsilon"), int | float):
-        return ""
-    delta = privacy.get("delta")
-    at = f" at delta {delta:g}" if isinstance(delta, int | float) else ""
-    return f"{at_most(privacy['epsilon'])}{at}"
+    if privacy.label:
+        return plain(privacy.label)
+    known = "" if math.isnan(privacy.delta) else f" at delta {privacy.delta:g}"
+    return f"{at_most(privacy.epsilon)}{known}"
 
 
 def _when(unix: float) -> str:

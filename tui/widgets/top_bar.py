@@ -6,7 +6,7 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-from traindeck.tui.places import PLACES
+from traindeck.tui.keys import PLACES, key_of
 from traindeck.tui.readers.feed import RunsSnapshot
 
 
@@ -60,8 +60,8 @@ class TopBar(Widget):
         help_key = self._key("app.help")
         hint = f"{help_key} help" if help_key else ""
         room = width - left.cell_length - 2
-        told = [f"{counts}   {hint}" for counts in self._counted()]
-        right = next((each for each in told if len(each) <= room), hint)
+        hints = [f"{counts}   {hint}" for counts in self._counted()]
+        right = next((each for each in hints if len(each) <= room), hint)
         if len(right) > room:
             return left
         start = width - len(right)
@@ -81,16 +81,8 @@ class TopBar(Widget):
         return [whole, " · ".join(parts)] if parts else [whole]
 
     def _key(self, binding_id: str) -> str:
-        from textual.binding import Binding
-
-        app = self.app
-        if binding_id in app._keymap:
-            key = app._keymap[binding_id].split(",")[0]
-            return app.get_key_display(Binding(key, ""))
-        for key, binding in app._bindings:
-            if binding.id == binding_id:
-                return app.get_key_display(Binding(key, ""))
-        return ""
+        own = (key for key, binding in self.app._bindings if binding.id == binding_id)
+        return key_of(self.app, binding_id, next(own, ""))
 
     async def on_click(self, event: events.Click) -> None:
         for start, end, action in self._spots:

@@ -1,6 +1,6 @@
 """Read TensorBoard event files while they are being written, without TensorBoard or TensorFlow.
 
-An event file is a TFRecord file (`tfrecords`) of ``Event`` messages (`tfscalars`). Scalars are
+An event file is a TFRecord file (`records`) of ``Event`` messages (`scalars`). Scalars are
 taken whichever way they were written: as ``simple_value`` (TensorFlow 1, torch's and tensorboardX's
 ``SummaryWriter``) or as a tensor of the ``scalars`` plugin (``tf.summary.scalar``, Keras, JAX).
 Images, histograms, graphs and the like are passed over.
@@ -23,13 +23,13 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
+from traindeck.core.base.sanitize import printable
 from traindeck.core.exchange.tensorboard.records import Framing, Records, first_damaged
 from traindeck.core.exchange.tensorboard.scalars import (
     MAX_SERIES,
     Malformed,
     Point,
     Scalars,
-    printable,
 )
 from traindeck.core.run.state import boottime
 

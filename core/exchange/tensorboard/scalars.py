@@ -19,6 +19,8 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from traindeck.core.base.sanitize import printable
+
 Point = tuple[float, int, str, float]
 """Wall time in unix seconds, step, series name, value."""
 
@@ -127,7 +129,7 @@ class Scalars:
 
     def _take(self, data: bytes, start: int, end: int, summary_key: int) -> list[Point]:
         time, step = 0.0, 0
-        found: list[tuple[str, _Value]] = []
+        scalars: list[tuple[str, _Value]] = []
         for number, kind, at, stop in _fields(data, start, end):
             if (number, kind) == (1, _FIXED64):
                 (time,) = _DOUBLE.unpack_from(data, at)
@@ -136,18 +138,18 @@ class Scalars:
             elif (number, kind) == (5, _BYTES):
                 for inner, inner_kind, value_at, value_stop in _fields(data, at, stop):
                     if (inner, inner_kind) == (1, _BYTES):
-                        found += self._value(data, value_at, value_stop)
+                        scalars += self._value(data, value_at, value_stop)
         # Worth remembering if a summary of one value follows time and step and ends the event.
         if (
-            len(found) == 1
+            len(scalars) == 1
             and end - summary_key <= _MAX_LAYOUT
             and data[start] == 0x09
             and data[summary_key] == 0x2A
         ):
             size, at = _varint(data, summary_key + 1, end)
             if at + size == end:
-                self._remember(data, summary_key, end, *found[0])
-        return [(time, step, name, value.number) for name, value in found]
+                self._remember(data, summary_key, end, *scalars[0])
+        return [(time, step, name, value.number) for name, value in scalars]
 
     def _remember(self, data: bytes, start: int, end: int, name: str, value: _Value) -> None:
         if value.form not in (_FLOAT, _DOUBLE):
@@ -195,11 +197,6 @@ class Scalars:
             name = self._prefix + (printable(text) or "untagged")
             self._names[tag] = name
         return name
-
-
-def printable(text: str) -> str:
-    """A name that fits on one line of a UTF-8 file, whatever is in it."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _plugin_name(data: bytes, start: int, end: int) -> bytes:

@@ -26,8 +26,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from traindeck.core.base import tolerant
 from traindeck.core.base.errors import TraindeckError
-from traindeck.core.privacy import AUDIT_FILE
+from traindeck.core.privacy.bounds import or_null
 from traindeck.core.privacy.mechanism import Mechanism
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ CONFIDENCE = 0.95
 GUESS_SHARES = (0.05, 0.1, 0.2)
 METHOD = "f-DP in one run (Mahloujifar, Melis & Chaudhuri 2024), claimed mechanism at other noise"
 METHOD_GENERAL = "(epsilon, delta)-DP in one run (Steinke, Nasr & Jagielski 2023)"
-FILE = AUDIT_FILE
 """In a run's artifacts: the fields of `Scores`."""
 SIGNIFICANCE = (1 - CONFIDENCE) / len(GUESS_SHARES)
 LEAST_EPSILON = 0.01  # bounds below are 0
@@ -112,8 +112,36 @@ class AuditResult:
         return self.verdict == "violated"
 
     def to_json(self) -> dict[str, Any]:
-        """An infinite claim is null."""
-        return asdict(self) | {"claimed": self.claimed if math.isfinite(self.claimed) else None}
+        """An infinite claim is null, and so is what an earlier version did not say."""
+        return {
+            name: or_null(value) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, data: object) -> AuditResult | None:
+        """Read what `to_json` wrote, now or in an earlier version; None where there is nothing.
+
+        What is missing or odd is NaN, 0 or empty.
+        """
+        if not isinstance(data, dict) or not data:
+            return None
+        known = data.get
+        claimed = known("claimed")
+        return cls(
+            lower=tolerant.number(known("lower")),
+            lower_general=tolerant.number(known("lower_general")),
+            confidence=tolerant.number(known("confidence")),
+            claimed=math.inf if claimed is None else tolerant.number(claimed),
+            delta=tolerant.number(known("delta")),
+            canaries=tolerant.count(known("canaries")) or 0,
+            guesses=tolerant.count(known("guesses")) or 0,
+            correct=tolerant.count(known("correct")) or 0,
+            steps=tolerant.count(known("steps")) or 0,
+            method=tolerant.text(known("method")),
+            method_general=tolerant.text(known("method_general")),
+            verdict="violated" if known("verdict") == "violated" else "consistent",
+        )
 
 
 def audit(scores: Scores, mechanism: Mechanism, delta: float, claimed: float) -> AuditResult:

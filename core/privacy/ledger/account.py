@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 from traindeck.core.privacy.ledger.filter import cost_of, exact, inexact
 from traindeck.core.privacy.mechanism import Mechanism
@@ -62,13 +61,19 @@ class Charge:
         """Steps whose noise may have been released so far."""
         return self.committed if self.settled is None else self.settled
 
+    @property
+    def divergence(self) -> float:
+        """What it counts for against the budget: Rényi divergence."""
+        return inexact(self.cost(self.charged))
+
     def cost(self, steps: int) -> int:
         """What so many of its steps cost, exactly (`filter.exact`)."""
         return cost_of(self.mechanism, self.rho, steps)
 
 
-class Exposure(TypedDict):
-    """A run that trained without a finite epsilon."""
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A run that trained without a finite epsilon; `reason` is what it lacked. At unix seconds."""
 
     run: str
     recipe: str
@@ -77,8 +82,12 @@ class Exposure(TypedDict):
     at: float
 
 
-class Child(TypedDict):
-    """A data set that is made `of` the ledger's, or of another child, and spends its budget."""
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A data set that is made `of` the ledger's, or of another child, and spends its budget.
+
+    Declared at unix seconds.
+    """
 
     name: str
     of: str
@@ -131,12 +140,16 @@ class Account:
         if not self.exposures:
             return ""
         first = self.exposures[0]
-        day = time.strftime("%Y-%m-%d", time.localtime(first["at"]))
+        day = time.strftime("%Y-%m-%d", time.localtime(first.at))
         return (
-            f"{self.name} is exposed: nothing is left to protect by {first['run']}"
-            f" ({first['recipe']}: {first['reason']}) on {day}"
+            f"{self.name} is exposed: nothing is left to protect by {first.run}"
+            f" ({first.recipe}: {first.reason}) on {day}"
         )
 
     def fits(self, rho: float) -> int:
         """How many further steps of this cost the budget admits."""
         return max(0, self.exact_left // exact(rho)) if math.isfinite(rho) else 0
+
+    def more(self, cost: float) -> int:
+        """How many further runs of this divergence each the budget admits, one after the other."""
+        return int(self.rho_left / cost) if 0 < cost <= self.rho_left else 0

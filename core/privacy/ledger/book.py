@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, TraindeckError
@@ -71,7 +72,8 @@ class Book:
                     at=entry["t"],
                 )
             case "pin" if entry["dataset"] in self._children:
-                self._children[entry["dataset"]]["fingerprint"] = entry["fingerprint"]
+                child = self._children[entry["dataset"]]
+                self._children[child.name] = replace(child, fingerprint=entry["fingerprint"])
             case "expose":
                 self._exposures.append(
                     Exposure(

@@ -122,11 +122,11 @@ class Chain:
 
     def scan(self) -> Scan:
         """Read and verify all of it, without waiting for who writes. Raises OSError."""
-        found = self.scanned()
-        if found.problems:  # perhaps only a write that goes on
+        scan = self.scanned()
+        if scan.problems:  # perhaps only a write that goes on
             with locked(self._lock):
-                found = self.scanned()
-        return found
+                scan = self.scanned()
+        return scan
 
     def scanned(self) -> Scan:
         """Read and verify all of it, as it is at this moment. Raises OSError."""
@@ -211,9 +211,9 @@ class Writer:
 
     def scan(self) -> Scan:
         """Read and verify all of the file. Raises OSError."""
-        found = _scan(self._read(), self._head)
-        self._base = None if found.damage else (len(found.entries), found.size, found.last)
-        return found
+        scan = _scan(self._read(), self._head)
+        self._base = None if scan.damage else (len(scan.entries), scan.size, scan.last)
+        return scan
 
     def _read(self) -> bytes:
         with os.fdopen(os.dup(self._descriptor), "rb") as file:

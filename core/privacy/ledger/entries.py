@@ -28,7 +28,8 @@ from typing import Any
 
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger.chain import ENVELOPE, Entry
-from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION, UNITS
+from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION
+from traindeck.core.recipe.recipe import UNITS
 
 KINDS = ("subset", "augmentation", "features")
 MAX_TEXT = 500
@@ -138,6 +139,7 @@ _OPTIONAL: dict[str, dict[str, Check]] = {
     "reserve": {"delta": _is_share},
     "expose": _DECIDED,
 }
+_NOT_OWN = ENVELOPE | {"run", "who", "mechanism"}
 _KEYS = {type: ENVELOPE | fields.keys() for type, fields in _FIELDS.items()}
 
 
@@ -159,3 +161,8 @@ def check(entry: Mapping[str, Any]) -> None:
     for name, is_sound in (*_FIELDS[type].items(), *optional.items()):
         if name in entry and not is_sound(entry[name]):
             raise ValueError(f"{type}: {name} cannot be {entry[name]!r}")
+
+
+def own_fields(entry: Entry) -> Entry:
+    """What an entry says for people, by its type's own fields: no run, process and mechanism."""
+    return {name: value for name, value in entry.items() if name not in _NOT_OWN}

@@ -276,7 +276,7 @@ def over_budget(
             0,
         )
     from traindeck.core.privacy import accountant
-    from traindeck.core.privacy.report import at_least, at_most, percent
+    from traindeck.core.privacy.bounds import at_least, at_most, percent
 
     cost = cost_of(mechanism, rho, mechanism.steps)
     steps = bisect_right(

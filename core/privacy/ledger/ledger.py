@@ -26,25 +26,12 @@ from typing import Any, cast
 
 from traindeck.core.base.errors import BudgetRefused, NotFoundError, UsageError
 from traindeck.core.base.files import locked, sweep
-from traindeck.core.privacy.ledger.account import Account, Charge, Child, Exposure
+from traindeck.core.privacy.ledger.account import Account
 from traindeck.core.privacy.ledger.book import LedgerDamaged, mends, replay
 from traindeck.core.privacy.ledger.chain import Chain, Entry, Problem, Scan, Writer
 from traindeck.core.privacy.ledger.entries import MAX_TEXT, is_name, new_entry
-from traindeck.core.privacy.ledger.filter import Filter, NotOpen, OtherData, OverBudget
+from traindeck.core.privacy.ledger.filter import Filter, NotOpen
 from traindeck.core.privacy.mechanism import Mechanism
-
-__all__ = [
-    "Account",
-    "Charge",
-    "Child",
-    "Exposure",
-    "Ledger",
-    "LedgerDamaged",
-    "NotOpen",
-    "OtherData",
-    "OverBudget",
-    "Problem",
-]
 
 FOLDER_LOCK = ".lock"
 """Held while names are given, so that two ledgers never claim the same one."""

@@ -45,10 +45,10 @@ def find(given: str, suffix: str) -> Path:
     if not place.is_dir():
         track.abort(f"--resume: {place}: no such file or folder")
     folder = place / "artifacts" if (place / "artifacts").is_dir() else place
-    found = sorted(folder.glob(f"checkpoint-*{suffix}"))
-    if not found:
+    there = sorted(folder.glob(f"checkpoint-*{suffix}"))
+    if not there:
         track.abort(f"--resume: {folder}: no checkpoint-*{suffix} in it")
-    return found[-1]
+    return there[-1]
 
 
 def refuse(path: Path) -> NoReturn:

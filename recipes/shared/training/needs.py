@@ -11,10 +11,13 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from traindeck.core import track
 from traindeck.recipes.shared.training.data.idx import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
@@ -84,6 +87,28 @@ def data(load: Callable[..., T], *args: object) -> T:
         return load(*args)
     except DataError as error:
         track.abort(str(error))
+
+
+def torch_device(device: str) -> torch.device:
+    """What PyTorch calls the run's device, cpu or gpu."""
+    import torch
+
+    if device == "gpu" and not torch.cuda.is_available():
+        track.abort("torch finds no GPU that it can use: check its driver, or use --device cpu")
+    return torch.device("cuda" if device == "gpu" else "cpu")
+
+
+def tensorflow_device(device: str) -> None:
+    """Have TensorFlow use the run's device, cpu or gpu, and no other."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    elif not gpus:
+        track.abort("TensorFlow finds no GPU that it can use: check its driver and CUDA libraries")
+    else:
+        tf.config.experimental.set_memory_growth(gpus[0], True)  # else it takes all the memory
 
 
 def compiler() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from traindeck.recipes.shared.federated.job import job
 from traindeck.recipes.shared.federated.mpc import models
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import Party, run
 
 HOLDER, CLIENT = 0, 1
 
@@ -37,7 +37,7 @@ with job.session() as here:
         images = data["x"].astype(float)
     began = time.monotonic()
 
-    async def compute(party: mpc.Party) -> tuple[Any, ...]:
+    async def compute(party: Party) -> tuple[Any, ...]:
         def say(done: int) -> None:
             seconds = time.monotonic() - began
             sent = sum(party.bytes_sent.values())
@@ -49,7 +49,7 @@ with job.session() as here:
         )
         return labels, party.bytes_sent, time.monotonic() - began
 
-    labels, sent, seconds = mpc.run(
+    labels, sent, seconds = run(
         compute,
         owner=here.owner,
         owners=here.owners,
@@ -57,7 +57,7 @@ with job.session() as here:
         sent=here.sent,
         **p["parties"],
     )
-    told = {}
+    read = {}
     if labels is not None:
-        told = {"labels": labels.tolist(), "right": int(np.sum(labels == data["y"]))}
-    here.result(bytes_sent=sent, seconds=seconds, **told)
+        read = {"labels": labels.tolist(), "right": int(np.sum(labels == data["y"]))}
+    here.result(bytes_sent=sent, seconds=seconds, **read)

@@ -11,7 +11,7 @@ from typing import Any
 
 from traindeck.recipes.shared.federated.job import job
 from traindeck.recipes.shared.federated.mpc import models
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import Party, run
 
 with job.session() as here:
     p = here.params
@@ -22,7 +22,7 @@ with job.session() as here:
     rows, features = data["x"].shape
     here.log(rows=rows, features=features, rounds=0, bytes_sent=0)
 
-    async def compute(party: mpc.Party) -> tuple[Any, ...]:
+    async def compute(party: Party) -> tuple[Any, ...]:
         blocks = []
         for owner in range(len(here.owners)):
             mine = owner == party.index
@@ -44,7 +44,7 @@ with job.session() as here:
         )
         return weights, party.bytes_sent
 
-    weights, sent = mpc.run(
+    weights, sent = run(
         compute,
         owner=here.owner,
         owners=here.owners,

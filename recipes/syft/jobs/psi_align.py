@@ -14,7 +14,7 @@ from typing import Any
 
 from traindeck.recipes.shared.federated.job import job
 from traindeck.recipes.shared.federated.mpc import models, psi
-from traindeck.recipes.shared.federated.mpc import party as mpc
+from traindeck.recipes.shared.federated.mpc.party import Party, run
 
 FIRST, SECOND = 0, 1  # the hospitals; the second has the labels
 
@@ -52,7 +52,7 @@ with job.session() as here:
     psi_seconds = time.monotonic() - began
     began = time.monotonic()
 
-    async def compute(party: mpc.Party) -> tuple[Any, ...]:
+    async def compute(party: Party) -> tuple[Any, ...]:
         left = models.share_measures(party, FIRST, x if role == FIRST else None, (bound, first))
         right = models.share_measures(
             party, SECOND, x if role == SECOND else None, (bound, second + 1)
@@ -77,15 +77,15 @@ with job.session() as here:
         )
         return weights, party.bytes_sent
 
-    weights, sent = mpc.run(
+    weights, sent = run(
         compute, owner=here.owner, owners=here.owners, tls=here.tls, sent=here.sent, **parties
     )
-    told = {"seconds": time.monotonic() - began, "bytes_sent": sent}
+    result = {"seconds": time.monotonic() - began, "bytes_sent": sent}
     if hospital:
-        told |= {
+        result |= {
             "weights": weights.tolist(),
             "patients": len(common),
             "psi_bytes": psi_bytes,
             "psi_seconds": psi_seconds,
         }
-    here.result(**told)
+    here.result(**result)

@@ -16,8 +16,9 @@ import pytest
 
 from tests.conftest import process_of, until
 from traindeck.core import control
+from traindeck.core.base.errors import ControlError
 from traindeck.core.base.home import Home
-from traindeck.core.catalogue.library import AmbiguousRun, Library, RunNotFound
+from traindeck.core.catalogue.library import AmbiguousRun, Library, RunNotFound, trashed
 from traindeck.core.catalogue.store import Catalogue, CatalogueError
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.run.folder import RunFolder
@@ -102,14 +103,14 @@ def test_runs_are_found_by_id_start_name_and_last(home: Home) -> None:
 
 def test_trash_and_restore(home: Home) -> None:
     run_id = launch(home, LaunchRequest(command=["sleep", "1"]))["id"]
-    with pytest.raises(control.ControlError, match="stop it first"):
+    with pytest.raises(ControlError, match="stop it first"):
         control.trash(home, run_id)
     until(lambda: ended(home, 1))
     control.rename(home, run_id, "keep me")
     control.tag(home, run_id, ["b", " a", "b"])
     control.trash(home, run_id)
     assert Library(home).runs() == []
-    assert control.trashed(home) == [run_id]
+    assert trashed(home) == [run_id]
     control.restore(home, run_id)
     [doc] = Library(home).runs()
     assert (doc["name"], doc["tags"]) == ("keep me", ["a", "b"])

@@ -107,8 +107,8 @@ def test_a_cpu_run_touches_no_driver() -> None:
         "import sys\n"
         "from traindeck.core.devices.inventory import discover\n"
         "import traindeck.core.devices.request\n"
-        "found = discover(accelerators=False)\n"
-        "assert found.notes == () and found.accelerators == ()\n"
+        "inventory = discover(accelerators=False)\n"
+        "assert inventory.notes == () and inventory.accelerators == ()\n"
         "heavy = {'pynvml', 'psutil', 'numpy', 'ctypes', 'subprocess', 'socket'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

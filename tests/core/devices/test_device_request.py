@@ -47,10 +47,10 @@ SPLIT = (
 )
 
 
-def granted(on: str, found: Inventory, free: set[str] | None = None) -> Assignment:
+def granted(on: str, inventory: Inventory, free: set[str] | None = None) -> Assignment:
     request = parse_request(on)
-    slots = set(request.candidates(found).slots) if free is None else free
-    assignment = assign(request, slots, found)
+    slots = set(request.candidates(inventory).slots) if free is None else free
+    assignment = assign(request, slots, inventory)
     assert isinstance(assignment, Assignment), assignment
     return assignment
 
@@ -137,7 +137,7 @@ requests = st.one_of(
     st.integers(1, 300).map(lambda n: DeviceRequest("cpu", count=n)),
     st.integers(1, 16).map(lambda n: DeviceRequest("gpu", count=n)),
     st.lists(names, min_size=1, max_size=4, unique=True).map(
-        lambda found: DeviceRequest("gpu", gpus=tuple(found))
+        lambda inventory: DeviceRequest("gpu", gpus=tuple(inventory))
     ),
 )
 
@@ -160,9 +160,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 def test_plain_cpu_is_shared() -> None:
-    found = machine()
-    assert parse_request("cpu").candidates(found).count == 0
-    given_ = assign(parse_request("cpu"), set(), found)
+    inventory = machine()
+    assert parse_request("cpu").candidates(inventory).count == 0
+    given_ = assign(parse_request("cpu"), set(), inventory)
     assert given_ == Assignment("cpu", "cpu", None, (), ())
 
 
@@ -177,10 +177,10 @@ def test_the_lowest_free_cores_are_picked() -> None:
 
 
 def test_physical_cores_come_before_their_hyperthreads() -> None:
-    found = machine(8, hyperthreads=True)  # 0 and 4 share a core, 1 and 5, ...
-    assert granted("cpu*4", found).cores == (0, 1, 2, 3)
-    assert granted("cpu*5", found).cores == (0, 1, 2, 3, 4)
-    assert granted("cpu*2", found, {"cpu-3", "cpu-4", "cpu-5"}).cores == (3, 4)
+    inventory = machine(8, hyperthreads=True)  # 0 and 4 share a core, 1 and 5, ...
+    assert granted("cpu*4", inventory).cores == (0, 1, 2, 3)
+    assert granted("cpu*5", inventory).cores == (0, 1, 2, 3, 4)
+    assert granted("cpu*2", inventory, {"cpu-3", "cpu-4", "cpu-5"}).cores == (3, 4)
 
 
 @pytest.mark.parametrize(
@@ -216,9 +216,9 @@ def test_why_one_waits(on: str, free: set[str], reason: str) -> None:
 )
 def test_what_this_machine_will_never_have(on: str, said: str) -> None:
     gpus = (*SPLIT, gpu(2, "GPU-00000009")) if on == "gpu:GPU-0000" else SPLIT
-    found = machine(8, gpus, notes=("TPU: none (looked for /dev/accel*)",))
+    inventory = machine(8, gpus, notes=("TPU: none (looked for /dev/accel*)",))
     with pytest.raises(HardwareMissing) as error:
-        parse_request(on).candidates(found)
+        parse_request(on).candidates(inventory)
     assert said in str(error.value)
 
 
@@ -232,33 +232,33 @@ def test_no_gpu_says_what_was_looked_for() -> None:
 
 
 def test_a_gpu_in_mig_mode_stands_for_any_of_its_slices() -> None:
-    found = machine(gpus=SPLIT)
-    assert granted("gpu:1", found).label == "gpu:1:0"
-    assert granted("gpu:1", found, {"gpu-MIG-cccc"}).gpus == ("MIG-cccc",)
-    assert granted("gpu:GPU-00000001", found).label == "gpu:1:0"
-    assert granted("gpu:mig-cc", found).label == "gpu:1:2"
+    inventory = machine(gpus=SPLIT)
+    assert granted("gpu:1", inventory).label == "gpu:1:0"
+    assert granted("gpu:1", inventory, {"gpu-MIG-cccc"}).gpus == ("MIG-cccc",)
+    assert granted("gpu:GPU-00000001", inventory).label == "gpu:1:0"
+    assert granted("gpu:mig-cc", inventory).label == "gpu:1:2"
 
 
 def test_a_gpu_in_mig_mode_without_slices_cannot_be_used() -> None:
-    found = machine(gpus=(gpu(0, split=True),))
+    inventory = machine(gpus=(gpu(0, split=True),))
     with pytest.raises(HardwareMissing, match="no slices"):
-        parse_request("gpu:0").candidates(found)
+        parse_request("gpu:0").candidates(inventory)
     with pytest.raises(HardwareMissing, match="split into MIG slices"):
-        parse_request("gpu").candidates(found)
+        parse_request("gpu").candidates(inventory)
 
 
 def test_a_gpu_that_somebody_uses_is_picked_last() -> None:
-    found = machine(gpus=(gpu(0, used=30 * GIB), gpu(1, used=100 << 20), gpu(2)))
-    assert granted("gpu", found).label == "gpu:1"
-    assert granted("gpu*2", found).label == "gpu:1,2"
-    assert granted("gpu*3", found).label == "gpu:0,1,2"
+    inventory = machine(gpus=(gpu(0, used=30 * GIB), gpu(1, used=100 << 20), gpu(2)))
+    assert granted("gpu", inventory).label == "gpu:1"
+    assert granted("gpu*2", inventory).label == "gpu:1,2"
+    assert granted("gpu*3", inventory).label == "gpu:0,1,2"
 
 
 def test_gpus_of_two_makers_are_not_mixed() -> None:
-    found = machine(gpus=(gpu(0), gpu(1, vendor="amd"), gpu(2, vendor="amd")))
-    assert granted("gpu*2", found).label == "gpu:1,2"
+    inventory = machine(gpus=(gpu(0), gpu(1, vendor="amd"), gpu(2, vendor="amd")))
+    assert granted("gpu*2", inventory).label == "gpu:1,2"
     with pytest.raises(HardwareMissing, match="one maker"):
-        parse_request("gpu:0,1").candidates(found)
+        parse_request("gpu:0,1").candidates(inventory)
 
 
 def test_a_slot_is_a_file_name() -> None:
@@ -267,11 +267,11 @@ def test_a_slot_is_a_file_name() -> None:
 
 def test_a_tpu_is_taken_whole() -> None:
     chips = tuple(Accelerator("tpu", "google", n, str(n), "FAKE TPU") for n in range(4))
-    found = machine(gpus=chips)
-    given_ = granted("tpu", found)
+    inventory = machine(gpus=chips)
+    given_ = granted("tpu", inventory)
     assert given_.slots == ("tpu-0", "tpu-1", "tpu-2", "tpu-3")
-    assert environment(given_, found)["TRAINDECK_DEVICE"] == "tpu"
-    assert assign(parse_request("tpu"), {"tpu-0"}, found) == Wait("the TPU is in use")
+    assert environment(given_, inventory)["TRAINDECK_DEVICE"] == "tpu"
+    assert assign(parse_request("tpu"), {"tpu-0"}, inventory) == Wait("the TPU is in use")
 
 
 machines = st.builds(
@@ -284,18 +284,20 @@ machines = st.builds(
 
 @given(machines, st.lists(requests, max_size=12))
 def test_nothing_is_handed_out_twice_nor_more_than_asked_for(
-    found: Inventory, asked: list[DeviceRequest]
+    inventory: Inventory, asked: list[DeviceRequest]
 ) -> None:
-    every = {f"cpu-{core}" for core in found.cpu.usable_cores} | {g.slot for g in found.gpus}
+    every = {f"cpu-{core}" for core in inventory.cpu.usable_cores} | {
+        g.slot for g in inventory.gpus
+    }
     free = set(every)
     held: set[str] = set()
     for request_ in asked:
         try:
-            wanted = request_.candidates(found)
+            wanted = request_.candidates(inventory)
         except HardwareMissing:
             continue
         before = set(free)
-        given_ = assign(request_, frozenset(free), found)
+        given_ = assign(request_, frozenset(free), inventory)
         assert free == before
         if isinstance(given_, Wait):
             assert len(free & set(wanted.slots)) < wanted.count
@@ -315,8 +317,8 @@ def test_nothing_is_handed_out_twice_nor_more_than_asked_for(
 
 
 def test_threads_of_a_pinned_run() -> None:
-    found = machine()
-    variables = environment(granted("cpu:0-2", found), found)
+    inventory = machine()
+    variables = environment(granted("cpu:0-2", inventory), inventory)
     assert variables == {
         "TRAINDECK_DEVICE": "cpu",
         "OMP_NUM_THREADS": "3",
@@ -335,21 +337,21 @@ def test_threads_of_a_pinned_run() -> None:
 def test_a_shared_run_starts_no_more_threads_than_the_quota_feeds(
     quota: float | None, threads: str
 ) -> None:
-    found = machine(quota=quota)
-    assert environment(granted("cpu", found), found)["OMP_NUM_THREADS"] == threads
+    inventory = machine(quota=quota)
+    assert environment(granted("cpu", inventory), inventory)["OMP_NUM_THREADS"] == threads
 
 
 def test_several_gpus_are_named_by_uuid() -> None:
-    found = machine(gpus=(gpu(0), gpu(1)))
-    variables = environment(granted("gpu:0,1", found), found)
+    inventory = machine(gpus=(gpu(0), gpu(1)))
+    variables = environment(granted("gpu:0,1", inventory), inventory)
     assert variables["CUDA_VISIBLE_DEVICES"] == "GPU-00000000,GPU-00000001"
     assert variables["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
     assert variables["OMP_NUM_THREADS"] == "8"
 
 
 def test_amd_gpus_without_a_uuid_are_named_by_number() -> None:
-    found = machine(gpus=(gpu(0), gpu(1, "amd-0", vendor="amd"), gpu(2, "amd-1", vendor="amd")))
-    variables = environment(granted("gpu:2", found), found)
+    inventory = machine(gpus=(gpu(0), gpu(1, "amd-0", vendor="amd"), gpu(2, "amd-1", vendor="amd")))
+    variables = environment(granted("gpu:2", inventory), inventory)
     assert variables["ROCR_VISIBLE_DEVICES"] == "1"
     assert variables["HIP_VISIBLE_DEVICES"] == "0"
 

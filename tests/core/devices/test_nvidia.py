@@ -98,16 +98,16 @@ def run(library: Path) -> Run:
 
 
 def test_gpus_and_slices_are_listed(run: Run) -> None:
-    found = run(REPORT)["accelerators"]
-    assert [(a["label"], a["uuid"], a["split"]) for a in found] == [
+    listed = run(REPORT)["accelerators"]
+    assert [(a["label"], a["uuid"], a["split"]) for a in listed] == [
         ("gpu:0", GPU0, False),
         ("gpu:1", GPU1, True),
         ("gpu:1:0", MIG0, False),
         ("gpu:1:2", MIG2, False),
     ]
-    assert found[0]["name"] == "FAKE H200"
-    assert found[0]["memory_total_bytes"] == 141 * GIB
-    assert found[2]["memory_total_bytes"] == 18 * GIB
+    assert listed[0]["name"] == "FAKE H200"
+    assert listed[0]["memory_total_bytes"] == 141 * GIB
+    assert listed[2]["memory_total_bytes"] == 18 * GIB
 
 
 def test_figures_of_a_whole_gpu(run: Run) -> None:

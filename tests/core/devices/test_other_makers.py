@@ -282,12 +282,12 @@ def test_two_makers_are_numbered_on(rocm: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("traindeck.core.devices.nvidia.NvidiaDriver", Fakes)
     monkeypatch.setitem(sys.modules, "amdsmi", fake_amdsmi(amdsmi_get_processor_handles=["only"]))
-    found = discover()
-    assert [gpu.label for gpu in found.gpus] == ["gpu:0", "gpu:1"]
+    machine = discover()
+    assert [gpu.label for gpu in machine.gpus] == ["gpu:0", "gpu:1"]
 
-    given = assign(parse_request("gpu:1"), {found.gpus[1].slot}, found)
+    given = assign(parse_request("gpu:1"), {machine.gpus[1].slot}, machine)
     assert isinstance(given, Assignment)
-    variables = environment(given, found)
+    variables = environment(given, machine)
     assert variables["ROCR_VISIBLE_DEVICES"] == "GPU-feedfacefeedface"
     assert variables["HIP_VISIBLE_DEVICES"] == variables["CUDA_VISIBLE_DEVICES"] == "0"
 

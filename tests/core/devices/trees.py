@@ -10,8 +10,24 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import psutil
+import pytest
 
 T = TypeVar("T")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+# A child, a grandchild that left the session, and a child started by a thread.
+FAMILY = """
+import subprocess, sys, threading
+children = [subprocess.Popen(["sh", "-c", "setsid sleep 600 & wait"])]
+def start():
+    children.append(subprocess.Popen(["sleep", "600"]))
+    waiting.wait()
+waiting = threading.Event()
+threading.Thread(target=start, daemon=True).start()
+while len(children) < 2: pass
+print("ready", flush=True)
+sys.stdin.readline()
+"""
 
 
 def until(condition: Callable[[], T], seconds: float = 30.0) -> T:

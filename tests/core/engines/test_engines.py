@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from traindeck.core import control
+from traindeck.core.base.errors import ControlError
 from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
@@ -132,7 +133,7 @@ def test_an_engine_is_believed_until_the_files_say_how_the_run_ended(
     run = a_run(home)
     elsewhere.sees = Verdict("queued", "place 3 of the cluster", None)
     assert choose.verdict(run) == elsewhere.sees
-    with pytest.raises(control.ControlError, match="is queued: stop it first"):
+    with pytest.raises(ControlError, match="is queued: stop it first"):
         control.trash(home, run.id)
     write_json(run.path / "exit.json", {"state": "finished", "exit_code": 0})
     assert choose.verdict(run).state == "finished"
@@ -150,9 +151,9 @@ class TestARunOfAnotherMachineThatSharesTheHome:
         assert doc["reason"] == "runs on far; it was running when last heard of"
 
     def test_it_can_be_neither_asked_nor_deleted_here(self, home: Home, far: RunFolder) -> None:
-        with pytest.raises(control.ControlError, match=r"run 2aaaaaaa runs on far.*: ask there"):
+        with pytest.raises(ControlError, match=r"run 2aaaaaaa runs on far.*: ask there"):
             control.stop(far.path)
-        with pytest.raises(control.ControlError, match="delete it there"):
+        with pytest.raises(ControlError, match="delete it there"):
             control.trash(home, far.id)
 
     def test_nobody_here_takes_it_over(

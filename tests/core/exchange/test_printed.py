@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from traindeck.core.exchange.printed import MAX_LINE, Metric, StdoutMetrics
 
 
-def found(*lines: str) -> list[Metric]:
+def metrics_of(*lines: str) -> list[Metric]:
     return StdoutMetrics().feed("".join(f"{line}\n" for line in lines).encode())
 
 
 def test_a_json_line_gives_its_numbers_at_its_step() -> None:
-    assert found('{"step": 10, "loss": 0.3, "val": {"acc": 0.9, "n": 5}}') == [
+    assert metrics_of('{"step": 10, "loss": 0.3, "val": {"acc": 0.9, "n": 5}}') == [
         (10, "loss", 0.3),
         (10, "val/acc", 0.9),
         (10, "val/n", 5.0),
@@ -26,7 +26,7 @@ def test_a_json_line_gives_its_numbers_at_its_step() -> None:
 
 
 def test_not_a_number_and_the_infinities_are_metrics() -> None:
-    values = [value for *_, value in found('{"a": NaN, "b": Infinity, "c": -Infinity}')]
+    values = [value for *_, value in metrics_of('{"a": NaN, "b": Infinity, "c": -Infinity}')]
     assert math.isnan(values[0])
     assert values[1:] == [math.inf, -math.inf]
 
@@ -44,7 +44,7 @@ def test_truths_texts_lists_times_and_process_facts_are_not_metrics() -> None:
         "deep": {"er": {"x": 1}, "ts": 5},
         "loss": 0.5,
     }
-    assert found(json.dumps(line)) == [(1, "loss", 0.5)]
+    assert metrics_of(json.dumps(line)) == [(1, "loss", 0.5)]
 
 
 @pytest.mark.parametrize(
@@ -62,16 +62,16 @@ def test_truths_texts_lists_times_and_process_facts_are_not_metrics() -> None:
     ],
 )
 def test_where_the_step_comes_from(line: str, expected: list[Metric]) -> None:
-    assert found(line) == expected
+    assert metrics_of(line) == expected
 
 
 def test_without_a_step_it_is_the_one_after_the_last() -> None:
     lines = ['{"loss": 3}', '{"loss": 2}', '{"step": 100, "loss": 1}', '{"accuracy": 0.5}']
-    assert [step for step, *_ in found(*lines)] == [0, 1, 100, 101]
+    assert [step for step, *_ in metrics_of(*lines)] == [0, 1, 100, 101]
 
 
 def test_what_hugging_face_prints() -> None:
-    metrics = found(
+    metrics = metrics_of(
         "{'loss': 0.6931, 'grad_norm': nan, 'learning_rate': 5e-05, 'epoch': 0.5}",
         "{'eval_loss': 0.5, 'eval_runtime': 1.2, 'epoch': 1.0}",
         "{'loss': '0.4321', 'learning_rate': '4e-05', 'epoch': '1.5'}",
@@ -94,19 +94,19 @@ def test_steps_that_begin_again_are_those_of_the_next_epoch() -> None:
     for epoch in (1, 2, 3):
         lines += [f'{{"step": {step}, "loss": 1, "epoch": {epoch}}}' for step in (0, 10, 20)]
         lines.append(f'{{"step": 20, "val_loss": {epoch}}}')
-    metrics = found(*lines)
+    metrics = metrics_of(*lines)
     assert [step for step, name, _ in metrics if name == "loss"] == list(range(0, 90, 10))
     assert [step for step, name, _ in metrics if name == "val_loss"] == [20, 50, 80]
 
 
 def test_a_step_back_that_is_no_new_epoch_is_a_rewind() -> None:
     lines = [f'{{"step": {step}, "loss": 1}}' for step in (1, 2, 3, 2, 3, 4, 1, 2)]
-    assert [step for step, *_ in found(*lines)] == [1, 2, 3, 2, 3, 4, 5, 6]
+    assert [step for step, *_ in metrics_of(*lines)] == [1, 2, 3, 2, 3, 4, 5, 6]
 
 
 def test_whole_epochs_are_steps() -> None:
     lines = ["{'loss': 0.5, 'epoch': 1.0}", "{'loss': 0.4, 'epoch': 2.0}"]
-    assert found(*lines) == [(1, "loss", 0.5), (2, "loss", 0.4)]
+    assert metrics_of(*lines) == [(1, "loss", 0.5), (2, "loss", 0.4)]
 
 
 def test_printed_dicts_may_hold_numpy_and_tensors_and_one_dict_more() -> None:
@@ -114,7 +114,7 @@ def test_printed_dicts_may_hold_numpy_and_tensors_and_one_dict_more() -> None:
         "{'step': np.int64(3), \"it's\": np.float32(0.5), 'acc': tensor(0.25, device='cuda:0'), "
         "'val': {'loss': -inf, 'ok': True}, 'name': 'x, y: {z}', 'none': None}"
     )
-    assert found(line) == [
+    assert metrics_of(line) == [
         (3, "it's", 0.5),
         (3, "acc", 0.25),
         (3, "val/loss", -math.inf),
@@ -151,11 +151,11 @@ def test_printed_dicts_may_hold_numpy_and_tensors_and_one_dict_more() -> None:
     ids=lambda line: line[:40],
 )
 def test_what_does_not_count(line: str) -> None:
-    assert found(line) == []
+    assert metrics_of(line) == []
 
 
 def test_a_log_record_that_names_its_step_counts() -> None:
-    assert found('{"level": "info", "step": 3, "loss": 0.5}') == [(3, "loss", 0.5)]
+    assert metrics_of('{"level": "info", "step": 3, "loss": 0.5}') == [(3, "loss", 0.5)]
 
 
 def test_progress_bars_and_colors_around_it_are_no_hindrance() -> None:
@@ -164,7 +164,7 @@ def test_progress_bars_and_colors_around_it_are_no_hindrance() -> None:
 
 
 def test_names_are_made_fit_for_one_line() -> None:
-    assert found(r'{"a\nb": 1, "' + "x" * 300 + '": 2}') == [(0, "a\ufffdb", 1.0)]
+    assert metrics_of(r'{"a\nb": 1, "' + "x" * 300 + '": 2}') == [(0, "a\ufffdb", 1.0)]
 
 
 def test_a_last_line_without_an_end_is_read_at_the_end() -> None:
@@ -229,9 +229,9 @@ def test_no_bytes_are_too_odd(output: bytes) -> None:
 )
 def test_json_and_python_say_the_same(metrics: dict[str, float]) -> None:
     expected = repr([(0, name, float(value)) for name, value in metrics.items()])
-    assert repr(found(json.dumps(metrics))) == expected
+    assert repr(metrics_of(json.dumps(metrics))) == expected
     if not any("\\" in name for name in metrics):
-        assert repr(found(repr(metrics))) == expected
+        assert repr(metrics_of(repr(metrics))) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,7 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,87 +19,58 @@ from tests.tui.federated_runs import (
     ENCRYPTION,
     PRIVACY,
     SCIENTIST,
-    SCRIPT,
-    ask,
-    decision,
     federated_run,
+    federation_in,
+    only_request,
     write_coordinator,
     write_status,
 )
 from tests.tui.homes import make_run
-from traindeck.core.base.errors import NotFoundError
 from traindeck.core.base.files import read_bounded
 from traindeck.core.base.home import Home
-from traindeck.core.base.sanitize import clean, spelled
-from traindeck.core.federation.inbox import (
-    APPROVE,
-    MAX_SCRIPT,
-    REFUSE,
-    RunInbox,
-    ScriptChanged,
-    ScriptRequest,
-    decide,
-    read_script,
-)
-from traindeck.core.federation.reader import (
-    CLASSES,
-    STATES,
-    FederationReader,
-    FederationStatus,
-    read_federation,
-)
-
-
-@pytest.fixture
-def home(home: Home) -> Iterator[Home]:
-    """A home whose made-up runs, supervised by this process, go before anyone ends them."""
-    yield home
-    shutil.rmtree(home.runs)
-    home.runs.mkdir()
-
-
-def found_in(folder: Path) -> FederationStatus:
-    found = read_federation(folder)
-    assert found is not None
-    return found
-
-
-def one(folder: Path) -> ScriptRequest:
-    [request] = RunInbox(folder).read()
-    return request
+from traindeck.core.base.sanitize import clean
+from traindeck.core.federation.reader import FederationReader, read_federation
+from traindeck.core.federation.script import read_script
+from traindeck.core.federation.status import CLASSES, STATES
 
 
 class TestReading:
     def test_coordinator_and_owners_are_joined(self, home: Home) -> None:
-        found = found_in(federated_run(home, rounds=7))
-        assert (found.aggregation, found.phase, found.round, found.rounds_total) == (
+        federation = federation_in(federated_run(home, rounds=7))
+        assert (
+            federation.aggregation,
+            federation.phase,
+            federation.round,
+            federation.rounds_total,
+        ) == (
             "secagg",
             "training",
             8,
             60,
         )
-        assert found.encryption == ENCRYPTION
-        assert [owner.name for owner in found.owners] == ["owner-1", "owner-2", "owner-3"]
-        first = found.owners[0]
+        assert federation.encryption == ENCRYPTION
+        assert [owner.name for owner in federation.owners] == ["owner-1", "owner-2", "owner-3"]
+        first = federation.owners[0]
         assert (first.samples, first.loss, first.state) == (3481, 0.11, "training")
         assert first.bytes_out["masked"] == 203_600 and first.job is not None
         assert first.job.submitted_by == SCIENTIST
-        assert found.rounds[6].lost == ("owner-3",)
-        assert found.rounds[6].states["owner-3"] == "lost"
+        assert federation.rounds[6].lost == ("owner-3",)
+        assert federation.rounds[6].states["owner-3"] == "lost"
 
     def test_json_has_what_was_asked_for(self, home: Home) -> None:
-        told = found_in(federated_run(home, rounds=7)).to_json()
-        assert told["aggregation"] == "secagg"
-        assert told["owners"][1]["bytes_out"].keys() >= set(CLASSES)
-        assert told["owners"][1].keys() >= {"name", "samples", "state", "job", "waiting"}
-        assert told["rounds"][6].keys() == {"number", "seconds", "accuracy", "lost"}
-        orjson.dumps(told)
+        facts = federation_in(federated_run(home, rounds=7)).to_json()
+        assert facts["aggregation"] == "secagg"
+        assert facts["owners"][1]["bytes_out"].keys() >= set(CLASSES)
+        assert facts["owners"][1].keys() >= {"name", "samples", "state", "job", "waiting"}
+        assert facts["rounds"][6].keys() == {"number", "seconds", "accuracy", "lost"}
+        orjson.dumps(facts)
 
     def test_each_owner_tells_what_its_part_has_cost(self, home: Home) -> None:
         folder = federated_run(home)
         write_status(folder, 1, privacy=PRIVACY)
         write_status(folder, 2, privacy={**PRIVACY, "ledger": "mnist.owner-2"})
-        first, second, third = (owner["privacy"] for owner in found_in(folder).to_json()["owners"])
+        owners = federation_in(folder).to_json()["owners"]
+        first, second, third = (owner["privacy"] for owner in owners)
         assert first == PRIVACY
         assert second["ledger"] == "mnist.owner-2"
         assert third is None
@@ -110,7 +79,7 @@ class TestReading:
     def test_an_epsilon_that_bounds_nothing_is_infinite(self, home: Home, told: Any) -> None:
         folder = federated_run(home)
         write_status(folder, 1, privacy={**PRIVACY, "epsilon": told})
-        privacy = found_in(folder).owners[0].privacy
+        privacy = federation_in(folder).owners[0].privacy
         assert privacy is not None and privacy.epsilon is None
         assert privacy.spent == "∞ of 2.93"
 
@@ -120,20 +89,20 @@ class TestReading:
     def test_a_federation_that_has_said_nothing_yet(self, home: Home) -> None:
         folder = home.runs / make_run(home, 1, index=False)
         (folder / "federation").mkdir()
-        found = found_in(folder)
-        assert not found.heard and found.owners == ()
+        federation = federation_in(folder)
+        assert not federation.heard and federation.owners == ()
 
     def test_an_owner_knows_its_state_best_but_not_that_it_is_lost(self, home: Home) -> None:
         folder = federated_run(home)
         write_coordinator(folder, states={"owner-2": "lost", "owner-3": "approved"})
-        assert [owner.pid for owner in found_in(folder).owners] == [1001, None, 1003]
-        states = {owner.name: owner.state for owner in found_in(folder).owners}
+        assert [owner.pid for owner in federation_in(folder).owners] == [1001, None, 1003]
+        states = {owner.name: owner.state for owner in federation_in(folder).owners}
         assert states == {"owner-1": "training", "owner-2": "lost", "owner-3": "training"}
 
     def test_an_owner_the_coordinator_does_not_name_yet(self, home: Home) -> None:
         folder = federated_run(home)
         (folder / "federation" / "coordinator.json").unlink()
-        assert [owner.name for owner in found_in(folder).owners] == [
+        assert [owner.name for owner in federation_in(folder).owners] == [
             "owner-1",
             "owner-2",
             "owner-3",
@@ -145,10 +114,10 @@ class TestReading:
         for cpu, when in ((10.0, 1000), (10.1, 1000.1), (13.0, 1002)):
             owner = write_status(folder, 1, cpu_seconds=cpu)
             os.utime(owner / "status.json", (when, when))
-            found = reader.read()
-        assert found is not None
-        assert found.owners[0].cpu_percent == pytest.approx(150.0)
-        assert found.owners[1].cpu_percent is None
+            federation = reader.read()
+        assert federation is not None
+        assert federation.owners[0].cpu_percent == pytest.approx(150.0)
+        assert federation.owners[1].cpu_percent is None
 
 
 class TestUnchangedFiles:
@@ -191,9 +160,9 @@ class TestDamage:
         reader.read()
         (folder / "federation" / "coordinator.json").write_bytes(data)
         (folder / "federation" / "owners" / "owner-1" / "status.json").write_bytes(data)
-        found = reader.read()
-        assert found is not None
-        assert found.phase == "training" and found.owners[0].samples == 3481
+        federation = reader.read()
+        assert federation is not None
+        assert federation.phase == "training" and federation.owners[0].samples == 3481
 
     def test_pipes_links_and_huge_files_are_not_waited_for(self, home: Home) -> None:
         folder = federated_run(home)
@@ -204,7 +173,7 @@ class TestDamage:
         (owners / "owner-2" / "status.json").symlink_to("/dev/zero")
         with (owners / "owner-3" / "status.json").open("wb") as file:
             file.truncate(1 << 40)
-        assert [owner.told for owner in found_in(folder).owners] == [False, False, False]
+        assert [owner.heard for owner in federation_in(folder).owners] == [False, False, False]
         with pytest.raises(OSError, match="longer"):
             read_bounded(owners / "owner-3" / "status.json", 100)
 
@@ -212,7 +181,7 @@ class TestDamage:
         folder = federated_run(home)
         odd = {"samples": 10**400, "loss": math.nan, "seconds": -math.inf, "memory": -1}
         write_status(folder, 1, **odd, cpu_seconds=True, bytes_out={"raw": 1e9, "masked": "x"})
-        owner = found_in(folder).owners[0]
+        owner = federation_in(folder).owners[0]
         assert owner.samples is None and owner.memory is None and owner.cpu_seconds is None
         assert owner.loss is not None and math.isnan(owner.loss)
         assert owner.bytes_out == {}
@@ -284,7 +253,8 @@ def test_nothing_that_files_hold_does_harm(
     tmp_path: Path, coordinator: Any, status: Any, request: Any, script: bytes
 ) -> None:
     """Reading, JSON for commands, and what the screen draws of it."""
-    from traindeck.tui.panels.federation_lines import figures, hidden, legend, matrix, phase, words
+    from traindeck.tui.panels.federation_lines import figures, phase, words
+    from traindeck.tui.panels.federation_rounds import hidden, legend, matrix
     from traindeck.tui.widgets.code_view import diff_lines, plain_lines, python_lines
 
     folder = tmp_path / "run"
@@ -295,125 +265,25 @@ def test_nothing_that_files_hold_does_harm(
     (inbox / "request.json").write_text(json.dumps(request))
     (inbox / "main.py").write_bytes(script)
     (inbox / "params.json").write_bytes(script)
-    found = found_in(folder)
-    json.dumps(found.to_json())
+    federation = federation_in(folder)
+    json.dumps(federation.to_json())
     for width in (1, 8, 75, 200):
         for back in (0, 3):
             drawn = [
-                phase(found, "torch", True),
-                phase(found, "", False),
-                hidden(found, width, back),
-                matrix(found, width, back),
+                phase(federation, "torch", True),
+                phase(federation, "", False),
+                hidden(federation, width, back),
+                matrix(federation, width, back),
                 legend(width),
-                words(found, width),
-                figures(found, width),
+                words(federation, width),
+                figures(federation, width),
             ]
             for each in drawn:
                 assert clean(each.plain) == each.plain
-    if told := one(folder).price:
-        assert clean(told.cost + told.paid) == told.cost + told.paid
-    read = read_script(one(folder))
+    if price := only_request(folder).price:
+        assert clean(price.cost + price.paid) == price.cost + price.paid
+    read = read_script(only_request(folder))
     for line in (*python_lines(read.text), *plain_lines(read.params.split("\n"))):
         assert "".join(text for text, _ in line).isprintable()
     diff_lines(read.diff or ())
     assert read.sha256 == hashlib.sha256(script).hexdigest()
-
-
-class TestInbox:
-    def test_a_request_waits_until_it_is_answered(self, home: Home) -> None:
-        folder = federated_run(home)
-        inbox = RunInbox(folder)
-        assert inbox.read() == ()
-        path = ask(folder)
-        [request] = inbox.read()
-        assert (request.owner, request.job, request.script) == (
-            "owner-2",
-            "fedavg-1",
-            "fedavg_torch.py",
-        )
-        assert found_in(folder).waiting == (request,)
-        script = read_script(request)
-        assert script.data == SCRIPT.encode() and script.warnings == ()
-        decide(request, APPROVE, sha256=script.sha256, params_sha256=script.params_sha256)
-        told = decision(path)
-        assert told["decision"] == "approve" and told["v"] == 1
-        assert told["sha256"] == hashlib.sha256(SCRIPT.encode()).hexdigest()
-        assert [each.decision for each in inbox.read()] == ["approve"]
-        assert found_in(folder).waiting == ()
-
-    def test_it_is_answered_once(self, home: Home) -> None:
-        folder = federated_run(home)
-        path = ask(folder)
-        request = one(folder)
-        decide(request, REFUSE, sha256=request.sha256, reason="not now")
-        with pytest.raises(NotFoundError, match="answered already: refuse"):
-            decide(request, APPROVE, sha256=request.sha256)
-        assert decision(path)["reason"] == "not now"
-
-    def test_a_torn_answer_is_none(self, home: Home) -> None:
-        folder = federated_run(home)
-        path = ask(folder)
-        (path / "decision.json").write_text('{"decision": "appr')
-        request = one(folder)
-        assert request.decision == ""
-        decide(request, APPROVE, sha256=request.sha256)
-        assert decision(path)["decision"] == "approve"
-
-    @pytest.mark.parametrize("name", ["main.py", "params.json"])
-    def test_what_changed_since_it_was_read_is_not_approved(self, home: Home, name: str) -> None:
-        folder = federated_run(home)
-        path = ask(folder)
-        request = one(folder)
-        script = read_script(request)
-        (path / name).write_text("print('other')")
-        assert one(folder).stamps != request.stamps
-        with pytest.raises(ScriptChanged, match="changed since"):
-            decide(request, APPROVE, sha256=script.sha256, params_sha256=script.params_sha256)
-        assert not (path / "decision.json").exists()
-
-    def test_a_script_that_is_not_the_one_asked_for(self, home: Home) -> None:
-        folder = federated_run(home)
-        ask(folder, sha256="0" * 64)
-        script = read_script(one(folder))
-        assert "not the script that was asked for" in script.warnings[0]
-        with pytest.raises(ScriptChanged, match="not the script that was asked for"):
-            decide(script.request, APPROVE, sha256=script.sha256)
-
-    def test_the_difference_to_the_agreed_script(self, home: Home, tmp_path: Path) -> None:
-        folder = federated_run(home)
-        agreed = tmp_path / "agreed.py"
-        agreed.write_text(SCRIPT)
-        ask(folder, 1, script=SCRIPT.replace("0.05  # agreed", "5.0"), agreed=agreed)
-        ask(folder, 2, agreed=agreed)
-        ask(folder, 3, agreed=tmp_path / "gone.py")
-        first, second, third = map(read_script, RunInbox(folder).read())
-        assert first.diff is not None and "-RATE = 0.05  # agreed" in first.diff
-        assert "+RATE = 5.0" in first.diff
-        assert second.diff == ()
-        assert third.diff is None and "cannot be read" in third.note
-
-    def test_a_script_that_could_deceive_says_so(self, home: Home) -> None:
-        folder = federated_run(home)
-        deceiving = "# coding: utf-7\n# +AAo-import os\nx = 1 # \u202e\u200b \x1b[8m\r\nеval(x)\n"
-        ask(folder, script=deceiving)
-        script = read_script(one(folder))
-        assert any("utf-7" in each for each in script.warnings)
-        assert any("3 of them" in each for each in script.warnings)
-        assert any("line 3, 4" in each for each in script.warnings)
-        assert "‹U+202E›‹U+200B› ‹U+001B›[8m␍\nеval" in script.text
-
-    def test_a_script_too_long_to_be_read(self, home: Home) -> None:
-        folder = federated_run(home)
-        path = ask(folder)
-        (path / "main.py").write_bytes(b"#" * (MAX_SCRIPT + 1))
-        with pytest.raises(OSError, match="longer"):
-            read_script(one(folder))
-
-
-def test_text_to_be_judged_leaves_nothing_out() -> None:
-    assert spelled("a\tb\n") == "a       b\n"
-    assert spelled("safe()\revil()") == "safe()␍\nevil()"
-    assert spelled("x\x00\x7f\x9b\u2028e\u0301\U000e0041") == (
-        "x‹U+0000›‹U+007F›‹U+009B›‹U+2028›e‹U+0301›‹U+E0041›"
-    )
-    assert spelled("größe = 1") == "größe = 1"

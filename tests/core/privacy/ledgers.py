@@ -56,3 +56,8 @@ def sealed(fields: dict[str, Any]) -> bytes:
     """A line as the ledger's description says that it is made."""
     body = json.dumps(fields, separators=(",", ":"))
     return f'{body[:-1]},"hash":"{sha256(body.encode()).hexdigest()}"}}\n'.encode()
+
+
+def is_whole(ledger: Ledger) -> bool:
+    """Whether nothing is wrong but what a crash may leave."""
+    return all(problem.mendable for problem in ledger.verify())

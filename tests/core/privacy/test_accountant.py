@@ -26,10 +26,10 @@ def test_without_sampling_it_is_the_gaussians_exact_epsilon_from_above(
     noise: float, steps: int
 ) -> None:
     mechanism = Mechanism(noise, 1.0, steps, "none")
-    found = accountant.epsilon([mechanism], DELTA)
+    epsilon = accountant.epsilon([mechanism], DELTA)
     mu = math.sqrt(steps) / noise
-    assert delta_of_gaussian(mu, found) <= DELTA
-    assert delta_of_gaussian(mu, found - 0.01) > DELTA
+    assert delta_of_gaussian(mu, epsilon) <= DELTA
+    assert delta_of_gaussian(mu, epsilon - 0.01) > DELTA
 
 
 def test_known_configurations() -> None:

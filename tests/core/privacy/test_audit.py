@@ -98,8 +98,8 @@ def test_p_values_of_the_one_run_test(
 def test_lower_bounds(guesses: int, correct: int, dp: float, f_dp: float) -> None:
     import dp_accounting
 
-    found = dp_lower_bound(5000, guesses, correct, DELTA, 0.05 / 3)
-    assert dp - 0.002 <= found <= dp + 0.001
+    bound = dp_lower_bound(5000, guesses, correct, DELTA, 0.05 / 3)
+    assert dp - 0.002 <= bound <= dp + 0.001
 
     def rejected(epsilon: float) -> bool:  # the Gaussian mechanism of this epsilon, as there
         noise = dp_accounting.get_sigma_gaussian(epsilon, DELTA)
@@ -299,6 +299,7 @@ def call(*words: str) -> Any:
     return CliRunner().invoke(app, list(words))
 
 
+@pytest.mark.slow
 def test_the_command_shows_the_claim_the_measurement_and_the_risk(
     home: Home, train: Callable[..., str]
 ) -> None:
@@ -308,10 +309,10 @@ def test_the_command_shows_the_claim_the_measurement_and_the_risk(
     assert "measured, at least" in done.stdout and "claimed, at most 1.8" in done.stdout
     assert "an attacker allowed 1 false accusation in 100" in done.stdout
     assert "verdict   consistent" in done.stdout
-    found = json.loads(call(run, "--json").stdout)
-    assert found["audit"]["lower"] < found["audit"]["claimed"]
+    printed = json.loads(call(run, "--json").stdout)
+    assert printed["audit"]["lower"] < printed["audit"]["claimed"]
     doc = Library(home).find(run)
-    assert doc["privacy"] and doc["privacy"]["audit"] == found["audit"]
+    assert doc["privacy"] and doc["privacy"]["audit"] == printed["audit"]
     log = (Path(doc["path"]) / "events.jsonl").read_bytes().splitlines()
     assert [event["type"] for line in log if (event := events.parse(line))].count("audit") == 1
 
@@ -321,6 +322,7 @@ def test_the_command_shows_the_claim_the_measurement_and_the_risk(
     assert "-p audit=true" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_a_violated_claim_is_recorded_and_the_run_quarantined(
     home: Home, train: Callable[..., str]
 ) -> None:

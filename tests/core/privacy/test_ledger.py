@@ -12,13 +12,9 @@ import pytest
 from tests.core.privacy.ledgers import DATA, ME, OTHER, RHO, charged, flip, made, reserve
 from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, NotFoundError, UsageError
 from traindeck.core.privacy import accountant
-from traindeck.core.privacy.ledger.ledger import (
-    Ledger,
-    LedgerDamaged,
-    NotOpen,
-    OtherData,
-    OverBudget,
-)
+from traindeck.core.privacy.ledger.book import LedgerDamaged
+from traindeck.core.privacy.ledger.filter import NotOpen, OtherData, OverBudget
+from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import derive, find, ledgers, pin
 from traindeck.core.privacy.mechanism import Mechanism
 
@@ -57,11 +53,11 @@ class TestSpending:
         ledger.commit("ended", 10)
         ledger.settle("ended", "finished")
         account = ledger.account()
-        found = {
+        others = {
             run.id: (run.state, run.reserved, run.committed, run.settled, run.released)
             for run in account.runs
         }
-        assert found == {
+        assert others == {
             "waits": ("reserved", 10, 0, None, 0),
             "runs": ("running", 10, 4, None, 4),
             "ended": ("finished", 10, 10, 10, 10),
@@ -184,9 +180,7 @@ class TestSpending:
         ledger.commit("plain", 10)  # epsilon is infinite already: nothing more to count
         account = ledger.account()
         assert account.exposed
-        assert [(one["run"], one["reason"]) for one in account.exposures] == [
-            ("plain", "no privacy")
-        ]
+        assert [(one.run, one.reason) for one in account.exposures] == [("plain", "no privacy")]
         assert (account.rho_spent, account.rho_reserved) == (0, 0)
         reserve(ledger, "one", 1024)
 
@@ -349,7 +343,7 @@ class TestLineage:
         account = ledger.account()
         assert account.runs[0].dataset == "mnist-half-features"
         assert account.fingerprint is None
-        assert [(c["name"], c["of"], c["kind"], c["fingerprint"]) for c in account.children] == [
+        assert [(c.name, c.of, c.kind, c.fingerprint) for c in account.children] == [
             ("mnist-half", "mnist", "subset", DATA),
             ("mnist-half-features", "mnist-half", "features", OTHER),
         ]

@@ -28,7 +28,9 @@ from tests.core.privacy.ledgers import (
 )
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.files import locked
-from traindeck.core.privacy.ledger.ledger import Ledger, LedgerDamaged, Problem
+from traindeck.core.privacy.ledger.book import LedgerDamaged
+from traindeck.core.privacy.ledger.chain import Problem
+from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import derive, ledgers, pin
 from traindeck.core.privacy.mechanism import Mechanism
 
@@ -251,12 +253,12 @@ class TestDamage:
         ledger._chain.head.write_bytes(before[1])
         with ThreadPoolExecutor() as others:
             with locked(ledger.folder / "mnist.lock"):
-                found = others.submit(ledger.verify)
-                wait([found], timeout=0.2)
+                problems = others.submit(ledger.verify)
+                wait([problems], timeout=0.2)
                 with ledger.path.open("ab") as file:
                     file.write(line[20:])
                 ledger._chain.head.write_bytes(head)
-            assert found.result() == []
+            assert problems.result() == []
 
     @pytest.mark.parametrize("garbage", [b"\0" * 4096, b"\n\n\n", b"{}\n{}\n", b"\xff"])
     def test_whatever_a_crash_left_beyond_the_head_is_a_torn_end(

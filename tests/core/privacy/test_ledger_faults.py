@@ -19,27 +19,24 @@ from typing import Any
 import pytest
 
 from tests.conftest import until
-from tests.core.privacy.ledgers import RHO, STEPS, made, reserve
+from tests.core.privacy.ledgers import RHO, STEPS, is_whole, made, reserve
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger import chain
-from traindeck.core.privacy.ledger.ledger import Account, Ledger, OverBudget
+from traindeck.core.privacy.ledger.account import Account
+from traindeck.core.privacy.ledger.filter import OverBudget
+from traindeck.core.privacy.ledger.ledger import Ledger
 
 FORK = multiprocessing.get_context("fork")
 WORKERS, KILLS, SCARCE = 8, 50, 1000
 CALLS = ("write", "fsync", "replace", "ftruncate")
 
 
-def is_whole(ledger: Ledger) -> bool:
-    """Whether nothing is wrong but what a crash may leave."""
-    return all(problem.mendable for problem in ledger.verify())
-
-
 def state(ledger: Ledger) -> tuple[Any, ...]:
     """All that an account says, without when."""
     account = ledger.account()
     runs = [(run.id, run.reserved, run.committed, run.settled) for run in account.runs]
-    return account.rho_spent, account.rho_reserved, runs, [e["run"] for e in account.exposures]
+    return account.rho_spent, account.rho_reserved, runs, [e.run for e in account.exposures]
 
 
 # One process that dies at a certain moment
@@ -66,10 +63,10 @@ def dying(act: Callable[[], None], moment: int, how: str) -> bool:
                     write(given[0], given[1][: len(given[1]) // 2])
                 if left == 0 and how != "after":
                     die()
-                found = real(*given)
+                result = real(*given)
                 if left == 0:
                     die()
-                return found
+                return result
 
             return call
 
@@ -110,9 +107,9 @@ def test_a_crash_at_any_moment_leaves_the_old_or_the_new(
         ledger = Ledger(tmp_path / str(moment), "mnist")
         acknowledged = dying(lambda ledger=ledger: ACTS[act](ledger), moment, how)  # type: ignore[misc]
         assert is_whole(ledger)
-        found = state(ledger)
-        assert found == new if acknowledged else found in (old, new)
-        ledger.commit("open", 30) if act != "settle" or found == old else reserve(ledger, "x", 1)
+        now = state(ledger)
+        assert now == new if acknowledged else now in (old, new)
+        ledger.commit("open", 30) if act != "settle" or now == old else reserve(ledger, "x", 1)
         assert ledger.verify() == []
         if acknowledged:
             break
@@ -292,16 +289,16 @@ def settle_the_dead(ledger: Ledger) -> None:
             ledger.settle(run.id, "lost")
 
 
-def told(folder: Path) -> list[list[list[Any]]]:
+def written(folder: Path) -> list[list[list[Any]]]:
     """What each worker told, in order; a last word that was cut short was not said."""
-    found = []
+    scripts = []
     for path in sorted(folder.glob("*.told")):
         words: list[list[Any]] = []
         for line in path.read_bytes().split(b"\n")[:-1]:
             with contextlib.suppress(ValueError):
                 words.append(json.loads(line))
-        found.append(words)
-    return found
+        scripts.append(words)
+    return scripts
 
 
 def agrees(account: Account, words: list[list[Any]]) -> int:
@@ -342,14 +339,14 @@ def test_8_processes_killed_at_random_never_lose_or_double_a_step(tmp_path: Path
         worker.start()
         return worker
 
-    def said() -> int:
+    def size() -> int:
         return sum(path.stat().st_size for path in tmp_path.glob("*.told"))
 
     try:
         workers = [start() for _ in range(WORKERS)]
         for _ in range(KILLS):
-            enough = said() + chance.randint(0, 1200)
-            until(lambda enough=enough: said() >= enough, "more that was told")  # type: ignore[misc]
+            enough = size() + chance.randint(0, 1200)
+            until(lambda enough=enough: size() >= enough, "more that was told")  # type: ignore[misc]
             victim = workers.pop(chance.randrange(len(workers)))
             time.sleep(chance.uniform(0.0, 0.005))
             os.kill(victim.pid, signal.SIGKILL)
@@ -364,7 +361,7 @@ def test_8_processes_killed_at_random_never_lose_or_double_a_step(tmp_path: Path
             worker.join()
     account = ledger.account()
     assert is_whole(ledger)
-    everything = told(tmp_path)
+    everything = written(tmp_path)
     acknowledged = sum(agrees(account, words) for words in everything)
     assert acknowledged > 100
     known = {run for words in everything for _, _, run, _ in words}

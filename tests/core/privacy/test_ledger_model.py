@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.core.privacy.ledgers import RHO, made, reserve
 from traindeck.core.base.errors import BudgetRefused
-from traindeck.core.privacy.ledger.ledger import Account, Ledger
+from traindeck.core.privacy.ledger.account import Account
+from traindeck.core.privacy.ledger.ledger import Ledger
 
 Op = tuple[str, int, int]
 RUNS = 4

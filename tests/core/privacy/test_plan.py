@@ -53,30 +53,30 @@ HEADER = """# /// script
 def recipe(folder: Path, records: int = 60000, header: str = HEADER) -> Recipe:
     path = folder / "private.py"
     path.write_text(header.format(records=records))
-    found = read_recipe(path)
-    assert found is not None
-    return found
+    recipe = read_recipe(path)
+    assert recipe is not None
+    return recipe
 
 
 def plan(folder: Path, records: int = 60000, **params: float) -> Plan:
     one = recipe(folder, records)
-    found = make(one, one.validate(params))
-    assert found is not None
-    return found
+    plan = make(one, one.validate(params))
+    assert plan is not None
+    return plan
 
 
 def test_noise_is_solved_for_from_epsilon(tmp_path: Path) -> None:
-    found = plan(tmp_path)
-    assert found.mechanism == Mechanism(2.505, 4096 / 60000, 585)
-    assert found.epsilon <= 2.93 and found.curve[-1] == (585, found.epsilon)
-    assert (found.unit, found.relation, found.delta) == ("example", "add-or-remove-one", 1e-5)
-    assert found.private and found.accountant.startswith("dp-accounting 0.")
+    made = plan(tmp_path)
+    assert made.mechanism == Mechanism(2.505, 4096 / 60000, 585)
+    assert made.epsilon <= 2.93 and made.curve[-1] == (585, made.epsilon)
+    assert (made.unit, made.relation, made.delta) == ("example", "add-or-remove-one", 1e-5)
+    assert made.private and made.accountant.startswith("dp-accounting 0.")
 
 
 def test_a_given_noise_decides_the_epsilon(tmp_path: Path) -> None:
-    found = plan(tmp_path, noise_multiplier=5.0)
-    assert found.mechanism.noise_multiplier == 5.0
-    assert found.epsilon == pytest.approx(1.27, abs=0.03)
+    made = plan(tmp_path, noise_multiplier=5.0)
+    assert made.mechanism.noise_multiplier == 5.0
+    assert made.epsilon == pytest.approx(1.27, abs=0.03)
 
 
 def test_a_given_noise_may_do_more_than_what_is_asked_for(tmp_path: Path) -> None:
@@ -86,20 +86,20 @@ def test_a_given_noise_may_do_more_than_what_is_asked_for(tmp_path: Path) -> Non
 def test_the_rate_is_that_of_the_declared_records(tmp_path: Path) -> None:
     """Rates that follow the private number of records change when one is added or removed."""
     for batch_size in (1023, 1024, 1025):
-        found = plan(tmp_path, batch_size=batch_size, noise_multiplier=3.0)
-        assert found.mechanism.sampling_rate == batch_size / 60000
-        assert found.batch_size == batch_size
+        made = plan(tmp_path, batch_size=batch_size, noise_multiplier=3.0)
+        assert made.mechanism.sampling_rate == batch_size / 60000
+        assert made.batch_size == batch_size
 
 
 def test_the_twin_without_privacy_says_so(tmp_path: Path) -> None:
-    found = plan(tmp_path, epsilon=math.inf)
-    assert found.mechanism.noise_multiplier == 0.0
-    assert math.isinf(found.epsilon) and not found.private
+    made = plan(tmp_path, epsilon=math.inf)
+    assert made.mechanism.noise_multiplier == 0.0
+    assert math.isinf(made.epsilon) and not made.private
 
 
 def test_seeded_noise_is_not_private(tmp_path: Path) -> None:
-    found = plan(tmp_path, noise_seed=7, noise_multiplier=3.0)
-    assert found.seeded and not found.private
+    made = plan(tmp_path, noise_seed=7, noise_multiplier=3.0)
+    assert made.seeded and not made.private
 
 
 def test_a_supervisor_starts_without_it() -> None:
@@ -145,19 +145,19 @@ def test_delta_has_a_default_only_for_small_data_sets(tmp_path: Path) -> None:
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     for params in ({}, {"epsilon": math.inf}):
-        found = plan(tmp_path, **params)
-        write_json(tmp_path / "privacy.json", found.to_json())
-        assert Plan.read(tmp_path) == found
+        made = plan(tmp_path, **params)
+        write_json(tmp_path / "privacy.json", made.to_json())
+        assert Plan.read(tmp_path) == made
     (tmp_path / "privacy.json").write_text('{"dataset": 1}')
     assert Plan.read(tmp_path) is None
 
 
 def test_epsilon_between_the_curves_places_is_the_next_places(tmp_path: Path) -> None:
-    found = plan(tmp_path)
-    (first, low), (second, high) = found.curve[:2]
-    assert found.epsilon_at(0) == 0.0 and found.epsilon_at(first) == low
-    assert found.epsilon_at(first + 1) == found.epsilon_at(second) == high
-    assert found.epsilon_at(586) == math.inf  # beyond the plan nothing is known
+    made = plan(tmp_path)
+    (first, low), (second, high) = made.curve[:2]
+    assert made.epsilon_at(0) == 0.0 and made.epsilon_at(first) == low
+    assert made.epsilon_at(first + 1) == made.epsilon_at(second) == high
+    assert made.epsilon_at(586) == math.inf  # beyond the plan nothing is known
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from traindeck.core.privacy import accountant
 from traindeck.core.privacy.audit.roc import Roc
 from traindeck.core.privacy.mechanism import Mechanism
-from traindeck.core.privacy.risk import FALSE_ACCUSATIONS, Risk, risk
+from traindeck.core.privacy.risk import FALSE_ACCUSATIONS, Risk, in_words, risk
 
 SCATTERING = Mechanism(2.505, 4096 / 60000, 585)
 DELTA = 1e-5
@@ -51,7 +51,7 @@ def test_sampling_makes_adding_and_removing_differ_and_the_worse_counts() -> Non
 
 
 @pytest.mark.parametrize(
-    "mechanism, found, advantage",
+    "mechanism, members, advantage",
     [  # riskcal 1.5.1's get_beta_from_pld and get_advantage_from_pld
         (SCATTERING, (0.00832, 0.05104, 0.27561), 0.26629),
         (Mechanism(1.255, 1024 / 60000, 1757), (0.00819, 0.05011, 0.27139), 0.26032),
@@ -60,11 +60,11 @@ def test_sampling_makes_adding_and_removing_differ_and_the_worse_counts() -> Non
     ],
 )
 def test_agrees_with_riskcal(
-    mechanism: Mechanism, found: tuple[float, ...], advantage: float
+    mechanism: Mechanism, members: tuple[float, ...], advantage: float
 ) -> None:
     computed = risk([mechanism])
-    assert tuple(fpr for fpr, _ in computed.found) == FALSE_ACCUSATIONS
-    assert [tpr for _, tpr in computed.found] == pytest.approx(found, abs=3e-5)
+    assert tuple(fpr for fpr, _ in computed.members) == FALSE_ACCUSATIONS
+    assert [tpr for _, tpr in computed.members] == pytest.approx(members, abs=3e-5)
     assert computed.advantage == pytest.approx(advantage, abs=1e-5)
 
 
@@ -105,12 +105,12 @@ def test_in_words() -> None:
     ],
 )
 def test_counts_of_members_are_rounded_up(share: float, words: str) -> None:
-    assert words in Risk(((0.01, share),), 0.5).sentence
+    assert words in in_words(share)
 
 
 def test_nothing_released_is_no_risk_and_no_noise_is_every_risk() -> None:
     none = risk([SCATTERING.with_steps(0)])
-    assert none.advantage == 0.0 and all(fpr == tpr for fpr, tpr in none.found)
+    assert none.advantage == 0.0 and all(fpr == tpr for fpr, tpr in none.members)
     assert "hardly more than by guessing" in none.sentence
     everything = risk([SCATTERING, Mechanism(0.0, 0.1, 1)])
     assert everything.advantage == 1.0 and "nothing limits" in everything.sentence
@@ -119,4 +119,11 @@ def test_nothing_released_is_no_risk_and_no_noise_is_every_risk() -> None:
 def test_runs_together_risk_more_than_each() -> None:
     alone, both = risk([SCATTERING]), risk([SCATTERING, SCATTERING])
     assert both.advantage > alone.advantage
-    assert json.loads(json.dumps(both.to_json()))["sentence"] == both.sentence
+    assert Risk.from_json(json.loads(json.dumps(both.to_json()))) == both
+
+
+def test_what_was_said_of_a_risk_stays_said() -> None:
+    """Also in other words than today's, and of figures that are not there."""
+    kept = Risk.from_json({"found": [{"members": 1}, "odd"], "sentence": "so it was"})
+    assert kept.sentence == "so it was" and kept.members == ()
+    assert Risk.from_json(None).sentence == ""

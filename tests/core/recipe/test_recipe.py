@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,14 +90,55 @@ def test_a_bad_header_is_told_with_line_and_reason(
     assert (error.value.path, error.value.line) == (path, line)
 
 
+INLINE = """\
+# /// script
+# [tool.traindeck]
+# pair = "toy"
+# accounting = {records = 0}
+# privacy = "dp-sgd"
+# dataset = "toys"
+# [tool.traindeck.params]
+# lr = {type = "float", default = 0.25, help = \"\"\"\\
+#   learning rate\"\"\"}
+# size = {type = "int", default = 3, min = 4}
+# ///
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "reason"),
+    [
+        (("min = 4", "min = 3"), 4, "records must be a whole number from 1 on"),
+        (("records = 0", "records = 1"), 10, "default of size: 3 is below the least allowed, 4"),
+        (('"float"', '"real"'), 8, "parameter 'lr': type 'real' is not one of"),
+        (('pair = "toy"', 'pair = "a toy"'), 3, "pair 'a toy' may hold only letters, digits"),
+        (('pair = "toy"', "pair = 3"), 3, "pair must be text, not 3"),
+    ],
+)
+def test_a_fault_in_an_inline_table_is_told_with_its_line(
+    tmp_path: Path, change: tuple[str, str], line: int, reason: str
+) -> None:
+    with pytest.raises(HeaderError, match=re.escape(reason)) as error:
+        read_recipe(write(tmp_path, INLINE.replace(*change)))
+    assert error.value.line == line
+
+
+def test_a_pair_is_what_twins_share_and_most_have_none(tmp_path: Path) -> None:
+    good = INLINE.replace("records = 0", "records = 9").replace("min = 4", "min = 3")
+    twin, alone = read_recipe(write(tmp_path, good)), read_recipe(write(tmp_path, GOOD))
+    assert twin is not None and alone is not None
+    assert (twin.pair, alone.pair) == ("toy", None)
+    assert twin.params["lr"].help == "learning rate"
+
+
 def test_bad_recipes_never_hide_good_ones(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
     write(tmp_path, GOOD, "twin.py")
     write(tmp_path, GOOD.replace('"torch"', '"jax"').replace('"toy"', '"other"'), "wrong.py")
     write(tmp_path, "print('no header')\n", "bare.py")
     (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere")
-    found, broken = discover([(tmp_path, "here", True)])
-    assert [recipe.name for recipe in found] == ["bare", "toy"]
+    recipes, broken = discover([(tmp_path, "here", True)])
+    assert [recipe.name for recipe in recipes] == ["bare", "toy"]
     assert {item.path.name for item in broken} == {"twin.py", "wrong.py"}
     twin = next(item for item in broken if item.path.name == "twin.py")
     assert twin == BrokenRecipe(

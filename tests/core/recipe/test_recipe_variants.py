@@ -80,6 +80,7 @@ def test_defaults_are_those_of_what_is_chosen_and_what_is_given_stays(tmp_path: 
     assert typed_command(request, values) == command.split()
 
 
+@pytest.mark.slow
 def test_by_hand_it_is_the_same(home: Home, tmp_path: Path) -> None:
     path = toy(tmp_path).path
 
@@ -87,13 +88,14 @@ def test_by_hand_it_is_the_same(home: Home, tmp_path: Path) -> None:
         words = [sys.executable, str(path), *flags]
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
-    told = json.loads(run("--owners=5"))
-    assert (told["owners"], told["rounds"]) == (5, 60)
-    told = json.loads(run("--dp=central", "--rounds=7"))
-    assert (told["owners"], told["rounds"], told["epsilon"]) == (16, 7, 20.0)
+    params = json.loads(run("--owners=5"))
+    assert (params["owners"], params["rounds"]) == (5, 60)
+    params = json.loads(run("--dp=central", "--rounds=7"))
+    assert (params["owners"], params["rounds"], params["epsilon"]) == (16, 7, 20.0)
     assert "(default: 3, 16 with dp=central)" in run("--help")
 
 
+@pytest.mark.slow
 def test_the_plan_and_the_run_are_of_what_is_chosen(home: Home, tmp_path: Path) -> None:
     recipe = toy(tmp_path)
     assert make(recipe, recipe.validate({})) is None
@@ -156,6 +158,7 @@ def test_rounds_that_a_checkpoint_holds_are_steps_of_the_plan(tmp_path: Path) ->
     assert resumed_steps(given) == 110
 
 
+@pytest.mark.slow
 def test_a_budget_of_the_data_by_its_other_name_is_asked(home: Home, tmp_path: Path) -> None:
     recipe = toy(tmp_path)
     budget.create(home, "digits-owners", 30.0, 1e-5, "owner", None)

@@ -1,4 +1,4 @@
-"""Launching runs with a short grace, and letting them go on when the test is ready."""
+"""A way to start runs with a short grace, and a gate that holds them up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.supervisor.runs import GRACE, Gate
+from tests.core.supervisor.runs_that_end import GRACE, Gate
 from traindeck.core import launch
 from traindeck.core.base.home import Home
 from traindeck.core.launch import LaunchRequest

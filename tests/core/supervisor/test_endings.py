@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import COMMAND, PATIENCE, process_of, until, wait_for_state
-from tests.core.supervisor.runs import LOGGING, MINE, living, supervisor_that
+from tests.conftest import PATIENCE, process_of, until, wait_for_state
+from tests.core.supervisor.runs_that_end import LOGGING, MINE, Gate, living
 from traindeck.core import control, launch
-from traindeck.core.base.files import read_json, write_json
+from traindeck.core.base.errors import ControlError
+from traindeck.core.base.files import read_json
 from traindeck.core.base.home import Home
-from traindeck.core.base.process import Identity
-from traindeck.core.catalogue.document import document
-from traindeck.core.devices.proctree import descendants
+from traindeck.core.catalogue.library import Library
+from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.launch import LaunchRequest
-from traindeck.core.queue.slots import holders
 from traindeck.core.run.folder import RunFolder
-from traindeck.core.run.points import summarize
-from traindeck.core.run.spec import new_spec
-from traindeck.core.run.state import Verdict
-from traindeck.core.supervisor import keeper, oom
-from traindeck.core.supervisor.charge import Charge
-from traindeck.core.supervisor.supervisor import Supervisor
 
 
 def test_finished(start: Callable[..., RunFolder]) -> None:
@@ -91,7 +82,7 @@ def test_kill_on_request(start: Callable[..., RunFolder]) -> None:
     doc = wait_for_state(run)
     assert doc["state"] == "killed"
     assert "on request" in doc["reason"]
-    with pytest.raises(control.ControlError, match="does not run"):
+    with pytest.raises(ControlError, match="does not run"):
         control.stop(run.path)
 
 
@@ -114,152 +105,71 @@ def test_a_crash_names_its_signal(start: Callable[..., RunFolder]) -> None:
     assert "SIGSEGV" in doc["reason"]
 
 
-def test_terminal_closed(home: Home) -> None:
-    manager, terminal = pty.openpty()
-    command = [COMMAND, "run", "--wait", "--", "bash", "-c", "sleep 1; echo survived"]
-    shell = subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
-    )
-    os.close(terminal)
-    run = RunFolder(until(lambda: next(home.runs.iterdir(), None)))
+def test_supervisor_killed_the_exit_code_is_still_recorded(
+    home: Home, start: Callable[..., RunFolder], gate: Gate
+) -> None:
+    run = start(shell=f"{gate.wait}; exit 5")
     process_of(run, "child")
-    os.close(manager)
-    os.killpg(shell.pid, signal.SIGHUP)
-    shell.wait()
+    os.kill(process_of(run, "supervisor").pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "supervisor").alive())
+    assert run.state()[0] == "running"
+    gate.open()
     doc = wait_for_state(run)
-    assert doc["state"] == "finished"
-    assert (run.path / "output.log").read_bytes() == b"survived\n"
+    assert (doc["state"], doc["exit_code"]) == ("failed", 5)
+    library = Library(home)
+    library.runs()
+    library.tend()
+    until(lambda: [doc["state"] for doc in Catalogue(home).all()] == ["failed"], "healing")
+    assert read_json(run.path / "exit.json")["state"] == "failed"  # type: ignore[index]
 
 
-def test_clock_set_back(start: Callable[..., RunFolder]) -> None:
-    run = start(shell="sleep 0.3")
-    wait_for_state(run)
-    end = read_json(run.path / "exit.json")
-    assert end is not None
-    end["ended"] -= 86400  # as if the clock had been set back a day while it ran
-    write_json(run.path / "exit.json", end)
-    doc = document(run)
-    assert doc is not None
-    assert doc["state"] == "finished"
-    assert doc["seconds"] is not None
-    assert 0.2 < doc["seconds"] < 60
-
-
-CGROUP = Path("/sys/fs/cgroup/memory/traindeck-test")
-
-
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not CGROUP.parent.is_dir(), reason="needs a writable memory cgroup (v1)"
-)
-def test_out_of_memory(start: Callable[..., RunFolder]) -> None:
-    CGROUP.mkdir(exist_ok=True)
-    (CGROUP / "memory.limit_in_bytes").write_text(str(100 << 20))
-    hog = "b = bytearray(400 << 20)\nfor i in range(0, len(b), 4096): b[i] = 1"
-    run = start(shell=f"echo $$ > {CGROUP}/cgroup.procs; exec python3 -c '{hog}'")
+def test_a_run_without_its_supervisor_can_be_stopped(start: Callable[..., RunFolder]) -> None:
+    run = start(python=LOGGING, grace=PATIENCE)
+    process_of(run, "child")
+    first = process_of(run, "supervisor")
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: not first.alive())
+    until(lambda: run.path.joinpath("points.bin").exists())
+    control.stop(run.path)
     doc = wait_for_state(run)
-    assert doc["state"] == "out_of_memory"
-    assert "out-of-memory" in doc["reason"]
+    assert doc["state"] == "stopped"
+    assert process_of(run, "supervisor") != first
 
 
-def test_what_a_run_writes_into_its_events_harms_nobody(start: Callable[..., RunFolder]) -> None:
-    bad = (
-        "[" * 99_999
-        + '\\n{"v":1,"type":"error"}\\n{"v":1,"type":"artifact"}\\n[]\\n{"v":1,"type":3}\\n'
-    )
-    run = start(
-        python=f"import os; open(os.environ['TRAINDECK_RUN_FOLDER'] + '/events.jsonl', 'a')"
-        f".write('{bad}'); raise SystemExit(3)"
-    )
+def test_keeper_killed_the_exit_code_is_still_recorded(
+    start: Callable[..., RunFolder], gate: Gate
+) -> None:
+    run = start(shell=f"{gate.wait}; exit 6")
+    child = process_of(run, "child")
+    os.kill(process_of(run, "keeper").pid, signal.SIGKILL)
+    gate.open()
     doc = wait_for_state(run)
-    assert (doc["state"], doc["exit_code"]) == ("failed", 3)
-    assert "supervisor" not in doc["reason"]
+    assert (doc["state"], doc["exit_code"]) == ("failed", 6)
+    assert not child.alive()
 
 
-def test_provenance_of_a_run_that_ends_at_once(
-    start: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for words in (["init"], ["commit", "--allow-empty", "-m", "first"]):
-        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
-    monkeypatch.chdir(tmp_path)
-    for seconds in (0, 0.02, 0.05, 0.1):
-        run = start(shell=f"sleep {seconds}")
-        wait_for_state(run)
-        until(lambda: not process_of(run, "supervisor").alive())  # noqa: B023
-        kept = read_json(run.path / "source" / "provenance.json")
-        assert kept is not None
-        assert kept["git"]["dirty"] is False
-        assert len(kept["git"]["commit"]) == 40
+def test_lost_when_nobody_is_left_to_know(start: Callable[..., RunFolder]) -> None:
+    run = start(shell=f"sleep {MINE}4")
+    child = process_of(run, "child")
+    for who in ("supervisor", "keeper"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "keeper").alive())
+    assert run.state()[0] == "running"
+    os.kill(child.pid, signal.SIGKILL)
+    doc = wait_for_state(run)
+    assert doc["state"] == "lost"
+    assert doc["exit_code"] is None
 
 
-def test_a_run_that_became_another_users_is_told_and_stops_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(pid: int, number: int) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    with subprocess.Popen(["sleep", "60"]) as process:
-        monkeypatch.setattr(os, "kill", refuse)
-        keeper._sweep(grace=0.0)  # comes back, though something is left
-        child = Identity.of(process.pid)
-        assert child is not None
-        spec = new_spec(state="running", child=child.to_json(), grace=0.0)
-        supervisor = Supervisor(Charge(tmp_path, -1, -1, spec, Verdict("running", "", None)))
-        monkeypatch.setattr(supervisor.clerks, "sync", lambda: None)
-        supervisor._ask("stop")
-        for _ in range(3):
-            supervisor._enforce(None, child)
-        assert supervisor.spec["state"] == "stopping"
-        assert "another user's" in supervisor.spec["reason"]
-        supervisor._kill_orphans()
-        assert process.pid in supervisor.left
-        monkeypatch.undo()
-        process.kill()
-
-
-def test_only_a_kill_of_the_last_seconds_is_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, kills = 0.0, 3
-    monkeypatch.setattr(oom, "_kills", lambda: kills)
-    monkeypatch.setattr(oom.time, "monotonic", lambda: now)
-    watch = oom.OomWatch(None)
-    kills = 4
-    assert "1 out-of-memory kill" in watch.evidence()
-    for _ in range(oom.LAST_SECONDS):
-        now += 1.0
-        watch.tick()
-    assert watch.evidence() == ""
-
-
-def test_a_clerk_holds_no_device(
-    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    supervisor_that(
-        monkeypatch,
-        "import time\ns.Clerks.provenance = lambda self: self._fork(lambda: time.sleep(30))",
-    )
-    core = min(os.sched_getaffinity(0))
-    request = LaunchRequest(command=["true"], on=f"cpu:{core}")
-    run = RunFolder(Path(launch.launch(home, request)["path"]))
-    wait_for_state(run)
-    until(lambda: not holders(home), "the device's being free")
-    supervisor = process_of(run, "supervisor")
-    assert supervisor.alive()
-    for pid in (supervisor.pid, *descendants(supervisor.pid)):
-        os.kill(pid, signal.SIGKILL)
-
-
-def test_what_is_printed_faster_than_one_tick_reads_is_read_on_at_once(
-    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    supervisor_that(
-        monkeypatch,
-        "from traindeck.core.supervisor import intake\n"
-        "intake.READ_BYTES, s.TICK_SECONDS = 4096, 3.0",
-    )
-    lines = 50 * 4096 // 40
-    pad = "x" * 16
-    run = start(
-        python=f'print(\'\\n\'.join(\'{{"step": %d, "pad": "{pad}", "a": 1}}\' % n'
-        f" for n in range({lines})), flush=True); import time; time.sleep({MINE})"
-    )
-    until(lambda: summarize(run.path).get("a", {}).get("count", 0) == lines, "all points")
+def test_a_run_that_lost_both_is_killed_whole(start: Callable[..., RunFolder]) -> None:
+    run = start(shell=f"setsid -f sleep {MINE}6; sleep {MINE}7")
+    process_of(run, "child")
+    until(lambda: len(living(f"^sleep {MINE}")) == 2)
+    if not (run.spec() or {}).get("group"):
+        pytest.skip("needs a writable control group (v2)")
+    for who in ("supervisor", "keeper"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "keeper").alive())
+    control.kill(run.path)
+    assert wait_for_state(run)["state"] == "lost"
+    assert living(f"^sleep {MINE}") == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.exchange.test_tfevents import grow
+from tests.core.exchange.tensorboard.event_files import grow
 from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
 from traindeck.core.run import events

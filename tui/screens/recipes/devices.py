@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from textual.css.query import NoMatches
 
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.widgets.recipe_form import RecipeForm
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class DeviceOffers:
     The hardware itself is looked at once, and again after `forget`.
     """
 
-    def __init__(self, app: TraindeckApp, form: Callable[[], RecipeForm | None]) -> None:
-        self._app = app
+    def __init__(self, host: Host, form: Callable[[], RecipeForm | None]) -> None:
+        self._host = host
         self._form = form
         self._devices: Devices | None = None
         self._looking = False
@@ -35,7 +35,7 @@ class DeviceOffers:
         if self._looking:
             return
         self._looking = True
-        home, known = self._app.home, self._devices
+        home, known = self._host.home, self._devices
 
         def look() -> Devices:
             from traindeck.tui.readers.launching import (
@@ -47,7 +47,7 @@ class DeviceOffers:
             finally:
                 self._looking = False
 
-        self._app.in_background("The devices cannot be read", look, self._read)
+        self._host.in_background("The devices cannot be read", look, self._read)
 
     def _read(self, devices: Devices) -> None:
         self._devices = devices
@@ -58,7 +58,7 @@ class DeviceOffers:
         """Tell a form what is known now."""
         if self._devices is None:
             return
-        known = self._app.snapshot.by_id if self._app.snapshot else {}
+        known = self._host.snapshot.by_id if self._host.snapshot else {}
         names = {key: known[key]["name"] for key in self._devices.taken.values() if key in known}
         kinds = form.recipe.devices
         with suppress(NoMatches):  # a form that is being taken down

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from textual.timer import Timer
 
 from traindeck.core.recipe.recipe import Recipe
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.readers.drafts import Draft, read_drafts, remember
 from traindeck.tui.widgets.recipe_form import RecipeForm
 
@@ -18,8 +18,8 @@ _REMEMBER_AFTER = 0.5
 class Drafts:
     """The drafts of all recipes, those of last time among them once they are read."""
 
-    def __init__(self, app: TraindeckApp) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self._drafts: dict[str, Draft] = {}
         self._unsaved: set[str] = set()
         self._timer: Timer | None = None
@@ -27,13 +27,13 @@ class Drafts:
     def read(self, done: Callable[[], object]) -> None:
         """Read those of last time, then call `done`."""
 
-        def found(drafts: dict[str, Draft]) -> None:
+        def add_older(drafts: dict[str, Draft]) -> None:
             self._drafts = drafts | self._drafts
             done()
 
-        home = self._app.home
-        self._app.in_background(
-            "What was typed last time cannot be read", lambda: read_drafts(home), found
+        home = self._host.home
+        self._host.in_background(
+            "What was typed last time cannot be read", lambda: read_drafts(home), add_older
         )
 
     def of(self, recipe: Recipe) -> Draft:
@@ -47,13 +47,13 @@ class Drafts:
         self._unsaved.add(form.recipe.name)
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self._app.set_timer(_REMEMBER_AFTER, self.save)
+        self._timer = self._host.set_timer(_REMEMBER_AFTER, self.save)
 
     def save(self) -> None:
         """Write down what has not been so far."""
-        home, drafts = self._app.home, {name: self._drafts[name] for name in self._unsaved}
+        home, drafts = self._host.home, {name: self._drafts[name] for name in self._unsaved}
         self._unsaved.clear()
         if drafts:
-            self._app.in_background(
+            self._host.in_background(
                 "What was typed cannot be remembered", lambda: remember(home, drafts)
             )

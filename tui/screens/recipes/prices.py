@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from textual.css.query import NoMatches
 
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.readers.pricing import LaunchPrice, Pricing
 from traindeck.tui.widgets.recipe_form import RecipeForm
 
@@ -15,8 +15,8 @@ from traindeck.tui.widgets.recipe_form import RecipeForm
 class Prices:
     """Keeps the price of the form on show, which `form` gives, up to date."""
 
-    def __init__(self, app: TraindeckApp, form: Callable[[], RecipeForm | None]) -> None:
-        self._app = app
+    def __init__(self, host: Host, form: Callable[[], RecipeForm | None]) -> None:
+        self._host = host
         self._form = form
         self._pricing: Pricing | None = None
         self._asked = 0
@@ -27,7 +27,7 @@ class Prices:
         if not recipe.dataset and recipe.accounting is None:
             return
         if self._pricing is None:
-            self._pricing = Pricing(self._app.home, self._answered)
+            self._pricing = Pricing(self._host.home, self._answered)
         values = form.priced()
         self._asked = self._pricing.ask(form.recipe, values)
         if recipe.accounting is not None:
@@ -39,8 +39,7 @@ class Prices:
 
     def _answered(self, number: int, price: LaunchPrice) -> None:
         """On the thread."""
-        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
-            self._app.post_message(TraindeckApp.Done(lambda: self._show(number, price)))
+        self._host.from_thread(self._host.Done(lambda: self._show(number, price)))
 
     def _show(self, number: int, price: LaunchPrice) -> None:
         form = self._form()

@@ -21,7 +21,7 @@ from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.sanitize import plain
 from traindeck.core.recipe.params import ParamError, Value
 from traindeck.core.recipe.recipe import BrokenRecipe, Recipe
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS, key_of
 from traindeck.tui.screens.recipes.devices import DeviceOffers
 from traindeck.tui.screens.recipes.drafts import Drafts
@@ -103,7 +103,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         *SCREEN_KEYS,
     ]
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
     recipe_list = getters.query_one(RecipeList)
 
     def __init__(self) -> None:
@@ -167,10 +167,10 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         finally:
             self._reading = False
 
-    def _recipes_read(self, found: tuple[list[Recipe], list[BrokenRecipe]]) -> None:
-        recipes, broken = found
+    def _recipes_read(self, shelf: tuple[list[Recipe], list[BrokenRecipe]]) -> None:
+        recipes, broken = shelf
         known = (self.recipe_list.recipes, self.recipe_list.broken)
-        if found != known or not (recipes or broken):
+        if shelf != known or not (recipes or broken):
             self.recipe_list.load(recipes, broken)
         if (form := self.form) is not None:
             self._look_for_missing(form)
@@ -188,11 +188,11 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
 
             return missing_dependencies(recipe)
 
-        def found(missing: list[str]) -> None:
+        def show(missing: list[str]) -> None:
             with suppress(NoMatches):  # a form that was taken down meanwhile
                 form.show_missing(missing)
 
-        self.app.in_background("What is installed cannot be told", look, found)
+        self.app.in_background("What is installed cannot be told", look, show)
 
     # From the list to the form and back
 

@@ -16,10 +16,11 @@ from textual import getters
 from textual.binding import BindingType
 from textual.screen import Screen
 
+from traindeck.core.base.home import Home
 from traindeck.core.base.sanitize import plain
 from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.run.state import LIVE
-from traindeck.tui.app import TraindeckApp
+from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
 from traindeck.tui.widgets.run_columns import age
 from traindeck.tui.widgets.run_detail import command_line
@@ -71,7 +72,7 @@ class RunActions(Screen[None], inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = SCREEN_KEYS
 
-    app = getters.app(TraindeckApp)
+    app = getters.app(Host)
 
     def targets(self) -> list[RunDoc]:
         """The runs to act upon: those marked, else the one under the cursor."""
@@ -219,7 +220,7 @@ class RunActions(Screen[None], inherit_bindings=False):
 
     def action_restore(self) -> None:
         self.app.in_background(
-            "The trash cannot be read", lambda: _trash(self.app), self._choose_restored
+            "The trash cannot be read", lambda: _trash(self.app.home), self._choose_restored
         )
 
     def _choose_restored(self, deleted: list[list[RunDoc]]) -> None:
@@ -303,7 +304,7 @@ class RunActions(Screen[None], inherit_bindings=False):
                     failed.append((doc, error))
             return failed
 
-        def told(failed: list[tuple[RunDoc, Exception]]) -> None:
+        def tell(failed: list[tuple[RunDoc, Exception]]) -> None:
             for _, error in failed[:_NAMES_SHOWN]:
                 self.app.tell_error(trouble, error)
             lost = {doc["id"] for doc, _ in failed}
@@ -311,7 +312,7 @@ class RunActions(Screen[None], inherit_bindings=False):
             if done and fine:
                 self.app.notify(done.format(named(fine)), markup=False)
 
-        self.app.in_background(trouble, work, told)
+        self.app.in_background(trouble, work, tell)
 
 
 def named(docs: Sequence[RunDoc]) -> str:
@@ -323,22 +324,22 @@ def named(docs: Sequence[RunDoc]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
-def _trash(app: TraindeckApp) -> list[list[RunDoc]]:
+def _trash(home: Home) -> list[list[RunDoc]]:
     """What is in the trash, the last deleted first; what was deleted together is together."""
-    from traindeck.core import control
     from traindeck.core.catalogue.document import document
+    from traindeck.core.catalogue.library import trashed
     from traindeck.core.run.folder import RunFolder
 
-    found: list[tuple[float, RunDoc]] = []
-    for run_id in control.trashed(app.home):
-        folder = app.home.trash / run_id
+    in_trash: list[tuple[float, RunDoc]] = []
+    for run_id in trashed(home):
+        folder = home.trash / run_id
         doc = document(RunFolder(folder), metrics=False)
         if doc is not None:
-            found.append((folder.stat().st_ctime, doc))
-    found.sort(key=lambda each: (each[0], each[1]["id"]), reverse=True)
+            in_trash.append((folder.stat().st_ctime, doc))
+    in_trash.sort(key=lambda each: (each[0], each[1]["id"]), reverse=True)
     deleted: list[list[RunDoc]] = []
     before = math.inf
-    for when, doc in found:
+    for when, doc in in_trash:
         if before - when > TOGETHER_SECONDS:
             deleted.append([])
         deleted[-1].append(doc)

@@ -17,7 +17,7 @@ MEDIUM_WIDTH, WIDE_WIDTH, TALL_HEIGHT = 110, 160, 40
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class ScreenArrangement:
     """What is on the screen: its name, the tabs, and which panels show."""
 
     name: str
@@ -48,7 +48,7 @@ def arrange(
     several: bool,
     tradeoff: bool = False,
     federated: bool = False,
-) -> Arrangement:
+) -> ScreenArrangement:
     """Fit the panels to a screen of so many cells.
 
     `recent` are the panels asked for, the newest first: where only some fit, those stay. Of several
@@ -63,14 +63,14 @@ def arrange(
         drawn = ("curves", "privacy") if tradeoff else ("curves",)
         if height >= 30:
             tabs = drawn if tradeoff else ()
-            return Arrangement("several", tabs, frozenset({newest(*drawn), "runs"}))
+            return ScreenArrangement("several", tabs, frozenset({newest(*drawn), "runs"}))
         tabs = ("curves", "runs", *drawn[1:])
-        return Arrangement("narrow", tabs, frozenset({newest(*tabs)}))
+        return ScreenArrangement("narrow", tabs, frozenset({newest(*tabs)}))
     panels = TABS if federated else TABS[:-1]
     chosen = newest(*panels)
     # A side panel asked for by its tab has the whole width: else its key would change nothing.
     if width < MEDIUM_WIDTH or chosen in SIDE or chosen == "federation":
-        return Arrangement("narrow", panels, frozenset({chosen}))
+        return ScreenArrangement("narrow", panels, frozenset({chosen}))
     if width < WIDE_WIDTH or height < TALL_HEIGHT:
-        return Arrangement("medium", panels, SIDE | {newest("curves", "log", "events")})
-    return Arrangement("wide", panels, SIDE | {"curves", newest("log", "events")})
+        return ScreenArrangement("medium", panels, SIDE | {newest("curves", "log", "events")})
+    return ScreenArrangement("wide", panels, SIDE | {"curves", newest("log", "events")})

@@ -44,7 +44,7 @@ def show_details(screen: RunActions, picture: Picture, visible: Set[str]) -> Non
         )
     if doc is not None and "privacy" in visible:
         screen.query_one(PrivacyPanel).show(
-            doc["privacy"],
+            run.privacy,
             plan=picture.plan,
             budget=picture.budget,
             live=run.live,

@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 
 from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.run.state import LIVE
+from traindeck.tui.keys import key_of
 from traindeck.tui.panels.comparison import ComparisonPanel
 from traindeck.tui.panels.curves import CurvesPanel
 from traindeck.tui.panels.events import EventsPanel
@@ -29,7 +30,7 @@ from traindeck.tui.panels.tradeoff import TradeoffPanel, enough
 from traindeck.tui.readers.picture import Picture
 from traindeck.tui.readers.run import RunReader
 from traindeck.tui.screens.run.actions import RUN_BINDINGS, RunActions
-from traindeck.tui.screens.run.layout import TABS, WORDS, Arrangement, arrange, tab_bindings
+from traindeck.tui.screens.run.layout import TABS, WORDS, ScreenArrangement, arrange, tab_bindings
 from traindeck.tui.screens.run.picture import labels, show_details
 from traindeck.tui.widgets.inbox_line import InboxLine
 from traindeck.tui.widgets.key_bar import KeyBar
@@ -47,22 +48,21 @@ SHOWN_ACTIONS = ("runs.stop", "runs.again", "runs.delete")
 
 def _actions() -> list[BindingType]:
     """What can be done to a run from its screen; the footer shows what fits 80 columns."""
-    found: list[BindingType] = []
+    actions: list[BindingType] = []
     for binding in RUN_BINDINGS:
         assert isinstance(binding, Binding)
         if binding.id == "runs.restore":
             continue
         # Among curves `s` smooths: on this screen it must not be a step from there to stopping.
         key = "ctrl+s" if binding.id == "runs.stop" else binding.key
-        found.append(replace(binding, key=key, show=binding.id in SHOWN_ACTIONS))
-    return found
+        actions.append(replace(binding, key=key, show=binding.id in SHOWN_ACTIONS))
+    return actions
 
 
 class RunScreen(RunActions):
     """Watches one run, or lays several over each other.
 
-    Args:
-        run_ids: whole ids of the runs.
+    run_ids  whole ids of the runs
     """
 
     CSS_PATH = "screen.tcss"
@@ -95,7 +95,7 @@ class RunScreen(RunActions):
         self._ids = tuple(run_ids)
         self._recent = ["curves"]
         self._picture = Picture()
-        self._arrangement: Arrangement | None = None
+        self._arrangement: ScreenArrangement | None = None
         self._reader: RunReader | None = None
         self._sourced = False
         self._tradeoff = False
@@ -278,7 +278,7 @@ class RunScreen(RunActions):
         self._stop_log_when_hidden()
         self._show()
 
-    def _mark_tabs(self, arrangement: Arrangement) -> None:
+    def _mark_tabs(self, arrangement: ScreenArrangement) -> None:
         bar = self.query_one(TabBar)
         bar.display = bool(arrangement.tabs)
         bar.show([self._tab_of(tab) for tab in arrangement.tabs], self._recent[0])
@@ -286,8 +286,7 @@ class RunScreen(RunActions):
     def _tab_of(self, tab: str) -> Tab:
         keys = {binding.id: key for key, binding in self._bindings if binding.id}
         binding_id = f"run.tab_{'log' if tab == 'runs' else tab}"
-        key = self.app._keymap.get(binding_id, keys.get(binding_id, "")).split(",")[0]
-        return Tab(tab, WORDS[tab], self.app.get_key_display(Binding(key, "")) if key else "")
+        return Tab(tab, WORDS[tab], key_of(self.app, binding_id, keys.get(binding_id, "")))
 
     def _focus_tab(self, tab: str) -> None:
         for panel in self.query(f"#{tab}"):

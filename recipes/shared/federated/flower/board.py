@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from traindeck.core.federation import status
+from traindeck.core.federation.status import Coordinator, OwnerFile, State
 
 JOURNAL = "journal.jsonl"
 MEASURE_SECONDS = 1.0
@@ -72,13 +72,13 @@ class Board:
     aggregation: str
     rounds_total: int
     threshold: int
-    coordinator: status.Coordinator = field(init=False)
-    owners: dict[str, status.OwnerFile] = field(init=False)
+    coordinator: Coordinator = field(init=False)
+    owners: dict[str, OwnerFile] = field(init=False)
     failure: str = field(default="", init=False)
     done: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.coordinator = status.Coordinator(
+        self.coordinator = Coordinator(
             self.folder / "coordinator.json",
             aggregation=self.aggregation,
             engine="flower",
@@ -89,7 +89,7 @@ class Board:
             owners=[{"name": name, "state": "warming", "reason": ""} for name in self.samples],
         )
         self.owners = {
-            name: status.OwnerFile(
+            name: OwnerFile(
                 self.owner_folder(name) / "status.json", name, samples=samples, approval=""
             )
             for name, samples in self.samples.items()
@@ -174,7 +174,7 @@ class Board:
         self.coordinator.enter("failed" if failure else "done", reason=reason)
         self.coordinator.write()
 
-    def _owner_said(self, owner: status.OwnerFile, line: dict[str, Any]) -> None:
+    def _owner_said(self, owner: OwnerFile, line: dict[str, Any]) -> None:
         if node := line.get("node"):
             self._nodes[node] = owner.name
         if line["round"] > owner.round:
@@ -220,7 +220,7 @@ class Board:
         self.coordinator.write()
         self.owners[name].enter("lost", reason)
 
-    def _set(self, owner: status.OwnerFile, state: str) -> None:
+    def _set(self, owner: OwnerFile, state: State) -> None:
         owner.state = state
         self.coordinator.owner(owner.name, state)
 
@@ -228,9 +228,9 @@ class Board:
         return self._nodes.get(node, UNKNOWN)
 
     def _named(self, text: str) -> str:
-        def name(found: re.Match[str]) -> str:
-            number = found["number"]
-            return self._name(number) if found["said"] or number in self._nodes else number
+        def name(match: re.Match[str]) -> str:
+            number = match["number"]
+            return self._name(number) if match["said"] or number in self._nodes else number
 
         return re.sub(r"\b(?P<said>node )?(?P<number>\d+)\b", name, text)
 

@@ -106,8 +106,8 @@ class Deployment:
         waited = [name for name in self.nodes if name not in self.numbers.values()]
         for name in waited:
             with (self.folder / f"{name}.log").open("rb") as log:
-                if found := _NUMBER.search(log.read(HEAD_BYTES)):
-                    self.numbers[found[1].decode()] = name
+                if match := _NUMBER.search(log.read(HEAD_BYTES)):
+                    self.numbers[match[1].decode()] = name
         return [name for name in waited if name not in self.numbers.values()]
 
     def said(self, name: str = "run") -> str:
@@ -232,8 +232,8 @@ def last_line(log: Path) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    told = (line.strip() for line in reversed(lines))
-    return next((line for line in told if any(map(str.isalpha, line))), "")
+    newest = (line.strip() for line in reversed(lines))
+    return next((line for line in newest if any(map(str.isalpha, line))), "")
 
 
 def _toml(values: Mapping[str, object]) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from traindeck.core import track
+from traindeck.core.base.home import Home
 
 VARIABLE = "TRAINDECK_FLOWER"
-HOME = "TRAINDECK_HOME"
 VERSION = "1.41"  # the app works with what this version has
 NEEDED = ("flwr", "torch", "numpy")
 INSTALL = f"'flwr=={VERSION}.*' torch==2.13.0 numpy"
@@ -34,27 +34,25 @@ class Environment:
 
 def place(given: str | None) -> Path:
     """Where Flower should be: a folder or its interpreter, given or by variable; or in the home."""
-    told = given or os.environ.get(VARIABLE)
-    if told:
-        path = Path(told).expanduser().absolute()
+    named = given or os.environ.get(VARIABLE)
+    if named:
+        path = Path(named).expanduser().absolute()
         return path.parent.parent if path.parent.name == "bin" else path
-    home = os.environ.get(HOME)
-    root = Path(home).expanduser().absolute() if home else Path.home() / ".traindeck"
-    return root / "envs" / "flower"
+    return Home.default().root / "envs" / "flower"
 
 
 def missing(root: Path) -> str:
     """What an environment lacks, in words; "" if Flower can run there."""
     if not (root / "bin" / "python").exists():
         return f"there is no environment {root}"
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for path in root.glob("lib/python3*/site-packages/*.dist-info"):
         if named := _INSTALLED.fullmatch(path.name):
-            found[named[1].lower()] = named[2]
-    lacking = [name for name in NEEDED if name not in found]
+            versions[named[1].lower()] = named[2]
+    lacking = [name for name in NEEDED if name not in versions]
     if lacking:
         return f"{root} lacks {', '.join(lacking)}"
-    version = found["flwr"]
+    version = versions["flwr"]
     if not version.startswith(VERSION + "."):
         return f"{root} has flwr {version}, not {VERSION}"
     return ""

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from traindeck.recipes.shared.federated.hiding import boxes, ckks, secagg
-from traindeck.recipes.shared.federated.hiding.secagg import Refused, Unrecoverable
+from traindeck.core.federation.status import ByteClass
+from traindeck.recipes.shared.federated.errors import Refused, Unrecoverable
+from traindeck.recipes.shared.federated.hiding import boxes, ckks, fixedpoint, secagg
 from traindeck.recipes.shared.federated.hiding.session import SecAggSession
 from traindeck.recipes.shared.federated.post.mail import Letter
 
@@ -61,9 +62,9 @@ def visible(mode: str, rounds: bool, encrypt: bool = True) -> str:
 
 
 class OwnerSide(Protocol):
-    """How one owner hides its updates. Every method raises `secagg.Refused`, which says why."""
+    """How one owner hides its updates. Every method raises Refused, which says why."""
 
-    kind: str  # of the bytes of an update, see `status.CLASSES`
+    kind: ByteClass  # of the bytes of an update
 
     def answer(self, letter: Letter) -> Answer:
         """Reply to a letter of the aggregator's about keys or the opening of a sum."""
@@ -87,7 +88,7 @@ class AggregatorSide(Protocol):
         """Mean of the updates (d,), weighted by examples, and how many examples they come from.
 
         owners: all, of whom those not among the updates are lost for the round. Raises
-        `secagg.Unrecoverable` when too few are left, ValueError for what is no update.
+        Unrecoverable when too few are left, ValueError for what is no update.
         """
         ...
 
@@ -116,7 +117,7 @@ def _floats(body: bytes, kind: str = "<f8") -> Vector:
 
 
 class TransportOwner:
-    kind = "ciphertext"
+    kind: ByteClass = "ciphertext"
 
     def answer(self, letter: Letter) -> Answer:
         raise Refused(f"{letter.type!r} is not asked in transport mode")
@@ -149,7 +150,7 @@ class TransportAggregator:
 
 
 class SecAggOwner:
-    kind = "masked"
+    kind: ByteClass = "masked"
 
     def __init__(
         self,
@@ -163,7 +164,7 @@ class SecAggOwner:
         clip: float,
     ) -> None:
         self._clip = clip
-        self._party = secagg.Party(name, identity, pins, session, rounds, threshold, answered)
+        self._party = secagg.SecAggParty(name, identity, pins, session, rounds, threshold, answered)
 
     def answer(self, letter: Letter) -> Answer:
         match letter.type:
@@ -180,7 +181,7 @@ class SecAggOwner:
         raise Refused(f"{letter.type!r} is not asked in secagg mode")
 
     def update(self, number: int, update: Vector, examples: int) -> Answer:
-        encoded = secagg.encode(update, examples, self._clip)
+        encoded = fixedpoint.encode(update, examples, self._clip)
         return {}, self._party.mask(number, encoded).tobytes()
 
 
@@ -191,11 +192,11 @@ class SecAggAggregator:
         self._session: SecAggSession | None = None
 
     def keys(self, ask: Ask) -> None:
-        told = ask([], {"type": "keys"})
-        adverts = {name: letter.facts["advert"] for name, letter in told.items()}
+        answers = ask([], {"type": "keys"})
+        adverts = {name: letter.facts["advert"] for name, letter in answers.items()}
         self._session = SecAggSession.of(adverts)
-        told = ask([], {"type": "adverts", "adverts": adverts})
-        made = {name: letter.facts["shares"] for name, letter in told.items()}
+        answers = ask([], {"type": "adverts", "adverts": adverts})
+        made = {name: letter.facts["shares"] for name, letter in answers.items()}
         shares = {
             name: {"shares": {other: made[other][name] for other in made if other != name}}
             for name in made
@@ -212,15 +213,17 @@ class SecAggAggregator:
                 raise ValueError(f"{name}: {len(letter.body)} bytes are no whole numbers")
             total.add(name, np.frombuffer(letter.body, "<u8"))
         alive, dropped = total.close()
-        told = ask(alive, {"type": "open", "number": number, "alive": alive, "dropped": dropped})
-        return secagg.decode(total.open({name: letter.facts for name, letter in told.items()}))
+        reveals = ask(alive, {"type": "open", "number": number, "alive": alive, "dropped": dropped})
+        return fixedpoint.decode(
+            total.open({name: letter.facts for name, letter in reveals.items()})
+        )
 
 
 # CKKS
 
 
 class CkksOwner:
-    kind = "ciphertext"
+    kind: ByteClass = "ciphertext"
 
     def __init__(self, name: str, own: boxes.Boxes) -> None:
         self._boxes = own
@@ -268,8 +271,8 @@ class CkksAggregator:
         self._public = b""
 
     def keys(self, ask: Ask) -> None:
-        told = ask([], {"type": "keys"})
-        adverts = {name: letter.facts["advert"] for name, letter in told.items()}
+        answers = ask([], {"type": "keys"})
+        adverts = {name: letter.facts["advert"] for name, letter in answers.items()}
         maker = min(adverts)
         made = ask([maker], {"type": "adverts", "adverts": adverts})[maker]
         self._public = made.body
@@ -282,8 +285,8 @@ class CkksAggregator:
     ) -> tuple[Vector, int]:
         total = ckks.add(self._public, [letter.body for letter in updates.values()])
         for name in sorted(updates):
-            told = ask([name], {"type": "open", "size": self._size + 1}, body=total)
-            if name in told:
-                whole = _floats(told[name].body)
+            answers = ask([name], {"type": "open", "size": self._size + 1}, body=total)
+            if name in answers:
+                whole = _floats(answers[name].body)
                 return whole[:-1] / whole[-1], round(whole[-1] * WEIGHT)
         raise Unrecoverable(f"round {number}: no owner has opened the sum")

@@ -8,7 +8,7 @@ secrets. Once the aggregator has the masked vectors, the owners show it shares o
 whose vector came, and of the keys of those whose vector did not: so it can take off the masks that
 are left on the sum. Never both of one owner.
 
-    party = Party("owner-1", identity, pins, run, (1, 60), threshold)   sum = Sum(adverts, 2, 3)
+    party = SecAggParty("owner-1", identity, pins, run, (1, 60), 2)     sum = Sum(adverts, 2, 3)
     party.advertise()              → aggregator → adverts of all        sum.add("owner-1", masked)
     party.share(adverts)           → aggregator → shares for this one   alive, dropped = sum.close()
     party.receive(shares)                                               reveals, from those alive
@@ -40,18 +40,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from traindeck.recipes.shared.federated.errors import Refused, Unrecoverable
 from traindeck.recipes.shared.federated.hiding import shamir
 from traindeck.recipes.shared.federated.hiding.answered import Answered
-from traindeck.recipes.shared.federated.hiding.fixedpoint import decode, encode
 from traindeck.recipes.shared.federated.hiding.session import (
     KEY,
     Advert,
-    Refused,
     SecAggSession,
     Words,
     agree,
-    default_threshold,
-    fewest_summed,
     parts,
     proof,
     public,
@@ -59,27 +56,12 @@ from traindeck.recipes.shared.federated.hiding.session import (
     untext,
 )
 
-__all__ = [
-    "Party",
-    "Refused",
-    "Sum",
-    "Unrecoverable",
-    "decode",
-    "default_threshold",
-    "encode",
-    "fewest_summed",
-]
-
 FEWEST = 3  # owners: of two, each could take its own vector off the sum
 _NONCE = 12
 _BUNDLE = 2 * shamir.SHARE  # bytes a round: a share of the seed, one of the mask key
 
 
-class Unrecoverable(RuntimeError):
-    """A round's sum cannot be opened; the text says whose shares are missing."""
-
-
-class Party:
+class SecAggParty:
     """One owner's side of one session: its secrets, which live as long as this object.
 
     name       this owner's; the names in pins are the others'
@@ -124,11 +106,11 @@ class Party:
         self._session: SecAggSession | None = None
         self._held: dict[str, tuple[bytes, ...]] = {}  # by owner, then by round
         self._masked: set[int] = set()  # rounds of this session
-        self._told: dict[int, tuple[frozenset[str], frozenset[str]]] = {}  # alive, dropped
+        self._questions: dict[int, tuple[frozenset[str], frozenset[str]]] = {}  # alive, dropped
 
     def __repr__(self) -> str:
         threshold = self._advert.threshold
-        return f"Party({self.name}, run {self.run}, {self._rounds}, threshold {threshold})"
+        return f"SecAggParty({self.name}, run {self.run}, {self._rounds}, threshold {threshold})"
 
     def advertise(self) -> dict[str, Any]:
         """This owner's public keys, signed; JSON-able, for all to see."""
@@ -142,8 +124,8 @@ class Party:
         """
         if self._session is not None:
             raise Refused("the shares of this session's secrets were given out before")
-        found = {name: self._verified(name, facts) for name, facts in adverts.items()}
-        session = SecAggSession({**found, self.name: self._advert})
+        others = {name: self._verified(name, facts) for name, facts in adverts.items()}
+        session = SecAggSession({**others, self.name: self._advert})
         owners, threshold = len(session.names), self._advert.threshold
         if owners < FEWEST:
             raise Refused(f"{owners} owners are too few: with {FEWEST} a sum begins to hide")
@@ -184,7 +166,7 @@ class Party:
         session = self._ready(number)
         if values.dtype != np.int64 or values.ndim != 1:
             raise ValueError(f"one row of int64 is masked, not {values.dtype} {values.shape}")
-        if number in self._told and number not in self._masked:
+        if number in self._questions and number not in self._masked:
             raise Refused(f"round {number} of this run went on without {self.name}")
         if not self._answered.add(self.run, number):
             raise Refused(f"round {number} of this run was answered before")
@@ -222,7 +204,7 @@ class Party:
         if (self.name in question[0]) != (number in self._masked):
             said = "did" if number in self._masked else "did not"
             raise Refused(f"round {number}: {self.name} {said} answer it")
-        if self._told.setdefault(number, question) != question:
+        if self._questions.setdefault(number, question) != question:
             raise Refused(f"round {number}: another answer was given about it before")
         shares = {name: held[number - self._rounds.start] for name, held in self._held.items()}
         size = shamir.SHARE

@@ -21,13 +21,11 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from traindeck.recipes.shared.federated.errors import Refused
+
 Words = npt.NDArray[np.uint64]
 
 KEY = 32  # bytes of each key, seed and proof
-
-
-class Refused(PermissionError):
-    """What was asked of this owner would not be safe; the text says whose fault it seems."""
 
 
 def default_threshold(owners: int) -> int:
@@ -124,8 +122,8 @@ class SecAggSession:
     def __init__(self, adverts: Mapping[str, Advert]) -> None:
         self.adverts = dict(sorted(adverts.items()))
         self.names = list(self.adverts)
-        told = (hashlib.sha256(advert.signed()).digest() for advert in self.adverts.values())
-        self.digest = hashlib.sha256(b"".join(told)).digest()
+        digests = (hashlib.sha256(advert.signed()).digest() for advert in self.adverts.values())
+        self.digest = hashlib.sha256(b"".join(digests)).digest()
 
     @classmethod
     def of(cls, adverts: Mapping[str, Mapping[str, Any]]) -> SecAggSession:

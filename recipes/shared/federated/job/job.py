@@ -94,8 +94,8 @@ class JobSession:
         ciphertext: shares inside TLS. They are as the library of the script counted them.
         """
         if self._wire is None:
-            with (self._folder / "sent.jsonl").open("a") as told:
-                told.write(f"{count}\n")
+            with (self._folder / "sent.jsonl").open("a") as counts:
+                counts.write(f"{count}\n")
         else:
             wire.send(self._wire, {"type": "sent", "bytes": count})
 

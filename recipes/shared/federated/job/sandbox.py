@@ -59,8 +59,8 @@ def libraries() -> list[Path]:
 
 def library_of(path: Path) -> Path | None:
     """The folder of libraries that a path lies in, where every job can read it; None: in none."""
-    found = (place for place in libraries() if path.resolve().is_relative_to(place.resolve()))
-    return next(found, None)
+    holding = (place for place in libraries() if path.resolve().is_relative_to(place.resolve()))
+    return next(holding, None)
 
 
 def confine(
@@ -86,27 +86,27 @@ def confine(
             if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots):
                 denied(path)
 
-    found = version()
+    abi = version()
     if sys.platform == "linux" and _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "no_new_privs")
-    if found:
-        _landlock(found, read, write, ports)
-    filtered = syscalls.restrict(tcp=found >= 4 or bool(ports))
+    if abi:
+        _landlock(abi, read, write, ports)
+    filtered = syscalls.restrict(tcp=abi >= 4 or bool(ports))
     sys.addaudithook(hook)
-    if not found:
+    if not abi:
         return "no sandbox: this kernel has no Landlock; Python's own opening of files is watched"
-    net = " and TCP ports" if found >= 4 else ""
-    return f"Landlock {found}: files{net} of the job alone" + ", no other sockets" * filtered
+    net = " and TCP ports" if abi >= 4 else ""
+    return f"Landlock {abi}: files{net} of the job alone" + ", no other sockets" * filtered
 
 
-def _landlock(found: int, read: list[Path], write: list[Path], ports: Iterable[int]) -> None:
+def _landlock(abi: int, read: list[Path], write: list[Path], ports: Iterable[int]) -> None:
     files = _ALL_FILES
-    files |= _REFER if found >= 2 else 0
-    files |= _TRUNCATE if found >= 3 else 0
-    files |= _DEVICES if found >= 5 else 0
-    net = _BIND | _CONNECT if found >= 4 else 0
-    scopes = _SCOPES if found >= 6 else 0
-    rules = struct.pack("<QQQ", files, net, scopes)[: 24 if found >= 6 else 16 if net else 8]
+    files |= _REFER if abi >= 2 else 0
+    files |= _TRUNCATE if abi >= 3 else 0
+    files |= _DEVICES if abi >= 5 else 0
+    net = _BIND | _CONNECT if abi >= 4 else 0
+    scopes = _SCOPES if abi >= 6 else 0
+    rules = struct.pack("<QQQ", files, net, scopes)[: 24 if abi >= 6 else 16 if net else 8]
     ruleset = _call(_CREATE, rules, len(rules), 0)
     for paths, rights in ((read, _READ), (write, files)):
         for path in paths:

@@ -155,14 +155,14 @@ class Party:
 
     mpc    MPyC's runtime, started
     index  of this party in owners, from 0
-    sent   told of bytes of shares that have left, see `job.Session.sent`
+    sent   told of bytes of shares that have left, see `JobSession.sent`
     """
 
     mpc: Any
     index: int
     owners: list[str]
     sent: Callable[[int], None] | None = None
-    _told: int = 0  # bytes, by `sent`
+    _reported: int = 0  # bytes, by `sent`
     _sent: dict[str, int] = field(default_factory=dict)  # over links that have ended
     _came: set[int] = field(default_factory=set)
     _phase: str = "connecting"
@@ -181,10 +181,10 @@ class Party:
     def tell(self) -> None:
         """Say what has been sent since this was said last."""
         now = sum(self.bytes_sent.values())
-        if self.sent and now > self._told:
+        if self.sent and now > self._reported:
             with contextlib.suppress(OSError):  # nobody listens any more
-                self.sent(now - self._told)
-            self._told = now
+                self.sent(now - self._reported)
+            self._reported = now
 
     async def keep_telling(self) -> None:
         while True:

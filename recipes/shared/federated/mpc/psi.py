@@ -36,7 +36,7 @@ class Link:
     """A link between two owners' jobs; `other` is who is at its far end.
 
     sent: told of the bytes of what has left, before frames and TLS add theirs, see
-    `job.Session.sent`
+    `JobSession.sent`
     """
 
     socket: socket.socket
@@ -81,7 +81,7 @@ def link(
 ) -> Link:
     """Meet another owner's job on a port of loopback; one of the two listens.
 
-    tls: see `mpc.credentials`; patience: seconds to wait, for it to come and for each answer;
+    tls: see `party.credentials`; patience: seconds to wait, for it to come and for each answer;
     sent: see `Link`.
     Raises PartyError when it does not come.
     """
@@ -172,11 +172,11 @@ def intersect(link: Link, ids: Sequence[str], bound: int, *, first: bool) -> lis
     if not first:
         link.send("answer", answer)
     try:
-        found = client.GetIntersection(theirs, answered)
+        common = client.GetIntersection(theirs, answered)
     except (RuntimeError, ValueError) as error:
         raise PartyError(f"{link.other} sent what is no answer: {error}") from None
     at = {name: index for index, name in enumerate(ids)}
-    return [at[name] for name in sorted(filled[index] for index in found)]
+    return [at[name] for name in sorted(filled[index] for index in common)]
 
 
 def _parsed(message: Any, body: bytes, link: Link) -> Any:

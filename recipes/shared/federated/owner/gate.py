@@ -12,17 +12,18 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
+from traindeck.core.federation.status import OwnerFile
+from traindeck.recipes.shared.federated.errors import Refused
+from traindeck.recipes.shared.federated.hiding.modes import OwnerSide
 from traindeck.recipes.shared.federated.owner.payer import Unpaid
+from traindeck.recipes.shared.federated.owner.policy import Policy
 from traindeck.recipes.shared.federated.post import mail, wire
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST
-
-if TYPE_CHECKING:
-    from traindeck.recipes.shared.federated.owner.owner import Owner
+from traindeck.recipes.shared.training.dp.randomness import Randomness
 
 MOST_NUMBERS = 64  # that a script may log, by different names
 MOST_SENT = 1 << 50  # bytes that a script may say at once that it has sent
@@ -30,10 +31,47 @@ MOST_WORDS = 500  # characters of a script's that are repeated
 PAUSE = 0.05  # seconds after what the drive did not take
 
 
+class Guarded(Protocol):
+    """Whom a gate guards: as much of an owner as its gate has to do with.
+
+    mode  how its updates are hidden; randomness: where its share of the noise comes from
+    """
+
+    policy: Policy
+    status: OwnerFile
+    mail: mail.Mailbox
+    mode: OwnerSide
+    randomness: Randomness
+
+    def stay(self) -> None:
+        """Leave if that was asked. Raises SystemExit."""
+        ...
+
+    def count(self) -> None:
+        """What its processes use, now and then."""
+        ...
+
+    def learn_sandbox(self) -> None:
+        """What confines the script, once that has said so."""
+        ...
+
+    def pay(self) -> None:
+        """Account for a round's update, before it leaves. Raises `payer.Unpaid`."""
+        ...
+
+    def refuse(self, why: str, public: str = "", *, over_budget: bool = False) -> None:
+        """Say why something was not done; public: what the scientist is told instead."""
+        ...
+
+    def notice(self, why: str) -> None:
+        """Say that something which came was left aside."""
+        ...
+
+
 class Gate:
     """Between an approved script and the aggregator, for as long as the script runs."""
 
-    def __init__(self, owner: Owner, job: socket.socket, outputs: Path) -> None:
+    def __init__(self, owner: Guarded, job: socket.socket, outputs: Path) -> None:
         self._owner = owner
         self._job = job
         self._outputs = outputs
@@ -61,8 +99,8 @@ class Gate:
             except wire.Closed:
                 return
             except OSError as error:  # Refused among them
-                told, unpaid = getattr(error, "told", ""), isinstance(error, Unpaid)
-                self._owner.refuse(str(error), told, over_budget=unpaid)
+                public, unpaid = getattr(error, "public", ""), isinstance(error, Unpaid)
+                self._owner.refuse(str(error), public, over_budget=unpaid)
                 if not isinstance(error, Refused):
                     time.sleep(PAUSE)
             self._owner.count()
@@ -131,9 +169,9 @@ class Gate:
                 self._reply(lambda: self._result(facts.get("result")))
             case "outside":
                 what = "which is outside its data set"
-                told = f"the script reached for a file {what}"
+                public = f"the script reached for a file {what}"
                 path = str(facts.get("path"))[:MOST_WORDS]
-                owner.refuse(f"the script reached for {path}, {what}", told)
+                owner.refuse(f"the script reached for {path}, {what}", public)
         return True
 
     def _sent(self, count: Any) -> None:
@@ -184,11 +222,11 @@ class Gate:
         if owner.policy.noise:
             update = update + owner.randomness.normal(update.shape, owner.policy.noise)
             examples = 1
-        told, sealed = owner.mode.update(number, update, examples)
+        more, sealed = owner.mode.update(number, update, examples)
         self._expected = 0
         owner.pay()
         kind = owner.mode.kind if owner.policy.encrypt or owner.mode.kind == "masked" else "raw"
-        owner.mail.send(SCIENTIST, {**told, "type": "update", "number": number}, sealed, kind=kind)
+        owner.mail.send(SCIENTIST, {**more, "type": "update", "number": number}, sealed, kind=kind)
         owner.status.seconds = time.monotonic() - self._began
         loss = facts.get("loss")
         owner.status.loss = _numbers({"loss": loss}).get("loss")
@@ -213,14 +251,14 @@ class Withheld(Refused):
     The script's own words and the data's figures stay with the owner.
     """
 
-    def __init__(self, why: str, told: str) -> None:
+    def __init__(self, why: str, public: str) -> None:
         super().__init__(why)
-        self.told = told
+        self.public = public
 
 
-def _numbers(found: Any) -> dict[str, float]:
+def _numbers(logged: Any) -> dict[str, float]:
     """What a script logs, as far as a status can hold it."""
-    items = list(found.items())[:MOST_NUMBERS] if isinstance(found, dict) else []
+    items = list(logged.items())[:MOST_NUMBERS] if isinstance(logged, dict) else []
     return {
         str(k)[:64]: v for k, v in items if isinstance(v, (int, float)) and abs(v) < float("inf")
     }

@@ -16,6 +16,7 @@ import signal
 import socket
 import time
 import traceback
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,9 +26,10 @@ import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core.base.errors import BudgetRefused, TraindeckError
-from traindeck.core.federation import status
+from traindeck.core.federation.inbox import APPROVE, PARAMS, REFUSE, SCRIPT
+from traindeck.core.federation.status import JobStatus, OwnerFile
+from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.hiding import boxes, modes
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
 from traindeck.recipes.shared.federated.job.leftovers import remove
 from traindeck.recipes.shared.federated.job.server import (
     OUTSIDE,
@@ -40,8 +42,8 @@ from traindeck.recipes.shared.federated.owner.gate import Gate
 from traindeck.recipes.shared.federated.owner.payer import Payer
 from traindeck.recipes.shared.federated.owner.policy import Policy
 from traindeck.recipes.shared.federated.post import mail
-from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.post.syft import Site, SyftRequest, is_mock, sealed
 from traindeck.recipes.shared.training.data import datasets
 from traindeck.recipes.shared.training.dp.randomness import Randomness
 
@@ -91,16 +93,16 @@ class Owner:
 
     def __init__(self, policy: Policy, server: JobServer) -> None:
         self.policy = policy
-        self.status = status.OwnerFile(policy.home / "status.json", policy.name)
+        self.status = OwnerFile(policy.home / "status.json", policy.name)
         self.status.approval = policy.approval
         self._payer = Payer(policy)
-        self.status.privacy = self._payer.told()
+        self.status.privacy = self._payer.spent()
         self.status.write()
         self._server = server
         self._counted = 0.0
         self.leaving = False
         self.randomness = Randomness()
-        self._site = adapter.Site(
+        self._site = Site(
             address(policy.name),
             policy.home / "syft",
             policy.root / "drive",
@@ -113,7 +115,7 @@ class Owner:
             policy.name,
             self._site,
             policy.session,
-            left=self._left,
+            left=self.status.left,
             keep=policy.keep,
         )
         identity = Ed25519PrivateKey.from_private_bytes((policy.home / "identity").read_bytes())
@@ -177,20 +179,13 @@ class Owner:
 
     # Jobs
 
-    def _consider(self, request: adapter.SyftRequest) -> None:
-        facts = {
-            "id": request.name,
-            "script": self.policy.agreed.name,
-            "sha256": request.sha256,
-            "submitted_by": request.asked_by,
-            "decision": "",
-            "reason": "",
-        }
-        self.status.job = facts
+    def _consider(self, request: SyftRequest) -> None:
+        job = JobStatus(request.name, self.policy.agreed.name, request.sha256, request.asked_by)
+        self.status.job = asdict(job)
         agreed = self.policy.approval == "auto" or self.policy.plan is not None
         why = self._objection(request) or (self._disagreement(request) if agreed else "")
         approved = ("", "") if why else (request.sha256, request.params_sha256)
-        decision, how = ("refuse", "auto") if why else ("approve", "auto")
+        decision, how = REFUSE if why else APPROVE, "auto"
         if not why and self.policy.approval == "hand":
             self._tell("asked", why="waits for somebody to read the script")
             decided = inbox.ask(
@@ -198,20 +193,21 @@ class Owner:
             )
             decision, why, how = decided.decision, decided.reason, "manual"
         over_budget = False
-        if decision == "approve":
+        if decision == APPROVE:
             try:
                 self._payer.admit(self._fingerprint, self.policy.agreed.name)
             except (TraindeckError, OSError) as error:
-                decision, why, over_budget = "refuse", str(error), isinstance(error, BudgetRefused)
-        facts.update(decision="approved" if decision == "approve" else "refused", reason=why)
-        if decision != "approve":
+                decision, why, over_budget = REFUSE, str(error), isinstance(error, BudgetRefused)
+        shown = "approved" if decision == APPROVE else "refused"
+        self.status.job = asdict(replace(job, decision=shown, reason=why))
+        if decision != APPROVE:
             self.refuse(f"{request.name} was refused: {why}", over_budget=over_budget)
             self._site.refuse(request, why)
             self._site.sync()
             return
         try:
             self._site.approve(request, how, why)
-            self.status.privacy = self._payer.told()
+            self.status.privacy = self._payer.spent()
             self.status.enter("approved")
             self._site.sync()
             self._tell("approved", keys=self._boxes.signed(KEYS, self._site.fingerprint().encode()))
@@ -221,19 +217,19 @@ class Owner:
         self._site.sync()
         self._tell("ended")
 
-    def _objection(self, request: adapter.SyftRequest) -> str:
+    def _objection(self, request: SyftRequest) -> str:
         """Why a job is refused whatever its script does; empty: it is not."""
         if not _PLAIN.fullmatch(request.name):
             return "its name is none that can be shown"
         if request.asked_by != address(SCIENTIST):
             return f"{request.asked_by} is no approved scientist"
-        if request.files != (adapter.SCRIPT, adapter.PARAMS):
+        if request.files != (SCRIPT, PARAMS):
             return f"it has the files {', '.join(request.files)}: a script and its parameters"
         if request.run_script != self._site.run_script():
             return "its run.sh is not the one that syft writes: it was swapped"
         return ""
 
-    def _disagreement(self, request: adapter.SyftRequest) -> str:
+    def _disagreement(self, request: SyftRequest) -> str:
         """How a job differs from what was agreed; of a private run that is what is accounted."""
         accounted = ", and it is that which is accounted" if self.policy.plan else ""
         if request.sha256 != _sha256(self.policy.agreed):
@@ -248,14 +244,14 @@ class Owner:
         self.count()
         time.sleep(LOOK)
 
-    def _run(self, request: adapter.SyftRequest, approved: tuple[str, str]) -> int:
+    def _run(self, request: SyftRequest, approved: tuple[str, str]) -> int:
         """Run an approved script to its end, the gate beside it. Gives its exit code."""
         work = self.policy.home / "work"
         remove(work)
         work.mkdir()
-        for name in (adapter.SCRIPT, adapter.PARAMS):
+        for name in (SCRIPT, PARAMS):
             shutil.copyfile(request.code / name, work / name)
-        if tuple(_sha256(work / name) for name in (adapter.SCRIPT, adapter.PARAMS)) != approved:
+        if tuple(_sha256(work / name) for name in (SCRIPT, PARAMS)) != approved:
             self.refuse(f"{request.name} was refused: it changed after it was approved")
             return OUTSIDE
         facts = {
@@ -264,7 +260,7 @@ class Owner:
             "data": str(self._data),
             "tls": self.policy.tls,
         }
-        job = self._server.start(work, adapter.SCRIPT, facts, self.policy.ports)
+        job = self._server.start(work, SCRIPT, facts, self.policy.ports)
         job.wire.settimeout(PATIENCE)
         gate = Gate(self, job.wire, request.code / "outputs")
         patience = 0.0
@@ -303,16 +299,16 @@ class Owner:
     def pay(self) -> None:
         """Account for a round's update, before it leaves. Raises `payer.Unpaid`."""
         self._payer.pay()
-        self.status.privacy = self._payer.told()
+        self.status.privacy = self._payer.spent()
 
-    def refuse(self, why: str, told: str = "", *, over_budget: bool = False) -> None:
+    def refuse(self, why: str, public: str = "", *, over_budget: bool = False) -> None:
         """Say why something was not done: to the owner's screen and to the scientist.
 
-        told: what the scientist is told instead, where the reason has the script's own words;
+        public: what the scientist is told instead, where the reason has the script's own words;
         over_budget: the owner's privacy budget is the reason.
         """
         self.status.enter("refused", why)
-        self._say("refused", why, told, over_budget=over_budget)
+        self._say("refused", why, public, over_budget=over_budget)
 
     def fail(self, why: str, own: str, *, by_signal: bool) -> None:
         """Say that a script came to no good end; its own last words are for the owner alone."""
@@ -324,29 +320,23 @@ class Owner:
         self.status.enter(self.status.state, why)
         self._say("notice", why)
 
-    def _say(self, type: str, why: str, told: str = "", **facts: Any) -> None:
+    def _say(self, type: str, why: str, public: str = "", **facts: Any) -> None:
         """To the owner's log and the scientist, as far as the disk takes it."""
         with contextlib.suppress(OSError):
             print(why, flush=True)
             try:
                 if self._site.can_seal(address(SCIENTIST)):
-                    self._tell(type, why=told or why, **facts)
+                    self._tell(type, why=public or why, **facts)
             except OSError as error:
                 print(f"the data scientist could not be told: {error}", flush=True)
 
     def _written(self, place: str, content: bytes) -> None:
         """syft has put an object on the drive."""
         body = content.partition(b"\n")[2]
-        if body and adapter.sealed(body):
-            kind = "ciphertext"
-        elif adapter.is_mock(place):
-            kind = "mock"
+        if body and sealed(body):
+            self.status.left("ciphertext", len(content))
         else:
-            kind = "metadata"
-        self._left(kind, len(content))
-
-    def _left(self, kind: str, size: int) -> None:
-        self.status.left(kind, size)
+            self.status.left("mock" if is_mock(place) else "metadata", len(content))
 
     def stay(self) -> None:
         """Leave if that was asked where it was not heard: a destructor drops what is raised."""
@@ -362,11 +352,11 @@ class Owner:
         seconds, memory = 0.0, 0
         for process in (own, *own.children(recursive=True)):
             try:
-                times, found = process.cpu_times(), process.memory_full_info()
+                times, used = process.cpu_times(), process.memory_full_info()
             except psutil.Error:
                 continue
             seconds += times.user + times.system
-            memory += getattr(found, "pss", found.uss)
+            memory += getattr(used, "pss", used.uss)
         self.status.cpu_seconds, self.status.memory = seconds, memory
         self.status.write(now=False)
 

@@ -20,16 +20,16 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from traindeck.core.base.errors import BudgetRefused, TraindeckError
 from traindeck.core.base.process import Identity
+from traindeck.core.federation.privacy import OwnerPrice, OwnerPrivacy
 from traindeck.core.privacy.gate import admit, check_named, ledger_of
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.spending import Spending
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
+from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.owner.policy import Policy
 
 
@@ -72,17 +72,17 @@ class Payer:
         launching = ledger_of(policy.ledgers, whole)
         charged = launching.name if launching else None
         if policy.plan is None:
-            for found in self._named(fingerprint):
-                if found.name != charged:
-                    raise _without_privacy(found.name, script)
+            for own in self._named(fingerprint):
+                if own.name != charged:
+                    raise _without_privacy(own.name, script)
             return
         plan = replace(policy.plan, dataset=f"{whole}.{policy.name}")
         spending = Spending(plan, policy.ledgers, policy.run, _unheard, charged)
         spending.resumed(self._earlier)
         ledger = spending.ledger
-        for found in self._named():
-            if found.name != charged and (ledger is None or found.name != ledger.name):
-                check_named(found, plan)
+        for other in self._named():
+            if other.name != charged and (ledger is None or other.name != ledger.name):
+                check_named(other, plan)
         spending.use(fingerprint)
         if ledger is not None and not plan.private:
             raise _without_privacy(ledger.name, script)
@@ -94,8 +94,8 @@ class Payer:
         """The ledgers that this owner's data has by one of its names, or by its contents."""
         policy = self._policy
         names = [f"{data}.{policy.name}" for data in (policy.dataset, f"{policy.dataset}-owners")]
-        found = [ledger_of(policy.ledgers, name, fingerprint) for name in names]
-        return [ledger for ledger in found if ledger is not None]
+        ledgers = [ledger_of(policy.ledgers, name, fingerprint) for name in names]
+        return [ledger for ledger in ledgers if ledger is not None]
 
     def pay(self) -> None:
         """Commit the steps of a round, before its update leaves.
@@ -116,12 +116,8 @@ class Payer:
         if self._spending is not None:
             self._spending.settle("over_budget" if self._spending.refused else state)
 
-    def price(self) -> dict[str, Any] | None:
-        """What the whole plan costs, for who decides on it; None without a plan.
-
-        ledger   the owner's own budget, in which the plan is reserved once it is approved
-        charged  the whole data set's, in which it was reserved when the run was launched
-        """
+    def price(self) -> OwnerPrice | None:
+        """What the whole plan costs, for who decides on it; None without a plan."""
         policy, plan = self._policy, self._policy.plan
         if plan is None:
             return None
@@ -131,31 +127,31 @@ class Payer:
             own = ledger_of(policy.ledgers, f"{plan.dataset}.{policy.name}")
         if own is not None and charged is not None and own.name == charged.name:
             own = None
-        return {
-            "unit": plan.unit,
-            "epsilon": _finite(plan.epsilon),
-            "delta": plan.delta,
-            "steps": plan.mechanism.steps,
-            "ledger": own.name if own else "",
-            "charged": charged.name if charged else "",
-        }
+        return OwnerPrice(
+            unit=plan.unit,
+            epsilon=_finite(plan.epsilon),
+            delta=plan.delta,
+            steps=plan.mechanism.steps,
+            ledger=own.name if own else "",
+            charged=charged.name if charged else "",
+        )
 
-    def told(self) -> dict[str, Any] | None:
-        """What the owner's status says of it, see `status.Owner`; None without a plan."""
+    def spent(self) -> OwnerPrivacy | None:
+        """What has left the owner so far, for its status; None without a plan."""
         plan, spending = self._policy.plan, self._spending
         if plan is None:
             return None
         steps = spending.steps if spending else self._earlier
         ledger = spending.ledger if spending else None
-        return {
-            "unit": plan.unit,
-            "epsilon": _finite(plan.epsilon_at(steps)),
-            "delta": plan.delta,
-            "steps": steps,
-            "epsilon_planned": _finite(plan.epsilon),
-            "steps_planned": plan.mechanism.steps,
-            "ledger": ledger.name if ledger else "",
-        }
+        return OwnerPrivacy(
+            unit=plan.unit,
+            epsilon=_finite(plan.epsilon_at(steps)),
+            delta=plan.delta,
+            steps=steps,
+            epsilon_planned=_finite(plan.epsilon),
+            steps_planned=plan.mechanism.steps,
+            ledger=ledger.name if ledger else "",
+        )
 
 
 def _without_privacy(budget: str, script: str) -> BudgetRefused:

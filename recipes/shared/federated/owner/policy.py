@@ -28,7 +28,7 @@ class Policy:
     ledgers      folder of all privacy ledgers, and run: what they know this owner's part by
     plan         what the whole run may release; None: it has no differential privacy
     local_steps  steps of the plan in a round; done: rounds that the model holds already
-    ports        TCP ports of this machine that a job may use; tls: see `job.Session`
+    ports        TCP ports of this machine that a job may use; tls: see `JobSession`
     seconds      time limit of a job
     """
 

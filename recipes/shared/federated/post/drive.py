@@ -66,8 +66,8 @@ class FolderStore:
     def values(self) -> list[_Object]:
         """All objects, as they are now."""
         ids = sorted(n.removesuffix(END) for n in os.listdir(self.root) if n.endswith(END))
-        found = (self.get_file(id) for id in ids if _is_id(id))
-        return [file for file in found if file is not None]
+        files = (self.get_file(id) for id in ids if _is_id(id))
+        return [file for file in files if file is not None]
 
     def __contains__(self, id: object) -> bool:
         return self._path(str(id)).exists()
@@ -117,11 +117,11 @@ class FolderStore:
     def _load(self, id: str) -> tuple[_Object, list[dict[str, Any]]] | None:
         with self._alone:
             try:
-                found = os.lstat(self._path(id))
+                entry = os.lstat(self._path(id))
                 known = self._known.get(id)
-                if known is None or known[0] != (found.st_mtime_ns, found.st_ino):
-                    content, found = plainfile.read(self._path(id), MOST)
-                    version = (found.st_mtime_ns, found.st_ino)
+                if known is None or known[0] != (entry.st_mtime_ns, entry.st_ino):
+                    content, entry = plainfile.read(self._path(id), MOST)
+                    version = (entry.st_mtime_ns, entry.st_ino)
                     known = self._known[id] = (version, *self._parsed(id, content))
             except (FileNotFoundError, _NoObject):
                 self._known.pop(id, None)
@@ -154,7 +154,7 @@ class FolderStore:
             self._written(self._place(file), whole)
 
     def _place(self, file: _Object) -> str:
-        folders = [found.name for id in file.parents if (found := self.get_file(id)) is not None]
+        folders = [folder.name for id in file.parents if (folder := self.get_file(id)) is not None]
         return "/".join([*folders, file.name])
 
     @contextmanager

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from traindeck.core.federation.status import ByteClass
 from traindeck.recipes.shared.federated.post import plainfile
 
 MOST = 512 << 20
@@ -33,7 +34,7 @@ def address(name: str) -> str:
 
 
 class Seal(Protocol):
-    """What `adapter.Site` does for a letter."""
+    """What `syft.Site` does for a letter."""
 
     def seal(self, to: str, data: bytes) -> bytes: ...
 
@@ -66,7 +67,7 @@ class Mailbox:
 
     root     the folder of all mail, on the drive
     session  names this federation: a letter of another is refused
-    left     told of what is sent: its class (see `status.CLASSES`) and size in bytes
+    left     told of what is sent: its class and size in bytes
     keep     keep letters that were read, in root/kept, to be looked at later
     """
 
@@ -77,7 +78,7 @@ class Mailbox:
         seal: Seal,
         session: str,
         *,
-        left: Callable[[str, int], None] | None = None,
+        left: Callable[[ByteClass, int], None] | None = None,
         keep: bool = False,
     ) -> None:
         self.name = name
@@ -93,12 +94,14 @@ class Mailbox:
         if self._kept:
             self._kept.mkdir(exist_ok=True)
 
-    def send(self, to: str, facts: dict[str, Any], body: bytes = b"", kind: str = "") -> None:
+    def send(
+        self, to: str, facts: dict[str, Any], body: bytes = b"", kind: ByteClass | None = None
+    ) -> None:
         """Seal a letter and put it into a party's box. Raises OSError when the folder is full."""
         self._sent += 1
         head = {"from": self.name, "to": to, "session": self._session, "number": self._sent}
-        told = json.dumps({**facts, "_": head}).encode()
-        sealed = self._seal.seal(address(to), len(told).to_bytes(8, "little") + told + body)
+        text = json.dumps({**facts, "_": head}).encode()
+        sealed = self._seal.seal(address(to), len(text).to_bytes(8, "little") + text + body)
         box = self._root / to
         box.mkdir(exist_ok=True)
         plainfile.replace(box / f"{self._sent:010d}-{self.name}", sealed)
@@ -126,7 +129,7 @@ class Mailbox:
         try:
             if not named:
                 raise OSError(errno.EINVAL, "its file has no letter's name")
-            sealed, found = plainfile.read(path, MOST)
+            sealed, entry = plainfile.read(path, MOST)
         except OSError as error:  # a link, a pipe, a folder, or gone
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -137,8 +140,8 @@ class Mailbox:
             os.replace(path, self._kept / f"{self.name}-{name}")
         else:
             path.unlink()
-        if found.st_size > MOST:
-            raise BadLetter(sender, f"{found.st_size} bytes, of {MOST} at most")
+        if entry.st_size > MOST:
+            raise BadLetter(sender, f"{entry.st_size} bytes, of {MOST} at most")
         try:
             opened = self._seal.unseal(address(sender), sealed)
             length = int.from_bytes(opened[:8], "little")

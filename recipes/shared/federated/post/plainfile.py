@@ -23,11 +23,11 @@ def read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
     """
     opened = os.open(path, _READ)
     try:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
+        entry = os.fstat(opened)
+        if not stat.S_ISREG(entry.st_mode):
             raise OSError(errno.EINVAL, "not a plain file")
         with open(opened, "rb", closefd=False) as file:
-            return file.read() if found.st_size <= most else b"", found
+            return file.read() if entry.st_size <= most else b"", entry
     finally:
         os.close(opened)
 

@@ -40,9 +40,8 @@ from syft_job.job_runner import SyftJobRunner
 from syft_rds import SyftRDSClient, SyftRDSClientConfig
 from syft_rds.config import DATASET_COLLECTION_SPECS
 
+from traindeck.core.federation.inbox import PARAMS, SCRIPT
 from traindeck.recipes.shared.federated.post.drive import FolderStore, Written
-
-SCRIPT, PARAMS = "main.py", "params.json"
 
 
 class Unsealed(ValueError):
@@ -182,8 +181,8 @@ class Site:
         self._client.create_dataset(name, mock, private, summary=summary, users=users, sync=False)
         self.sync()
         dataset = self._client.datasets.get(name=name, datasite=self.email)
-        found: Path = dataset.private_files[0]
-        return found
+        private_file: Path = dataset.private_files[0]
+        return private_file
 
     def datasets(self) -> set[str]:
         """Owners whose data sets are in sight."""

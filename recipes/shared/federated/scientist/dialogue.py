@@ -1,4 +1,4 @@
-"""What the data scientist says to owners and hears of them: asking, waiting, and who is lost.
+"""What the data scientist says to owners and hears of them: asking, listening, waiting.
 
 Whatever is waited for has a time limit, and the screen names who is waited for.
 """
@@ -6,60 +6,65 @@ Whatever is waited for has a time limit, and the screen names who is waited for.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import select
-import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
-from traindeck.core.federation import status
+from traindeck.core.federation.status import Coordinator, Phase
+from traindeck.recipes.shared.federated.errors import Failed, Refused, Stopped
 from traindeck.recipes.shared.federated.hiding.boxes import Boxes
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
 from traindeck.recipes.shared.federated.owner import inbox
 from traindeck.recipes.shared.federated.owner.owner import KEYS
-from traindeck.recipes.shared.federated.post import mail
-from traindeck.recipes.shared.federated.post import syft as adapter
-from traindeck.recipes.shared.federated.post.mail import SCIENTIST, Letter, address
-from traindeck.recipes.shared.federated.scientist.options import Failed, Options, Stopped
+from traindeck.recipes.shared.federated.post.mail import (
+    SCIENTIST,
+    BadLetter,
+    Letter,
+    Mailbox,
+    address,
+)
+from traindeck.recipes.shared.federated.post.syft import Site
+from traindeck.recipes.shared.federated.scientist.options import Options
+from traindeck.recipes.shared.federated.scientist.processes import Processes
+from traindeck.recipes.shared.federated.scientist.roster import Roster
 
 GONE_SECONDS = 3.0  # in which it is heard that somebody was ended, once others have failed
 
 
+@dataclass
 class Dialogue:
-    """The data scientist's side of the mail; `coordinator.Federation` sets up what it needs."""
+    """The data scientist's letters to and from the owners on a roster.
 
-    owners: list[str]
+    root       the federation's folder
+    pins       Ed25519 public keys of the owners, hexadecimal
+    session    names the federation in every letter; job: its job, to syft
+    log        what syft says goes there
+    proven     whose keys in syft are signed by the key that was agreed
+    """
+
+    run: track.Run
     root: Path
-    status: status.Coordinator
-    _mail: mail.Mailbox
-    _site: adapter.Site
-    _pins: dict[str, str]
-    _session: str
-    _job: str
     options: Options
-    _log: IO[str]
+    status: Coordinator
+    roster: Roster
+    mail: Mailbox
+    site: Site
+    processes: Processes
+    pins: Mapping[str, str]
+    session: str
+    job: str
+    log: IO[str]
+    proven: set[str] = field(default_factory=set)
+    _asked: int = 0
+    _hands_named: bool = False
 
-    def __init__(self, run: track.Run) -> None:
-        self._run = run
-        self._lost: dict[str, str] = {}
-        self._told: dict[str, str] = {}  # of the lost, with the reason, in the log
-        self._gone: list[str] = []  # of the lost, whose process or script was ended from outside
-        self._late: set[str] = set()  # lost for no other reason than that
-        self._heard: set[str] = set()  # who has said something since the round began
-        self._proven: set[str] = set()
-        self._over_budget: set[str] = set()  # whose budget was the reason to refuse
-        self._asked = 0
-        self._hands_told = False
-        self._warm: subprocess.Popen[bytes] | None = None
-        self._unread = b""  # of its lines, one that has not come whole
+    # Asking
 
-    def _ask(
+    def ask(
         self,
         to: list[str],
         facts: Mapping[str, Any],
@@ -67,170 +72,171 @@ class Dialogue:
         body: bytes = b"",
     ) -> dict[str, Letter]:
         """See `modes.Ask`: to all that are not lost when nobody is named."""
-        to = to or self._alive()
+        to = to or self.roster.alive()
         self._asked += 1
         asked = self._asked
         for name in to:
-            self._post(name, {**facts, **(own or {}).get(name, {}), "ask": asked}, body)
-        return self._collect(
+            self.post(name, {**facts, **(own or {}).get(name, {}), "ask": asked}, body)
+        return self.collect(
             to, lambda letter: letter.type == "answer" and letter.facts.get("to") == asked
         )
 
-    def _ask_all(
+    def ask_all(
         self,
         to: list[str],
         facts: Mapping[str, Any],
         own: Mapping[str, Mapping[str, Any]] | None = None,
         body: bytes = b"",
     ) -> dict[str, Letter]:
-        """As `_ask`, but the federation fails when one does not answer."""
-        told = self._ask(to, facts, own, body)
-        if missing := [name for name in to or self.owners if name not in told]:
-            why = self._lost.get(missing[0]) or "no answer came in time"
-            self._give_up(f"{missing[0]} has not agreed on keys: {why}")
-        return told
+        """As `ask`, but the federation fails when one does not answer."""
+        answers = self.ask(to, facts, own, body)
+        if missing := [name for name in to or self.roster.owners if name not in answers]:
+            why = self.roster.lost.get(missing[0]) or "no answer came in time"
+            self.give_up(f"{missing[0]} has not agreed on keys: {why}")
+        return answers
 
-    def _collect(self, names: list[str], wanted: Callable[[Letter], bool]) -> dict[str, Letter]:
+    def post(self, name: str, facts: Mapping[str, Any], body: bytes = b"") -> None:
+        """Send one owner a letter. Raises Failed when the drive does not take it."""
+        try:
+            self.mail.send(name, dict(facts), body)
+        except OSError as error:
+            self.give_up(f"the folder of the drive cannot be written: {error.strerror}")
+
+    def collect(self, names: list[str], wanted: Callable[[Letter], bool]) -> dict[str, Letter]:
         """The wanted letter of each of these, as far as they come in time and are not lost."""
-        found: dict[str, Letter] = {}
+        letters: dict[str, Letter] = {}
         until = time.monotonic() + self.options.round_seconds
         looked = 0.0
-        while waited := [name for name in names if name not in found and name not in self._lost]:
+        while waited := [n for n in names if n not in letters and n not in self.roster.lost]:
             if time.monotonic() > until:
                 break
             if time.monotonic() - looked > 0.2:
                 looked = time.monotonic()
-                self._notice_ended()
+                self.notice_ended()
                 self.status.enter(self.status.phase, waited)
-                if self._run.should_stop() and self.status.phase != "training":
+                if self.run.should_stop() and self.status.phase != "training":
                     raise Stopped
-            for letter in self._letters(0.05):
+            for letter in self.letters(0.05):
                 if letter.sender in waited and wanted(letter):
-                    found[letter.sender] = letter
+                    letters[letter.sender] = letter
                     if letter.type == "update":
                         self.status.owner(letter.sender, "sent")
                 else:
-                    self._hear(letter)
-        return found
+                    self.hear(letter)
+        return letters
 
-    def _post(self, name: str, facts: Mapping[str, Any], body: bytes = b"") -> None:
-        try:
-            self._mail.send(name, dict(facts), body)
-        except OSError as error:
-            self._give_up(f"the folder of the drive cannot be written: {error.strerror}")
+    def answers(self) -> dict[str, tuple[str, str]]:
+        """State of the job and the reason for it, by owner, as syft has it now."""
+        with self.quiet():
+            self.site.sync()
+            answers = self.site.answers(self.job)
+        return {name: answers.get(address(name), ("", "")) for name in self.roster.owners}
 
-    def _letters(self, seconds: float = 0.0) -> list[Letter]:
+    def outputs(self) -> dict[str, Path]:
+        """Folders of the results of those whose job is done, by owner."""
+        with self.quiet():
+            outputs = self.site.outputs(self.job)
+        return {n: outputs[address(n)] for n in self.roster.owners if address(n) in outputs}
+
+    # Listening
+
+    def letters(self, seconds: float = 0.0) -> list[Letter]:
+        """The next letter, waited for, if one came; of one that is refused the run takes note."""
         try:
-            letter = self._mail.next(seconds)
-        except mail.BadLetter as error:
-            self._run.note(str(error))
+            letter = self.mail.next(seconds)
+        except BadLetter as error:
+            self.run.note(str(error))
             return []
         return [letter] if letter else []
 
-    def _hear(self, letter: Letter) -> None:
+    def hear(self, letter: Letter) -> None:
         """What an owner says of itself, unasked."""
-        self._heard.add(letter.sender)
+        roster = self.roster
+        roster.heard.add(letter.sender)
         if letter.type == "approved":
             self._verify_keys(letter)
-        if letter.type == "asked" and not self._hands_told:
-            self._hands_told = True
-            line = inbox.how(self.root, self.owners, letter.sender, self._job)
+        if letter.type == "asked" and not self._hands_named:
+            self._hands_named = True
+            line = inbox.how(self.root, roster.owners, letter.sender, self.job)
             print(line, flush=True)
-            self._run.note(line)
+            self.run.note(line)
         if letter.type in ("notice", "refused", "failed"):
             why = str(letter.facts.get("why"))
-            self._run.note(f"{letter.sender}: {why}")
+            self.run.note(f"{letter.sender}: {why}")
         if letter.facts.get("over_budget"):
-            self._over_budget.add(letter.sender)
+            roster.over_budget.add(letter.sender)
         if letter.type == "refused":
             if self.status.phase == "training" or "reached for" in why:
-                self._lose(letter.sender, why, "refused")
+                roster.lose(letter.sender, why, "refused")
             else:
                 self.status.owner(letter.sender, "refused", why)
         if letter.type == "failed":
             if letter.facts.get("by_signal"):
-                self._gone.append(letter.sender)
-            self._lose(letter.sender, why)
+                roster.gone.append(letter.sender)
+            roster.lose(letter.sender, why)
 
     def _verify_keys(self, letter: Letter) -> None:
         """The keys that syft knows an owner by must be signed by the one that was agreed."""
-        pins = {name: bytes.fromhex(key) for name, key in self._pins.items()}
-        proof = Boxes(SCIENTIST, Ed25519PrivateKey.generate(), pins, self._session)
+        pins = {name: bytes.fromhex(key) for name, key in self.pins.items()}
+        proof = Boxes(SCIENTIST, Ed25519PrivateKey.generate(), pins, self.session)
         try:
             proven = proof.proven(KEYS, letter.sender, letter.facts.get("keys", {})).decode()
         except Refused as error:
-            self._give_up(str(error))
-        if proven != self._site.fingerprint(address(letter.sender)):
-            self._give_up(f"{letter.sender}: its keys in syft are not its own: they were swapped")
-        self._proven.add(letter.sender)
+            self.give_up(str(error))
+        if proven != self.site.fingerprint(address(letter.sender)):
+            self.give_up(f"{letter.sender}: its keys in syft are not its own: they were swapped")
+        self.proven.add(letter.sender)
 
-    def _wait(self, phase: str, waited: list[str], until: float) -> None:
+    def notice_ended(self) -> None:
+        """Learn which owners' processes have ended."""
+        try:
+            for name, code in self.processes.ended():
+                signal = f"its process was ended by signal {-code}"
+                self.roster.gone.append(name)
+                self.roster.lose(name, signal if code < 0 else f"it ended with {code}")
+        except EOFError:
+            for name in self.roster.alive():
+                self.roster.lose(name, "the process that owners are forked from has ended")
+
+    # Waiting
+
+    def wait(self, phase: Phase, waited: list[str], until: float) -> None:
         """Wait a moment for these. Raises Failed when their time is over or one has ended."""
         self.status.enter(phase, waited)
-        self._notice_ended()
-        if self._run.should_stop():
+        self.notice_ended()
+        if self.run.should_stop():
             raise Stopped
-        for letter in self._letters():
-            self._hear(letter)
-        if gone := [name for name in waited if name in self._lost]:
-            self._blame(gone[0])
+        for letter in self.letters():
+            self.hear(letter)
+        if lost := [name for name in waited if name in self.roster.lost]:
+            self.blame(lost[0])
         if time.monotonic() > until:
-            self._give_up(f"no answer of {', '.join(waited)} in time")
+            self.give_up(f"no answer of {', '.join(waited)} in time")
         time.sleep(0.05)
 
-    def _notice_ended(self) -> None:
-        """Learn which owners' processes have ended."""
-        assert self._warm is not None and self._warm.stdout is not None
-        while select.select([self._warm.stdout], [], [], 0)[0]:
-            part = os.read(self._warm.stdout.fileno(), 1 << 16)
-            if not part:
-                for name in self._alive():
-                    self._lose(name, "the process that owners are forked from has ended")
-                return
-            *lines, self._unread = (self._unread + part).split(b"\n")
-            for facts in map(json.loads, lines):
-                code = facts["exit"]
-                signal = f"its process was ended by signal {-code}"
-                self._gone.append(facts["owner"])
-                self._lose(facts["owner"], signal if code < 0 else f"it ended with {code}")
-
-    def _lose(self, name: str, why: str, state: str = "lost") -> None:
-        if name in self._late:  # and is lost for good now
-            self._late.remove(name)
-            del self._lost[name]
-        if name not in self._lost:
-            self._lost[name] = why
-            self._run.note(f"{name} is {state}: {why}")
-            self.status.owner(name, state, why)
-
-    def _blame(self, name: str, why: str = "") -> NoReturn:
+    def blame(self, name: str, why: str = "") -> NoReturn:
         """Fail because of an owner; of owners that compute together, because of who went first.
 
         When the process of one is ended all others fail for its sake, and may be heard of before.
         """
+        roster = self.roster
         until = time.monotonic() + GONE_SECONDS
-        while self.options.aggregation == "mpc" and not self._gone and self._alive():
+        while self.options.aggregation == "mpc" and not roster.gone and roster.alive():
             if time.monotonic() > until:
                 break
-            self._notice_ended()
-            for letter in self._letters(0.05):
-                self._hear(letter)
-        name = next(iter(self._gone or self._lost), name)
-        self._give_up(f"{name}: {self._lost.get(name) or why}")
+            self.notice_ended()
+            for letter in self.letters(0.05):
+                self.hear(letter)
+        name = next(iter(roster.gone or roster.lost), name)
+        self.give_up(f"{name}: {roster.lost.get(name) or why}")
 
-    def _alive(self) -> list[str]:
-        return [name for name in self.owners if name not in self._lost]
-
-    def _who_is_lost(self) -> str:
-        told = [f"{name}: {why}" for name, why in self._lost.items()]
-        return f" ({'; '.join(told)})" if told else ""
-
-    def _give_up(self, why: str, kind: type[Failed] = Failed) -> NoReturn:
+    def give_up(self, why: str, kind: type[Failed] = Failed) -> NoReturn:
+        """Fail, and show it."""
         self.status.enter("failed", reason=why)
         raise kind(why)
 
     @contextlib.contextmanager
-    def _quiet(self) -> Any:
+    def quiet(self) -> Iterator[None]:
         """syft speaks much; it goes to a log."""
-        with contextlib.redirect_stdout(self._log):
+        with contextlib.redirect_stdout(self.log):
             yield

@@ -34,23 +34,17 @@ import numpy as np
 
 from traindeck.core import track
 from traindeck.core.privacy.plan import Plan
+from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudget, Stopped, Unfit
 from traindeck.recipes.shared.federated.job import mlp
 from traindeck.recipes.shared.federated.scientist import loudness, shards
-from traindeck.recipes.shared.federated.scientist.options import (
-    Failed,
-    FederationOverBudget,
-    Options,
-    Stopped,
-    Unfit,
-    threshold,
-)
+from traindeck.recipes.shared.federated.scientist.options import Options, threshold
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, digits, mnist
 
 FAR = 10.0  # L2 norm that updates are clipped to which are private already
 CHECKPOINTS = 10  # in the whole run
-TOLD = ("local_epochs", "batch_size", "lr", "weight_decay", "mu", "seed")
-"""Parameters that owners are told, beside the number of rounds."""
+JOB_PARAMS = ("local_epochs", "batch_size", "lr", "weight_decay", "mu", "seed")
+"""Parameters of the recipe that its jobs get, beside the number of rounds."""
 
 
 def learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
@@ -170,7 +164,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
 
         checkpoints.write(run, checkpoints.path(run, number, ".npz"), state)
 
-    params = {name: getattr(p, name) for name in TOLD}
+    params = {name: getattr(p, name) for name in JOB_PARAMS}
     params |= {"rounds": rounds, "brightest": brightest}
     if plan and p.dp == "local":
         params |= {
@@ -194,10 +188,10 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             run.note(loud)
     print(f"{p.owners} owners of {len(train_x)} images load {preload[-1]} ...", flush=True)
     with needs.syft():
-        from traindeck.recipes.shared.federated.scientist import federation as coordinator
+        from traindeck.recipes.shared.federated.scientist.founding import Founding
     every = -(-rounds // CHECKPOINTS)
     began = time.perf_counter()
-    with coordinator.Federation(
+    with Founding(
         run,
         script,
         dataset=p.dataset,

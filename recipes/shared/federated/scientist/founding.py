@@ -6,52 +6,58 @@ the owners believe nobody, the data scientist least of all.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import secrets
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core import track
-from traindeck.core.federation import status
+from traindeck.core.federation.inbox import PARAMS, SCRIPT
+from traindeck.core.federation.status import Coordinator
+from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudget, Refused, Stopped
 from traindeck.recipes.shared.federated.hiding import modes
-from traindeck.recipes.shared.federated.hiding.secagg import Refused
 from traindeck.recipes.shared.federated.hiding.session import noise_shares
 from traindeck.recipes.shared.federated.job import sandbox
-from traindeck.recipes.shared.federated.job.leftovers import remove
-from traindeck.recipes.shared.federated.job.server import ENVIRONMENT
+from traindeck.recipes.shared.federated.job.leftovers import forget, remove
 from traindeck.recipes.shared.federated.owner.payer import libraries
 from traindeck.recipes.shared.federated.owner.policy import Policy
 from traindeck.recipes.shared.federated.post import mail
-from traindeck.recipes.shared.federated.post import syft as adapter
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
+from traindeck.recipes.shared.federated.post.syft import Site
 from traindeck.recipes.shared.federated.scientist.dialogue import Dialogue
-from traindeck.recipes.shared.federated.scientist.options import (
-    Failed,
-    FederationOverBudget,
-    Options,
-    threshold,
-)
+from traindeck.recipes.shared.federated.scientist.federation import Federation
+from traindeck.recipes.shared.federated.scientist.options import Options, threshold
+from traindeck.recipes.shared.federated.scientist.processes import Processes
+from traindeck.recipes.shared.federated.scientist.roster import Roster
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 SETUP_SECONDS = 180.0
 
 
-class Founding(Dialogue):
-    """The data scientist's side until the first round; `coordinator.Federation` goes on from it."""
+class Founding:
+    """Owners as processes of this machine, who become a federation; it ends with this object.
+
+    script    the job; it is agreed beforehand, by its hash
+    dataset   what owners call their data set; shards: each owner's private arrays, by its name,
+              mock: public ones of the same form; params: told to the job
+    size      parameters of the model; 0 for a job without rounds
+
+    Raises Failed. Owners end with this object, and with this process however it ends.
+    """
 
     def __init__(
         self,
@@ -65,9 +71,9 @@ class Founding(Dialogue):
         size: int = 0,
         options: Options | None = None,
     ) -> None:
-        super().__init__(run)
+        self._run = run
         self._script = script
-        self._told_params = json.dumps(dict(params), indent=2).encode()
+        self._params = json.dumps(dict(params), indent=2).encode()
         self.options = options or Options()
         self.owners = sorted(shards, key=lambda name: (len(name), name))
         self._threshold = threshold(self.options, len(self.owners), run, sums=bool(size))
@@ -86,7 +92,7 @@ class Founding(Dialogue):
                 raise Failed(f"the federation's folder cannot be written: {error}") from error
             raise
         mode = self.options.aggregation
-        self.status = status.Coordinator(
+        self.status = Coordinator(
             self.root / "coordinator.json",
             aggregation=mode,
             engine="syft",
@@ -97,14 +103,52 @@ class Founding(Dialogue):
             owners=[{"name": name, "state": "warming", "reason": ""} for name in self.owners],
         )
         self.status.write()
+        self.roster = Roster(self.owners, run, self.status)
+        self._processes: Processes | None = None
+        self._ending = contextlib.ExitStack()
 
-    def found(self) -> None:
+    def __enter__(self) -> Federation:
         """Start the owners, and agree with them on the job and on keys. Raises Failed."""
-        self._start()
-        self._befriend()
-        self._submit()
-        if self._size:
-            self._agree_on_keys()
+        try:
+            dialogue = self._start()
+            self._befriend(dialogue)
+            self._submit(dialogue)
+            mode = self._agree_on_keys(dialogue)
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            if isinstance(error, OSError):  # of syft, from a folder that is full or gone
+                raise Failed(f"the folder of the drive cannot be used: {error}") from error
+            raise
+        return Federation(dialogue, mode, size=self._size, threshold=self._threshold)
+
+    def __exit__(
+        self,
+        type: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._processes is not None:
+            self._show_end(error)
+            self._ending.close()
+        remove(self.root / "job")
+        if not self.options.keep and (left := forget(self.root)):
+            warning = f"keys or data could not be removed: {', '.join(map(str, left))}"
+            print(f"warning: {warning}", flush=True)
+            self._run.note(warning)
+        if self._temporary:
+            remove(Path(self._temporary))
+
+    def _show_end(self, error: BaseException | None) -> None:
+        if error is None:
+            for name in self.roster.alive():
+                self.status.owner(name, "ended")
+            total = self.status.rounds_total
+            why = f"stopped on request after round {self.status.round} of {total}"
+            self.status.enter("done", reason=why if self.status.round < total else "")
+        elif self.status.phase != "failed":
+            stopped = isinstance(error, Stopped)
+            why = "stopped on request" if stopped else str(error) or error.__class__.__name__
+            self.status.enter("failed", reason=why)
 
     def _lay_out(self, shards: Mapping[str, Arrays], mock: Arrays) -> None:
         os.umask(0o077)
@@ -120,41 +164,54 @@ class Founding(Dialogue):
             self._pins[name] = identity.public_key().public_bytes_raw().hex()
             np.savez(home / "shard.npz", allow_pickle=False, **shards[name])
 
-    def _start(self) -> None:
+    def _start(self) -> Dialogue:
         """Owners come to life while we make our own keys, which they are told the hash of."""
         options = self.options
-        loaded = options.preload + libraries(options.plan, self._run.ledgers, self.owners)
-        words = [sys.executable, "-m", "traindeck.recipes.shared.federated.owner.warm", *loaded]
-        with (self.root / "owners.log").open("ab") as log:
-            self._warm = subprocess.Popen(
-                words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-            )
-        self._log = (self.root / "scientist.log").open("a")
-        with self._quiet():
-            self._site = adapter.Site(
+        modules = options.preload + libraries(options.plan, self._run.ledgers, self.owners)
+        with (self.root / "owners.log").open("ab") as errors:
+            processes = self._processes = Processes.start(modules, errors)
+        self._ending.callback(processes.close)
+        log = self._ending.enter_context((self.root / "scientist.log").open("a"))
+        with contextlib.redirect_stdout(log):
+            site = Site(
                 address(SCIENTIST),
                 self.root / "scientist",
                 self.root / "drive",
                 owner=False,
                 encrypt=options.encrypt,
             )
-        self._mail = mail.Mailbox(
-            self.root / "drive" / "mail", SCIENTIST, self._site, self._session, keep=options.keep
+        mailbox = mail.Mailbox(
+            self.root / "drive" / "mail", SCIENTIST, site, self._session, keep=options.keep
         )
+        processes.fork([policy.to_json() for policy in self._policies(site.fingerprint())])
+        return Dialogue(
+            run=self._run,
+            root=self.root,
+            options=options,
+            status=self.status,
+            roster=self.roster,
+            mail=mailbox,
+            site=site,
+            processes=processes,
+            pins=self._pins,
+            session=self._session,
+            job=f"{self._script.stem.replace('_', '-')}-{self._session[:6]}",
+            log=log,
+        )
+
+    def _policies(self, scientist: str) -> list[Policy]:
+        """What each owner is told; scientist: the hash of our keys."""
+        options = self.options
         shares = noise_shares(len(self.owners), self._threshold)
-        policies = [
+        return [
             Policy(
                 name=name,
                 root=self.root,
                 session=self._session,
                 pins={other: key for other, key in self._pins.items() if other != name},
-                scientist=self._site.fingerprint(),
+                scientist=scientist,
                 agreed=self._script,
-                agreed_params=hashlib.sha256(self._told_params).hexdigest(),
+                agreed_params=hashlib.sha256(self._params).hexdigest(),
                 dataset=self._dataset,
                 shard=self.root / "owners" / name / "shard.npz",
                 mock=self.root / "mock.npz",
@@ -174,37 +231,28 @@ class Founding(Dialogue):
                 keep=options.keep,
                 ports=options.ports,
                 tls=options.tls,
-            ).to_json()
+            )
             for name in self.owners
         ]
-        assert self._warm.stdin is not None
-        self._warm.stdin.write(json.dumps(policies).encode() + b"\n")
-        self._warm.stdin.flush()
 
-    def _befriend(self) -> None:
+    def _befriend(self, dialogue: Dialogue) -> None:
         """Become a peer of every owner and see its data set."""
-        asked = False
-        for phase in ("warming", "peers"):
-            until = time.monotonic() + SETUP_SECONDS
-            while True:
-                with self._quiet():
-                    if phase == "warming":
-                        waited = [n for n in self.owners if not self._offers(n)]
-                    elif not asked:
-                        asked = True
-                        for name in self.owners:
-                            self._site.ask(address(name))
-                        waited = self.owners
-                    else:
-                        waited = self._not_peers()
-                if not waited:
-                    break
-                self._wait(phase, waited, until)
-        with self._quiet():
+        until = time.monotonic() + SETUP_SECONDS
+        while waited := [name for name in self.owners if not self._is_up(name)]:
+            dialogue.wait("warming", waited, until)
+        until = time.monotonic() + SETUP_SECONDS
+        with dialogue.quiet():
             for name in self.owners:
-                self.status.owner(name, "waiting")
+                dialogue.site.ask(address(name))
+        waited = self.owners
+        while waited:
+            dialogue.wait("peers", waited, until)
+            with dialogue.quiet():
+                waited = self._not_peers(dialogue.site)
+        for name in self.owners:
+            self.status.owner(name, "waiting")
 
-    def _offers(self, name: str) -> bool:
+    def _is_up(self, name: str) -> bool:
         """Whether an owner's process is up; it says so in its own status."""
         try:
             facts = json.loads((self.root / "owners" / name / "status.json").read_text())
@@ -212,59 +260,62 @@ class Founding(Dialogue):
             return False
         return bool(facts["state"] != "warming")
 
-    def _not_peers(self) -> list[str]:
-        waited = self._site.not_ready([address(name) for name in self.owners])
+    def _not_peers(self, site: Site) -> list[str]:
+        waited = site.not_ready([address(name) for name in self.owners])
         if not waited:
-            self._site.sync()
-            offered = self._site.datasets()
+            site.sync()
+            offered = site.datasets()
             waited = [address(n) for n in self.owners if address(n) not in offered]
         return [email.removesuffix(mail.ADDRESS) for email in waited]
 
-    def _submit(self) -> None:
+    def _submit(self, dialogue: Dialogue) -> None:
         """Ask each owner to run the script, and wait for what they decide."""
-        self._job = f"{self._script.stem.replace('_', '-')}-{self._session[:6]}"
         code = self.root / "job"
         code.mkdir()
-        shutil.copyfile(self._script, code / adapter.SCRIPT)
-        (code / adapter.PARAMS).write_bytes(self._told_params)
-        with self._quiet():
+        shutil.copyfile(self._script, code / SCRIPT)
+        (code / PARAMS).write_bytes(self._params)
+        with dialogue.quiet():
             for name in self.owners:
-                self._site.submit(address(name), code, self._job)
+                dialogue.site.submit(address(name), code, dialogue.job)
         until = time.monotonic() + self.options.approval_seconds
         while True:
-            with self._quiet():
-                self._site.sync()
-                answers = self._site.answers(self._job)
             waited = []
-            for name in self.owners:
-                state, reason = answers.get(address(name), ("", ""))
+            for name, (state, reason) in dialogue.answers().items():
                 if state in ("rejected", "failed"):
-                    while heard := self._letters(0.0 if reason else 1.0):
-                        self._hear(heard[0])
-                        reason = reason or self.status.reason_of(name)
-                    said = "has refused the job" if state == "rejected" else "has not run the job"
-                    self.status.owner(name, "refused" if state == "rejected" else "lost", reason)
-                    kind = FederationOverBudget if name in self._over_budget else Failed
-                    self._give_up(f"{name} {said}: {reason or 'no reason was given'}", kind)
-                if state in ("approved", "running", "done") and name in self._proven:
+                    self._give_up_for(dialogue, name, state, reason)
+                if state in ("approved", "running", "done") and name in dialogue.proven:
                     self.status.owner(name, "approved")
                 else:
                     waited.append(name)
             if not waited:
                 break
-            self._wait("approval", waited, until)
+            dialogue.wait("approval", waited, until)
 
-    def _agree_on_keys(self) -> None:
-        options = self.options
-        self._mode: modes.AggregatorSide = modes.TransportAggregator()
-        if options.aggregation == "secagg":
-            self._mode = modes.SecAggAggregator(self._size, self._threshold)
-        elif options.aggregation == "ckks":
-            self._mode = modes.CkksAggregator(self._size)
+    def _give_up_for(self, dialogue: Dialogue, name: str, state: str, reason: str) -> NoReturn:
+        """Fail because of an owner that has not run the job; what it said of that is heard."""
+        while letters := dialogue.letters(0.0 if reason else 1.0):
+            dialogue.hear(letters[0])
+            reason = reason or self.status.reason_of(name)
+        refused = state == "rejected"
+        self.status.owner(name, "refused" if refused else "lost", reason)
+        kind = FederationOverBudget if name in self.roster.over_budget else Failed
+        what = "has refused the job" if refused else "has not run the job"
+        dialogue.give_up(f"{name} {what}: {reason or 'no reason was given'}", kind)
+
+    def _agree_on_keys(self, dialogue: Dialogue) -> modes.AggregatorSide:
+        """The aggregator's side of how updates are hidden; a job without rounds hides none."""
+        mode: modes.AggregatorSide = modes.TransportAggregator()
+        if not self._size:
+            return mode
+        if self.options.aggregation == "secagg":
+            mode = modes.SecAggAggregator(self._size, self._threshold)
+        elif self.options.aggregation == "ckks":
+            mode = modes.CkksAggregator(self._size)
         self.status.enter("keys", self.owners)
         try:
-            self._mode.keys(self._ask_all)
+            mode.keys(dialogue.ask_all)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            self._give_up(f"what owners have answered about keys is malformed: {error!r}")
+            dialogue.give_up(f"what owners have answered about keys is malformed: {error!r}")
         except Refused as error:
-            self._give_up(str(error))
+            dialogue.give_up(str(error))
+        return mode

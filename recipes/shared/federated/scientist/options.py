@@ -1,4 +1,4 @@
-"""What a federation is asked to be, how it says that it cannot, and what is seen beforehand.
+"""What a federation is asked to be, and what is seen of it beforehand.
 
 Nothing here imports syft or reads data: who asks for what cannot be is told at once.
 """
@@ -9,24 +9,9 @@ from dataclasses import dataclass, field
 
 from traindeck.core import track
 from traindeck.core.privacy.plan import Plan
+from traindeck.recipes.shared.federated.errors import Unfit
 
 FEWEST_MASKED = 3
-
-
-class Failed(RuntimeError):
-    """The federation cannot go on; the text says who or what is the reason."""
-
-
-class Unfit(Failed):
-    """What was asked for is no federation: too few owners, or a threshold that none can have."""
-
-
-class FederationOverBudget(Failed):
-    """A privacy budget, an owner's or the data set's, does not admit the run or its next round."""
-
-
-class Stopped(Exception):
-    """The run was asked to stop while something was waited for."""
 
 
 @dataclass
@@ -79,7 +64,7 @@ def threshold(options: Options, owners: int, run: track.Run, *, sums: bool = Tru
             " in a sum of fewer, one knows another's part"
         )
     usual = -(-2 * owners // 3) if options.noise else owners // 2 + 1
-    found = options.threshold or usual
-    if not owners / 2 < found <= owners:
-        raise Unfit(f"threshold: {found} of {owners} owners; more than half of them is needed")
-    return found
+    least = options.threshold or usual
+    if not owners / 2 < least <= owners:
+        raise Unfit(f"threshold: {least} of {owners} owners; more than half of them is needed")
+    return least

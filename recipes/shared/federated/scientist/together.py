@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core import track
-from traindeck.recipes.shared.federated.mpc import party as mpc
-from traindeck.recipes.shared.federated.scientist import federation as coordinator
+from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudget, Stopped
+from traindeck.recipes.shared.federated.mpc.party import credentials
+from traindeck.recipes.shared.federated.scientist.founding import Arrays, Founding
+from traindeck.recipes.shared.federated.scientist.options import Options
 
 
 def compute(
@@ -16,8 +18,8 @@ def compute(
     script: Path,
     *,
     dataset: str,
-    shards: Mapping[str, coordinator.Arrays],
-    mock: coordinator.Arrays,
+    shards: Mapping[str, Arrays],
+    mock: Arrays,
     params: Mapping[str, Any],
     ports: list[int],
     more_ports: tuple[int, ...] = (),
@@ -31,15 +33,15 @@ def compute(
     """
     seconds = run.params.minutes * 60
     parties = {"ports": ports, "patience": seconds, "limit": seconds}
-    options = coordinator.Options(
+    options = Options(
         aggregation="mpc",
-        tls=mpc.credentials(),
+        tls=credentials(),
         approval=run.params.approval,
         round_seconds=seconds,
         ports=[*ports, *more_ports],
     )
     try:
-        with coordinator.Federation(
+        with Founding(
             run,
             script,
             dataset=dataset,
@@ -49,10 +51,10 @@ def compute(
             options=options,
         ) as federation:
             return federation.results(seconds)
-    except coordinator.Stopped:
+    except Stopped:
         print("stopped on request", flush=True)
         return None
-    except coordinator.FederationOverBudget as error:
+    except FederationOverBudget as error:
         run.over_budget(str(error))
-    except coordinator.Failed as error:
+    except Failed as error:
         track.abort(str(error), 1)

@@ -11,7 +11,7 @@ import hashlib
 import sys
 from typing import TYPE_CHECKING
 
-from traindeck.recipes.shared.training.data.idx import DataError
+from traindeck.recipes.shared.training.data.idx import DataError, Images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,18 +29,24 @@ def fingerprint(*arrays: NDArray[np.generic]) -> str:
     return digest.hexdigest()
 
 
+def images(name: str, data_dir: str | None = None) -> tuple[Images, int]:
+    """MNIST, which may be in `data_dir`, or the digits, and how bright their pixels can be.
+
+    Raises DataError when it is not here.
+    """
+    from traindeck.recipes.shared.training.data import digits, mnist
+
+    if name == "mnist":
+        return mnist.load(data_dir), mnist.BRIGHTEST
+    return digits.load(), digits.BRIGHTEST
+
+
 def of(name: str) -> str:
     """The fingerprint of a data set by its name. Raises DataError when it is not here."""
-    if name in ("mnist", "mnist-owners"):
-        from traindeck.recipes.shared.training.data.mnist import load as mnist
-
-        images = mnist()
-        return fingerprint(images.train_x, images.train_y)
-    if name in ("digits", "digits-owners"):
-        from traindeck.recipes.shared.training.data.digits import load as digits
-
-        images = digits()
-        return fingerprint(images.train_x, images.train_y)
+    kind = name.removesuffix("-owners")
+    if name in NAMES and kind in ("mnist", "digits"):
+        loaded, _ = images(kind)
+        return fingerprint(loaded.train_x, loaded.train_y)
     if name == "cancer":
         from traindeck.recipes.shared.training.data.cancer import load as cancer
 

@@ -9,8 +9,15 @@ from __future__ import annotations
 import gzip
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from traindeck.recipes.shared.training.data.idx import DataError, Images
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
 
 TEST_SHARE = 5  # one image in five is kept for testing
 BRIGHTEST = 16
@@ -39,3 +46,16 @@ def load() -> Images:
     x, y = table[order, :-1].reshape(-1, 8, 8), table[order, -1]
     test = len(x) // TEST_SHARE
     return Images(x[test:], y[test:], x[:test], y[:test])
+
+
+def rows(x: Bytes, y: Bytes, low: int, high: int) -> tuple[NDArray[np.float32], Bytes]:
+    """Of images and labels those of two digits: rows (n, 64) from 0 to 1, and 1 where it is `high`.
+
+    x (n, 8, 8) and y (n,) as `load` has them.
+    """
+    import numpy as np
+
+    chosen = np.isin(y, (low, high))
+    scaled = x[chosen].reshape(-1, 64).astype(np.float32)
+    scaled /= BRIGHTEST
+    return scaled, np.asarray(y[chosen] == high, np.uint8)

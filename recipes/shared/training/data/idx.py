@@ -48,14 +48,14 @@ class Images:
 
 def find(folder: Path) -> dict[str, Path]:
     """Which of the four files a folder holds: gzipped or not, with `-idx` or `.idx` in the name."""
-    found = {}
+    present = {}
     for name in FILES:
         dotted = name.replace("-idx", ".idx")
         for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz"):
             if (folder / spelling).is_file():
-                found[name] = folder / spelling
+                present[name] = folder / spelling
                 break
-    return found
+    return present
 
 
 def load(folder: Path, classes: int, size: tuple[int, int] | None = None) -> Images:
@@ -124,13 +124,13 @@ def _parse(path: Path, file: IO[bytes], dimensions: int) -> Bytes:
         raise DataError(f"{path}: ends within its header; the file is truncated")
     shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", header)
     size = math.prod(shape)
-    told = "×".join(map(str, shape))
+    measures = "×".join(map(str, shape))
     if size == 0:
-        raise DataError(f"{path}: is empty: its header says {told}")
+        raise DataError(f"{path}: is empty: its header says {measures}")
     values = _read_up_to(file, size + 1)  # the byte beyond shows a longer file, or checks the gzip
     if len(values) != size:
         fault = "is longer" if len(values) > size else f"holds {len(values)}; it is truncated"
-        raise DataError(f"{path}: its header says {told} = {size} bytes, but the file {fault}")
+        raise DataError(f"{path}: its header says {measures} = {size} bytes, but the file {fault}")
     array: NDArray[Any] = np.frombuffer(values, np.uint8)
     return array.reshape(shape)
 

@@ -10,13 +10,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from traindeck.core.base.home import Home
 from traindeck.recipes.shared.training.data import idx
 from traindeck.recipes.shared.training.data.fetch import TIMEOUT_SECONDS, fetch
 from traindeck.recipes.shared.training.data.idx import DataError, Images
 
 DATA = "TRAINDECK_DATA"
-HOME = "TRAINDECK_HOME"
 CLASSES = 10
+BRIGHTEST = 255
 SIZE = (28, 28)
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",
@@ -48,16 +49,16 @@ def load(
     root = os.environ.get(DATA)
     if root and idx.find(folder := Path(root).expanduser() / "mnist"):
         return idx.load(folder, CLASSES, SIZE)
-    cache = _cache()
+    cache = Home.default().cache / "mnist"
     present = idx.find(cache)
     try:
         for name, sha256 in SHA256.items():
             if name not in present:
                 fetch(f"{name}.gz", sha256, mirrors, cache, timeout)
     except DataError as error:
-        told = f"{Path(root).expanduser() / 'mnist'} (${DATA})" if root else f"${DATA} (not set)"
+        tried = f"{Path(root).expanduser() / 'mnist'} (${DATA})" if root else f"${DATA} (not set)"
         raise DataError(
-            f"MNIST was not found: looked in --data-dir (not given), {told}, {cache} and could"
+            f"MNIST was not found: looked in --data-dir (not given), {tried}, {cache} and could"
             f" not download it ({error}). Put its four IDX files into {cache}, or pass the folder"
             " that has them with --data-dir"
         ) from None
@@ -65,9 +66,3 @@ def load(
         return idx.load(cache, CLASSES, SIZE)
     except DataError as error:
         raise DataError(f"{error}. Delete it to have it downloaded again") from None
-
-
-def _cache() -> Path:
-    home = os.environ.get(HOME)
-    root = Path(home).expanduser().absolute() if home else Path.home() / ".traindeck"
-    return root / "cache" / "mnist"

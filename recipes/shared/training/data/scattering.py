@@ -20,6 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from traindeck.core.base.home import Home
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -50,9 +52,7 @@ def features(
 
 def cache_folder() -> Path:
     """Where features are kept: in traindeck's home."""
-    home = os.environ.get("TRAINDECK_HOME")
-    root = Path(home).expanduser().absolute() if home else Path.home() / ".traindeck"
-    return root / "cache" / "scattering"
+    return Home.default().cache / "scattering"
 
 
 def normalised(x: NDArray[np.float16], groups: int = GROUPS) -> Floats:
@@ -125,14 +125,14 @@ def _computed(images: NDArray[np.uint8], kind: str) -> NDArray[np.float16]:
     import numpy as np
 
     made = np.empty((len(images), CHANNELS, SIDE, SIDE), np.float16)
-    told = began = time.monotonic()
+    reported = began = time.monotonic()
     print(f"scattering features of {len(images)} {kind} images ...", flush=True)
     for at in range(0, len(images), _CHUNK):
         made[at : at + _CHUNK] = scatter(images[at : at + _CHUNK])
-        if time.monotonic() - told >= _PROGRESS_SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - reported >= _PROGRESS_SECONDS:
+            reported = time.monotonic()
             share = (at + _CHUNK) / len(images)
-            left = (told - began) * (1 / share - 1)
+            left = (reported - began) * (1 / share - 1)
             print(f"scattering features: {share:.0%}, {left:.0f} s left", flush=True)
     return made
 

@@ -45,12 +45,13 @@ class Clipped(NamedTuple):
 
     def telemetry(self, clipping_norm: float) -> dict[str, float]:
         """What helps to see how the training goes. No epsilon covers it: it stays with the run."""
-        told = {"private/batch_size": float(len(self.norms)), "private/faulty": float(self.faulty)}
+        size, faulty = float(len(self.norms)), float(self.faulty)
+        series = {"private/batch_size": size, "private/faulty": faulty}
         if len(self.norms):
-            told["private/loss"] = float(np.mean(self.losses))
-            told["private/gradient_norm_median"] = float(np.median(self.norms))
-            told["private/clip_fraction"] = float(np.mean(np.greater(self.norms, clipping_norm)))
-        return told
+            series["private/loss"] = float(np.mean(self.losses))
+            series["private/gradient_norm_median"] = float(np.median(self.norms))
+            series["private/clip_fraction"] = float(np.mean(np.greater(self.norms, clipping_norm)))
+        return series
 
 
 def cross_entropy(y: Any, logits: Any) -> Any:
@@ -89,16 +90,16 @@ class ClippedGradients:
 
     def __call__(self, x: Any, y: Any) -> Clipped:
         """Examples x (n, …) and y (n, …); without any (n = 0) the sums are zeros."""
-        found = [
+        results = [
             self._finite(x[at : at + self._micro_batch], y[at : at + self._micro_batch])
             for at in range(0, len(x), self._micro_batch)
         ]
-        if not found:
+        if not results:
             zeros = [tf.zeros(variable.shape) for variable in self.model.trainable_variables]
             return Clipped(zeros, tf.zeros(0), tf.zeros(0), 0)
-        if len(found) == 1:
-            return found[0]
-        sums, norms, losses, faulty = zip(*found, strict=True)
+        if len(results) == 1:
+            return results[0]
+        sums, norms, losses, faulty = zip(*results, strict=True)
         totals = [tf.add_n(parts) for parts in zip(*sums, strict=True)]
         return Clipped(totals, tf.concat(norms, 0), tf.concat(losses, 0), sum(faulty))
 

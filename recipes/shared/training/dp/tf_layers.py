@@ -156,8 +156,8 @@ def _patches(layer: Any, a: Any, places: Sequence[int]) -> Any:
     else:
         index = from_row * columns + from_column
         pixels = tf.reshape(a, [-1, rows * columns, channels])
-    found = tf.gather(pixels, index.ravel().astype(np.int32), axis=1)
-    return tf.reshape(found, [-1, math.prod(places), height * width * channels])
+    patches = tf.gather(pixels, index.ravel().astype(np.int32), axis=1)
+    return tf.reshape(patches, [-1, math.prod(places), height * width * channels])
 
 
 def chain(model: Any) -> list[Any]:
@@ -168,8 +168,8 @@ def chain(model: Any) -> list[Any]:
             f"{model.name} ({type(model).__name__}) is not a chain of layers from one Input to one"
             " output: use Sequential"
         )
-    found = getattr(model, "operations", model.layers)
-    layers = [layer for layer in found if type(layer).__name__ != "InputLayer"]
+    operations = getattr(model, "operations", model.layers)
+    layers = [layer for layer in operations if type(layer).__name__ != "InputLayer"]
     for layer in layers:
         called = f"{layer.name} ({type(layer).__name__})"
         problem = _problem(layer)
@@ -191,9 +191,9 @@ def _problem(layer: Any) -> str:
     if known and not type(layer).__module__.startswith("keras.src.layers."):
         return f"is no {kind} of Keras 3 itself: use that one"
     if not known:
-        advice = [told for word, told in _INSTEAD.items() if word in kind]
-        told = advice[0] if advice else "use Dense, Conv2D and layers without weights"
-        return f"has no per-example gradients here: {told}"
+        fitting = [advice for word, advice in _INSTEAD.items() if word in kind]
+        advice = fitting[0] if fitting else "use Dense, Conv2D and layers without weights"
+        return f"has no per-example gradients here: {advice}"
     axis = getattr(layer, "axis", -1)
     if 0 in (axis if isinstance(axis, list | tuple) else [axis]):
         return "works along axis 0, across examples: use another axis"

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints
+from traindeck.recipes.shared.training.dp import resume
 
 
 class Training:
@@ -33,14 +34,6 @@ class Training:
         self._lr, self._momentum, self._averaging = lr, momentum, averaging
         self._velocities = [tf.Variable(tf.zeros(v.shape)) for v in model.trainable_variables]
         self._move = tf.function(self._moved, jit_compile=False)
-        # The steps before and after a resumption have one epsilon only if they are of one kind.
-        plan = run.plan
-        self._kind = {
-            "noise_multiplier": plan.mechanism.noise_multiplier,
-            "sampling_rate": plan.mechanism.sampling_rate,
-            "clipping_norm": plan.clipping_norm,
-            "seeded": plan.seeded,
-        }
 
     def update(self, gradients: Sequence[Any]) -> None:
         """Take one step: a gradient for each trainable variable, in the model's order."""
@@ -63,18 +56,7 @@ class Training:
             self.step = int(state["step"])
         except Exception:  # numpy raises a different one for each way to be wrong
             checkpoints.refuse(path)
-        for name, value in self._kind.items():
-            if state[name] != value:
-                track.abort(
-                    f"--resume: {path} was trained with {name} {state[name]}, not {value}: its"
-                    " steps and these have no common epsilon",
-                    2,
-                )
-        total = self._run.plan.mechanism.steps
-        if self.step >= total:
-            track.abort(f"{path} has already been trained for all of the {total} steps")
-        print(f"resuming after step {self.step} of {total} from {path}", flush=True)
-        self._run.resumed(self.step)
+        resume.go_on(self._run, path, self.step, state)
 
     def _moved(self, gradients: list[Any], keep: Any) -> None:
         for variable, average, velocity, gradient in zip(
@@ -90,7 +72,7 @@ class Training:
 
     def _state(self) -> dict[str, Any]:
         values = {name: np.asarray(value) for name, value in self._variables().items()}
-        return {**values, **self._kind, "step": self.step}
+        return {**values, **resume.kind(self._run.plan), "step": self.step}
 
     def _variables(self) -> dict[str, Any]:
         return {

@@ -63,12 +63,13 @@ class Clipped(NamedTuple):
 
     def telemetry(self, clipping_norm: float) -> dict[str, float]:
         """What helps to see how the training goes. No epsilon covers it: it stays with the run."""
-        told = {"private/batch_size": float(len(self.norms)), "private/faulty": float(self.faulty)}
+        size, faulty = float(len(self.norms)), float(self.faulty)
+        series = {"private/batch_size": size, "private/faulty": faulty}
         if len(self.norms):
-            told["private/loss"] = self.losses.mean().item()
-            told["private/gradient_norm_median"] = self.norms.median().item()
-            told["private/clip_fraction"] = (self.norms > clipping_norm).float().mean().item()
-        return told
+            series["private/loss"] = self.losses.mean().item()
+            series["private/gradient_norm_median"] = self.norms.median().item()
+            series["private/clip_fraction"] = (self.norms > clipping_norm).float().mean().item()
+        return series
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -111,9 +112,9 @@ class ClippedGradients:
         norms, losses = [x.new_zeros(0)], [x.new_zeros(0)]
         for at in range(0, len(x), self._micro_batch):
             part = slice(at, at + self._micro_batch)
-            found = self._add(x[part], y[part], sums)
-            norms.append(found[0])
-            losses.append(found[1])
+            part_norms, part_losses = self._add(x[part], y[part], sums)
+            norms.append(part_norms)
+            losses.append(part_losses)
         all_norms = torch.cat(norms)
         faulty = len(all_norms) - int(all_norms.isfinite().sum())
         return Clipped(list(sums.values()), all_norms, torch.cat(losses), faulty)
@@ -242,9 +243,9 @@ def _supported(model: nn.Module) -> dict[nn.Module, str]:
         if not any(parameter.requires_grad for parameter in own.values()):
             continue
         if type(layer) not in _SHARES or not set(own) <= {"weight", "bias"}:
-            advice = [told for word, told in _INSTEAD.items() if word in kind]
-            told = advice[0] if advice else "use Linear, Conv2d or GroupNorm"
-            raise UnsupportedLayer(f"{called} has no per-example gradients here: {told}")
+            fitting = [advice for word, advice in _INSTEAD.items() if word in kind]
+            advice = fitting[0] if fitting else "use Linear, Conv2d or GroupNorm"
+            raise UnsupportedLayer(f"{called} has no per-example gradients here: {advice}")
         for parameter in own.values():
             if parameter in owners:
                 raise UnsupportedLayer(

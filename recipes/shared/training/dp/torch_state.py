@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints
+from traindeck.recipes.shared.training.dp import resume
 
 
 class Training:
@@ -32,14 +32,6 @@ class Training:
         self._run = run
         self._lr, self._momentum, self._averaging = lr, momentum, averaging
         self._velocities = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
-        # The steps before and after a resumption have one epsilon only if they are of one kind.
-        plan = run.plan
-        self._kind: dict[str, Any] = {
-            "noise_multiplier": plan.mechanism.noise_multiplier,
-            "sampling_rate": plan.mechanism.sampling_rate,
-            "clipping_norm": plan.clipping_norm,
-            "seeded": plan.seeded,
-        }
 
     @torch.no_grad()
     def update(self, gradients: Sequence[Tensor]) -> None:
@@ -64,7 +56,7 @@ class Training:
             "average": self.average.state_dict(),
             "velocities": self._velocities,
             "step": self.step,
-            "kind": self._kind,
+            "kind": resume.kind(self._run.plan),
         }
         path = checkpoints.path(self._run, self.step, ".pt")
         checkpoints.write(self._run, path, lambda part: torch.save(state, part))
@@ -77,18 +69,7 @@ class Training:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self._velocities = {name: state["velocities"][name] for name in self._velocities}
-            self.step, kind = int(state["step"]), dict(state["kind"])
+            self.step, was = int(state["step"]), dict(state["kind"])
         except Exception:  # torch raises a different one for each way to be wrong
             checkpoints.refuse(path)
-        for name, value in self._kind.items():
-            if kind.get(name) != value:
-                track.abort(
-                    f"--resume: {path} was trained with {name} {kind.get(name)}, not {value}: its"
-                    " steps and these have no common epsilon",
-                    2,
-                )
-        total = self._run.plan.mechanism.steps
-        if self.step >= total:
-            track.abort(f"{path} has already been trained for all of the {total} steps")
-        print(f"resuming after step {self.step} of {total} from {path}", flush=True)
-        self._run.resumed(self.step)
+        resume.go_on(self._run, path, self.step, was)

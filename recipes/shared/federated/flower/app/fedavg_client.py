@@ -23,7 +23,7 @@ EXAMPLES = "fitres.num_examples"  # where Flower keeps the number of examples in
 SECAGG = "secaggplus_configs"
 
 
-class Owner(NumPyClient):
+class FlowerClient(NumPyClient):
     def __init__(self, context: Context) -> None:
         self.config = context.run_config
         self.folder = Path(str(context.node_config["folder"]))
@@ -94,4 +94,4 @@ def count(message: Message, context: Context, call_next: ClientAppCallable) -> M
     return reply
 
 
-app = ClientApp(client_fn=lambda context: Owner(context).to_client(), mods=[count, secure])
+app = ClientApp(client_fn=lambda context: FlowerClient(context).to_client(), mods=[count, secure])

@@ -79,8 +79,8 @@ class Rounds(FedAvg):
         return loss, {"accuracy": accuracy}
 
     def _why(self) -> str:
-        told = [f"node {node}: {why}" for node, why in (self.wrong | self.late).items()]
-        return f" ({'; '.join(told)})" if told else ""
+        reasons = [f"node {node}: {why}" for node, why in (self.wrong | self.late).items()]
+        return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 class PromptGrid(Grid):

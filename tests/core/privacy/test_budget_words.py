@@ -13,13 +13,14 @@ import typer
 from typer.testing import CliRunner
 
 from tests.conftest import until, wait_for_state
-from tests.core.privacy.test_budget_runs import RECIPE, shown
+from tests.core.privacy.private_recipes import RECIPE, shown
 from tests.tui.private_runs import make_ledger
 from traindeck.core.base.errors import BudgetRefused, UsageError
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.query import parse
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy import accountant, budget
+from traindeck.core.privacy.budget_state import describe
 from traindeck.core.privacy.gate import admit, refusal, resumed_steps
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.plan import Plan, make
@@ -38,9 +39,9 @@ def made(home: Home, name: str = "mnist", epsilon: float = 3.0, delta: float = 1
 
 def plan(home: Home, name: str, **params: Any) -> Plan:
     recipe = find_recipe(home, name)
-    found = make(recipe, recipe.validate(params))
-    assert found is not None
-    return found
+    plan = make(recipe, recipe.validate(params))
+    assert plan is not None
+    return plan
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,9 @@ def plan(home: Home, name: str, **params: Any) -> Plan:
         ({"delta": 1.0}, "not between 0 and 1"),
     ],
 )
-def test_what_makes_no_budget_is_refused(home: Home, given: dict[str, Any], told: str) -> None:
+def test_what_makes_no_budget_is_refused(home: Home, given: dict[str, Any], why: str) -> None:
     fields = {"epsilon": 4.0, "delta": 1e-3, "unit": "example", "fingerprint": None, **given}
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=why):
         budget.create(home, "cancer", **fields)
     assert not Ledger(home.ledger, "cancer").exists
 
@@ -67,8 +68,8 @@ def test_a_budget_that_no_recipe_could_spend_is_refused_and_an_odd_one_is_warned
     assert budget.concerns(home, "cancer", 4.0, 1e-3) == []
     [typo] = budget.concerns(home, "mnits", 4.0, 1e-5)
     assert "no recipe here trains on a data set called mnits (did you mean mnist?" in typo
-    told = " ".join(budget.concerns(home, "mine", 1e9, 0.01))
-    assert "delta 0.01 is large" in told and "epsilon 1e+09 is large" in told
+    doubts = " ".join(budget.concerns(home, "mine", 1e9, 0.01))
+    assert "delta 0.01 is large" in doubts and "epsilon 1e+09 is large" in doubts
 
 
 @pytest.mark.parametrize(
@@ -103,10 +104,11 @@ def test_a_typo_can_be_taken_back(traindeck: Command, home: Home) -> None:
     traindeck("budget", "show", "mnits", code=3)
     assert "which data set" in traindeck("budget", "show", "", code=2).stderr
     unit = ("--unit", "patient")
-    told = traindeck("budget", "create", "cancer", "--epsilon=4", "--delta=1e-3", *unit, code=2)
-    assert told.stderr.splitlines()[-1].startswith("error: unit: 'patient'")
+    refused = traindeck("budget", "create", "cancer", "--epsilon=4", "--delta=1e-3", *unit, code=2)
+    assert refused.stderr.splitlines()[-1].startswith("error: unit: 'patient'")
 
 
+@pytest.mark.slow
 class TestWhatDoesNotFit:
     def test_it_is_told_in_shares_steps_and_epsilon(self, home: Home) -> None:
         ledger, dp = made(home), plan(home, "torch-mnist-dp", **DP)
@@ -131,8 +133,7 @@ class TestWhatDoesNotFit:
 
     def test_readmes_example_fits_as_it_is_typed(self, home: Home) -> None:
         """`make` refuses what is no plan; both together must leave something."""
-        readme = (Path(__file__).parents[3] / "README.md").read_text()
-        chapter = readme.partition("## Privacy you can check")[2].partition("\n## ")[0]
+        chapter = (Path(__file__).parents[3] / "core/privacy/README.md").read_text()
         assert "budget create mnist --epsilon 4 --delta 1e-5" in chapter
         ledger = made(home, epsilon=4.0)
         assert "run torch-mnist-scatter-dp -p epsilon=1\n" in chapter
@@ -143,14 +144,14 @@ class TestWhatDoesNotFit:
 
     def test_a_forecast_says_so_and_exits_with_5(self, traindeck: Command, home: Home) -> None:
         made(home)
-        told = traindeck("budget", "forecast", "torch-mnist-dp", *TYPED, code=5).stdout
-        assert "it does not fit: torch-mnist-dp would take 114 %" in told
+        text = traindeck("budget", "forecast", "torch-mnist-dp", *TYPED, code=5).stdout
+        assert "it does not fit: torch-mnist-dp would take 114 %" in text
         tiny = ("-p", "noise_multiplier=1000", "-p", "epsilon=2.93", "-p", "epochs=1")
-        told = traindeck("budget", "forecast", "torch-mnist-dp", *tiny).stdout
-        assert "more than a million such runs fit" in told and "% of it, 100 % is left" in told
+        text = traindeck("budget", "forecast", "torch-mnist-dp", *tiny).stdout
+        assert "more than a million such runs fit" in text and "% of it, 100 % is left" in text
         words = ("torch-mnist-dp", *TYPED, "-p", "epsilon=1", "--runs", "9")
-        told = traindeck("budget", "forecast", *words, code=5).stdout
-        assert "they do not fit: 9 such runs take 1" in told and "instead a random number" in told
+        text = traindeck("budget", "forecast", *words, code=5).stdout
+        assert "they do not fit: 9 such runs take 1" in text and "instead a random number" in text
 
 
 class TestChanging:
@@ -173,6 +174,7 @@ class TestChanging:
         assert ledger.account().rho_left < 0
         assert ledger.history()[-1]["was"] == 4.0
 
+    @pytest.mark.slow
     def test_running_runs_end_when_it_is_frozen(self, traindeck: Command, home: Home) -> None:
         (home.recipes / "private.py").write_text(RECIPE)
         ledger = made(home, "toy")
@@ -200,20 +202,22 @@ def test_the_naive_sum_adds_up_epsilons_and_deltas(home: Home) -> None:
         admit(ledger, run, "private", one)
         ledger.commit(run, 100, one.mechanism)
         ledger.settle(run, "finished")
-    found = budget.describe(home, ledger)
-    assert found["epsilon_naive_sum"] == pytest.approx(3 * one.epsilon)
-    assert found["delta_naive_sum"] == pytest.approx(3e-5)
-    assert {run["delta"] for run in found["runs"]} == {1e-5}
-    assert found["runs"][0]["rho_charged"] == pytest.approx(found["filter"]["rho_spent"] / 3)
+    state = describe(home, ledger)
+    assert state.composed.epsilon_naive == pytest.approx(3 * one.epsilon)
+    assert state.composed.delta_naive == pytest.approx(3e-5)
+    assert {run.delta for run in state.account.runs} == {1e-5}
+    spent = state.account.rho_spent
+    assert state.account.runs[0].divergence == pytest.approx(spent / 3)
 
 
+@pytest.mark.slow
 def test_where_deltas_differ_it_is_said(traindeck: Command, home: Home) -> None:
     (home.recipes / "private.py").write_text(RECIPE)
     ledger = made(home, "toy", delta=2e-5)
     admit(ledger, "a", "private", plan(home, "private"))
     assert "at delta 1e-05" in traindeck("budget", "show", "toy").stdout.splitlines()[-1]
-    told = traindeck("budget", "forecast", "private").stdout
-    assert "at delta 2e-05 (not 1e-05: the two do not compare)" in told
+    text = traindeck("budget", "forecast", "private").stdout
+    assert "at delta 2e-05 (not 1e-05: the two do not compare)" in text
     traindeck("budget", "derive", "toy", "toy-small", "--kind", "some", code=2)
     traindeck("budget", "derive", "toy", "toy-small")
     assert "toy-small  of toy" in traindeck("budget", "ls").stdout
@@ -236,6 +240,7 @@ def test_queries_find_private_series_by_their_whole_name_only() -> None:
     assert not parse("loss=1").matches(doc) and parse("private/loss=1").matches(doc)
 
 
+@pytest.mark.slow
 def test_the_largest_epsilon_fits_and_a_little_more_does_not(home: Home) -> None:
     dp = plan(home, "torch-mnist-dp", **DP).mechanism
     largest = accountant.largest_epsilon(dp, 1e-5, 0.5, 7.5)

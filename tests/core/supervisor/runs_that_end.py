@@ -1,4 +1,4 @@
-"""Runs to be launched, stopped and hurt, and supervisors that differ."""
+"""Runs with a short grace, what holds them up, and supervisors that differ from the real one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import pytest
 
 from traindeck.core.engines import boot
 
-GRACE = 1.0  # seconds
+GRACE = 1.0
+
+
 MINE = f"9{os.getpid()}"  # how long sleeps of this very test run last
+
+
 LOGGING = """
 import sys, time
 from traindeck.core import track
@@ -37,9 +41,8 @@ class Gate:
 
 
 def living(words: str) -> list[str]:
-    """The pids of processes whose command lines fit."""
-    listed = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True)
-    return listed.stdout.split()
+    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True)
+    return found.stdout.split()
 
 
 def supervisor_that(monkeypatch: pytest.MonkeyPatch, change: str) -> None:

@@ -1,0 +1,125 @@
+"""The loop around a private step: it pays before the noise is drawn, logs, keeps, tests and stops.
+
+    for step in private_steps(run, training, planted, evaluate):
+        batch = randomness.poisson_batch(planted.records, step.rate)
+        result = clipped(*examples(planted.among(batch)))
+        ...  # noisy_mean(sums, step.noise, ...) once, and the optimiser's step with what it gives
+        step.gave(result)
+
+Each step that comes out of the loop is paid for, and for one release: noise that is drawn anywhere
+else would be a release that no budget knows of.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from traindeck.core import track
+from traindeck.core.base.errors import USAGE
+from traindeck.recipes.shared.training.loop import LOG_EVERY, Tested
+
+if TYPE_CHECKING:
+    from traindeck.recipes.shared.training.dp.canaries import Canaries
+    from traindeck.recipes.shared.training.dp.randomness import Randomness
+
+CHECKPOINTS = 10  # in the whole run
+
+
+class BatchResult(Protocol):
+    """What a batch gives, in any framework."""
+
+    def telemetry(self, clipping_norm: float) -> dict[str, float]: ...
+
+
+class PrivateTraining(Protocol):
+    """What is trained, in any framework; its `update` counts the steps."""
+
+    step: int
+
+    def save(self) -> None: ...
+
+
+@dataclass(slots=True)
+class PaidStep:
+    """One private step, paid for.
+
+    rate    chance of each record to be in the batch
+    noise   its standard deviation, in the sum of clipped gradients
+    result  what the batch gave; no epsilon covers it
+    """
+
+    rate: float
+    noise: float
+    result: BatchResult = field(init=False)
+
+    def gave(self, result: BatchResult) -> None:
+        self.result = result
+
+
+def check_records(run: track.Run, count: int, records: str) -> None:
+    """End the recipe (2) where there are more records, such as `images`, than the plan is for."""
+    most = run.plan.records
+    if count > most:
+        track.abort(f"{count} training {records}: epsilon is for {most} at most", USAGE)
+
+
+def announce(run: track.Run, randomness: Randomness, device: object, records: str) -> None:
+    """Say what the run is about to release."""
+    plan = run.plan
+    multiplier = plan.mechanism.noise_multiplier
+    source = randomness.name if multiplier * plan.clipping_norm else "no noise: not private"
+    print(
+        f"training on {device}: {plan.mechanism.steps} steps of about {plan.batch_size} {records},"
+        f" noise multiplier {multiplier:.4g}, epsilon {plan.epsilon:.4g} at delta {plan.delta:g};"
+        f" {source}",
+        flush=True,
+    )
+
+
+def private_steps(
+    run: track.Run, training: PrivateTraining, planted: Canaries, evaluate: Callable[[], Tested]
+) -> Iterator[PaidStep]:
+    """The steps that are left of the run's plan, each paid for, until a stop is asked for.
+
+    Checkpoints are written and the model is tested ten times in the run and on a stop; the
+    canaries' scores are kept at the end. Ends the process when the budget admits no further step.
+    """
+    plan = run.plan
+    total = plan.mechanism.steps
+    noise = plan.mechanism.noise_multiplier * plan.clipping_norm
+    part_steps = -(-total // CHECKPOINTS)
+    logged = training.step
+    window_began = part_began = time.perf_counter()
+    stopping = False
+    while training.step < total and not stopping:
+        if not run.spend():  # paid for before its noise is released
+            training.save()
+            planted.save(run)
+            run.over_budget()
+        step = PaidStep(plan.mechanism.sampling_rate, noise)
+        yield step
+
+        done = training.step
+        run.progress(done, total)
+        stopping = run.should_stop()
+        part_over = stopping or done % part_steps == 0 or done == total
+        if part_over or done % LOG_EVERY == 0:
+            seconds = (time.perf_counter() - window_began) / (done - logged)
+            run.log(done, step.result.telemetry(plan.clipping_norm))
+            run.log(done, {"step_seconds": seconds})
+            run.log(done, {"examples_per_second": plan.batch_size / seconds})
+            logged, window_began = done, time.perf_counter()
+
+        if part_over:
+            training.save()
+            tested = evaluate()
+            tested.log(run, done)
+            now = time.perf_counter()
+            print(f"step {done}/{total}  {tested}  {now - part_began:.1f} s", flush=True)
+            if stopping:
+                print(f"stopped on request after step {done} of {total}", flush=True)
+            window_began = part_began = now
+    planted.save(run)

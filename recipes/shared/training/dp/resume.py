@@ -1,0 +1,40 @@
+"""Going on from a private run's checkpoint: its steps and those to come need one epsilon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from traindeck.core import track
+from traindeck.core.base.errors import USAGE
+from traindeck.core.privacy.plan import Plan
+
+
+def kind(plan: Plan) -> dict[str, Any]:
+    """What all steps of a run have in common, kept with each checkpoint."""
+    return {
+        "noise_multiplier": plan.mechanism.noise_multiplier,
+        "sampling_rate": plan.mechanism.sampling_rate,
+        "clipping_norm": plan.clipping_norm,
+        "seeded": plan.seeded,
+    }
+
+
+def go_on(run: track.Run, path: Path, step: int, was: Mapping[str, Any]) -> None:
+    """Count the steps that a checkpoint of this kind holds as those of the run.
+
+    Ends the process (2) where they are of another kind, and (4) where none are left.
+    """
+    for name, value in kind(run.plan).items():
+        if was.get(name) != value:
+            track.abort(
+                f"--resume: {path} was trained with {name} {was.get(name)}, not {value}: its"
+                " steps and these have no common epsilon",
+                USAGE,
+            )
+    total = run.plan.mechanism.steps
+    if step >= total:
+        track.abort(f"{path} has already been trained for all of the {total} steps")
+    print(f"resuming after step {step} of {total} from {path}", flush=True)
+    run.resumed(step)

@@ -1,0 +1,115 @@
+"""Who may train on a data set that has a privacy budget, and which data that is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.privacy.private_recipes import PLAIN, RECIPE, Command, run, shown
+from traindeck.core.base.home import Home
+from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.ledger.ledgers import pin
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("recipes")]
+
+
+def test_a_budget_at_too_large_a_delta_is_none(traindeck: Command, home: Home) -> None:
+    """Refused when it is made, where recipes say how many records there are."""
+    words = ("budget", "create", "toy", "--epsilon", "3", "--delta", "1e-4")
+    text = traindeck(*words, code=2).stderr
+    assert "is not below 1/10000" in text and "just below 0.0001, 1e-05 is usual" in text
+    private = home.recipes / "private.py"
+    private.rename(home.root / "private.py")  # so that nobody knows yet
+    traindeck(*words)
+    (home.root / "private.py").rename(private)
+    assert "is not below 1/10000" in traindeck("run", "private", code=5).stderr
+    assert "budget rm toy" in traindeck("budget", "forecast", "private", code=5).stdout
+    assert Ledger(home.ledger, "toy").account().runs == ()
+    assert "without being asked: --yes" in traindeck("budget", "rm", "toy", code=2).stderr
+    traindeck("budget", "rm", "toy", "--yes")
+    assert not Ledger(home.ledger, "toy").exists and len(list(home.ledger.glob("removed/*"))) == 1
+
+
+def test_without_privacy_a_budgeted_data_set_is_only_trained_on_by_name(
+    traindeck: Command, budget: Ledger
+) -> None:
+    for words in (["plain"], ["private", "-p", "epsilon=inf"], ["private", "-p", "noise_seed=1"]):
+        refused = traindeck("run", *words, code=5).stderr
+        assert "toy has a privacy budget" in refused and "--accept-no-privacy" in refused
+    endless = traindeck("run", "private", "-p", "epsilon=inf", code=5).stderr
+    assert "epsilon infinite, without noise: give it a finite epsilon" in endless
+    assert shown(traindeck)["epsilon_spent_pld"] == 0.0
+    doc = run(traindeck, "private", "-p", "noise_seed=1", "--accept-no-privacy")
+    assert doc["privacy"]["label"] == "seeded noise: not private"
+    traindeck("run", "plain", "--accept-no-privacy", "--wait")
+    plain = traindeck("show", "@last").stdout
+    assert "run plain --accept-no-privacy" in plain and "exposed the budget of toy" in plain
+    listed = traindeck("budget", "show", "toy").stdout
+    assert "toy is exposed: nothing is left to protect by" in listed and "% left" not in listed
+    assert [line.split()[2] for line in listed.splitlines()[-2:]] == ["exposed", "exposed"]
+    assert "protect by" in traindeck("budget", "forecast", "private").stdout
+    assert "protect by" in traindeck("run", "private", "-p", "steps=1", "--wait").stderr
+    state = shown(traindeck)
+    assert state["epsilon_spent_pld"] is None  # infinite
+    assert [one["reason"] for one in state["exposures"]] == [
+        "seeded noise: not private",
+        "no privacy",
+    ]
+
+
+def test_without_a_budget_nothing_is_asked(traindeck: Command) -> None:
+    traindeck("run", "plain", "--wait")
+    doc = run(traindeck, "private", "-p", "epsilon=inf")
+    assert doc["privacy"]["epsilon"] is None and "no noise" in doc["privacy"]["label"]
+    traindeck("budget", "show", "toy", code=3)
+
+
+def test_the_data_is_pinned_at_its_first_use_and_other_data_is_refused(
+    traindeck: Command, budget: Ledger
+) -> None:
+    traindeck("run", "private", "-p", f"fingerprint={'a' * 64}", "--wait")
+    assert shown(traindeck)["fingerprint"] == "a" * 64
+    doc = run(traindeck, "private", "-p", f"fingerprint={'b' * 64}", code=5)
+    assert doc["state"] == "over_budget" and "a" * 64 in doc["reason"]
+    assert shown(traindeck)["runs"][-1]["state"] == "over_budget"
+
+
+def test_budgeted_data_under_another_name_is_known_by_its_contents(
+    traindeck: Command, budget: Ledger, home: Home
+) -> None:
+    pin(budget, "a" * 64)
+    renamed = RECIPE.replace('dataset = "toy"', 'dataset = "renamed"').replace("private", "other")
+    (home.recipes / "other.py").write_text(renamed)
+    doc = run(traindeck, "other", "-p", f"fingerprint={'a' * 64}", code=5)
+    assert "traindeck budget derive toy renamed" in doc["reason"]
+    (home.recipes / "bare.py").write_text(
+        PLAIN.replace('dataset = "toy"', 'dataset = "renamed"').replace("plain", "bare")
+    )
+    doc = run(traindeck, "bare", "-p", f"fingerprint={'a' * 64}", code=5)
+    assert doc["state"] == "over_budget"
+    assert "toy has a privacy budget and bare would train on it with no privacy" in doc["reason"]
+    run(traindeck, "bare", "-p", f"fingerprint={'b' * 64}")
+    assert not budget.account().exposed
+    words = ("-p", f"fingerprint={'a' * 64}", "--accept-no-privacy", "--reason", "as a test")
+    run(traindeck, "bare", *words)
+    [exposure] = budget.account().exposures
+    assert exposure.recipe == "bare"
+
+
+def test_only_a_budgets_refusal_is_one(traindeck: Command, home: Home, budget: Ledger) -> None:
+    leaves = PLAIN.replace('dataset = "toy"', 'dataset = "mine"').replace("plain", "leaves")
+    (home.recipes / "leaves.py").write_text(leaves + "    raise SystemExit(5)\n")
+    assert run(traindeck, "leaves", code=1)["state"] == "failed"
+    pin(budget, "a" * 64)
+    (home.recipes / "nameless.py").write_text(
+        PLAIN.replace('# dataset = "toy"\n', "").replace("plain", "nameless")
+    )
+    doc = run(traindeck, "nameless", "-p", f"fingerprint={'a' * 64}", code=5)
+    assert doc["state"] == "over_budget"
+
+
+def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
+    traindeck("budget", "derive", "toy", "toy-small", "--kind", "subset")
+    assert shown(traindeck, "toy-small")["name"] == "toy"
+    made = traindeck("budget", "derive", "toy", "toy-turned", "--kind", "augmentation")
+    assert "clip all that was made of one record together" in made.stderr
+    traindeck("budget", "create", "toy-small", "--epsilon", "9", "--delta", "1e-5", code=5)

@@ -1,0 +1,120 @@
+"""Layers of TensorFlow that have no private step here are refused, and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.training.dp_tf_models import CLASSES, build
+
+pytestmark = pytest.mark.framework
+
+
+def shared_weights(tf: Any) -> Any:
+    layers = tf.keras.layers
+    dense = layers.Dense(CLASSES, name="again")
+    x = layers.Input((CLASSES,))
+    return tf.keras.Model(x, dense(layers.ReLU()(dense(x))))
+
+
+def branches(tf: Any) -> Any:
+    layers = tf.keras.layers
+    x = layers.Input((4,))
+    return tf.keras.Model(x, layers.Add(name="sum")([layers.Dense(4)(x), x]))
+
+
+def attention(tf: Any) -> Any:
+    layers = tf.keras.layers
+    x = layers.Input((4, 2))
+    return tf.keras.Model(x, layers.MultiHeadAttention(1, 2, name="look")(x, x))
+
+
+def residual(tf: Any) -> Any:
+    layers = tf.keras.layers
+    x = layers.Input((4,))
+    return tf.keras.Model(x, layers.Dense(4)(x) + x)
+
+
+def inner_model(tf: Any) -> Any:
+    inner = build(tf, (4,), lambda k: k.Dense(2), head=False)
+    return build(tf, (4,), lambda _: inner, head=False)
+
+
+def own_layer(tf: Any) -> Any:
+    class Dense(tf.keras.layers.Dense):  # type: ignore[misc]
+        """Not what its name says."""
+
+    return tf.keras.Sequential([tf.keras.layers.Input((4,)), Dense(2, name="mine")])
+
+
+REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "batch normalisation": (
+        lambda tf: build(tf, (4,), lambda k: k.BatchNormalization(name="norm")),
+        r"norm \(BatchNormalization\) .*mixes a batch's examples.*use GroupNormalization",
+    ),
+    "normalisation with weights": (
+        lambda tf: build(tf, (4,), lambda k: k.LayerNormalization(name="norm")),
+        r"norm \(LayerNormalization\) .*scale=False",
+    ),
+    "normalisation across examples": (
+        lambda tf: build(tf, (4,), lambda k: k.Softmax(axis=0, name="soft"), lambda k: k.Dense(2)),
+        r"soft \(Softmax\) .*axis 0",
+    ),
+    "embedding": (
+        lambda tf: build(tf, (4,), lambda k: k.Embedding(9, 2, name="words")),
+        r"words \(Embedding\) .*use one-hot inputs and Dense",
+    ),
+    "recurrent": (
+        lambda tf: build(tf, (4, 2), lambda k: k.LSTM(3, name="memory")),
+        r"memory \(LSTM\) .*use Conv2D",
+    ),
+    "attention": (attention, r"look \(MultiHeadAttention\) .*use Dense or Conv2D"),
+    "depthwise": (
+        lambda tf: build(tf, (5, 5, 2), lambda k: k.DepthwiseConv2D(3, name="deep")),
+        r"deep \(DepthwiseConv2D\) .*use Conv2D",
+    ),
+    "groups": (
+        lambda tf: build(tf, (5, 5, 2), lambda k: k.Conv2D(2, 3, groups=2, name="grouped")),
+        r"grouped \(Conv2D\) has groups=2: use groups=1",
+    ),
+    "dropout": (
+        lambda tf: build(tf, (4,), lambda k: k.Dropout(0.5, name="drop")),
+        r"drop \(Dropout\) .*leave it out",
+    ),
+    "code that cannot be seen": (
+        lambda tf: build(tf, (4,), lambda k: k.Lambda(lambda x: x - 1, name="code")),
+        r"code \(Lambda\)",
+    ),
+    "regulariser": (
+        lambda tf: build(tf, (4,), lambda k: k.Dense(2, kernel_regularizer="l2", name="small")),
+        r"small \(Dense\) has a regularizer.*optimizer",
+    ),
+    "half precision": (
+        lambda tf: build(tf, (4,), lambda k: k.Dense(2, dtype="mixed_float16", name="half")),
+        r"half \(Dense\) computes in float16",
+    ),
+    "used twice": (shared_weights, r"again is used twice"),
+    "branches": (branches, r"sum \(Add\) .*use Dense"),
+    "branches without a layer": (residual, r"add \(Add\) "),
+    "model in a model": (inner_model, r"\(Sequential\) .*put its layers into the model"),
+    "own layer of a known name": (own_layer, r"mine \(Dense\) is no Dense of Keras 3 itself"),
+    "any size": (
+        lambda tf: build(tf, (None, None, 1), lambda k: k.Conv2D(2, 3, name="free"), head=False),
+        r"free \(Conv2D\) has inputs of any size",
+    ),
+    "not built": (
+        lambda tf: tf.keras.Sequential([tf.keras.layers.Dense(2)], name="unbuilt"),
+        r"unbuilt \(Sequential\) is not a chain .*Input",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_layer_that_cannot_be_used_is_refused_by_name(tf: Any, dp: Any, name: str) -> None:
+    from traindeck.recipes.shared.training.dp.tf_layers import UnsupportedLayer
+
+    make, says = REFUSED[name]
+    with pytest.raises(UnsupportedLayer, match=says):
+        dp.ClippedGradients(make(tf), 0.1)
