@@ -26,7 +26,7 @@ class Finding:
 
     what: str
     ok: bool
-    told: str
+    state: str
     mend: str = ""
 
 

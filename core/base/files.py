@@ -87,6 +87,16 @@ def read_bounded(path: Path, limit: int, *, follow: bool = False) -> bytes:
     return data
 
 
+def tail(path: Path, most: int) -> bytes:
+    """The last bytes of a file, at most so many; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - most))
+            return file.read()
+    except OSError:
+        return b""
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[int]:
     """Hold an exclusive lock on a file, made if needed; the kernel frees it if we die.

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base.files import tail
+
 VERSION = 1
 TAIL_BYTES = 256 << 10
 _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -59,13 +61,7 @@ def parse(line: bytes) -> dict[str, Any] | None:
 
 def last(path: Path, type: str) -> dict[str, Any] | None:
     """The last event of a type, looked for in the last 256 KiB."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return None
-    for line in reversed(lines):
+    for line in reversed(tail(path, TAIL_BYTES).split(b"\n")):
         event = parse(line)
         if event and event["type"] == type:
             return event

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
+from traindeck.core.base.files import tail
 from traindeck.core.run import events
+
+TAIL_BYTES = 4096
 
 
 def last_words(folder: Path) -> str:
@@ -23,12 +24,8 @@ def _last_words(folder: Path) -> str:
     said = events.last(folder / "events.jsonl", "error")
     if said:
         return plain(said["text"], WHOLE)
-    with contextlib.suppress(OSError), (folder / "output.log").open("rb") as log:
-        log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
-        for printed in reversed(log.read().split(b"\n")):
-            if printed.strip():
-                return plain(printed, WHOLE)
-    return ""
+    printed = tail(folder / "output.log", TAIL_BYTES).split(b"\n")
+    return next((plain(line, WHOLE) for line in reversed(printed) if line.strip()), "")
 
 
 def refused(folder: Path) -> bool:

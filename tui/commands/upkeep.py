@@ -56,11 +56,11 @@ def doctor(as_json: Annotated[bool, AS_JSON] = False) -> None:
 
     findings = examine(Home.default())
     if as_json:
-        print_json([{"what": f.what, "ok": f.ok, "is": f.told, "mend": f.mend} for f in findings])
+        print_json([{"what": f.what, "ok": f.ok, "is": f.state, "mend": f.mend} for f in findings])
         return
     print_table(
         ("", "WHAT", "IS"),
-        (("ok" if f.ok else "--", f.what, f.told) for f in findings),
+        (("ok" if f.ok else "--", f.what, f.state) for f in findings),
     )
     for finding in findings:
         if finding.mend:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from traindeck.core.base.files import tail
 from traindeck.recipes.shared.federated.flower.env import Environment
 
 HOST = "127.0.0.1"
@@ -226,12 +227,7 @@ class Deployment:
 
 def last_line(log: Path) -> str:
     """The last line of a log that has a letter in it; "" if there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
+    lines = tail(log, TAIL_BYTES).decode("utf-8", "replace").splitlines()
     newest = (line.strip() for line in reversed(lines))
     return next((line for line in newest if any(map(str.isalpha, line))), "")
 

@@ -26,6 +26,7 @@ import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core.base.errors import BudgetRefused, TraindeckError
+from traindeck.core.base.files import tail
 from traindeck.core.federation.inbox import APPROVE, PARAMS, REFUSE, SCRIPT
 from traindeck.core.federation.status import JobStatus, OwnerFile
 from traindeck.recipes.shared.federated.errors import Refused
@@ -363,9 +364,7 @@ class Owner:
 
 def _last_line(log: Path) -> str:
     """What a script has said last, however much that was."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - MOST_LINE))
-        lines = file.read().decode(errors="replace").strip().splitlines()
+    lines = tail(log, MOST_LINE).decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else ""
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from traindeck.core.base import files
-from traindeck.core.base.files import read_json, write_atomic, write_json
+from traindeck.core.base.files import read_json, write_json
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import document
 from traindeck.core.catalogue.library import AmbiguousRun, Library, RunNotFound
@@ -116,17 +115,6 @@ def test_reindex_sweeps_what_killed_writers_left(home: Home, run: RunFolder) -> 
     assert not old.exists()
     assert new.exists()
     assert read_json(run.path / "run.json") is not None
-
-
-def test_a_replaced_file_is_there_after_a_crash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced = []
-    monkeypatch.setattr(
-        files.os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}"))
-    )
-    write_atomic(tmp_path / "file", b"x")
-    assert synced[1] == str(tmp_path)
 
 
 def test_a_waiting_run_whose_supervisor_dies_is_seen_to_be_lost(
