@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from traindeck.core.base.errors import NotFoundError
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.privacy import AUDIT_FILE
-from traindeck.core.privacy.audit.measure import AuditError, AuditResult, Scores, audit
+from traindeck.core.privacy.audit.measure import AuditError, Scores, audit
+from traindeck.core.privacy.audit.result import AuditResult
 from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.report import RunPrivacy
 from traindeck.core.run import events

@@ -37,7 +37,6 @@ from functools import lru_cache
 from typing import Any
 
 from traindeck.core.base.errors import UsageError
-from traindeck.core.privacy.report import epsilon_of
 from traindeck.core.privacy.telemetry import is_private
 from traindeck.core.run.state import ENDED, LIVE, UNREACHABLE
 
@@ -303,6 +302,8 @@ def _value_of(name: str) -> Callable[[Doc], list[Any]]:
 
 def _epsilon(doc: Doc) -> list[Any]:
     """Infinite where a run says that there is no bound; nothing for one without accounting."""
+    from traindeck.core.privacy.report import epsilon_of  # slow to load, and seldom asked for
+
     return _known(epsilon_of(doc.get("privacy")))
 
 

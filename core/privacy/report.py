@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core.base import tolerant
-from traindeck.core.privacy.audit.measure import AuditResult
+from traindeck.core.privacy.audit.result import AuditResult
 from traindeck.core.privacy.bounds import at_least, at_most, or_null
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.plan import Plan

@@ -12,7 +12,7 @@ from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 if TYPE_CHECKING:
     from traindeck.core.catalogue.document import RunDoc
-    from traindeck.core.privacy.audit.measure import AuditResult
+    from traindeck.core.privacy.audit.result import AuditResult
     from traindeck.core.privacy.report import RunPrivacy
     from traindeck.core.privacy.risk import Risk
 

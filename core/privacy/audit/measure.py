@@ -21,14 +21,13 @@ below it proves nothing: another attack may find more.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from traindeck.core.base import tolerant
 from traindeck.core.base.errors import TraindeckError
-from traindeck.core.privacy.bounds import or_null
+from traindeck.core.privacy.audit.result import AuditResult
 from traindeck.core.privacy.mechanism import Mechanism
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ CONFIDENCE = 0.95
 GUESS_SHARES = (0.05, 0.1, 0.2)
 METHOD = "f-DP in one run (Mahloujifar, Melis & Chaudhuri 2024), claimed mechanism at other noise"
 METHOD_GENERAL = "(epsilon, delta)-DP in one run (Steinke, Nasr & Jagielski 2023)"
-"""In a run's artifacts: the fields of `Scores`."""
 SIGNIFICANCE = (1 - CONFIDENCE) / len(GUESS_SHARES)
 LEAST_EPSILON = 0.01  # bounds below are 0
 MOST_EPSILON = 30.0  # far above what can be shown with a few thousand canaries
@@ -78,70 +76,6 @@ class Scores:
             raise
         except Exception as error:  # a different one for each kind of damage
             raise AuditError(f"{path}: holds no scores of canaries: {error}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditResult:
-    """What one run's canaries say about its claim.
-
-    lower          see above; at `confidence`, for `delta`
-    lower_general  see above
-    claimed        the accountant's upper bound; infinite without noise
-    canaries       how many there were, in the data or not
-    guesses        how many were guessed, of the share that decided `lower`
-    correct        how many of the guesses were right
-    steps          how many steps of the run the canaries took part in
-    verdict        `violated` when lower is above claimed, else `consistent`
-    """
-
-    lower: float
-    lower_general: float
-    confidence: float
-    claimed: float
-    delta: float
-    canaries: int
-    guesses: int
-    correct: int
-    steps: int
-    method: str
-    method_general: str
-    verdict: Literal["consistent", "violated"]
-
-    @property
-    def violated(self) -> bool:
-        return self.verdict == "violated"
-
-    def to_json(self) -> dict[str, Any]:
-        """An infinite claim is null, and so is what an earlier version did not say."""
-        return {
-            name: or_null(value) if isinstance(value, float) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_json(cls, data: object) -> AuditResult | None:
-        """Read what `to_json` wrote, now or in an earlier version; None where there is nothing.
-
-        What is missing or odd is NaN, 0 or empty.
-        """
-        if not isinstance(data, dict) or not data:
-            return None
-        known = data.get
-        claimed = known("claimed")
-        return cls(
-            lower=tolerant.number(known("lower")),
-            lower_general=tolerant.number(known("lower_general")),
-            confidence=tolerant.number(known("confidence")),
-            claimed=math.inf if claimed is None else tolerant.number(claimed),
-            delta=tolerant.number(known("delta")),
-            canaries=tolerant.count(known("canaries")) or 0,
-            guesses=tolerant.count(known("guesses")) or 0,
-            correct=tolerant.count(known("correct")) or 0,
-            steps=tolerant.count(known("steps")) or 0,
-            method=tolerant.text(known("method")),
-            method_general=tolerant.text(known("method_general")),
-            verdict="violated" if known("verdict") == "violated" else "consistent",
-        )
 
 
 def audit(scores: Scores, mechanism: Mechanism, delta: float, claimed: float) -> AuditResult:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tui.private_runs import AUDIT, private_run
 from traindeck.core.base.home import Home
-from traindeck.core.privacy.audit.measure import AuditResult
+from traindeck.core.privacy.audit.result import AuditResult
 from traindeck.core.privacy.report import RunPrivacy, epsilon_of, in_short, report
 
 
