@@ -15,8 +15,9 @@ from traindeck.core.privacy.ledger.filter import exact, inexact
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import RELATION
 from traindeck.core.privacy.plan import usual_delta
+from traindeck.core.recipe.accounting import UNITS
 from traindeck.core.recipe.find import shelf
-from traindeck.core.recipe.recipe import UNITS, Recipe
+from traindeck.core.recipe.recipe import Recipe
 
 LARGE_EPSILON = 20.0
 LARGE_DELTA = 1e-3

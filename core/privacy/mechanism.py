@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from traindeck.core.recipe.recipe import SAMPLERS
+from traindeck.core.recipe.accounting import SAMPLERS
 
 RELATION = "add-or-remove-one"
 MAX_STEPS = 10**9

@@ -11,7 +11,6 @@ from traindeck.core.base import tolerant
 from traindeck.core.privacy.audit.result import AuditResult
 from traindeck.core.privacy.bounds import at_least, at_most, or_null
 from traindeck.core.privacy.mechanism import Mechanism
-from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.risk import Risk
 from traindeck.core.run import events
 
@@ -150,6 +149,8 @@ class RunPrivacy:
 
 def report(folder: Path, ledger: str | None) -> RunPrivacy | None:
     """A run's privacy, from what lies in its folder; None when it has no plan."""
+    from traindeck.core.privacy.plan import Plan  # with it come recipes, which lists do without
+
     plan = Plan.read(folder)
     if plan is None:
         return None

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from traindeck.core.base import tolerant
-from traindeck.core.privacy.audit.roc import Roc
 from traindeck.core.privacy.bounds import or_null
 from traindeck.core.privacy.mechanism import Mechanism
 
@@ -67,6 +66,8 @@ def risk(mechanisms: Iterable[Mechanism]) -> Risk:
         return _risk({fpr: fpr for fpr in FALSE_ACCUSATIONS}, 0.0)
     if any(one.noise_multiplier == 0 for one in released):
         return _risk(dict.fromkeys(FALSE_ACCUSATIONS, 1.0), 1.0)
+    from traindeck.core.privacy.audit.roc import Roc
+
     roc = Roc.of(released)
     return _risk({fpr: roc.tpr(fpr) for fpr in FALSE_ACCUSATIONS}, roc.advantage)
 

@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.recipe.accounting import SAMPLERS, UNITS, Accounting
 from traindeck.core.recipe.header import Header, HeaderError
 from traindeck.core.recipe.params import PARAM_TYPES, Param, ParamError
-from traindeck.core.recipe.recipe import SAMPLERS, UNITS, Accounting, BrokenRecipe, Recipe, Variant
+from traindeck.core.recipe.recipe import BrokenRecipe, Recipe, Variant
 
 FRAMEWORKS = ("torch", "tensorflow", "syft", "other")
 DEVICE_KINDS = ("cpu", "gpu", "tpu")

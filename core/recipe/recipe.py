@@ -10,26 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from traindeck.core.recipe.accounting import Accounting
 from traindeck.core.recipe.params import Param, ParamError, Value
-
-SAMPLERS = ("poisson", "shuffle", "none")
-UNITS = ("example", "user", "owner")
-
-
-@dataclass(frozen=True, slots=True)
-class Accounting:
-    """What a private recipe declares once and for all, whatever its parameters.
-
-    records   a public bound on the number of training records; never counted from the data
-    of        the data set that has no more, for a recipe that takes several; empty: they all have
-    unit      whose privacy is meant: one example, one user or one owner
-    sampler   how batches are drawn, see `privacy.mechanism.Mechanism`
-    """
-
-    records: int
-    unit: str = "example"
-    sampler: str = "poisson"
-    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

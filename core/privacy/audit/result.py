@@ -17,8 +17,8 @@ from traindeck.core.privacy.bounds import or_null
 class AuditResult:
     """What one run's canaries say about its claim.
 
-    lower          a lower bound on epsilon at `confidence`, for `delta`: of the claimed mechanism at
-                   any noise (see `measure`)
+    lower          a lower bound on epsilon at `confidence`, for `delta`, of the mechanism at
+                   any noise, see `measure`
     lower_general  of any mechanism
     claimed        the accountant's upper bound; infinite without noise
     canaries       how many there were, in the data or not

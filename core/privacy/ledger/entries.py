@@ -29,7 +29,7 @@ from typing import Any
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger.chain import ENVELOPE, Entry
 from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION
-from traindeck.core.recipe.recipe import UNITS
+from traindeck.core.recipe.accounting import UNITS
 
 KINDS = ("subset", "augmentation", "features")
 MAX_TEXT = 500
