@@ -28,7 +28,8 @@ from traindeck.core.privacy import budget
 from traindeck.core.recipe.find import find_recipe
 from traindeck.core.recipe.params import Value
 from traindeck.core.run.folder import RunFolder
-from traindeck.core.run.state import ENDED, identity
+from traindeck.core.run.spec import identity
+from traindeck.core.run.state import ENDED
 from traindeck.tui.app import TraindeckApp
 
 HERE = Path(__file__).parent

@@ -174,3 +174,24 @@ def test_the_wheel_holds_the_whole_house(tmp_path: Path) -> None:
     assert "traindeck/__init__.py" in packed
     assert "traindeck/py.typed" in packed
     assert not any(name.startswith(("core/", "tui/", "recipes/", "tests/")) for name in packed)
+
+
+def test_what_no_test_runs_imports_what_is_there() -> None:
+    """Benches and the pictures' script run for minutes: that they still start is seen here."""
+    gone = []
+    for path in [*(ROOT / "tests/bench").glob("*.py"), ROOT / "screenshots/make.py"]:
+        for module_name, names in re.findall(
+            r"^ *from traindeck\.([\w.]+) import (\([^)]*\)|.*)$", path.read_text(), re.MULTILINE
+        ):
+            place = ROOT / module_name.replace(".", "/")
+            source = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+            text = source.read_text() if source.exists() else ""
+            for name in re.findall(r"\w+", re.sub(r" as \w+|#.*", "", names)):
+                there = re.search(
+                    rf"^(?:class|def|async def) {name}\b|^(?:\w+, )*{name}\b(?:, \w+)* *[:=]",
+                    text,
+                    re.M,
+                )
+                if not there and not (place / f"{name}.py").exists():
+                    gone.append(f"{path.name}: {module_name} {name}")
+    assert gone == []
