@@ -156,7 +156,7 @@ def _metric(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
 
 def _epsilon(doc: RunDoc, now: float, width: int) -> Sequence[Part]:
     privacy = RunPrivacy.from_json(doc["privacy"])
-    if privacy is None:
+    if privacy is None or epsilon(doc) is None:
         return [(NONE, "dim")]
     return [(at_most(privacy.epsilon, infinite="∞"), "" if privacy.reliable else "bad")]
 

@@ -20,6 +20,7 @@ from traindeck.tui.widgets.run_columns import (
     age,
     covered,
     duration,
+    epsilon,
     number,
     state_text,
 )
@@ -155,6 +156,8 @@ def _privacy(doc: RunDoc) -> str:
         return ""
     if privacy.label:
         return plain(privacy.label)
+    if epsilon(doc) is None:
+        return ""
     known = "" if math.isnan(privacy.delta) else f" at delta {privacy.delta:g}"
     return f"{at_most(privacy.epsilon)}{known}"
 
