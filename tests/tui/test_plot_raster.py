@@ -200,6 +200,7 @@ VALUES = st.one_of(
 )
 @example([(0, 1e-300), (1, 1e300)], [], 40, 8, True, False, 0.0, None)
 @example([(0, -1.7e308), (1, 1.7e308)], [], 40, 8, False, False, 0.6, None)
+@example([(-1, 2.9e180), (0, 3e-128), (2, 0.0)], [], 1, 1, False, False, 0.6, (0.0, 1.0))
 @example([(0, 1.0), (2**62, 1.0)], [], 40, 8, False, True, 0.6, None)
 def test_any_data_is_drawn_within_the_picture(
     points: list[tuple[int, float]],

@@ -11,6 +11,8 @@ from traindeck.tui.plot import dots
 from traindeck.tui.plot.buckets import Floats
 from traindeck.tui.plot.scale import Axes
 
+_FAR = 1e9  # pictures: that high a line is upright, whatever lies beyond
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
@@ -151,10 +153,11 @@ def stretches(reduced: Reduced, columns: int, height: int) -> tuple[dots.Rows, d
     has_before = known & has[before]
     linked = has_before & has[after] & (before < last)
     drawn = linked | (has_before & (offset == 0))
-    with np.errstate(invalid="ignore", over="ignore"):
-        start = reduced.heights[:, before]
-        between = start + (reduced.heights[:, after] - start) * share
-    # An entry's own column needs no neighbor, which may be infinite.
+    # Beside a tiny range a value may be infinitely high, and from there no line comes back.
+    known_heights = np.clip(reduced.heights, -_FAR, _FAR)
+    start = known_heights[:, before]
+    between = start + (known_heights[:, after] - start) * share
+    # An entry's own column needs no neighbor, which may have no height.
     heights = np.where(drawn & (share > 0), between, np.where(drawn, start, 0.0))
     rows = dots.to_rows(heights, height)
     top, bottom = np.where(drawn, rows[0], 1), np.where(drawn, rows[1], 0)

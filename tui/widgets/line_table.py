@@ -288,10 +288,11 @@ class LineTable(ScrollView, Generic[Item, C], can_focus=True, inherit_bindings=F
     def _scroll_to_cursor(self) -> None:
         lines = max(1, self.size.height - 1)
         top = self.scroll_offset.y
+        # By force: a table that has just grown shows its scroll bar only with the next layout.
         if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False)
+            self.scroll_to(y=self.cursor, animate=False, force=True)
         elif self.cursor >= top + lines:
-            self.scroll_to(y=self.cursor - lines + 1, animate=False)
+            self.scroll_to(y=self.cursor - lines + 1, animate=False, force=True)
 
     def _go(self, line: int) -> None:
         self.cursor = max(0, min(line, len(self.items) - 1))

@@ -45,7 +45,7 @@ def plan(home: Home, name: str, **params: Any) -> Plan:
 
 
 @pytest.mark.parametrize(
-    "given, told",
+    "given, why",
     [
         ({"unit": "patient"}, "a unit is example, user or owner"),
         ({"fingerprint": "zzz"}, "64 hexadecimal digits"),
