@@ -50,10 +50,10 @@ class Local:
 
     def signal(self, folder: Path, ask: Ask) -> None:
         """Signal the run's supervisor; a run that has lost its own gets another first."""
-        from traindeck.core.engines.signals import send, supervisor_of
+        from traindeck.core.engines.signals import ask as ask_supervisor
 
         number = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1}[ask]
-        send(folder, supervisor_of(folder, self), number)
+        ask_supervisor(folder, self, number)
 
     def look(self, spec: Spec) -> Verdict | None:
         """A run of another machine that shares this home is out of reach."""

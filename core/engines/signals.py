@@ -16,16 +16,28 @@ from traindeck.core.run.state import ENDED, UNREACHABLE
 
 ADOPT_SECONDS = 20.0
 """How long another supervisor may take to stand, on a busy machine too."""
+HEAR_SECONDS = 0.5
+"""How long a supervisor is given to write down what it was asked; it will hear it all the same."""
 
 
-def supervisor_of(folder: Path, engine: Engine) -> Identity:
-    """The run's supervisor, alive; a run that has lost its own gets another.
+def ask(folder: Path, engine: Engine, number: int) -> None:
+    """Signal the run's supervisor, and another one if it dies before it has heard.
+
+    Raises ControlError when the run does not go on, or not here.
+    """
+    while True:
+        supervisor, state = supervisor_of(folder, engine)
+        if _send(supervisor, number) and _heard(folder, supervisor, state):
+            return
+
+
+def supervisor_of(folder: Path, engine: Engine) -> tuple[Identity, str]:
+    """The run's supervisor, alive, and the run's state; a run that has lost its own gets another.
 
     Raises ControlError when the run does not go on, or not here.
     """
     run = RunFolder(folder)
     deadline = time.monotonic() + ADOPT_SECONDS
-    adopted = False
     while time.monotonic() < deadline:
         spec = run.spec()
         verdict = known(engine, spec, run.exit()) if spec else run.verdict()
@@ -36,28 +48,41 @@ def supervisor_of(folder: Path, engine: Engine) -> Identity:
             raise ControlError(f"run {folder.name} {verdict.reason}: ask there")
         supervisor = identity(spec, "supervisor")
         if supervisor and supervisor.alive():
-            return supervisor
-        if supervisor and not adopted:
+            return supervisor, verdict.state
+        if supervisor:  # nothing comes of it while another one is adopting the run, or still dying
             engine.start(folder, "adopt")
-            adopted = True
         time.sleep(0.02)
     raise ControlError(f"run {folder.name} has no supervisor that could be asked")
 
 
-def send(folder: Path, supervisor: Identity, number: int) -> None:
-    """Signal this very process, not another with its pid. Raises ControlError if it has gone."""
-    if not hasattr(os, "pidfd_open"):  # only Linux has it
-        os.kill(supervisor.pid, number)
-        return
+def _send(supervisor: Identity, number: int) -> bool:
+    """Signal this very process, not another with its pid; whether it was there."""
     try:
+        if not hasattr(os, "pidfd_open"):  # only Linux has it
+            os.kill(supervisor.pid, number)
+            return True
         descriptor = os.pidfd_open(supervisor.pid)
+        try:
+            if not supervisor.alive():
+                return False
+            signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
     except ProcessLookupError:
-        raise ControlError(f"run {folder.name} has just ended") from None
-    try:
-        if not supervisor.alive():
-            raise ControlError(f"run {folder.name} has just ended")
-        signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        raise ControlError(f"run {folder.name} has just ended") from None
-    finally:
-        os.close(descriptor)
+        return False
+    return True
+
+
+def _heard(folder: Path, supervisor: Identity, before: str) -> bool:
+    """False if it died with the signal unheard: a killed process takes signals until it is gone."""
+    run = RunFolder(folder)
+    deadline = time.monotonic() + HEAR_SECONDS
+    while time.monotonic() < deadline:
+        alive = supervisor.alive()
+        state = run.verdict().state
+        if state in ENDED or (alive and state != before):
+            return True
+        if not alive:
+            return False
+        time.sleep(0.01)
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from traindeck.core.base.files import read_json
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.library import Library
 from traindeck.core.catalogue.store import Catalogue
+from traindeck.core.engines import signals
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.run.folder import RunFolder
 
@@ -159,6 +161,25 @@ def test_lost_when_nobody_is_left_to_know(start: Callable[..., RunFolder]) -> No
     doc = wait_for_state(run)
     assert doc["state"] == "lost"
     assert doc["exit_code"] is None
+
+
+def test_what_a_dying_supervisor_did_not_hear_is_asked_of_the_next(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(shell=f"sleep {MINE}5")
+    process_of(run, "child")
+    supervisor = process_of(run, "supervisor").pid
+    monkeypatch.setattr(signals, "HEAR_SECONDS", PATIENCE)
+    os.kill(supervisor, signal.SIGSTOP)
+    asking = threading.Thread(target=control.kill, args=(run.path,))
+    asking.start()
+    status = Path(f"/proc/{supervisor}/status")
+    usr1 = 1 << (signal.SIGUSR1 - 1)
+    until(lambda: int(status.read_text().split("ShdPnd:")[1].split()[0], 16) & usr1)
+    os.kill(supervisor, signal.SIGKILL)
+    asking.join(PATIENCE)
+    assert wait_for_state(run)["state"] == "killed"
+    assert living(f"^sleep {MINE}") == []
 
 
 def test_a_run_that_lost_both_is_killed_whole(start: Callable[..., RunFolder]) -> None:

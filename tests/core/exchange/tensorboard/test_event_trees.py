@@ -137,6 +137,7 @@ def test_one_damaged_file_is_reported_once_and_the_others_go_on(tmp_path: Path) 
 def test_new_files_are_found_while_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tfevents, "_LOOK_EVERY", 0.0)
     monkeypatch.setattr(tfevents, "_LOOK_SHARE", 1e9)
+    monkeypatch.setattr(tfevents, "_LOOK_SECONDS", 60.0)
     (tmp_path / "runs").mkdir()
     tree = EventTree(tmp_path)
     assert tree.read() == []
