@@ -19,6 +19,8 @@ from tests.conftest import process_of, until, wait_for_state
 from traindeck.core.base.home import Home
 from traindeck.core.run.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 TOY = """\

@@ -20,6 +20,8 @@ from traindeck.core.base.home import Home
 from traindeck.core.devices.nvidia import LIBRARY
 from traindeck.core.run.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 SHOW = "echo $CUDA_VISIBLE_DEVICES $TRAINDECK_DEVICE $TF_FORCE_GPU_ALLOW_GROWTH"
 UNTIL_OPEN = "; while [ ! -e gate ]; do sleep 0.05; done; sleep 1.1"

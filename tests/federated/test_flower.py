@@ -28,6 +28,8 @@ from traindeck.core.recipe.read import read_recipe
 from traindeck.recipes.shared.federated.flower.env import INSTALL, missing
 from traindeck.recipes.shared.training.data import datasets
 
+pytestmark = pytest.mark.slow
+
 
 def test_its_header_says_what_it_takes() -> None:
     recipe = read_recipe(RECIPE)

@@ -22,6 +22,8 @@ from traindeck.recipes.shared.federated.mpc.party import (
     run,
 )
 
+pytestmark = pytest.mark.slow
+
 FEATURES, BOUND, BATCH, ROUNDS = 4, 8, 4, 6
 ROWS = {"owner-1": 3, "owner-2": 8, "owner-3": 5}
 

@@ -28,6 +28,8 @@ from traindeck.recipes.shared.federated.mpc import models, psi
 from traindeck.recipes.shared.federated.mpc.party import PartyError, credentials, free_ports
 from traindeck.recipes.shared.federated.post import wire
 
+pytestmark = pytest.mark.slow
+
 BOUND, ROUNDS, BATCH = 12, 4, 6
 
 

@@ -53,6 +53,7 @@ async def test_every_place_is_one_key_or_one_click_away(app: TraindeckApp, home:
         await until(pilot, lambda: app.current_mode == "recipes")
 
 
+@pytest.mark.slow
 async def test_escape_steps_out_one_layer_at_a_time(app: TraindeckApp, home: Home) -> None:
     make_run(home, 1)
     async with app.run_test(size=(120, 30)) as pilot:
@@ -231,6 +232,7 @@ async def test_over_ssh_it_redraws_less(home: Home, monkeypatch: pytest.MonkeyPa
     assert app_of(home, "refresh = 0.5").feed.interval == 0.5
 
 
+@pytest.mark.slow
 async def test_a_file_that_never_answers_freezes_nothing(home: Home) -> None:
     """Keys work and the app closes while the reader hangs."""
 
@@ -260,6 +262,7 @@ async def test_a_file_that_never_answers_freezes_nothing(home: Home) -> None:
 
 
 @pytest.mark.parametrize("name", ["state.json", "traindeck.log"])
+@pytest.mark.slow
 async def test_a_home_that_hangs_holds_up_neither_keys_nor_leaving(home: Home, name: str) -> None:
     """A pipe that nobody holds the other end of: opening it waits for ever."""
     make_run(home, 1, name="here")
@@ -329,6 +332,7 @@ async def test_enter_opens_the_run_and_escape_comes_back(app: TraindeckApp, home
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
+@pytest.mark.slow
 async def test_a_place_is_gone_to_whatever_was_opened_on_top_of_it(
     app: TraindeckApp, home: Home
 ) -> None:

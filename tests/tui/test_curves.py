@@ -67,6 +67,7 @@ async def test_grid_of_one_run(size: tuple[int, int], snapshot: SnapshotAssertio
 
 
 @pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "ansi-dark"])
+@pytest.mark.slow
 async def test_two_runs_over_each_other(theme: str, snapshot: SnapshotAssertion) -> None:
     worse = training(400, 0.5, 1) + records(range(250, 260), [float("nan")] * 10)
     app = Deck(("sgd-0.1", store_of(training())), ("sgd-0.01", store_of(worse)))
@@ -115,6 +116,7 @@ async def test_several_runs_and_series_are_told_apart() -> None:
         assert len({line.color for line in lines}) == 4
 
 
+@pytest.mark.slow
 async def test_filter_by_words() -> None:
     async with Deck(("run", store_of(training()))).run_test(size=(100, 30)) as pilot:
         await press(pilot, "slash", *"LOSS tr")

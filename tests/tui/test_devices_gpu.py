@@ -44,6 +44,7 @@ asyncio.run(look())
 """
 
 
+@pytest.mark.slow
 def test_gpus_and_who_holds_them(home: Home, tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:

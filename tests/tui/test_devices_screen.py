@@ -127,6 +127,7 @@ async def test_a_run_is_one_key_away(app: TraindeckApp, home: Home) -> None:
         assert running in {each["id"] for each in app.snapshot.runs}  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 async def test_without_runs(app: TraindeckApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")

@@ -73,6 +73,7 @@ async def test_what_it_costs_is_told_before_it_is_approved(app: TraindeckApp, ho
         await until_shown(pilot, "That costs ε 2.93 at δ 1e-05")
 
 
+@pytest.mark.slow
 async def test_the_line_and_the_key_show_only_while_something_waits(
     app: TraindeckApp, home: Home
 ) -> None:

@@ -113,6 +113,7 @@ def cursor_of(table: LineTable[Any, Any]) -> Cursor:
     ],
     ids=["runs", "budgets", "inbox", "devices"],
 )
+@pytest.mark.slow
 async def test_every_list_moves_alike(
     app: TraindeckApp,
     home: Home,

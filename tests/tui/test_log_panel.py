@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
+
 from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.run_screens import LOG, fill, finished, log_of, open_run, running
 from traindeck.core.base.home import Home
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.screens.run.screen import RunScreen
 from traindeck.tui.widgets.log_view import LogView
+
+pytestmark = pytest.mark.slow
 
 
 class TestLog:

@@ -79,6 +79,7 @@ async def choose(pilot: Pilot[Any], name: str) -> PrivacyScreen:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.slow
 async def test_sizes(
     app: TraindeckApp, home: Home, size: tuple[int, int], snapshot: SnapshotAssertion
 ) -> None:
@@ -123,6 +124,7 @@ async def test_what_a_budget_comes_to(app: TraindeckApp, home: Home) -> None:
         assert notices(pilot) == ""
 
 
+@pytest.mark.slow
 async def test_a_run_is_one_key_away_and_its_history_too(app: TraindeckApp, home: Home) -> None:
     old, _ = some_budgets(home)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -178,6 +180,7 @@ async def test_a_run_without_privacy_is_told_in_red_for_good(app: TraindeckApp, 
         await until(pilot, lambda: "hand-1 has no folder" in notices(pilot))
 
 
+@pytest.mark.slow
 async def test_without_budgets_it_says_what_to_do(app: TraindeckApp, home: Home) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await go(pilot)
@@ -192,6 +195,7 @@ async def test_without_budgets_it_says_what_to_do(app: TraindeckApp, home: Home)
         await until_shown(pilot, "no run yet")
 
 
+@pytest.mark.slow
 async def test_it_follows_runs_as_they_commit_and_end(app: TraindeckApp, home: Home) -> None:
     ledger = make_ledger(home)
     reserve(ledger, "hand-1")
@@ -209,6 +213,7 @@ async def test_it_follows_runs_as_they_commit_and_end(app: TraindeckApp, home: H
         await until(pilot, lambda: screen.history.items[0]["type"] == "settle")
 
 
+@pytest.mark.slow
 async def test_a_ledger_that_never_answers_freezes_nothing(
     app: TraindeckApp, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +241,7 @@ async def test_a_ledger_that_never_answers_freezes_nothing(
         never.set()
 
 
+@pytest.mark.slow
 async def test_nothing_is_read_while_nobody_looks(
     app: TraindeckApp, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

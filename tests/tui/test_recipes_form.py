@@ -59,6 +59,7 @@ async def test_every_keystroke_is_checked(app: TraindeckApp) -> None:
         await until_shown(pilot, "a number is needed")
 
 
+@pytest.mark.slow
 async def test_keys_walk_the_fields_and_set_each_kind(app: TraindeckApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await open_form(pilot, "torch-mnist")
@@ -181,6 +182,7 @@ async def test_launch_goes_to_the_first_wrong_field(app: TraindeckApp, home: Hom
         assert not isinstance(app.screen, RunScreen)
 
 
+@pytest.mark.slow
 async def test_what_was_typed_is_there_on_the_way_back_and_tomorrow(home: Home) -> None:
     async with TraindeckApp(home).run_test(size=SIZE) as pilot:
         await open_form(pilot, "torch-mnist")
@@ -214,6 +216,7 @@ async def test_what_was_typed_is_kept_though_the_app_is_left_at_once(
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"torch-mnist": 3}', '{"torch-mnist": {"params": {"epochs": 3}, "on": 1}}']
 )
+@pytest.mark.slow
 async def test_damaged_memory_stops_nothing(home: Home, text: str) -> None:
     last_file(home).write_text(text)
     async with TraindeckApp(home).run_test(size=SIZE) as pilot:

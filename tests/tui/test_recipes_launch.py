@@ -31,6 +31,7 @@ def folder(home: Home) -> Path:
     return write_recipes(home.recipes)
 
 
+@pytest.mark.slow
 async def test_a_real_run_from_form_to_finish(home: Home) -> None:
     app = TraindeckApp(home)
     async with app.run_test(size=(120, 30)) as pilot:

@@ -73,6 +73,7 @@ async def settled(pilot: Pilot[Any], focused: str) -> None:
 
 @pytest.mark.usefixtures("folder", "machine")
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.slow
 async def test_form_at_every_size(
     app: TraindeckApp, size: tuple[int, int], snapshot: SnapshotAssertion
 ) -> None:
@@ -94,6 +95,7 @@ async def test_list_alone_when_narrow(app: TraindeckApp, snapshot: SnapshotAsser
 
 @pytest.mark.usefixtures("folder", "machine")
 @pytest.mark.parametrize("theme", ["light", "ansi"])
+@pytest.mark.slow
 async def test_themes(home: Home, theme: str, snapshot: SnapshotAssertion) -> None:
     home.settings.write_text(f'theme = "{theme}"')
     async with TraindeckApp(home).run_test(size=(120, 30)) as pilot:
@@ -303,6 +305,7 @@ def burst(app: TraindeckApp, *keys: str) -> None:
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("enter", ["enter", "tab", "right"])
+@pytest.mark.slow
 async def test_keys_typed_ahead_go_to_the_recipe_they_were_meant_for(
     app: TraindeckApp, size: tuple[int, int], enter: str
 ) -> None:

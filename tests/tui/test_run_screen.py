@@ -84,6 +84,7 @@ class TestArrangement:
             await pilot.press("left_square_bracket", "left_square_bracket")
             await until_shown(pilot, "train/loss")
 
+    @pytest.mark.slow
     async def test_a_storm_of_resizes_ends_well(self, app: TraindeckApp, home: Home) -> None:
         run_id = finished(home)
         rng = random.Random(4)
@@ -159,6 +160,7 @@ class TestLive:
             await pilot.press("8")
             await until(pilot, lambda: shown(pilot).count("raise its epsilon") == 2)
 
+    @pytest.mark.slow
     async def test_a_run_deleted_while_open_keeps_what_was_read(
         self, app: TraindeckApp, home: Home
     ) -> None:
@@ -172,6 +174,7 @@ class TestLive:
             await pilot.press("home")
             await until_shown(pilot, "epoch 0 ")
 
+    @pytest.mark.slow
     async def test_a_run_that_is_not_there_says_so(self, app: TraindeckApp, home: Home) -> None:
         async with app.run_test(size=(80, 24)) as pilot:
             await open_run(pilot, "nosuchrn")
@@ -228,6 +231,7 @@ class TestLive:
             assert RunFolder(home.runs / again).state()[0] == "killed"
 
 
+@pytest.mark.slow
 class TestSlowFiles:
     @pytest.mark.parametrize("name", ["output.log", "points.bin", "run.json"])
     async def test_a_file_that_never_answers_holds_up_nothing_but_itself(
@@ -278,6 +282,7 @@ class TestPanels:
             await pilot.press("8")
             await until_shown(pilot, "epsilon  inf ")
 
+    @pytest.mark.slow
     async def test_names_from_a_run_are_never_markup(self, app: TraindeckApp, home: Home) -> None:
         evil = "[/x] [red]\x1b[2J"
         run_id = make_run(

@@ -100,6 +100,7 @@ class TestEvents:
         line = event_line({"type": "artifact", "path": path, "kind": "checkpoint"}, tmp_path)
         assert line.endswith("artifact  checkpoint  artifacts/checkpoint-000938.pt")
 
+    @pytest.mark.slow
     async def test_only_new_events_are_made_into_lines(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -107,6 +107,7 @@ async def test_again_repeats_a_run_and_goes_to_it(app: TraindeckApp, home: Home)
         )
 
 
+@pytest.mark.slow
 async def test_rename_tag_and_note(app: TraindeckApp, home: Home) -> None:
     run_id = make_run(home, 1, name="before")
     async with app.run_test(size=(120, 30)) as pilot:
@@ -199,6 +200,7 @@ async def test_delete_and_undelete(app: TraindeckApp, home: Home) -> None:
         await until(pilot, lambda: "3 runs" in shown(pilot))
 
 
+@pytest.mark.slow
 async def test_runs_deleted_together_come_back_together(app: TraindeckApp, home: Home) -> None:
     ids = [make_run(home, number) for number in range(4)]
     async with app.run_test(size=(120, 30)) as pilot:

@@ -181,6 +181,7 @@ async def test_sorting_by_key_and_by_a_click_on_the_header(app: TraindeckApp, ho
         await until(pilot, lambda: names(pilot) == ["a", "b", "c"])
 
 
+@pytest.mark.slow
 async def test_the_filter_takes_words_and_questions(app: TraindeckApp, home: Home) -> None:
     some_runs(home)
     async with app.run_test(size=(120, 30)) as pilot:
@@ -238,6 +239,7 @@ async def test_clicks_move_the_cursor(app: TraindeckApp, home: Home) -> None:
         assert doc is not None and doc["name"] == "mnist-1"
 
 
+@pytest.mark.slow
 async def test_no_size_breaks_it(app: TraindeckApp, home: Home) -> None:
     some_runs(home)
     chance = random.Random(7)

@@ -37,6 +37,7 @@ def ended(home: Home, count: int) -> bool:
     return len(docs) == count and all(doc["state"] in ENDED for doc in docs)
 
 
+@pytest.mark.slow
 def test_64_runs_from_4_processes_are_all_recorded_once(home: Home) -> None:
     starters = [subprocess.Popen([sys.executable, "-c", START]) for _ in range(4)]
     while any(starter.poll() is None for starter in starters):
@@ -56,6 +57,7 @@ def _sync_forever(root: Path, folder: Path) -> None:
         catalogue.sync(folder)
 
 
+@pytest.mark.slow
 def test_killed_writers_never_leave_it_unreadable(home: Home) -> None:
     folder = Path(launch(home, LaunchRequest(command=["true"]))["path"])
     until(lambda: ended(home, 1))

@@ -306,6 +306,7 @@ def test_any_quoted_text_is_found(text: str) -> None:
         "a" * 50,
     ],
 )
+@pytest.mark.slow
 def test_ten_thousand_runs_are_filtered_in_a_blink(text: str) -> None:
     docs = [run(id=f"{number:08d}", name=f"run {number}") for number in range(10_000)]
     query = parse(text)

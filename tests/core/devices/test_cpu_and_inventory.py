@@ -78,6 +78,7 @@ def test_no_quota(tmp_path: Path) -> None:
     assert quota_cores(membership, tmp_path) is None
 
 
+@pytest.mark.slow
 def test_load_rises_on_the_core_that_works() -> None:
     core = max(describe().usable_cores)
     sampler = CpuSampler()

@@ -78,6 +78,7 @@ sys.stdin.readline()
 
 
 @linux
+@pytest.mark.slow
 def test_large_trees_need_no_more_open_files() -> None:
     source = """
 import os, sys

@@ -13,6 +13,8 @@ import pytest
 from tests.core.devices.trees import hear, linux, say, script, until
 from traindeck.core.devices.proctree import TreeSampler
 
+pytestmark = pytest.mark.slow
+
 # Burns CPU in the way asked for, then prints the seconds it and its children used in doing so.
 BURN = """
 import os, resource, signal, sys, time

@@ -249,6 +249,7 @@ asked = like(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(coordinator=coordinators, status=statuses, request=asked, script=st.binary(max_size=60))
+@pytest.mark.slow
 def test_nothing_that_files_hold_does_harm(
     tmp_path: Path, coordinator: Any, status: Any, request: Any, script: bytes
 ) -> None:

@@ -59,6 +59,7 @@ def test_composing_costs_more_than_each_and_less_than_the_sum() -> None:
 
 
 @pytest.mark.parametrize("wanted", [0.5, 1.0, 2.93, 8.0])
+@pytest.mark.slow
 def test_noise_is_solved_for_and_never_exceeds_what_was_wanted(wanted: float) -> None:
     noise = accountant.noise_multiplier(wanted, DELTA, 4096 / 60000, 585)
     rate = SCATTERING.sampling_rate

@@ -38,6 +38,8 @@ from traindeck.recipes.shared.training.dp.canaries import COUNT, Canaries
 from traindeck.recipes.shared.training.dp.randomness import Randomness
 from traindeck.tui.commands import audit as command
 
+pytestmark = pytest.mark.slow
+
 SCATTERING = Mechanism(2.505, 4096 / 60000, 585)
 CLAIMED, DELTA, CLIP = 2.93, 1e-5, 0.1
 

@@ -28,6 +28,8 @@ from traindeck.core.recipe.find import find_recipe
 from traindeck.core.run.folder import RunFolder
 from traindeck.tui.commands import budget as commands
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 DP = {"batch_size": 1024, "epochs": 30.0}
 TYPED = ("-p", "batch_size=1024", "-p", "epochs=30")

@@ -27,6 +27,8 @@ from traindeck.core.privacy.ledger.account import Account
 from traindeck.core.privacy.ledger.filter import OverBudget
 from traindeck.core.privacy.ledger.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 FORK = multiprocessing.get_context("fork")
 WORKERS, KILLS, SCARCE = 8, 50, 1000
 CALLS = ("write", "fsync", "replace", "ftruncate")

@@ -118,6 +118,7 @@ def live(folder: Path, done: list[Op]) -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(ops())
+@pytest.mark.slow
 def test_whatever_is_done_and_lost_in_between_the_account_is_right(
     tmp_path_factory: pytest.TempPathFactory, done: list[Op]
 ) -> None:

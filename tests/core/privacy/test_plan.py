@@ -83,6 +83,7 @@ def test_a_given_noise_may_do_more_than_what_is_asked_for(tmp_path: Path) -> Non
     assert plan(tmp_path, noise_multiplier=5.0, epsilon=1.5).epsilon < 1.5
 
 
+@pytest.mark.slow
 def test_the_rate_is_that_of_the_declared_records(tmp_path: Path) -> None:
     """Rates that follow the private number of records change when one is added or removed."""
     for batch_size in (1023, 1024, 1025):
@@ -143,6 +144,7 @@ def test_delta_has_a_default_only_for_small_data_sets(tmp_path: Path) -> None:
     assert plan(tmp_path, records=200_000, delta=1e-6, noise_multiplier=3.0).delta == 1e-6
 
 
+@pytest.mark.slow
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     for params in ({}, {"epsilon": math.inf}):
         made = plan(tmp_path, **params)

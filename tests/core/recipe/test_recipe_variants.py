@@ -108,6 +108,7 @@ def test_the_plan_and_the_run_are_of_what_is_chosen(home: Home, tmp_path: Path) 
     assert (spec["privacy"], spec["dataset"]) == ("dp-sgd", "mnist-owners")
 
 
+@pytest.mark.slow
 def test_repeated_with_another_choice_it_has_that_ones_defaults(home: Home, tmp_path: Path) -> None:
     recipe = toy(tmp_path)
     first = launch(home, LaunchRequest(recipe=recipe, params={"rounds": 7}))

@@ -22,6 +22,8 @@ from traindeck.core.engines import signals
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.run.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 
 def test_finished(start: Callable[..., RunFolder]) -> None:
     doc = wait_for_state(start(shell="echo fine"))

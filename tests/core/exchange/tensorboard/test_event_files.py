@@ -66,6 +66,7 @@ def test_a_flipped_bit_anywhere_gives_no_wrong_point_and_is_reported(tmp_path: P
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
+@pytest.mark.slow
 def test_damage_of_any_kind_gives_no_wrong_point(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
