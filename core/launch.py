@@ -20,7 +20,8 @@ from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.document import RunDoc, document
 from traindeck.core.engines.choose import engine
 from traindeck.core.privacy import PLAN_FILE
-from traindeck.core.privacy.gate import admit, ledger_for, resumed_steps
+from traindeck.core.privacy.gate import admit, ledger_for
+from traindeck.core.privacy.origin import inherited
 from traindeck.core.privacy.plan import make as make_plan
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.read import read_recipe
@@ -207,7 +208,7 @@ def _reserve(folder: Path, job: _Job, request: LaunchRequest) -> None:
             folder.name,
             job.recipe.name,
             job.plan,
-            earlier=resumed_steps(job.params, job.cwd),
+            earlier=inherited(job.params, job.cwd, folder.parent.parent),
             accept_no_privacy=request.accept_no_privacy,
             instead=job.recipe.private_choices(),
             why=request.reason,

@@ -54,6 +54,7 @@ from traindeck.core.run.points import PROGRESS
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.mechanism import Mechanism
+    from traindeck.core.privacy.origin import Charged
     from traindeck.core.privacy.plan import Plan
     from traindeck.core.privacy.spending import Spending
 
@@ -210,10 +211,18 @@ class Run:
             except (OSError, TraindeckError) as error:
                 self._refuse(f"the ledger cannot be written: {error}", FAILED)
 
-    def resumed(self, steps: int) -> None:
-        """Say that the model already holds so many private steps, paid for by an earlier run."""
+    def resumed(self, steps: int, checkpoint: Path | None = None) -> Charged:
+        """Say that the model already holds so many private steps of earlier runs.
+
+        What the checkpoint's origin does not show to be paid for, this run pays with its first
+        step. Returns the runs that the origin names, with their steps.
+        """
+        return self._spending.resumed(steps, checkpoint) if self._spending is not None else ()
+
+    def seal(self, checkpoint: Path) -> None:
+        """Say beside a private run's checkpoint where it comes from (`privacy.origin`)."""
         if self._spending is not None:
-            self._spending.resumed(steps)
+            self._guard(self._spending.seal, checkpoint, self._name)
 
     def spend(self) -> bool:
         """Pay for the next private step, before its noise is released.
@@ -343,6 +352,7 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
     A recipe that a launched command starts was never asked: it counts as started by hand.
     """
     from traindeck.core.privacy import gate
+    from traindeck.core.privacy.origin import inherited
     from traindeck.core.privacy.plan import Plan, make
     from traindeck.core.privacy.spending import Spending
 
@@ -359,7 +369,7 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
             plan = make(recipe, vars(run.params))
             me = Identity.of(os.getpid())
             ledger = gate.ledger_for(ledgers, recipe)
-            earlier = gate.resumed_steps(vars(run.params))
+            earlier = inherited(vars(run.params), "", ledgers.parent)
             gate.admit(
                 ledger,
                 run.id,

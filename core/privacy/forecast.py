@@ -10,8 +10,9 @@ from typing import Any
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.home import Home
 from traindeck.core.privacy.bounds import or_null
-from traindeck.core.privacy.gate import check_named, ledger_for, refusal, remaining, resumed_steps
+from traindeck.core.privacy.gate import check_named, ledger_for, refusal, remaining
 from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.origin import Inherited, inherited
 from traindeck.core.privacy.plan import Plan, make
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
@@ -56,7 +57,8 @@ class Forecast:
     recipe         its name
     plan           of each run: its epsilon at its delta, its mechanism, its risk
     runs           how many
-    steps_resumed  steps of the plan that a checkpoint holds: the run does not pay for these
+    steps_resumed  steps of the plan that a checkpoint holds and the run does not pay for: of
+                   budgeted data those that the budget was charged for already
     epsilon_all    of all runs together, at the plan's delta; infinite without noise
     epsilon_best_of_random_repeats  were their number random, `runs` on average, and only the best
                    ever shown; None for one run, and without noise
@@ -115,27 +117,32 @@ def forecast(home: Home, recipe: Recipe, params: Mapping[str, Value], runs: int)
     plan = make(recipe, values)
     if plan is None:
         return None
-    earlier = resumed_steps(values)
+    earlier = inherited(values, "", home.root)
     best = None
     if runs > 1 and math.isfinite(plan.epsilon):
         best = accountant.repeat_and_select(plan.mechanism, plan.delta, runs)
     ledger = ledger_for(home.ledger, recipe.chosen(values))
+    resumed = earlier.steps
+    if ledger is not None:
+        resumed = sum(steps for _, steps in earlier.paid(ledger.account(), plan.mechanism))
     return Forecast(
         recipe=recipe.name,
         plan=plan,
         runs=runs,
-        steps_resumed=min(earlier, plan.mechanism.steps),
+        steps_resumed=min(resumed, plan.mechanism.steps),
         epsilon_all=accountant.epsilon([plan.mechanism] * runs, plan.delta),
         epsilon_best_of_random_repeats=best,
         budget=None if ledger is None else _of_budget(ledger, recipe.name, plan, runs, earlier),
     )
 
 
-def _of_budget(ledger: Ledger, recipe: str, plan: Plan, runs: int, earlier: int) -> BudgetForecast:
+def _of_budget(
+    ledger: Ledger, recipe: str, plan: Plan, runs: int, earlier: Inherited
+) -> BudgetForecast:
     from traindeck.core.privacy import accountant
 
     account = ledger.account()
-    left = remaining(plan, earlier)
+    left = remaining(plan, sum(steps for _, steps in earlier.paid(account, plan.mechanism)))
     cost = accountant.rho(left, account.order) * left.steps
     refused = ""
     try:

@@ -7,8 +7,6 @@ has no finite epsilon: it is refused, unless that is accepted by name, and then 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger.filter import OverBudget, cost_of, over_budget
 from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.origin import Inherited
 from traindeck.core.privacy.plan import SEEDED, Plan, usual_delta
 from traindeck.core.recipe.recipe import Recipe
 from traindeck.core.run.folder import RunFolder
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from traindeck.core.privacy.ledger.account import Account, Charge
     from traindeck.core.privacy.ledger.ledger import Ledger
 
-
-_checkpoint = re.compile(r"checkpoint-(\d{1,9})\.").match
+NOTHING = Inherited()
 
 
 def ledger_of(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger | None:
@@ -67,7 +65,7 @@ def admit(
     recipe: str,
     plan: Plan | None,
     *,
-    earlier: int = 0,
+    earlier: Inherited = NOTHING,
     accept_no_privacy: bool = False,
     instead: str = "",
     why: str = "",
@@ -75,7 +73,8 @@ def admit(
 ) -> None:
     """Reserve a run's plan in a data set's ledger; without a ledger nothing is asked.
 
-    earlier  steps of the plan that a checkpoint holds already: they were paid for
+    earlier  steps of the plan that a checkpoint holds: those that the ledger does not hold for the
+             runs that took them are reserved too
     instead  what would make a run of this recipe private
     why      the reason that was given for accepting no privacy
     who      the process that stands for the run until it is settled
@@ -90,16 +89,18 @@ def admit(
 
         check_named(ledger, plan)
         account = ledger.account()
-        left = remaining(plan, earlier)
+        paid = sum(steps for _, steps in earlier.paid(account, plan.mechanism))
+        left = remaining(plan, paid)
         cost = accountant.rho(left, account.order)
         if not math.isfinite(cost):
             raise BudgetRefused(f"no bound on what a step of {recipe} costs can be computed")
-        epsilon = accountant.epsilon([left], plan.delta) if earlier else plan.epsilon
+        epsilon = accountant.epsilon([left], plan.delta) if paid else plan.epsilon
         process = who.to_json() if who else None
         try:
             ledger.reserve(run, recipe, left, cost, epsilon, process, delta=plan.delta)
         except OverBudget as error:
-            raise refusal(recipe, plan, ledger.account(), earlier) or error from None
+            again = refusal(recipe, plan, ledger.account(), earlier)
+            raise again or error from None
         return
     lacks = "no privacy"
     if plan is not None and plan.seeded:
@@ -138,42 +139,24 @@ def _unaccepted(ledger: Ledger, recipe: str, lacks: str, instead: str = "") -> B
     )
 
 
-def remaining(plan: Plan, earlier: int) -> Mechanism:
-    """What is left to be released of a plan of which so many steps are in a checkpoint."""
-    return plan.mechanism.with_steps(max(0, plan.mechanism.steps - earlier))
+def remaining(plan: Plan, paid: int) -> Mechanism:
+    """What is left to be charged of a plan of which so many steps were paid for."""
+    return plan.mechanism.with_steps(max(0, plan.mechanism.steps - paid))
 
 
-def resumed_steps(params: Mapping[str, object], cwd: str = "") -> int:
-    """The steps in the checkpoint that the parameter `resume` means, by the name of its file.
-
-    The number in the name is that of steps, or of rounds where the recipe has rounds.
-    What is said too much makes the run stop early: no more is reserved then than what is left.
-    """
-    given = params.get("resume")
-    if not isinstance(given, str) or not given:
-        return 0
-    place = Path(cwd, Path(given).expanduser())
-    try:
-        folder = place / "artifacts" if (place / "artifacts").is_dir() else place
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else [place.name]
-    except OSError:
-        return 0
-    matches = [_checkpoint(name) for name in names]
-    number = max((int(match[1]) for match in matches if match), default=0)
-    steps = params.get("local_steps", 1) if "rounds" in params else 1
-    return number * steps if isinstance(steps, int) else number
-
-
-def refusal(recipe: str, plan: Plan, account: Account, earlier: int = 0) -> OverBudget | None:
+def refusal(
+    recipe: str, plan: Plan, account: Account, earlier: Inherited = NOTHING
+) -> OverBudget | None:
     """Why a plan does not fit into a budget, and which one of this recipe would; None: it fits."""
     from traindeck.core.privacy import accountant
 
-    left = remaining(plan, earlier)
+    paid = sum(steps for _, steps in earlier.paid(account, plan.mechanism))
+    left = remaining(plan, paid)
     rho = accountant.rho(left, account.order)
     if cost_of(left, rho, left.steps) <= account.exact_left:
         return None
     largest = None
-    if not earlier:  # a checkpoint of another noise cannot be taken up
+    if not earlier.steps:  # a checkpoint of another noise cannot be taken up
         largest = accountant.largest_epsilon(left, plan.delta, account.rho_left, account.order)
     error = over_budget(
         account.name,
@@ -187,6 +170,11 @@ def refusal(recipe: str, plan: Plan, account: Account, earlier: int = 0) -> Over
         largest=largest,
     )
     message = str(error)
+    if unpaid := min(earlier.steps, plan.mechanism.steps) - paid:
+        message += (
+            f". The checkpoint holds {unpaid:,} steps that this budget was never charged for: they"
+            " count as well"
+        )
     if account.rho_budget and plan.epsilon <= account.epsilon:
         message += (
             f". An epsilon of {plan.epsilon:.3g} may not fit into {account.epsilon:g}: the filter"

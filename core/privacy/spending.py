@@ -20,6 +20,7 @@ from traindeck.core.base.errors import BudgetRefused, TraindeckError
 from traindeck.core.base.files import read_json
 from traindeck.core.privacy.gate import check_named, ledger_of
 from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.origin import Charged, Inherited, Origin, read, seal
 from traindeck.core.privacy.plan import Plan
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ class Spending:
             spec = read_json(ledgers.parent / "runs" / run / "run.json") or {}
             self._gone = str(spec.get("ledger") or "")
         self._tell = tell
+        self._data = ""
         self._earlier = 0
+        self._paid: Charged = ()
+        self._owed = 0  # of the earlier steps, those that nobody was charged for
         self._spent = 0
         self._committed = 0
         self._committed_at = 0.0
@@ -79,12 +83,39 @@ class Spending:
 
     @property
     def inherited(self) -> int:
-        """Steps that the model holds already, paid for by an earlier run."""
+        """Steps of earlier runs that the model holds already."""
         return self._earlier
 
-    def resumed(self, steps: int) -> None:
-        """Count the steps that an earlier run paid for: the model has learned from them too."""
-        self._earlier = steps
+    def resumed(self, steps: int, checkpoint: Path | None = None, charged: Charged = ()) -> Charged:
+        """Count the steps of earlier runs: the model has learned from them too.
+
+        checkpoint  whose origin says who was charged for them; else `charged` does
+
+        What the ledger does not hold for these runs is paid with the first step. Returns the runs
+        that the origin names.
+        """
+        home = self._ledgers.parent
+        if checkpoint is not None and (origin := read(checkpoint, home)):
+            charged = origin.charged
+        self._earlier, self._paid = steps, charged
+        if self._ledger is not None and charged:
+            account = self._ledger.account()
+            self._paid = Inherited(steps, charged).paid(account, self.plan.mechanism)
+        self._owed = max(0, steps - sum(steps for _, steps in self._paid))
+        return charged
+
+    def seal(self, checkpoint: Path, recipe: str) -> None:
+        """Say where a checkpoint of the model as it is now comes from. Raises OSError."""
+        own = (self.run, self._owed + self._spent)
+        origin = Origin(
+            self.run,
+            recipe,
+            self.plan.dataset,
+            self._data,
+            self._released(self._spent),
+            (*self._paid, own),
+        )
+        seal(checkpoint, origin, self._ledgers.parent)
 
     def use(self, fingerprint: str) -> None:
         """Tell the ledger which data this is: sha256 of its contents, in hexadecimal.
@@ -120,7 +151,7 @@ class Spending:
         self._closed = True
         if self._ledger is not None:
             try:
-                self._ledger.settle(self.run, state, self._spent)
+                self._ledger.settle(self.run, state, self._owed + self._spent)
             except (OSError, TraindeckError) as error:
                 self.problem = f"what was not used could not be given back: {error}"
 
@@ -148,7 +179,7 @@ class Spending:
             return False
         if self._ledger is not None:
             try:
-                self._ledger.commit(self.run, steps, self.plan.mechanism)
+                self._ledger.commit(self.run, self._owed + steps, self.plan.mechanism)
             except BudgetRefused as error:
                 self.problem, self.refused = str(error), True
                 return False

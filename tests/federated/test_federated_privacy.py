@@ -317,18 +317,25 @@ class TestBudgets:
         own.admit(DATA, "a.py")
         assert list(steps(clinic)) == ["a-run.owner-2"]
 
-    def test_what_a_resumed_model_holds_counts_and_is_not_paid_again(
-        self, home: Home, rules: policy.Policy
+    @pytest.mark.parametrize("known", [True, False])
+    def test_what_a_resumed_model_holds_counts_and_is_paid_once(
+        self, home: Home, rules: policy.Policy, known: bool
     ) -> None:
         own = budgeted(home, "digits.owner-2")
-        resumed = payer.Payer(replace(rules, done=ROUNDS - 1))
+        first = payer.Payer(replace(rules, run="first.owner-2"))
+        first.admit(DATA, "a.py")
+        for _ in range(ROUNDS - 1):
+            first.pay()
+        first.settle("finished")
+        earlier = (("first.owner-2" if known else "other.owner-2", 200 - LOCAL_STEPS),)
+        resumed = payer.Payer(replace(rules, done=ROUNDS - 1, charged=earlier))
         resumed.admit(DATA, "a.py")
         resumed.pay()
         with pytest.raises(Refused, match="all 200 steps of the plan are spent"):
             resumed.pay()
         spent = resumed.spent()
         assert spent is not None and spent.steps == spent.steps_planned == 200
-        assert steps(own)["a-run.owner-2"][0] == LOCAL_STEPS
+        assert steps(own)["a-run.owner-2"][0] == (LOCAL_STEPS if known else 200)
 
     @pytest.mark.parametrize("private", [True, False])
     def test_without_privacy_an_owner_with_a_budget_takes_no_part(

@@ -25,7 +25,8 @@ class TestTraining:
             plan=SimpleNamespace(mechanism=SimpleNamespace(**given), **given),
             artifacts=folder,
             artifact=lambda path, kind: None,
-            resumed=lambda steps: None,
+            resumed=lambda steps, checkpoint: None,
+            seal=lambda path: None,
         )
         model = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(model.weight)

@@ -28,6 +28,7 @@ def write(run: track.Run, target: Path, save: Callable[[Path], object]) -> None:
     except (OSError, RuntimeError) as error:  # torch calls a full disk a RuntimeError
         print(f"warning: no checkpoint {target}: {' '.join(str(error).split())}", flush=True)
     else:
+        run.seal(target)
         run.artifact(target, "checkpoint")
     finally:
         with contextlib.suppress(OSError):

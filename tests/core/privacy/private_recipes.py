@@ -57,7 +57,30 @@ with track.start() as run:
 """
 RESUME = """# [tool.traindeck.params.resume]
 # type = "path"
+# [tool.traindeck.params.until]
+# type = "int"
+# default = 0
 """
+_header, _, _body = RECIPE.replace('"private"', '"again"').partition("# ///\nimport time\n")
+_uses = _body.split("    run.resumed")[0]
+RESUMING = f"{_header}{RESUME}# ///\nfrom pathlib import Path\n{_uses}"
+RESUMING += """\
+    done = 0
+    if run.params.resume:
+        place = Path(run.params.resume)
+        place = place / "artifacts" if (place / "artifacts").is_dir() else place
+        path = max(place.glob("checkpoint-*.pt")) if place.is_dir() else place
+        done = int(path.read_text())
+        run.resumed(done, path)
+    while done < (run.params.until or run.plan.mechanism.steps):
+        if not run.spend():
+            run.over_budget()
+        done += 1
+    path = run.artifacts / f"checkpoint-{done:08d}.pt"
+    path.write_text(str(done))
+    run.seal(path)
+"""
+"""Takes `until` steps, leaves a checkpoint that holds their number, and can be resumed."""
 PLAIN = """# /// script
 # [tool.traindeck]
 # name = "plain"

@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import process_of, until, wait_for_state
-from tests.core.privacy.private_recipes import RECIPE, RESUME, Command, run, shown
+from tests.core.privacy.private_recipes import RESUMING, Command, run, shown
 from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import document
 from traindeck.core.launch import LaunchRequest, launch
+from traindeck.core.privacy import budget as budgets
 from traindeck.core.privacy.gate import admit
 from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.origin import END
 from traindeck.core.privacy.plan import make
 from traindeck.core.privacy.spending import Spending
 from traindeck.core.recipe.find import find_recipe
@@ -140,42 +142,91 @@ def test_a_run_whose_ledger_has_gone_since_its_launch_spends_nothing(
     assert not spending.step() and "ledger of toy" in spending.problem
 
 
-def test_a_resumed_run_pays_for_its_own_steps_and_tells_of_all(
+def test_a_run_that_only_says_that_it_was_resumed_pays_for_all(
     traindeck: Command, budget: Ledger
 ) -> None:
     doc = run(traindeck, "private", "-p", "resumed=90")
     assert doc["privacy"]["steps"] == 100 and doc["privacy"]["epsilon"] > 0.98
     [charge] = budget.account().runs
-    assert charge.settled == 10
+    assert charge.settled == 100
     assert doc["privacy"]["inherited"] == 90
     assert "90 of the 100 steps were inherited" in traindeck("show", "@last").stdout
 
 
-def test_a_resumed_run_reserves_only_what_is_left(
-    traindeck: Command, budget: Ledger, home: Home
-) -> None:
-    resumes = RECIPE.replace("# ///\nimport", RESUME + "# ///\nimport").replace("private", "again")
-    (home.recipes / "again.py").write_text(resumes)
-    checkpoints = home.root / "checkpoints"
-    checkpoints.mkdir()
-    for step in (60, 90):
-        (checkpoints / f"checkpoint-{step:08d}.pt").touch()
-    words = ("-p", f"resume={checkpoints}", "-p", "resumed=90")
-    assert run(traindeck, "again", *words)["state"] == "finished"
-    text = traindeck("budget", "forecast", "again", *words).stdout
-    assert "resumed: 10 steps are left, and only these are charged" in text
-    subprocess.run(
-        [sys.executable, home.recipes / "again.py", f"--resume={checkpoints}", "--resumed=90"],
-        check=True,
-        capture_output=True,
-    )
-    assert [(one.reserved, one.settled) for one in budget.account().runs] == [(10, 10)] * 2
-    # A name that promises too much makes the run stop early, not spend more.
-    (checkpoints / "checkpoint-00000099.pt").touch()
-    doc = run(traindeck, "again", *words, code=5)
-    assert doc["state"] == "over_budget" and budget.account().runs[-1].charged <= 1
-    missing = traindeck("run", "again", "-p", "resume=nothing", code=3).stderr
-    assert "resume: nothing is no file, no folder and no run" in missing
+class TestResumed:
+    """Inherited steps are paid for where this ledger holds them, for the run that took them."""
+
+    @pytest.fixture(autouse=True)
+    def _recipe(self, home: Home) -> None:
+        (home.recipes / "again.py").write_text(RESUMING)
+
+    def charges(self, home: Home) -> list[tuple[int, int | None]]:
+        return [(one.reserved, one.settled) for one in Ledger(home.ledger, "toy").account().runs]
+
+    def test_it_reserves_what_is_left_and_so_does_the_next(
+        self, traindeck: Command, budget: Ledger, home: Home
+    ) -> None:
+        first = run(traindeck, "again", "-p", "until=60")["id"]
+        second = run(traindeck, "again", "-p", f"resume={first}", "-p", "until=90")["id"]
+        words = ("-p", f"resume={home.runs / second}")
+        text = traindeck("budget", "forecast", "again", *words).stdout
+        assert "resumed: 10 steps are left, and only these are charged" in text
+        doc = run(traindeck, "again", *words)
+        assert doc["privacy"]["steps"] == 100 and doc["privacy"]["inherited"] == 90
+        by_hand = [sys.executable, home.recipes / "again.py", f"--resume={home.runs / second}"]
+        subprocess.run(by_hand, check=True, capture_output=True, cwd=home.root)
+        assert self.charges(home) == [(100, 60), (40, 30), (10, 10), (10, 10)]
+        missing = traindeck("run", "again", "-p", "resume=nothing", code=3).stderr
+        assert "resume: nothing is no file, no folder and no run" in missing
+
+    def test_steps_from_before_the_budget_are_charged_whole(
+        self, traindeck: Command, home: Home
+    ) -> None:
+        first = run(traindeck, "again", "-p", "until=90")["id"]
+        budgets.create(home, "toy", 2.0, 1e-5, "example", None)
+        assert run(traindeck, "again", "-p", f"resume={first}")["state"] == "finished"
+        assert self.charges(home) == [(100, 100)]
+
+    def test_steps_from_before_a_budget_that_they_do_not_fit_are_refused(
+        self, traindeck: Command, home: Home
+    ) -> None:
+        first = run(traindeck, "again", "-p", "until=90", "-p", "epsilon=3")["id"]
+        budgets.create(home, "toy", 1.0, 1e-5, "example", None)
+        words = ("run", "again", "-p", f"resume={first}", "-p", "epsilon=3")
+        refused = traindeck(*words, code=5).stderr
+        assert "The checkpoint holds 90 steps that this budget was never charged for" in refused
+        assert self.charges(home) == []
+
+    @pytest.mark.parametrize("how", ["edited", "renamed", "unsealed", "foreign", "swapped"])
+    def test_a_checkpoint_that_is_not_what_this_home_wrote_is_charged_whole(
+        self, traindeck: Command, budget: Ledger, home: Home, how: str
+    ) -> None:
+        first = run(traindeck, "again", "-p", "until=90")["id"]
+        [checkpoint] = (home.runs / first / "artifacts").glob("*.pt")
+        origin = checkpoint.with_name(checkpoint.name + END)
+        if how == "edited":
+            checkpoint.write_text("91")
+        elif how == "renamed":
+            checkpoint = checkpoint.rename(checkpoint.with_name("checkpoint-00000099.pt"))
+        elif how == "unsealed":
+            origin.unlink()
+        elif how == "foreign":
+            (home.root / "secret.key").write_bytes(bytes(32))
+        else:
+            said = json.loads(origin.read_text())
+            origin.write_text(json.dumps(said | {"charged": [[first, 100]]}))
+        done = int(checkpoint.read_text())
+        assert run(traindeck, "again", "-p", f"resume={checkpoint}")["state"] == "finished"
+        assert self.charges(home) == [(100, 90), (100, 100)]
+        assert done in (90, 91)
+
+    def test_a_run_that_was_quarantined_has_paid_for_nothing(
+        self, traindeck: Command, budget: Ledger, home: Home
+    ) -> None:
+        first = run(traindeck, "again", "-p", "until=90")["id"]
+        budget.quarantine(first, "its audit found more")
+        run(traindeck, "again", "-p", f"resume={first}")
+        assert self.charges(home) == [(100, 90), (100, 100)]
 
 
 class TestByHand:

@@ -21,8 +21,9 @@ from traindeck.core.catalogue.query import parse
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy import accountant, budget
 from traindeck.core.privacy.budget_state import describe
-from traindeck.core.privacy.gate import admit, refusal, resumed_steps
+from traindeck.core.privacy.gate import admit, refusal
 from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.origin import resumed
 from traindeck.core.privacy.plan import Plan, make
 from traindeck.core.recipe.find import find_recipe
 from traindeck.core.run.folder import RunFolder
@@ -231,10 +232,11 @@ def test_the_steps_of_a_checkpoint_are_in_its_name(tmp_path: Path) -> None:
     artifacts.mkdir(parents=True)
     for name in ("checkpoint-00000010.pt", "checkpoint-00000200.pt", "part-1-checkpoint-9.pt"):
         (artifacts / name).touch()
-    assert resumed_steps({"resume": str(tmp_path / "run")}) == 200
-    assert resumed_steps({"resume": "run"}, str(tmp_path)) == 200
-    assert resumed_steps({"resume": str(artifacts / "checkpoint-00000010.pt")}) == 10
-    assert resumed_steps({"resume": None}) == resumed_steps({}) == 0
+    older, newer = (artifacts / f"checkpoint-{step:08d}.pt" for step in (10, 200))
+    assert resumed({"resume": str(tmp_path / "run")}) == (newer, 200)
+    assert resumed({"resume": "run"}, str(tmp_path)) == (newer, 200)
+    assert resumed({"resume": str(older)}) == (older, 10)
+    assert resumed({"resume": None}) == resumed({}) == (None, 0)
 
 
 def test_queries_find_private_series_by_their_whole_name_only() -> None:

@@ -13,7 +13,7 @@ from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.home import Home
 from traindeck.core.launch import LaunchRequest, again, launch, typed_command
 from traindeck.core.privacy import budget
-from traindeck.core.privacy.gate import resumed_steps
+from traindeck.core.privacy.origin import resumed
 from traindeck.core.privacy.plan import make
 from traindeck.core.recipe.header import HeaderError
 from traindeck.core.recipe.read import read_recipe
@@ -155,8 +155,8 @@ def test_without_privacy_there_is_no_accounting(tmp_path: Path) -> None:
 def test_rounds_that_a_checkpoint_holds_are_steps_of_the_plan(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-00000110.npz").touch()
     given = {"resume": str(tmp_path), "local_steps": 5}
-    assert resumed_steps({**given, "rounds": 120}) == 550
-    assert resumed_steps(given) == 110
+    assert resumed({**given, "rounds": 120})[1] == 550
+    assert resumed(given)[1] == 110
 
 
 @pytest.mark.slow

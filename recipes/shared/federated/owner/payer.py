@@ -5,7 +5,8 @@ an owner pays for the rounds that its update has left in, and for no other. What
 it is on the disk before it leaves: a round's steps are committed when its update has passed the
 gate, right before it is sent. Training alone is no release, for the script is shut in: whoever is
 lost while it trains, or is refused, has spent nothing for that round. An update that was paid for
-and then did not get away stays paid for. What a resumed model holds counts for each owner in full.
+and then did not get away stays paid for. What a resumed model holds counts for each owner in full:
+what the owner's own ledger does not hold of it, for the runs that took it, is paid then.
 
 The budget is that of `<data set>.<owner>`, for example `mnist.owner-2`, and binds if there is one.
 An owner's data has more names than one: for the privacy of owners it is `mnist-owners.owner-2`. A
@@ -27,6 +28,7 @@ from traindeck.core.federation.privacy import OwnerPrice, OwnerPrivacy
 from traindeck.core.privacy.gate import admit, check_named, ledger_of
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.origin import Inherited
 from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.spending import Spending
 from traindeck.recipes.shared.federated.errors import Refused
@@ -52,7 +54,7 @@ class Payer:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._earlier = policy.done * policy.local_steps
+        self._earlier = Inherited(policy.done * policy.local_steps, policy.charged)
         self._spending: Spending | None = None
 
     def admit(self, fingerprint: str, script: str) -> None:
@@ -78,7 +80,7 @@ class Payer:
             return
         plan = replace(policy.plan, dataset=f"{whole}.{policy.name}")
         spending = Spending(plan, policy.ledgers, policy.run, _unheard, charged)
-        spending.resumed(self._earlier)
+        spending.resumed(self._earlier.steps, charged=self._earlier.charged)
         ledger = spending.ledger
         for other in self._named():
             if other.name != charged and (ledger is None or other.name != ledger.name):
@@ -141,7 +143,7 @@ class Payer:
         plan, spending = self._policy.plan, self._spending
         if plan is None:
             return None
-        steps = spending.steps if spending else self._earlier
+        steps = spending.steps if spending else self._earlier.steps
         ledger = spending.ledger if spending else None
         return OwnerPrivacy(
             unit=plan.unit,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.privacy.origin import Charged
 from traindeck.core.privacy.plan import Plan
 
 
@@ -27,7 +28,8 @@ class Policy:
                  clipped update, its share of the noise of the sum; all owners then weigh the same
     ledgers      folder of all privacy ledgers, and run: what they know this owner's part by
     plan         what the whole run may release; None: it has no differential privacy
-    local_steps  steps of the plan in a round; done: rounds that the model holds already
+    local_steps  steps of the plan in a round; done: rounds that the model holds already; charged:
+                 what this owner's ledger may know their runs by, with the steps of each
     ports        TCP ports of this machine that a job may use; tls: see `JobSession`
     seconds      time limit of a job
     """
@@ -54,6 +56,7 @@ class Policy:
     plan: Plan | None = None
     local_steps: int = 1
     done: int = 0
+    charged: Charged = ()
     encrypt: bool = True
     keep: bool = False
     ports: list[int] = field(default_factory=list)
@@ -73,4 +76,5 @@ class Policy:
         """The inverse of `to_json`."""
         paths = {name: Path(facts[name]) for name in ("root", "agreed", "shard", "mock", "ledgers")}
         plan = Plan.from_json(facts["plan"]) if facts["plan"] else None
-        return cls(**{**facts, **paths, "plan": plan})
+        charged = tuple((str(run), int(steps)) for run, steps in facts["charged"])
+        return cls(**{**facts, **paths, "plan": plan, "charged": charged})

@@ -155,7 +155,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         if done >= rounds:
             track.abort(f"{resume} has been trained for {done} rounds already: raise --rounds", 2)
         if plan:
-            run.resumed(done * p.local_steps)
+            options.charged = run.resumed(done * p.local_steps, resume)
     options.plan, options.local_steps, options.done = plan, p.local_steps, done
 
     def save(number: int) -> None:

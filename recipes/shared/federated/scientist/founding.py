@@ -227,6 +227,7 @@ class Founding:
                 plan=options.plan,
                 local_steps=options.local_steps,
                 done=options.done,
+                charged=tuple((f"{run}.{name}", steps) for run, steps in options.charged),
                 encrypt=options.encrypt,
                 keep=options.keep,
                 ports=options.ports,

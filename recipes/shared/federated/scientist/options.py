@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from traindeck.core import track
+from traindeck.core.privacy.origin import Charged
 from traindeck.core.privacy.plan import Plan
 from traindeck.recipes.shared.federated.errors import Unfit
 
@@ -28,7 +29,7 @@ class Options:
                    aggregator can open suffice
     plan           what the run may release, by which each owner accounts for itself; None: no
                    differential privacy. local_steps: its steps in a round; done: rounds that a
-                   resumed model holds already
+                   resumed model holds already; charged: the runs that took them, with their steps
     round_seconds  time limit of a round; approval_seconds: of the answers to the job
     encrypt        False only to show what could then be read; keep: keep all messages
     preload        modules that owners share in memory
@@ -45,6 +46,7 @@ class Options:
     plan: Plan | None = None
     local_steps: int = 1
     done: int = 0
+    charged: Charged = ()
     round_seconds: float = 120.0
     approval_seconds: float = 86400.0
     encrypt: bool = True

@@ -37,4 +37,4 @@ def go_on(run: track.Run, path: Path, step: int, was: Mapping[str, Any]) -> None
     if step >= total:
         track.abort(f"{path} has already been trained for all of the {total} steps")
     print(f"resuming after step {step} of {total} from {path}", flush=True)
-    run.resumed(step)
+    run.resumed(step, path)
