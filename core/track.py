@@ -222,7 +222,7 @@ class Run:
     def seal(self, checkpoint: Path) -> None:
         """Say beside a private run's checkpoint where it comes from (`privacy.origin`)."""
         if self._spending is not None:
-            self._guard(self._spending.seal, checkpoint, self._name)
+            self._guard(self._spending.seal, checkpoint)
 
     def spend(self) -> bool:
         """Pay for the next private step, before its noise is released.
@@ -383,7 +383,7 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
             if plan is not None and run.folder is not None:
                 write_json(run.folder / "privacy.json", plan.to_json())
         if plan is not None:
-            return Spending(plan, ledgers, run.id, run._spent)
+            return Spending(plan, ledgers, run.id, run._spent, recipe=recipe.name)
         run._use = lambda fingerprint: gate.use_without_privacy(
             ledgers, run.id, recipe.name, fingerprint, accept
         )

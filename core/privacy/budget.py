@@ -93,8 +93,11 @@ def create(
     fingerprint: str | None,
     why: str = "",
 ) -> Ledger:
-    """Give a data set a budget. Raises UsageError, and TraindeckError when it has one already."""
-    from traindeck.core.privacy import accountant
+    """Give a data set a budget, and charge it with the runs that go on (`in_flight`).
+
+    Raises UsageError, and BudgetRefused when it has one already or would not cover those runs.
+    """
+    from traindeck.core.privacy import accountant, in_flight
 
     check(home, name, epsilon, delta, unit, fingerprint)
     try:
@@ -102,7 +105,7 @@ def create(
     except ValueError as error:
         raise UsageError(str(error)) from None
     home.make()
-    return ledgers.create(
+    ledger = ledgers.create(
         home.ledger,
         name,
         epsilon=epsilon,
@@ -113,7 +116,11 @@ def create(
         relation=RELATION,
         fingerprint=fingerprint,
         why=why,
+        covers=lambda account: in_flight.check(in_flight.live(home, name), account),
     )
+    # Those that have begun since are among them, and what the others have taken is written down.
+    in_flight.charge(ledger, in_flight.live(home, name))
+    return ledger
 
 
 def change(ledger: Ledger, epsilon: float, why: str = "", *, below: bool = False) -> None:

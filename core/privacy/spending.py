@@ -9,6 +9,7 @@ Standard library only until the run ends: recipes import this.
 
 from __future__ import annotations
 
+import hmac
 import math
 import os
 import time
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING
 
 from traindeck.core.base.errors import BudgetRefused, TraindeckError
 from traindeck.core.base.files import read_json
-from traindeck.core.privacy.gate import check_named, ledger_of
+from traindeck.core.base.process import Identity
+from traindeck.core.base.secret import home_secret
+from traindeck.core.privacy.gate import admit, check_named, ledger_of
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.origin import Charged, Inherited, Origin, read, seal
 from traindeck.core.privacy.plan import Plan
@@ -42,13 +45,21 @@ class Spending:
     run      the run's id, by which the data set's ledger knows its reservation; without a ledger
              steps are only told, not paid for
     charged  a ledger that somebody else charges for these steps: they are not paid for again
+    recipe   for people to read
     """
 
     def __init__(
-        self, plan: Plan, ledgers: Path, run: str, tell: Tell, charged: str | None = None
+        self,
+        plan: Plan,
+        ledgers: Path,
+        run: str,
+        tell: Tell,
+        charged: str | None = None,
+        recipe: str = "",
     ) -> None:
         self.plan = plan
         self.run = run
+        self.recipe = recipe or run
         self.problem = ""
         self.refused = False  # whether the problem is that no budget admits the step
         self._ledgers = ledgers
@@ -60,7 +71,7 @@ class Spending:
             spec = read_json(ledgers.parent / "runs" / run / "run.json") or {}
             self._gone = str(spec.get("ledger") or "")
         self._tell = tell
-        self._data = ""
+        self._fingerprint = self._data = ""
         self._earlier = 0
         self._paid: Charged = ()
         self._owed = 0  # of the earlier steps, those that nobody was charged for
@@ -104,12 +115,12 @@ class Spending:
         self._owed = max(0, steps - sum(steps for _, steps in self._paid))
         return charged
 
-    def seal(self, checkpoint: Path, recipe: str) -> None:
+    def seal(self, checkpoint: Path) -> None:
         """Say where a checkpoint of the model as it is now comes from. Raises OSError."""
         own = (self.run, self._owed + self._spent)
         origin = Origin(
             self.run,
-            recipe,
+            self.recipe,
             self.plan.dataset,
             self._data,
             self._released(self._spent),
@@ -122,6 +133,9 @@ class Spending:
 
         Raises BudgetRefused when the ledger's data set is another one.
         """
+        self._fingerprint = fingerprint
+        secret = home_secret(self._ledgers.parent)
+        self._data = hmac.digest(secret, b"data\0" + fingerprint.encode(), "sha256").hex()
         if self._ledger is not None:
             from traindeck.core.privacy.ledger.ledgers import pin
 
@@ -177,6 +191,17 @@ class Spending:
             self.problem = f"the ledger of {self._gone}, in which the run is reserved, is gone"
             self.refused = True
             return False
+        if self._ledger is None:
+            # Before looking for a budget: who makes one looks for us when it has made it.
+            self._hear(steps)
+        try:
+            self._join()
+        except BudgetRefused as error:
+            self.problem, self.refused = str(error), True
+            return False
+        except (OSError, TraindeckError) as error:
+            self.problem = f"the ledger cannot be used: {error}"
+            return False
         if self._ledger is not None:
             try:
                 self._ledger.commit(self.run, self._owed + steps, self.plan.mechanism)
@@ -188,9 +213,27 @@ class Spending:
                 return False
         self._committed = steps
         self._committed_at = time.monotonic()
+        if self._ledger is not None:
+            self._hear(steps)
+        return True
+
+    def _hear(self, steps: int) -> None:
         released = self._released(steps)
         self._tell(released, self.plan.epsilon_at(released.steps))
-        return True
+
+    def _join(self) -> None:
+        """Spend from a budget that was made since: all steps so far count. Raises BudgetRefused."""
+        if self._ledger is not None or self._charged is not None:
+            return
+        ledger = ledger_of(self._ledgers, self.plan.dataset, self._fingerprint or None)
+        if ledger is None:
+            return
+        check_named(ledger, self.plan)
+        if not any(run.id == self.run for run in ledger.account().runs):
+            admit(ledger, self.run, self.recipe, self.plan, who=Identity.of(self._process))
+        self._ledger, self._owed, self._paid = ledger, self._earlier, ()
+        if self._fingerprint:
+            self.use(self._fingerprint)
 
     def _block(self) -> int:
         """How many steps to commit at once: by how long those of the last block took."""

@@ -228,9 +228,9 @@ async def test_damaged_memory_stops_nothing(home: Home, text: str) -> None:
 
 
 def test_two_programs_do_not_undo_each_other(home: Home) -> None:
-    remember(home, {"a": Draft(params={"lr": "1"})})
-    remember(home, {"b": Draft(tags="x")})
-    remember(home, {"a": Draft()})
+    remember(home, {"a": Draft(params={"lr": "1"})}, ["a"])
+    remember(home, {"b": Draft(tags="x")}, ["b"])
+    remember(home, {"a": Draft()}, ["a"])
     assert list(json.loads(last_file(home).read_text())) == ["b"]
 
 

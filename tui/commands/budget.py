@@ -59,8 +59,13 @@ def create(
     fills = accountant.fills(account.rho_budget, delta, account.order)
     print(
         f"{name} has a privacy budget of epsilon {epsilon:g} at delta {delta:g} for one {unit},"
-        f" kept in {ledger.path}"
+        f" kept in {ledger.path}; of no other home, user or machine"
     )
+    for run in account.runs:
+        print(
+            f"run {run.id} ({run.recipe}) goes on: the {run.committed:,} steps it has taken are"
+            f" charged, and its whole plan of epsilon {run.epsilon:.4g} is reserved"
+        )
     print(
         f"it admits one run of about epsilon {at_least(fills)}, or several smaller ones: the rest"
         " is what it takes to let each run be chosen after the last was seen"

@@ -6,7 +6,7 @@ header shows up in the form, and a value that was being typed is still there tom
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -34,12 +34,16 @@ def read_drafts(home: Home) -> dict[str, Draft]:
     return {name: _draft(entry) for name, entry in stored.items() if isinstance(entry, dict)}
 
 
-def remember(home: Home, changed: Mapping[str, Draft]) -> None:
-    """Write these recipes' drafts beside those of the others. Raises OSError."""
+def remember(home: Home, drafts: Mapping[str, Draft], changed: Iterable[str]) -> None:
+    """Write down the drafts of changed recipes, as they are now. Raises OSError.
+
+    Now is when it is our turn: who was asked first may come last, and then writes the same.
+    """
     home.make()
     with locked(home.cache / "last.lock"):
         stored = read_json(last_file(home)) or {}
-        for name, draft in changed.items():
+        for name in changed:
+            draft = drafts[name]
             if draft == Draft():
                 stored.pop(name, None)
             else:

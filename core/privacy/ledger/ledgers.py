@@ -5,10 +5,13 @@ A data set is known by its name, by that of one which it was derived of, and by 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.files import locked
+from traindeck.core.privacy.ledger.account import Account
+from traindeck.core.privacy.ledger.book import Book
 from traindeck.core.privacy.ledger.entries import is_name, new_entry
 from traindeck.core.privacy.ledger.filter import OtherData
 from traindeck.core.privacy.ledger.ledger import FOLDER_LOCK, Ledger, check_covered, decided
@@ -27,12 +30,14 @@ def create(
     relation: str = RELATION,
     fingerprint: str | None = None,
     why: str = "",
+    covers: Callable[[Account], None] = lambda _: None,
 ) -> Ledger:
     """Give a data set a budget.
 
     rho_budget   what runs may spend: Rényi divergence at `order`, covered by (epsilon, delta)
     fingerprint  SHA-256 of the data's contents, in hexadecimal; else pinned at its first use
     why          the reason of whoever makes it
+    covers       is asked whether that is enough, and raises BudgetRefused when it is not
 
     Raises BudgetRefused when the data set has a budget already, by its name, by one that it
     was derived of, or by its contents.
@@ -66,6 +71,7 @@ def create(
                     f" rm {other.name}` takes back one that was never used"
                 )
             raise BudgetRefused(f"{name} has a privacy budget already{whose}: {mend}")
+        covers(Book(ledger.name, first).account(1, ""))
         ledger.begin(first)
     return ledger
 

@@ -16,6 +16,7 @@ from traindeck.core import control, launch
 from traindeck.core.base.errors import ControlError
 from traindeck.core.base.files import read_json
 from traindeck.core.base.home import Home
+from traindeck.core.base.process import STATE, stat_fields
 from traindeck.core.catalogue.library import Library
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.engines import signals
@@ -173,6 +174,7 @@ def test_what_a_dying_supervisor_did_not_hear_is_asked_of_the_next(
     supervisor = process_of(run, "supervisor").pid
     monkeypatch.setattr(signals, "HEAR_SECONDS", PATIENCE)
     os.kill(supervisor, signal.SIGSTOP)
+    until(lambda: (stat_fields(supervisor) or [b""])[STATE] == b"T")
     asking = threading.Thread(target=control.kill, args=(run.path,))
     asking.start()
     status = Path(f"/proc/{supervisor}/status")

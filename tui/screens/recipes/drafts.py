@@ -51,9 +51,10 @@ class Drafts:
 
     def save(self) -> None:
         """Write down what has not been so far."""
-        home, drafts = self._host.home, {name: self._drafts[name] for name in self._unsaved}
+        home, unsaved = self._host.home, sorted(self._unsaved)
         self._unsaved.clear()
-        if drafts:
+        if unsaved:
             self._host.in_background(
-                "What was typed cannot be remembered", lambda: remember(home, drafts)
+                "What was typed cannot be remembered",
+                lambda: remember(home, self._drafts, unsaved),
             )
