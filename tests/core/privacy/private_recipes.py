@@ -95,6 +95,11 @@ with track.start() as run:
         run.use(run.params.fingerprint)
     run.log(0, {"loss": 1.0})
 """
+PAUSE = """
+    import time
+    while not run.should_stop():
+        time.sleep(0.02)
+"""
 
 
 def run(traindeck: Command, *words: str, code: int = 0) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import process_of, until, wait_for_state
-from tests.core.privacy.private_recipes import RESUMING, Command, run, shown
+from tests.core.privacy.private_recipes import PAUSE, PLAIN, RESUMING, Command, run, shown
 from traindeck.core.base.files import write_json
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import document
@@ -26,6 +26,7 @@ from traindeck.core.privacy.origin import END
 from traindeck.core.privacy.plan import make
 from traindeck.core.privacy.spending import Spending
 from traindeck.core.recipe.find import find_recipe
+from traindeck.core.run.events import last
 from traindeck.core.run.folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("recipes")]
@@ -227,6 +228,72 @@ class TestResumed:
         budget.quarantine(first, "its audit found more")
         run(traindeck, "again", "-p", f"resume={first}")
         assert self.charges(home) == [(100, 90), (100, 100)]
+
+
+class TestGoingOn:
+    """A budget that is made while runs go on charges them, or is not made."""
+
+    @pytest.fixture
+    def going(self, traindeck: Command) -> RunFolder:
+        words = ("-p", "seconds=0.2", "-p", "steps=5000", "-p", "epsilon=2", "--json")
+        going = RunFolder(Path(json.loads(traindeck("run", "private", *words).stdout)["path"]))
+        until(lambda: last(going.path / "events.jsonl", "spend"), "a step")
+        return going
+
+    def create(self, traindeck: Command, epsilon: float, code: int = 0) -> str:
+        done = traindeck(
+            "budget", "create", "toy", f"--epsilon={epsilon}", "--delta=1e-5", code=code
+        )
+        return done.stdout + done.stderr
+
+    def test_what_it_has_taken_and_takes_is_charged(
+        self, traindeck: Command, home: Home, going: RunFolder
+    ) -> None:
+        text = self.create(traindeck, 6)
+        assert f"run {going.id} (private) goes on: the " in text
+        ledger = Ledger(home.ledger, "toy")
+        [charge] = ledger.account().runs
+        assert (charge.id, charge.reserved) == (going.id, 5000) and charge.committed >= 1
+        until(lambda: ledger.account().runs[0].committed > charge.committed, "more steps")
+        traindeck("stop", going.id)
+        assert wait_for_state(going)["state"] == "stopped"
+        [charge] = ledger.account().runs
+        spent = last(going.path / "events.jsonl", "spend")
+        assert spent and charge.settled == spent["event"]["steps"] > 1
+
+    def test_a_budget_that_would_not_cover_it_is_not_made(
+        self, traindeck: Command, home: Home, going: RunFolder
+    ) -> None:
+        text = self.create(traindeck, 1, code=5)
+        assert f"run {going.id}, which goes on and has taken" in text
+        assert f"`traindeck stop {going.id}` first" in text
+        assert not Ledger(home.ledger, "toy").exists
+
+    def test_nor_one_where_somebody_trains_without_privacy(
+        self, traindeck: Command, home: Home
+    ) -> None:
+        (home.recipes / "plain.py").write_text(
+            PLAIN.replace('"loss": 1.0})', '"loss": 1.0})' + PAUSE)
+        )
+        going = json.loads(traindeck("run", "plain", "--json").stdout)["id"]
+        text = self.create(traindeck, 6, code=5)
+        assert f"run {going} (plain) is training on toy without privacy" in text
+        assert not Ledger(home.ledger, "toy").exists
+
+    def test_one_that_was_started_by_hand_finds_the_budget(
+        self, traindeck: Command, home: Home
+    ) -> None:
+        words = ["--seconds=0.2", "--steps=5000", "--epsilon=2"]
+        script = [sys.executable, "-u", str(home.recipes / "private.py"), *words]
+        with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None and "epsilon" in process.stdout.readline()
+            self.create(traindeck, 6)
+            ledger = Ledger(home.ledger, "toy")
+            until(lambda: ledger.account().runs and ledger.account().runs[0].committed, "it")
+            process.terminate()
+            process.stdout.read()
+        [charge] = ledger.account().runs
+        assert charge.state == "stopped" and charge.settled and charge.settled > 1
 
 
 class TestByHand:
