@@ -20,7 +20,7 @@ from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.document import RunDoc, document
 from traindeck.core.engines.choose import engine
 from traindeck.core.privacy import PLAN_FILE
-from traindeck.core.privacy.gate import admit, ledger_for
+from traindeck.core.privacy.gate import admit, check_parts, ledger_for
 from traindeck.core.privacy.origin import inherited
 from traindeck.core.privacy.plan import make as make_plan
 from traindeck.core.recipe.params import Value
@@ -203,6 +203,8 @@ def _spec(run_id: str, job: _Job, request: LaunchRequest) -> Spec:
 def _reserve(folder: Path, job: _Job, request: LaunchRequest) -> None:
     """Reserve what the run may spend. Raises BudgetRefused when the budget is too small."""
     if job.recipe:
+        ledgers = folder.parent.parent / "ledger"
+        check_parts(ledgers, folder.name, job.recipe, request.accept_no_privacy)
         admit(
             job.ledger,
             folder.name,

@@ -368,6 +368,7 @@ def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
         else:
             plan = make(recipe, vars(run.params))
             me = Identity.of(os.getpid())
+            gate.check_parts(ledgers, run.id, recipe, accept)
             ledger = gate.ledger_for(ledgers, recipe)
             earlier = inherited(vars(run.params), "", ledgers.parent)
             gate.admit(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
+from traindeck.core.privacy.ledger.entries import COPIES
 from traindeck.core.privacy.ledger.filter import OverBudget, cost_of, over_budget
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.origin import Inherited
@@ -49,9 +50,44 @@ def ledger_for(folder: Path, recipe: Recipe) -> Ledger | None:
     return next((ledger for ledger in ledgers if ledger is not None), None)
 
 
+def check_parts(ledgers: Path, run: str, recipe: Recipe, accept_no_privacy: bool) -> None:
+    """Ask the budgets that parts of the recipe's data set have of their own, such as its owners'.
+
+    In a federation each owner asks its own. Raises BudgetRefused for any other recipe; where no
+    privacy is accepted, the parts are exposed.
+    """
+    if "owners" in recipe.params or not ledgers.is_dir():
+        return
+    from traindeck.core.privacy.ledger.ledgers import ledgers as all_of
+
+    names = [name.lower() for name in (recipe.dataset, *recipe.also) if name]
+    of_parts = tuple(f"{name}{end}." for name in names for end in ("", "-owners"))
+    for ledger in all_of(ledgers):
+        if not ledger.name.startswith(of_parts):
+            continue
+        if not accept_no_privacy or recipe.accounting is not None:
+            raise BudgetRefused(
+                f"{ledger.name} has a privacy budget of its own, and its data is part of"
+                f" {recipe.dataset}: {recipe.name} would train on it and pay nothing there. A"
+                " federated recipe, in which each owner pays for itself, can; or take other data"
+            )
+        ledger.expose(run, recipe.name, "no privacy")
+
+
 def check_named(ledger: Ledger, plan: Plan) -> None:
     """Raises BudgetRefused when a plan's data set has its budget by another name only."""
-    check_fit(plan, ledger.account())
+    account = ledger.account()
+    check_fit(plan, account)
+    kinds = {child.name: child for child in account.children}
+    child = kinds.get(ledger.dataset)
+    while child is not None:
+        if child.kind == COPIES:
+            raise BudgetRefused(
+                f"{child.name} was declared to hold several records that were made of one of"
+                f" {child.of}: these are spent together, and a run's epsilon is for one. Train on"
+                f" {child.of} itself and augment within the step"
+            )
+        child = kinds.get(child.of)
     if ledger.dataset != plan.dataset.lower():
         raise BudgetRefused(
             f"this data is that of {ledger.name}, which has a privacy budget: it spends that one"

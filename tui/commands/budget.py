@@ -201,13 +201,20 @@ def remove(
 def derive(
     name: Name,
     child: Annotated[str, typer.Argument(help="The data set that was made of it.")],
-    kind: Annotated[str, typer.Option(help="subset, augmentation or features.")] = "subset",
+    kind: Annotated[str, typer.Option(help="subset, or features: one record for each.")] = "subset",
     reason: Why = "",
 ) -> None:
     """Declare that a data set was made of another one: it spends the other one's budget."""
     from traindeck.core.privacy.ledger import ledgers
-    from traindeck.core.privacy.ledger.entries import KINDS, is_name
+    from traindeck.core.privacy.ledger.entries import COPIES, KINDS, is_name
 
+    if kind == COPIES:
+        raise UsageError(
+            "kind: several records that are made of one are spent together, and a run's epsilon is"
+            f" for one: train on {name} itself and augment within the step, where the gradients of"
+            " one record's copies are averaged before they are clipped. Where each record is made"
+            " into one other, the kind is features"
+        )
     if kind not in KINDS:
         raise UsageError(f"kind: {kind!r} is none; a kind is {', '.join(KINDS)}")
     if not is_name(child.lower()):
@@ -218,11 +225,6 @@ def derive(
         f"runs on {child} spend the budget of {ledger.name} from now on: recipes name it by"
         f' dataset = "{child}"'
     )
-    if kind == "augmentation":
-        say(
-            f"runs on it keep the promise to one record of {name} only if they clip all that was"
-            " made of one record together"
-        )
 
 
 def history(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:

@@ -31,7 +31,10 @@ from traindeck.core.privacy.ledger.chain import ENVELOPE, Entry
 from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION
 from traindeck.core.recipe.accounting import UNITS
 
-KINDS = ("subset", "augmentation", "features")
+KINDS = ("subset", "features")
+"""How a data set may be made of another: with at most one record for each of that one's."""
+COPIES = "augmentation"
+"""With several, by ledgers of before: nothing may spend there, for a plan counts one record."""
 MAX_TEXT = 500
 
 _name = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}").fullmatch
@@ -113,7 +116,7 @@ _FIELDS: dict[str, dict[str, Check]] = {
     "derive": {
         "child": is_name,
         "of": is_name,
-        "kind": _one_of(*KINDS),
+        "kind": _one_of(*KINDS, COPIES),
         "fingerprint": _or_null(_is_fingerprint),
     },
     "reserve": {

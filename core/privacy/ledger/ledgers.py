@@ -132,7 +132,7 @@ def derive(
 ) -> None:
     """Declare that a data set is made of this one: it spends this budget.
 
-    kind  subset, augmentation or features
+    kind  subset or features: it has at most one record for each of this one's
 
     Raises BudgetRefused when the child has a budget already.
     """

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.core.privacy.private_recipes import PLAIN, RECIPE, Command, run, shown
 from traindeck.core.base.home import Home
+from traindeck.core.privacy import budget as budgets
+from traindeck.core.privacy.ledger import ledgers
+from traindeck.core.privacy.ledger.entries import COPIES
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import pin
 
@@ -107,9 +113,36 @@ def test_only_a_budgets_refusal_is_one(traindeck: Command, home: Home, budget: L
     assert doc["state"] == "over_budget"
 
 
+def test_copies_of_records_that_were_derived_before_spend_nothing(
+    traindeck: Command, budget: Ledger, home: Home
+) -> None:
+    ledgers.derive(budget, "toy-turned", COPIES)
+    (home.recipes / "turned.py").write_text(
+        RECIPE.replace('"toy"', '"toy-turned"').replace('"private"', '"turned"')
+    )
+    refused = traindeck("run", "turned", code=5).stderr
+    assert "toy-turned was declared to hold several records that were made of one of toy" in refused
+    assert not budget.account().runs
+
+
+@pytest.mark.parametrize("part", ["toy.owner-2", "toy-owners.clinic"])
+def test_a_part_that_has_its_own_budget_binds_who_trains_on_the_whole(
+    traindeck: Command, home: Home, part: str
+) -> None:
+    own = budgets.create(home, part, 3.0, 1e-5, "example", None)
+    refused = traindeck("run", "private", code=5).stderr
+    assert f"{part} has a privacy budget of its own, and its data is part of toy" in refused
+    traindeck("run", "plain", code=5)
+    script = [sys.executable, str(home.recipes / "private.py")]
+    assert subprocess.run(script, capture_output=True).returncode == 5
+    assert not own.account().runs and not own.account().exposed
+    accepted = run(traindeck, "plain", "--accept-no-privacy")
+    assert [one.run for one in own.account().exposures] == [accepted["id"]]
+
+
 def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
     traindeck("budget", "derive", "toy", "toy-small", "--kind", "subset")
     assert shown(traindeck, "toy-small")["name"] == "toy"
-    made = traindeck("budget", "derive", "toy", "toy-turned", "--kind", "augmentation")
-    assert "clip all that was made of one record together" in made.stderr
+    made = traindeck("budget", "derive", "toy", "toy-turned", "--kind", "augmentation", code=2)
+    assert "several records that are made of one are spent together" in made.stderr
     traindeck("budget", "create", "toy-small", "--epsilon", "9", "--delta", "1e-5", code=5)
