@@ -11,7 +11,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from traindeck.core.base.files import read_json, write_json
@@ -20,6 +20,7 @@ from traindeck.core.privacy.bounds import or_null
 from traindeck.core.privacy.ledger.account import Account, Charge
 from traindeck.core.privacy.ledger.chain import Problem
 from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.ledger.ledgers import shown
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.risk import Risk, risk
 
@@ -68,7 +69,8 @@ class Composed:
 class BudgetState:
     """Everything about a data set's budget, at one moment.
 
-    account   who has spent what of it, in Rényi divergence at the filter's order
+    account   who has spent what of it, in Rényi divergence at the filter's order; fingerprints as
+              they may leave the home
     composed  what that is as an epsilon
     problems  what is wrong with the ledger; the next writer mends all of it
     """
@@ -116,7 +118,17 @@ def describe(home: Home, ledger: Ledger) -> BudgetState:
     Composing takes the accountant; what it says is kept beside the ledger until that changes.
     """
     account = ledger.account()
-    return BudgetState(account, _composed(home, account), tuple(ledger.verify()))
+    composed = _composed(home, account)
+    children = (
+        replace(child, fingerprint=shown(ledger.folder, child.fingerprint))
+        for child in account.children
+    )
+    account = replace(
+        account,
+        fingerprint=shown(ledger.folder, account.fingerprint),
+        children=tuple(children),
+    )
+    return BudgetState(account, composed, tuple(ledger.verify()))
 
 
 def _charge(run: Charge) -> dict[str, Any]:

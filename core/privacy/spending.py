@@ -9,7 +9,6 @@ Standard library only until the run ends: recipes import this.
 
 from __future__ import annotations
 
-import hmac
 import math
 import os
 import time
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING
 from traindeck.core.base.errors import BudgetRefused, TraindeckError
 from traindeck.core.base.files import read_json
 from traindeck.core.base.process import Identity
-from traindeck.core.base.secret import home_secret
 from traindeck.core.privacy.gate import admit, check_named, ledger_of
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.origin import Charged, Inherited, Origin, read, seal
@@ -133,12 +131,11 @@ class Spending:
 
         Raises BudgetRefused when the ledger's data set is another one.
         """
-        self._fingerprint = fingerprint
-        secret = home_secret(self._ledgers.parent)
-        self._data = hmac.digest(secret, b"data\0" + fingerprint.encode(), "sha256").hex()
-        if self._ledger is not None:
-            from traindeck.core.privacy.ledger.ledgers import pin
+        from traindeck.core.privacy.ledger.ledgers import keyed, pin
 
+        self._fingerprint = fingerprint
+        self._data = keyed(self._ledgers, fingerprint)
+        if self._ledger is not None:
             pin(self._ledger, fingerprint)
             return
         other = ledger_of(self._ledgers, self.plan.dataset, fingerprint)

@@ -257,7 +257,7 @@ class TestBudgets:
         first.pay()
         first.settle("finished")
         assert steps(own)["a-run.owner-2"] == (LOCAL_STEPS, LOCAL_STEPS, "finished")
-        with pytest.raises(BudgetRefused, match="is that of data with the fingerprint"):
+        with pytest.raises(BudgetRefused, match="is that of other data than this"):
             payer.Payer(replace(rules, run="another.owner-2")).admit(OTHER, "a.py")
 
     @pytest.mark.parametrize("name", ["mnist.owner-2", "Mnist-owners.owner-16"])

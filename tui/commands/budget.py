@@ -229,9 +229,11 @@ def derive(
 
 def history(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Every entry of a ledger, the oldest first."""
+    from traindeck.core.privacy.ledger.ledgers import shown_entries
     from traindeck.tui.commands.budget_words import details
 
-    entries = _ledger(name).history()
+    ledger = _ledger(name)
+    entries = shown_entries(ledger.folder, ledger.history())
     if as_json:
         print_json(entries)
         return
@@ -284,10 +286,12 @@ def export(name: Name) -> None:
     """Print a budget and its whole history as JSON, for anyone to account for again."""
     from traindeck.core.base.home import Home
     from traindeck.core.privacy.budget_state import describe
+    from traindeck.core.privacy.ledger.ledgers import shown_entries
 
     ledger = _ledger(name)
     state = describe(Home.default(), ledger)
-    print_json({**state.to_json(), "history": ledger.history()})
+    history = shown_entries(ledger.folder, ledger.history())
+    print_json({**state.to_json(), "history": history})
 
 
 def _ledger(name: str) -> Ledger:

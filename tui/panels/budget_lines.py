@@ -231,7 +231,7 @@ def _forecast(account: Account) -> Content:
 def _data(account: Account) -> str:
     if not account.fingerprint:
         return "not pinned yet: the first run says which data it is"
-    return f"sha256 {account.fingerprint[:16]}…"
+    return f"{account.fingerprint[:21]}…, its SHA-256 keyed with this home's secret"
 
 
 def _verified(budget: Budget, account: Account) -> Content:

@@ -20,7 +20,7 @@ from traindeck.core.privacy.budget_state import BudgetState, describe
 from traindeck.core.privacy.ledger.book import LedgerDamaged
 from traindeck.core.privacy.ledger.chain import Entry
 from traindeck.core.privacy.ledger.ledger import Ledger
-from traindeck.core.privacy.ledger.ledgers import ledgers
+from traindeck.core.privacy.ledger.ledgers import ledgers, shown_entries
 from traindeck.tui.readers.watch import Watch
 
 LOOK_EVERY = 2.0
@@ -178,7 +178,7 @@ def _read(home: Home, ledger: Ledger) -> Budget:
 
 def _history(ledger: Ledger) -> tuple[Entry, ...]:
     try:
-        return tuple(ledger.history())
+        return tuple(shown_entries(ledger.folder, ledger.history()))
     except (OSError, TraindeckError):
         return ()  # damaged since: the next look says so
 

@@ -2,7 +2,9 @@
 
     create      a data set's budget: unit, relation, delta and order never change afterwards
     set         another budget; of 0 nothing more is admitted
-    pin         the hash of a data set's contents, at its first use
+    pin         a data set's contents, at its first use: HMAC-SHA-256 of their hash under the home's
+                secret (`hmac:…`), so that what is shown or exported tells nothing of a record; in
+                ledgers of before the hash itself
     derive      another data set that is made `of` this one and spends its budget
     reserve     a run's whole plan (a `Mechanism`), before it starts; `rho` is what a step costs
     commit      the steps, counted from the run's first, whose noise may now be released
@@ -39,7 +41,7 @@ MAX_TEXT = 500
 
 _name = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}").fullmatch
 _run = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch
-_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
+_fingerprint = re.compile(r"(hmac:)?[0-9a-f]{64}").fullmatch
 
 Check = Callable[[Any], bool]
 
@@ -54,7 +56,7 @@ def _is_run(value: object) -> bool:
 
 
 def _is_fingerprint(value: object) -> bool:
-    return isinstance(value, str) and _sha256(value) is not None
+    return isinstance(value, str) and _fingerprint(value) is not None
 
 
 def _is_text(value: object) -> bool:

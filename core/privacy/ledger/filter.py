@@ -138,9 +138,8 @@ class Filter:
         pinned = self.datasets[self._known(dataset)]
         if pinned not in (None, fingerprint):
             raise OtherData(
-                f"the budget of {dataset} is that of data with the fingerprint {pinned}, and this"
-                f" data has {fingerprint}: if it was made of that, say so by `budget derive`; if it"
-                " is other data, give it a name and a budget of its own"
+                f"the budget of {dataset} is that of other data than this: if this was made of"
+                " that, say so by `budget derive`; else give it a name and a budget of its own"
             )
         self.datasets[dataset] = fingerprint
 

@@ -5,17 +5,24 @@ A data set is known by its name, by that of one which it was derived of, and by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hmac
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.files import locked
+from traindeck.core.base.secret import home_secret
 from traindeck.core.privacy.ledger.account import Account
 from traindeck.core.privacy.ledger.book import Book
+from traindeck.core.privacy.ledger.chain import Entry
 from traindeck.core.privacy.ledger.entries import is_name, new_entry
 from traindeck.core.privacy.ledger.filter import OtherData
 from traindeck.core.privacy.ledger.ledger import FOLDER_LOCK, Ledger, check_covered, decided
 from traindeck.core.privacy.mechanism import RELATION
+
+KEYED = "hmac:"
+_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 def create(
@@ -52,7 +59,7 @@ def create(
         epsilon=epsilon,
         order=order,
         rho_budget=rho_budget,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint and keyed(folder, fingerprint),
         **decided(why),
     )
     check_covered(rho_budget, epsilon, delta, order)
@@ -93,6 +100,32 @@ def find(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger |
     return None if fingerprint is None else _find_contents(folder, fingerprint)
 
 
+def keyed(folder: Path, fingerprint: str) -> str:
+    """What the ledgers of a home know data of this SHA-256 by: nobody else can test guesses.
+
+    Raises ValueError for what is no SHA-256.
+    """
+    if not _sha256(fingerprint):
+        raise ValueError(f"fingerprint {fingerprint!r} is not 64 hexadecimal digits")
+    secret = home_secret(folder.parent)
+    return f"{KEYED}{hmac.digest(secret, b'data' + fingerprint.encode(), 'sha256').hex()}"
+
+
+def shown(folder: Path, pinned: str | None) -> str | None:
+    """A pinned fingerprint as it may leave the home: ledgers of before hold the SHA-256 itself."""
+    return pinned if pinned is None or pinned.startswith(KEYED) else keyed(folder, pinned)
+
+
+def shown_entries(folder: Path, entries: Iterable[Entry]) -> list[Entry]:
+    """Entries as they may leave the home."""
+    return [
+        {**entry, "fingerprint": shown(folder, entry["fingerprint"])}
+        if "fingerprint" in entry
+        else entry
+        for entry in entries
+    ]
+
+
 def ledgers(folder: Path) -> list[Ledger]:
     """All ledgers of a home, by name."""
     ends = (".jsonl", ".head.json")
@@ -105,21 +138,23 @@ def ledgers(folder: Path) -> list[Ledger]:
 
 
 def _find_contents(folder: Path, fingerprint: str) -> Ledger | None:
+    known = (fingerprint, keyed(folder, fingerprint))
     for ledger in ledgers(folder):
         for name, pinned in ledger.datasets().items():
-            if pinned == fingerprint:
+            if pinned in known:
                 return Ledger(folder, ledger.name, name)
     return None
 
 
 def pin(ledger: Ledger, fingerprint: str) -> None:
-    """Say which data this is; from the first time on it is never any other.
+    """Say which data this is, by its SHA-256; from the first time on it is never any other.
 
     Raises OtherData when it is another one, or one that has a budget under another name.
     """
-    if ledger.datasets().get(ledger.dataset) == fingerprint:
+    key = keyed(ledger.folder, fingerprint)
+    if ledger.datasets().get(ledger.dataset) in (fingerprint, key):
         return
-    new = new_entry("pin", dataset=ledger.dataset, fingerprint=fingerprint)
+    new = new_entry("pin", dataset=ledger.dataset, fingerprint=key)
     with locked(ledger.folder / FOLDER_LOCK):
         other = _find_contents(ledger.folder, fingerprint)
         if other is not None and other.name != ledger.name:
@@ -142,7 +177,7 @@ def derive(
         child=child,
         of=ledger.dataset,
         kind=kind,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint and keyed(ledger.folder, fingerprint),
         **decided(why),
     )
     with locked(ledger.folder / FOLDER_LOCK):

@@ -73,9 +73,11 @@ def test_the_data_is_pinned_at_its_first_use_and_other_data_is_refused(
     traindeck: Command, budget: Ledger
 ) -> None:
     traindeck("run", "private", "-p", f"fingerprint={'a' * 64}", "--wait")
-    assert shown(traindeck)["fingerprint"] == "a" * 64
+    assert shown(traindeck)["fingerprint"].startswith("hmac:")
+    for words in (("show", "toy"), ("export", "toy"), ("history", "toy", "--json")):
+        assert "a" * 64 not in traindeck("budget", *words).stdout
     doc = run(traindeck, "private", "-p", f"fingerprint={'b' * 64}", code=5)
-    assert doc["state"] == "over_budget" and "a" * 64 in doc["reason"]
+    assert doc["state"] == "over_budget" and "that of other data" in doc["reason"]
     assert shown(traindeck)["runs"][-1]["state"] == "over_budget"
 
 

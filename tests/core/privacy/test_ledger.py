@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from tests.core.privacy.ledgers import DATA, ME, OTHER, RHO, charged, flip, made, reserve
+from tests.core.privacy.ledgers import DATA, ME, RHO, charged, made, reserve
 from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, NotFoundError, UsageError
 from traindeck.core.privacy import accountant
-from traindeck.core.privacy.ledger.book import LedgerDamaged
-from traindeck.core.privacy.ledger.filter import NotOpen, OtherData, OverBudget
+from traindeck.core.privacy.ledger.filter import NotOpen, OverBudget
 from traindeck.core.privacy.ledger.ledger import Ledger
-from traindeck.core.privacy.ledger.ledgers import derive, find, ledgers, pin
+from traindeck.core.privacy.ledger.ledgers import (
+    derive,
+    find,
+    ledgers,
+    pin,
+)
 from traindeck.core.privacy.mechanism import Mechanism
 
 
@@ -318,68 +322,3 @@ class TestCreating:
             ledger.reserve(**{"run": "one", "recipe": "x", "who": None, **plan, **given})
         assert ledger.account().runs == ()
         assert ledger.verify() == []
-
-
-class TestLineage:
-    def test_the_first_use_pins_the_data(self, ledger: Ledger) -> None:
-        pin(ledger, DATA)
-        assert ledger.account().fingerprint == DATA
-        pin(ledger, DATA)
-        with pytest.raises(OtherData, match=f"{DATA}.*{OTHER}") as refused:
-            pin(ledger, OTHER)
-        assert refused.value.exit_code == OVER_BUDGET
-
-    def test_what_is_derived_spends_the_parents_budget(self, ledger: Ledger) -> None:
-        derive(ledger, "mnist-half", "subset", DATA)
-        half = find(ledger.folder, "mnist-half")
-        assert half is not None
-        derive(half, "mnist-half-features", "features")
-        features = find(ledger.folder, "mnist-half-features")
-        assert features is not None
-        pin(features, OTHER)
-        reserve(features, "one", 1000)
-        with pytest.raises(OverBudget):
-            reserve(ledger, "two", 100)
-        account = ledger.account()
-        assert account.runs[0].dataset == "mnist-half-features"
-        assert account.fingerprint is None
-        assert [(c.name, c.of, c.kind, c.fingerprint) for c in account.children] == [
-            ("mnist-half", "mnist", "subset", DATA),
-            ("mnist-half-features", "mnist-half", "features", OTHER),
-        ]
-        with pytest.raises(OtherData):
-            pin(half, OTHER)
-
-    def test_a_data_set_has_one_budget_whatever_it_is_called(self, ledger: Ledger) -> None:
-        pin(ledger, DATA)
-        derive(ledger, "half", "subset")
-        assert find(ledger.folder, "copy") is None
-        copy = find(ledger.folder, "copy", DATA)
-        assert copy is not None and copy.name == "mnist"
-        nameless = find(ledger.folder, "my copy", DATA)  # no budget could have that name
-        assert nameless is not None and nameless.name == "mnist"
-        upper = find(ledger.folder, "MNIST")
-        assert upper is not None and upper.name == "mnist"
-        digits = made(ledger.folder, "digits")
-        for refused in (
-            lambda: made(ledger.folder, "half"),
-            lambda: made(ledger.folder, "copy", fingerprint=DATA),
-            lambda: derive(ledger, "digits", "subset"),
-            lambda: derive(ledger, "mnist", "subset"),
-            lambda: derive(ledger, "half", "features"),
-            lambda: derive(digits, "half", "subset"),
-            lambda: derive(digits, "copy", "subset", DATA),
-            lambda: pin(digits, DATA),
-        ):
-            with pytest.raises(BudgetRefused, match="already"):
-                refused()
-        with pytest.raises(ValueError, match="kind"):
-            derive(ledger, "other", "sibling")
-        assert digits.verify() == ledger.verify() == []
-
-    def test_a_ledger_that_cannot_be_read_may_be_anybodys(self, ledger: Ledger) -> None:
-        made(ledger.folder, "digits")
-        flip(ledger.path, 100)
-        assert find(ledger.folder, "digits") is not None
-        with pytest.raises(LedgerDamaged):
-            find(ledger.folder, "cancer")

@@ -176,7 +176,7 @@ class TestDamage:
                 "reserved 10 steps, not 11",
             ),
             ({"type": "create"}, "unknown or missing"),
-            ({"type": "pin", "dataset": "mnist", "fingerprint": OTHER}, OTHER),
+            ({"type": "pin", "dataset": "mnist", "fingerprint": OTHER}, "that of other data"),
             ({"type": "pin", "dataset": "cifar", "fingerprint": OTHER}, "cifar does not spend"),
             ({"v": 2, "type": "set", "epsilon": 3.0, "rho_budget": 1.0}, "version 2"),
             ({"t": "now", "type": "set", "epsilon": 3.0, "rho_budget": 1.0}, "not a time"),
