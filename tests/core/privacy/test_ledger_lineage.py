@@ -22,6 +22,11 @@ from traindeck.core.privacy.ledger.ledgers import (
 )
 
 
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return made(tmp_path / "ledger")
+
+
 class TestLineage:
     def test_the_first_use_pins_the_data(self, ledger: Ledger) -> None:
         pin(ledger, DATA)
