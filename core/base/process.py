@@ -2,7 +2,7 @@
 
 A pid alone is reused sooner or later, and a machine that was rebooted hands all of them out again.
 The start time in clock ticks since boot, as the kernel keeps it, tells two users of one pid apart;
-the boot id tells two boots apart.
+the boot id tells two boots apart, and the pid namespace two containers of one boot.
 
 Standard library only on Linux. Elsewhere psutil is imported when first needed.
 """
@@ -105,26 +105,56 @@ def boot_id() -> str:
     return ""
 
 
+@cache
+def pid_namespace() -> str:
+    """A name for the processes that are seen from here (pid_namespaces(7)): a container has one.
+
+    Empty where the system has none.
+    """
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process for all time."""
+    """One process for all time; of before `namespace` was written, it is taken for ours."""
 
     boot_id: str
     pid: int
     start_ticks: int
+    namespace: str = ""
 
     @classmethod
     def of(cls, pid: int) -> Identity | None:
         """The living process that has this pid now, or None."""
         ticks = start_ticks(pid)
-        return None if ticks is None else cls(boot_id(), pid, ticks)
+        return None if ticks is None else cls(boot_id(), pid, ticks, pid_namespace())
 
     def alive(self) -> bool:
-        """Whether this very process still runs: not another with its pid, not a zombie."""
-        return self.boot_id == boot_id() and start_ticks(self.pid) == self.start_ticks
+        """Whether this very process still runs: not another with its pid, not a zombie.
+
+        One that is `out_of_sight` is not known to.
+        """
+        return (
+            self.boot_id == boot_id()
+            and not self.out_of_sight
+            and start_ticks(self.pid) == self.start_ticks
+        )
+
+    @property
+    def out_of_sight(self) -> bool:
+        """Whether it was of another container of this boot: nobody here knows if it runs."""
+        return self.boot_id == boot_id() and self.namespace not in ("", pid_namespace())
 
     def to_json(self) -> dict[str, str | int]:
-        return {"boot_id": self.boot_id, "pid": self.pid, "start_ticks": self.start_ticks}
+        own: dict[str, str | int] = {
+            "boot_id": self.boot_id,
+            "pid": self.pid,
+            "start_ticks": self.start_ticks,
+        }
+        return own | ({"namespace": self.namespace} if self.namespace else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Identity:
@@ -132,4 +162,7 @@ class Identity:
         boot, pid, ticks = (data.get(key) for key in ("boot_id", "pid", "start_ticks"))
         if not (isinstance(boot, str) and type(pid) is int and type(ticks) is int):
             raise ValueError(f"not a process identity: {dict(data)!r}")
-        return cls(boot, pid, ticks)
+        namespace = data.get("namespace", "")
+        if not isinstance(namespace, str):
+            raise ValueError(f"not a process identity: {dict(data)!r}")
+        return cls(boot, pid, ticks, namespace)

@@ -56,11 +56,15 @@ class Local:
         ask_supervisor(folder, self, number)
 
     def look(self, spec: Spec) -> Verdict | None:
-        """A run of another machine that shares this home is out of reach."""
+        """A run of another machine or container that shares this home is out of reach."""
+        from traindeck.core.base.process import boot_id
         from traindeck.core.run.spec import is_elsewhere
         from traindeck.core.run.state import UNREACHABLE, Verdict
 
         if not is_elsewhere(spec):
             return None
-        why = f"runs on {spec['host']}; it was {spec['state']} when last heard of"
+        here = spec["boot_id"] == boot_id()
+        where = f"in another container of this machine ({spec['host']})" if here else spec["host"]
+        how = "runs" if here else "runs on"
+        why = f"{how} {where}; it was {spec['state']} when last heard of"
         return Verdict(UNREACHABLE, why, None)

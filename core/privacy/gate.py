@@ -233,9 +233,10 @@ def tend(ledger: Ledger) -> None:
 
 
 def _ended(home: Home, run: Charge) -> str:
-    """How an open run has ended; empty while it goes on."""
+    """How an open run has ended; empty while it goes on, or nobody here can know."""
     if run.who is not None:
-        return "" if Identity.from_json(run.who).alive() else "lost"
+        who = Identity.from_json(run.who)
+        return "" if who.alive() or who.out_of_sight else "lost"
     folder = next((f for f in (home.runs / run.id, home.trash / run.id) if f.is_dir()), None)
     if folder is None:
         return "lost"

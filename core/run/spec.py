@@ -152,5 +152,8 @@ def identity(spec: Spec, who: Who) -> Identity | None:
 
 
 def is_elsewhere(spec: Spec) -> bool:
-    """Whether the run belongs to another machine that shares this home."""
-    return spec["boot_id"] != boot_id() and spec["host"] != os.uname().nodename
+    """Whether the run belongs to another machine that shares this home, or another container."""
+    if spec["boot_id"] != boot_id():
+        return spec["host"] != os.uname().nodename
+    who = identity(spec, "supervisor") or identity(spec, "launcher")
+    return who is not None and who.out_of_sight

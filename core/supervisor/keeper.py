@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.base.process import START, Identity, boot_id, stat_fields
+from traindeck.core.base.process import START, Identity, boot_id, pid_namespace, stat_fields
 from traindeck.core.devices.proctree import descendants
 from traindeck.core.run.folder import encode_exit
 from traindeck.core.run.state import boottime
@@ -168,7 +168,7 @@ def _identity(pid: int) -> Identity:
     if living := Identity.of(pid):
         return living
     fields = stat_fields(pid)
-    return Identity(boot_id(), pid, int(fields[START]) if fields else 0)
+    return Identity(boot_id(), pid, int(fields[START]) if fields else 0, pid_namespace())
 
 
 def _wait_for(child: int, start: Start, begun: float, known: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,17 @@ class TestARunOfAnotherMachineThatSharesTheHome:
         assert doc is not None
         assert doc["state"] == "unreachable"
         assert doc["reason"] == "runs on far; it was running when last heard of"
+
+    def test_another_container_of_this_boot_is_out_of_reach_too(self, home: Home) -> None:
+        me = Identity.of(os.getpid())
+        assert me is not None and me.namespace.startswith("pid:")
+        other = replace(me, namespace="pid:[1]")
+        run = a_run(home, supervisor=other.to_json())
+        doc = document(run)
+        assert doc is not None and doc["state"] == "unreachable"
+        assert doc["reason"].startswith("runs in another container of this machine")
+        with pytest.raises(ControlError, match="delete it there"):
+            control.trash(home, run.id)
 
     def test_it_can_be_neither_asked_nor_deleted_here(self, home: Home, far: RunFolder) -> None:
         with pytest.raises(ControlError, match=r"run 2aaaaaaa runs on far.*: ask there"):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import COMMAND, until, wait_for_state
 from tests.core.privacy.private_recipes import PLAIN, RECIPE, Command, run, shown
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import budget as budgets
@@ -14,6 +17,7 @@ from traindeck.core.privacy.ledger import ledgers
 from traindeck.core.privacy.ledger.entries import COPIES
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import pin
+from traindeck.core.run.folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("recipes")]
 
@@ -140,6 +144,28 @@ def test_a_part_that_has_its_own_budget_binds_who_trains_on_the_whole(
     assert not own.account().runs and not own.account().exposed
     accepted = run(traindeck, "plain", "--accept-no-privacy")
     assert [one.run for one in own.account().exposures] == [accepted["id"]]
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode != 0,
+    reason="needs a pid namespace of its own",
+)
+def test_a_run_that_is_only_looked_at_from_another_container_goes_on(
+    traindeck: Command, budget: Ledger
+) -> None:
+    words = ("-p", "seconds=0.1", "-p", "steps=20", "--json")
+    going = json.loads(traindeck("run", "private", *words).stdout)
+    until(lambda: budget.account().runs[0].committed, "a step")
+    inside = [COMMAND, "budget", "show", "toy", "--json"]
+    looked = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", *inside],
+        capture_output=True,
+        text=True,
+    )
+    [seen] = json.loads(looked.stdout)["runs"]
+    assert (seen["state"], seen["settled"]) == ("running", None)
+    assert wait_for_state(RunFolder(Path(going["path"])))["state"] == "finished"
+    assert [one.settled for one in budget.account().runs] == [20]
 
 
 def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
