@@ -17,6 +17,7 @@ FILES = (
     "clipboard.txt",
     "last.json",
     "ledger",
+    "secret.key",
     "settings.toml",
     "state.json",
     "traindeck.log",
