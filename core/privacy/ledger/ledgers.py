@@ -12,7 +12,7 @@ from traindeck.core.base.files import locked
 from traindeck.core.privacy.ledger.entries import is_name, new_entry
 from traindeck.core.privacy.ledger.filter import OtherData
 from traindeck.core.privacy.ledger.ledger import FOLDER_LOCK, Ledger, check_covered, decided
-from traindeck.core.privacy.mechanism import RELATION
+from traindeck.core.privacy.mechanism import relation_of
 
 
 def create(
@@ -24,13 +24,14 @@ def create(
     order: float,
     rho_budget: float,
     unit: str = "example",
-    relation: str = RELATION,
+    relation: str | None = None,
     fingerprint: str | None = None,
     why: str = "",
 ) -> Ledger:
     """Give a data set a budget.
 
     rho_budget   what runs may spend: Rényi divergence at `order`, covered by (epsilon, delta)
+    relation     which data are neighbours; else that of the unit
     fingerprint  SHA-256 of the data's contents, in hexadecimal; else pinned at its first use
     why          the reason of whoever makes it
 
@@ -42,7 +43,7 @@ def create(
         "create",
         name=ledger.name,
         unit=unit,
-        relation=relation,
+        relation=relation or relation_of(unit),
         delta=delta,
         epsilon=epsilon,
         order=order,

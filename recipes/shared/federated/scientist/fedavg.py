@@ -5,15 +5,18 @@ AISTATS 2017. With server momentum: T.-M. Hsu, H. Qi, M. Brown, 2019 (FedAvgM).
 
 With differential privacy, by the parameter `dp`:
 
-central  The unit is an owner with all its data. DP-FedAvg (B. McMahan et al., ICLR 2018) with the
-         noise made by the owners (P. Kairouz, Z. Liu, T. Steinke, ICML 2021, but with rounded
-         continuous Gaussians): each clips its update, adds its share of the noise, and masks the
-         result, so that the aggregator sees a sum that is private already: also of the fewest
-         owners whose sum it can open by lying to them about who answered; two thirds must answer.
-         An owner knows its own share: those of all but one of the fewest are the whole noise, so
-         that the sum is private for each owner alone too. What owners tell the aggregator or each
-         other of their shares is not in its noise any more. All owners take part in each round:
-         there is no amplification by sampling. Few owners make this expensive.
+central  The unit is an owner with all its data, and the relation zero-out over a public list of
+         owners: a neighbour is the federation in which one owner's update is zero. It hides what
+         an owner holds, not that it takes part, nor in which rounds. DP-FedAvg (B. McMahan et al.,
+         ICLR 2018) with the noise made by the owners (P. Kairouz, Z. Liu, T. Steinke, ICML 2021,
+         but with rounded continuous Gaussians): each clips its update, adds its share of the
+         noise, and masks the result, so that the aggregator sees a sum that is private already:
+         also of the fewest owners whose sum it could open by lying to them about who answered, if
+         they did not sign that; two thirds must answer. An owner knows its own share: those of all
+         but one of the fewest are the whole noise, so that the sum is private for each owner alone
+         too. What owners tell the aggregator or each other of their shares is not in its noise any
+         more. All owners take part in each round: there is no amplification by sampling. Few
+         owners make this expensive.
 local    The unit is an example. DP-SGD (M. Abadi et al., CCS 2016) at each owner: it draws a
          Poisson batch of its own examples, clips each one's gradient and adds the noise of the
          whole plan, some steps a round. Each example is one owner's, so what one owner's steps cost
@@ -159,7 +162,8 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     if plan:
         print(
             f"{plan.mechanism.steps} steps, noise multiplier {plan.mechanism.noise_multiplier:.4g},"
-            f" epsilon {plan.epsilon:.4g} at delta {plan.delta:g} for {plan.unit}s",
+            f" epsilon {plan.epsilon:.4g} at delta {plan.delta:g} for {plan.unit}s"
+            f" ({plan.relation})",
             flush=True,
         )
         if not plan.private:
