@@ -118,6 +118,15 @@ def test_what_was_agreed_runs_once(pair: Pair) -> None:
     assert "the script ended with 1" in reasons, "its last words are the owner's alone"
 
 
+def test_the_last_words_of_a_private_script_are_in_the_owners_log_alone(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.owner.policy.plan = object()  # type: ignore[assignment]
+    pair.owner.fail("the script ended with 1", "SECRET", by_signal=False)
+    assert pair.shown()["reason"] == "the script ended with 1: what it said last is in output.log"
+    assert "the script ended with 1: SECRET" in capsys.readouterr().out
+
+
 class TestByHand:
     """A script that waits for somebody to read it."""
 

@@ -312,8 +312,12 @@ class Owner:
         self._say("refused", why, public, over_budget=over_budget)
 
     def fail(self, why: str, own: str, *, by_signal: bool) -> None:
-        """Say that a script came to no good end; its own last words are for the owner alone."""
-        self.status.enter("lost", f"{why}: {own or 'no message'}")
+        """Say that a script came to no good end; its own last words are for the owner alone.
+
+        Those of a private run, which no epsilon covers, are in its log, not in its status.
+        """
+        words = "what it said last is in output.log" if self.policy.plan else own or "no message"
+        self.status.enter("lost", f"{why}: {words}")
         self._say("failed", f"{why}: {own}", why, by_signal=by_signal)
 
     def notice(self, why: str) -> None:
