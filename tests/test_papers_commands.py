@@ -20,15 +20,15 @@ PRIVATE_RUN = re.compile(r"traindeck run (?=[\w-]+-dp\b|.*-p dp=)(.*)")
 
 def commands(paper: Path) -> list[list[str]]:
     """Its budget commands in their order; of a private run's launch, the forecast of it."""
-    found = []
+    listed = []
     for line in LINE.findall(paper.read_text()):
         first, _, _ = line.partition("&&")
         if private := PRIVATE_RUN.match(first):
             words = shlex.split(private[1])
-            found.append(["budget", "forecast", *(word for word in words if word != "--wait")])
+            listed.append(["budget", "forecast", *(word for word in words if word != "--wait")])
         elif first.startswith("traindeck budget ") and first.split()[2] in CHEAP:
-            found.append(shlex.split(first)[1:])
-    return found
+            listed.append(shlex.split(first)[1:])
+    return listed
 
 
 WITH_BUDGETS = [paper for paper in papers() if commands(paper)]

@@ -168,7 +168,7 @@ def test_subsets_that_are_told_different_lists_give_no_sum_of_two(
     one, two, three, four, five = names
     vectors = all_of.vectors()
     masked = all_of.mask(1, vectors, names)
-    told = {
+    lists = {
         one: [one, two, three],
         two: [one, two, four],
         three: [one, two, three],
@@ -176,11 +176,11 @@ def test_subsets_that_are_told_different_lists_give_no_sum_of_two(
         five: [one, two, five],
     }
     signatures: dict[str, str] = {}
-    for name, alive in told.items():
+    for name, alive in lists.items():
         dropped = [other for other in names if other not in alive]
         signatures[name] = all_of.parties[name].sign(1, alive, dropped)["signature"]
     reveals = []
-    for name, alive in told.items():
+    for name, alive in lists.items():
         dropped = [other for other in names if other not in alive]
         refused = pytest.raises(Refused, match=r"[12] owners have signed who answered it, 3 are")
         with refused if checked else contextlib.nullcontext():

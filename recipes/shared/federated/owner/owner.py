@@ -29,6 +29,7 @@ from traindeck.core.base.errors import BudgetRefused, TraindeckError
 from traindeck.core.base.files import tail
 from traindeck.core.federation.inbox import APPROVE, PARAMS, REFUSE, SCRIPT
 from traindeck.core.federation.status import JobStatus, OwnerFile
+from traindeck.core.privacy.ledger.filter import OtherData
 from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.hiding import boxes, modes
 from traindeck.recipes.shared.federated.job.leftovers import remove
@@ -51,6 +52,7 @@ from traindeck.recipes.shared.training.dp.randomness import Randomness
 ENDING = 3.0  # seconds that a script has to end by itself once it is through
 FARTHEST = 9.0  # standard deviations that noise can be away, see Randomness
 LOOK = 0.05  # seconds between looks at the drive while nothing runs
+OTHER_DATA = "its data is not that of its budget: its log says more"
 KEYS = "syft keys"  # what an owner signs the hash of
 COUNT = 0.5  # seconds between counts of what the processes use
 MOST_LINE = 2000  # bytes of a script's line that are repeated
@@ -197,6 +199,9 @@ class Owner:
         if decision == APPROVE:
             try:
                 self._payer.admit(self._fingerprint, self.policy.agreed.name)
+            except OtherData as error:  # its words have hashes of the data
+                print(error, flush=True)
+                decision, why, over_budget = REFUSE, OTHER_DATA, True
             except (TraindeckError, OSError) as error:
                 decision, why, over_budget = REFUSE, str(error), isinstance(error, BudgetRefused)
         shown = "approved" if decision == APPROVE else "refused"
