@@ -43,6 +43,8 @@ EVERY = 0.1
 """Seconds between two writings in which no state has changed."""
 MOST_ROUNDS = 10_000
 _PRIVATE = ("loss", "facts")
+_ACCOUNTED = (*_PRIVATE, "samples")
+"""What owners of a private run computed from their data; how many records they have is of it."""
 
 
 # Written
@@ -249,7 +251,8 @@ class FederationStatus:
     def to_json(self, *, private: bool = True) -> dict[str, Any]:
         """For scripts; without `private` all but what owners computed from their data.
 
-        No epsilon covers an owner's `loss` and `facts`. An epsilon in its `privacy` is an upper
+        No epsilon covers an owner's `loss` and `facts`, nor its `samples`, which are left out of a
+        private run alone. An epsilon in its `privacy` is an upper
         bound: see `OwnerPrivacy`.
         """
         plain = ("aggregation", "engine", "encryption", "visible", "phase", "waiting_for")
@@ -354,7 +357,8 @@ def _owner_json(owner: OwnerStatus, private: bool) -> dict[str, Any]:
         "job": {key: getattr(job, key) for key in JobStatus.__dataclass_fields__} if job else None,
         "waiting": [request.to_json() for request in owner.waiting],
     }
-    return facts if private else {key: facts[key] for key in facts if key not in _PRIVATE}
+    left_out = () if private else _ACCOUNTED if owner.privacy else _PRIVATE
+    return {key: facts[key] for key in facts if key not in left_out}
 
 
 def _ended(state: str) -> str:

@@ -13,7 +13,7 @@ from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.ledger import ledgers
 from traindeck.core.privacy.ledger.filter import exact, inexact
 from traindeck.core.privacy.ledger.ledger import Ledger
-from traindeck.core.privacy.mechanism import RELATION
+from traindeck.core.privacy.mechanism import relation_of
 from traindeck.core.privacy.plan import usual_delta
 from traindeck.core.recipe.accounting import UNITS
 from traindeck.core.recipe.find import shelf
@@ -113,7 +113,7 @@ def create(
         order=order,
         rho_budget=accountant.rho_budget(epsilon, delta, order),
         unit=unit,
-        relation=RELATION,
+        relation=relation_of(unit),
         fingerprint=fingerprint,
         why=why,
         covers=lambda account: in_flight.check(in_flight.live(home, name), account),

@@ -13,7 +13,17 @@ from typing import Any
 from traindeck.core.recipe.accounting import SAMPLERS
 
 RELATION = "add-or-remove-one"
+ZERO_OUT = "zero-out over public owners"
 MAX_STEPS = 10**9
+
+
+def relation_of(unit: str) -> str:
+    """Which data are neighbours, for the privacy of a unit.
+
+    Of owners, whose list is public: all their data but that of one, whose update is zero then. It
+    hides what an owner holds, never that it takes part.
+    """
+    return ZERO_OUT if unit == "owner" else RELATION
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@
 # pair = "fedavg"
 # [tool.traindeck.params]
 # dp = {type = "choice", default = "none", choices = ["none", "central", "local"], help = """\
-#   epsilon for an owner, by noise in the sum; or for an image, by each owner's DP-SGD"""}
+#   central: epsilon for what an owner holds (who the owners are is public), by noise in the sum;
+#   local: for an image, by each owner's DP-SGD"""}
 # aggregation = {type = "choice", default = "secagg", choices = [
 #   "transport", "secagg", "ckks",
 # ], help = "what the aggregator sees: each update, their sum alone, or ciphertexts"}
@@ -73,8 +74,8 @@
 
 Each owner is a process with its own home, keys and private images. It approves the script in `jobs`
 by its hash, or by hand, and runs it in a sandbox; what leaves it is clipped, masked and sealed.
-With `dp` the model tells little of any one owner, or of any one image: see
-recipes/shared/federated/scientist/fedavg.py.
+With `dp` the model tells little of what any one owner holds, or of any one image, but not who took
+part: see recipes/shared/federated/scientist/fedavg.py.
 """
 
 from pathlib import Path

@@ -15,7 +15,8 @@
 # pair = "fedavg"
 # [tool.traindeck.params]
 # dp = {type = "choice", default = "none", choices = ["none", "central", "local"], help = """\
-#   epsilon for an owner, by noise in the sum; or for an image, by each owner's DP-SGD"""}
+#   central: epsilon for what an owner holds (who the owners are is public), by noise in the sum;
+#   local: for an image, by each owner's DP-SGD"""}
 # aggregation = {type = "choice", default = "secagg", choices = [
 #   "transport", "secagg", "ckks",
 # ], help = "what the aggregator sees: each update, their sum alone, or ciphertexts"}

@@ -92,6 +92,17 @@ class TestOwners:
         write_status(folder, 1, privacy=done)
         assert "ε 2.93 of 2.93 at δ" in traindeck("owners", "@last").stdout
 
+    def test_how_many_records_an_owner_has_is_private_where_privacy_is_accounted_for(
+        self, traindeck: Command, folder: Path
+    ) -> None:
+        assert "SAMPLES" in traindeck("owners", "@last").stdout
+        write_status(folder, 1, privacy=PRIVACY)
+        assert "3481" not in traindeck("owners", "@last").stdout
+        assert "3481" in traindeck("owners", "@last", "--private").stdout
+        for words, there in (([], False), (["--private"], True)):
+            first, *_ = of(traindeck("owners", "@last", "--json", *words))["owners"]
+            assert ("samples" in first) is there
+
     def test_of_a_run_that_has_none(self, traindeck: Command, home: Home) -> None:
         make_run(home, 1)
         assert "is not federated" in traindeck("owners", "@last", code=3).stderr

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 pytest.importorskip("cryptography")
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from traindeck.recipes.shared.federated.hiding.secagg import SecAggParty, Sum
+from traindeck.recipes.shared.federated.hiding.secagg import SecAggParty
 from traindeck.recipes.shared.federated.hiding.session import default_threshold
+from traindeck.recipes.shared.federated.hiding.sums import Sum
 
 Vectors = dict[str, NDArray[np.int64]]
 Words = dict[str, NDArray[np.uint64]]
@@ -69,11 +70,20 @@ class Owners:
             result.add(name, words)
         return result
 
+    def signatures(
+        self, number: int, alive: Collection[str], dropped: Collection[str], by: Collection[str]
+    ) -> dict[str, str]:
+        """Of the list of those alive, by these owners."""
+        signed = {name: self.parties[name].sign(number, alive, dropped) for name in by}
+        return {name: str(each["signature"]) for name, each in signed.items()}
+
     def reveals(
         self, number: int, alive: Collection[str], dropped: Collection[str], by: Collection[str]
     ) -> dict[str, dict[str, Any]]:
-        """As they come out of the mail."""
-        reveals = {name: self.parties[name].reveal(number, alive, dropped) for name in by}
+        """As they come out of the mail, once these have signed."""
+        signatures = self.signatures(number, alive, dropped, by)
+        asked = number, alive, dropped, signatures
+        reveals = {name: self.parties[name].reveal(*asked) for name in by}
         return dict(json.loads(json.dumps(reveals)))
 
 

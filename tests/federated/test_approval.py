@@ -16,6 +16,7 @@ from tests.federated import federated_tools as tools
 from tests.federated.federated_tools import JOB, as_before
 from tests.federated.owner_pairs import NAME, Pair, make
 from traindeck.core.federation.inbox import PARAMS, SCRIPT
+from traindeck.core.privacy.ledger.filter import OtherData
 from traindeck.recipes.shared.federated.post.mail import SCIENTIST, address
 from traindeck.recipes.shared.federated.post.syft import SyftRequest
 
@@ -116,6 +117,35 @@ def test_what_was_agreed_runs_once(pair: Pair) -> None:
     assert pair.shown()["reason"] == "the script ended with 1: it was cut off"
     reasons = [letter.facts.get("why") for letter in pair.letters()]
     assert "the script ended with 1" in reasons, "its last words are the owner's alone"
+
+
+def test_an_owner_whose_data_is_not_its_budgets_tells_no_hash_of_it(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = pair.owner._fingerprint
+
+    def other(fingerprint: str, script: str) -> None:
+        raise OtherData(f"the budget is that of other data, and this data has {fingerprint}")
+
+    monkeypatch.setattr(pair.owner._payer, "admit", other)
+    pair.befriend()
+    pair.submit()
+    pair.consider()
+    assert f"this data has {mine}" in capsys.readouterr().out, "its own log has all"
+    letters = pair.letters()
+    assert "its data is not that of its budget" in letters[-1].facts["why"]
+    assert letters[-1].facts["over_budget"]
+    said = json.dumps([letter.facts for letter in letters]), *pair.answer(), str(pair.shown())
+    assert not [text for text in said if mine[:12] in text]
+
+
+def test_the_last_words_of_a_private_script_are_in_the_owners_log_alone(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.owner.policy.plan = object()  # type: ignore[assignment]
+    pair.owner.fail("the script ended with 1", "SECRET", by_signal=False)
+    assert pair.shown()["reason"] == "the script ended with 1: what it said last is in output.log"
+    assert "the script ended with 1: SECRET" in capsys.readouterr().out
 
 
 class TestByHand:

@@ -11,6 +11,9 @@ import pytest
 
 import traindeck.recipes
 from traindeck.core import track
+from traindeck.core.privacy.mechanism import RELATION
+from traindeck.core.privacy.plan import make
+from traindeck.core.recipe.read import read_recipe
 from traindeck.recipes.shared.federated.errors import Unfit
 from traindeck.recipes.shared.federated.job import mlp
 from traindeck.recipes.shared.federated.scientist.options import Options, threshold
@@ -102,6 +105,17 @@ def test_rounds_of_another_kind_are_not_gone_on_from(flags: list[str], tmp_path:
     why = refused(tmp_path, *flags, f"--resume={checkpoint}")
     assert f"was trained {was}, not with" in why
     assert "have no common epsilon" in why
+
+
+@pytest.mark.slow
+def test_owners_are_a_public_list_from_which_none_is_removed() -> None:
+    """What an owner holds is hidden, not that it takes part: its update is zero in a neighbour."""
+    recipe = read_recipe(RECIPE)
+    assert recipe is not None
+    for dp, relation in (("central", "zero-out over public owners"), ("local", RELATION)):
+        params = recipe.validate({"dp": dp, "epsilon": 8.0})
+        planned = make(recipe.chosen(params), params)
+        assert planned is not None and planned.relation == relation
 
 
 def test_how_many_must_answer() -> None:

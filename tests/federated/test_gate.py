@@ -94,6 +94,20 @@ class TestGate:
         off = np.frombuffer(letter.body, "<f4") - 0.25  # four of them are 0.5 long
         assert 0 < np.abs(off).max() < 0.01 and letter.facts["examples"] == 1
 
+    def test_an_update_that_is_none_is_no_sign_of_the_data_where_noise_hides_it(
+        self, gate: tuple[gates.Gate, socket.socket], pair: Pair
+    ) -> None:
+        """That training came to nothing at one owner is known of its data: it sends noise alone."""
+        made, script = gate
+        pair.owner.policy.clip, pair.owner.policy.noise = 0.5, 1e-3
+        self.ask(made, "round", np.ones(4, "<f4").tobytes(), number=1)
+        update = {"type": "update", "round": 1, "examples": 3, "loss": 1.0}
+        wire.send(script, update, np.array([1.0, np.nan, np.inf, 2.0]).tobytes())
+        assert made._from_job()
+        [letter] = pair.letters()
+        sent = np.frombuffer(letter.body, "<f4")
+        assert letter.type == "update" and 0 < np.abs(sent).max() < 0.01
+
     def test_what_a_script_logs_has_an_end(
         self, gate: tuple[gates.Gate, socket.socket], pair: Pair
     ) -> None:

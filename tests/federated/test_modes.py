@@ -22,12 +22,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 class Talk:
     """An aggregator and three owners in one of the modes, without letters: each asks and answers.
 
-    silent: who does not answer what; others: who answers a question in an owner's place.
+    silent: who does not answer what; others: who answers a question in an owner's place; asked:
+    who was asked what.
     """
 
     owners: dict[str, modes.OwnerSide]
     silent: set[tuple[str, str]] = field(default_factory=set)
     others: dict[tuple[str, str], modes.OwnerSide] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(
         self, to: list[str], facts: Any, own: Any = None, body: bytes = b""
@@ -35,6 +37,7 @@ class Talk:
         letters = {}
         for name in to or list(self.owners):
             asked = facts["type"], name
+            self.asked.append(asked)
             if asked not in self.silent:
                 who = self.others.get(asked, self.owners[name])
                 letter = Letter(SCIENTIST, {**facts, **(own or {}).get(name, {})}, body)
@@ -92,6 +95,40 @@ class TestModes:
         talk.silent |= {("open", name) for name in talk.owners}
         with pytest.raises(Unrecoverable, match="round 1"):
             side.mean(1, sent, list(talk.owners), talk)
+
+    def test_who_answered_is_asked_when_somebody_is_lost_or_has_not_signed(
+        self, tmp_path: Path
+    ) -> None:
+        talk, side = self.start("secagg", tmp_path / "owners")
+        side.keys(talk)
+        sent, expected = self.updates(talk, *talk.owners)
+        talk.silent.add(("survivors", "owner-2"))
+        facts = {**sent["owner-3"].facts, "signature": sent["owner-1"].facts["signature"]}
+        unsigned = {**sent, "owner-3": Letter("owner-3", facts, sent["owner-3"].body)}
+        mean, _ = side.mean(1, unsigned, list(talk.owners), talk)
+        np.testing.assert_allclose(mean, expected, rtol=0, atol=1e-5)
+        asked = [one for one in talk.asked if one[0] in ("survivors", "open")]
+        assert asked == [
+            *(("survivors", name) for name in talk.owners),
+            ("open", "owner-1"),
+            ("open", "owner-3"),
+        ]
+
+    def test_nobody_is_asked_who_answered_when_all_did(self, tmp_path: Path) -> None:
+        talk, side = self.start("secagg", tmp_path / "owners")
+        side.keys(talk)
+        sent, _ = self.updates(talk, *talk.owners)
+        side.mean(1, sent, list(talk.owners), talk)
+        assert "survivors" not in [what for what, _ in talk.asked]
+
+    def test_too_few_signatures_open_nothing(self, tmp_path: Path) -> None:
+        talk, side = self.start("secagg", tmp_path / "owners")
+        side.keys(talk)
+        sent, _ = self.updates(talk, "owner-1", "owner-2")
+        talk.silent.add(("survivors", "owner-2"))
+        with pytest.raises(Refused, match="1 owners have signed who answered it, 2 are needed"):
+            side.mean(1, sent, list(talk.owners), talk)
+        assert "open" not in [what for what, _ in talk.asked]
 
     @pytest.mark.parametrize("mode", ["secagg", "ckks"])
     def test_an_owners_key_that_was_swapped_is_refused(self, mode: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -259,20 +260,25 @@ def test_an_owner_answers_one_question_about_a_round(owners: Callable[..., Owner
         ([one, two], [three, four, five], "2 owners alive, 3 are needed"),
         ([two, three, four, five], [one], "owner-1 did answer it"),
     ):
-        with pytest.raises(Refused, match=said):
-            mine.reveal(1, alive, dropped)
+        for ask in (mine.sign, partial(mine.reveal, signatures={})):
+            with pytest.raises(Refused, match=said):
+                ask(1, alive, dropped)
     with pytest.raises(Refused, match="owner-5 did not answer it"):
-        all_of.parties[five].reveal(1, all_of.names, [])
+        all_of.parties[five].sign(1, all_of.names, [])
     with pytest.raises(Refused, match="round 9 is not of this session"):
-        mine.reveal(9, all_of.names, [])
+        mine.sign(9, all_of.names, [])
 
-    first = mine.reveal(1, [one, two, three, four], [five])
+    alive, dropped = [one, two, three, four], [five]
+    signatures = all_of.signatures(1, alive, dropped, by=alive)
+    first = mine.reveal(1, alive, dropped, signatures)
     assert set(first["alive"]) == {one, two, three, four} and set(first["dropped"]) == {five}
-    assert mine.reveal(1, [four, three, two, one], [five]) == first
-    with pytest.raises(Refused, match="another answer was given about it before"):
-        mine.reveal(1, [one, two, three], [four, five])
-    with pytest.raises(Refused, match="another answer was given about it before"):
-        mine.reveal(1, all_of.names, [])
+    assert mine.reveal(1, alive[::-1], dropped, signatures) == first
+    assert mine.sign(1, alive[::-1], dropped)["signature"] == signatures[one]
+    for other in ([one, two, three], all_of.names):
+        rest = [name for name in all_of.names if name not in other]
+        for ask in (mine.sign, partial(mine.reveal, signatures=signatures)):
+            with pytest.raises(Refused, match="another answer was given about it before"):
+                ask(1, other, rest)
 
 
 def test_an_owner_that_a_round_went_on_without_does_not_answer_it_later(
@@ -280,12 +286,84 @@ def test_an_owner_that_a_round_went_on_without_does_not_answer_it_later(
 ) -> None:
     all_of = owners(3)
     vectors = all_of.vectors()
-    alive = ["owner-1", "owner-2"]
+    alive, late = ["owner-1", "owner-2"], all_of.parties["owner-3"]
     all_of.mask(1, vectors, alive)
-    late = all_of.parties["owner-3"]
-    assert set(late.reveal(1, alive, ["owner-3"])["dropped"]) == {"owner-3"}
-    with pytest.raises(Refused, match="round 1 of this run went on without owner-3"):
-        late.mask(1, vectors["owner-3"])
+    signatures = all_of.signatures(1, alive, ["owner-3"], by=alive)
+    revealed = late.reveal(1, alive, ["owner-3"], signatures)
+    assert set(revealed["dropped"]) == {"owner-3"}
+    all_of.mask(2, vectors, alive)
+    late.sign(2, alive, ["owner-3"])
+    for number in (1, 2):
+        with pytest.raises(Refused, match=f"round {number} of this run went on without owner-3"):
+            late.mask(number, vectors["owner-3"])
+
+
+def test_no_share_is_shown_before_enough_have_signed_the_same_list(
+    owners: Callable[..., Owners], tmp_path: Path
+) -> None:
+    all_of = owners(5)
+    names = all_of.names
+    for number in (1, 2):
+        all_of.mask(number, all_of.vectors(), names[:4])
+    alive, dropped = names[:4], names[4:]
+    mine = all_of.parties["owner-1"]
+    good = all_of.signatures(1, alive, dropped, by=alive)
+    (tmp_path / "others").mkdir()
+    elsewhere = assembled(5, tmp_path / "others")  # the same owners in another session
+    elsewhere.mask(1, elsewhere.vectors(), alive)
+    two = {name: good[name] for name in names[:2]}
+    of_another_round = all_of.signatures(2, alive, dropped, by=alive)["owner-3"]
+    of_another_session = elsewhere.signatures(1, alive, dropped, by=alive)["owner-3"]
+    flipped = base64.b64encode(bytes(64)).decode()
+    for third in (of_another_round, of_another_session, good["owner-2"], flipped, "", "?", 5, None):
+        for name in ("owner-3", "owner-6"):
+            with pytest.raises(Refused, match="2 owners have signed who answered it, 3 are needed"):
+                mine.reveal(1, alive, dropped, {**two, name: third})
+    for junk in (5, "text", [*two], None):
+        with pytest.raises(Refused, match="0 owners have signed who answered it"):
+            mine.reveal(1, alive, dropped, junk)  # type: ignore[arg-type]
+    # Bad ones beside enough good ones take nobody's vote away.
+    mixed = {**good, "owner-2": flipped, "owner-9": flipped}
+    assert set(mine.reveal(1, alive, dropped, mixed)["alive"]) == set(alive)
+
+
+def test_a_round_that_nobody_missed_is_opened_by_what_came_with_the_vectors(
+    owners: Callable[..., Owners],
+) -> None:
+    all_of = owners(4)
+    names, vectors = all_of.names, all_of.vectors()
+    with pytest.raises(Refused, match="owner-1 did not answer it"):
+        all_of.parties["owner-1"].sign_ahead(1)
+    masked = all_of.mask(1, vectors, names)
+    ahead = {name: party.sign_ahead(1) for name, party in all_of.parties.items()}
+    first, *others = all_of.parties.values()
+    three = {name: ahead[name] for name in names[:3]}
+    for signatures in (three, {**three, "owner-4": ahead["owner-3"]}):
+        with pytest.raises(Refused, match="3 owners have signed who answered it, 4 are needed"):
+            first.reveal(1, names, [], signatures, ahead=True)
+    with pytest.raises(Refused, match="0 owners have signed who answered it, 3 are needed"):
+        first.reveal(1, names, [], ahead)  # they are of no list that was asked about
+    with pytest.raises(Refused, match="who is dropped was not signed ahead"):
+        others[-1].reveal(1, names[1:], names[:1], ahead, ahead=True)
+    reveals = {party.name: party.reveal(1, names, [], ahead, ahead=True) for party in others[:2]}
+    reveals[first.name] = first.reveal(1, names, [], ahead, ahead=True)
+    assert all_of.sum(1, masked).open(reveals).tolist() == plain(vectors, names)
+
+
+def test_who_has_signed_a_list_opens_nothing_by_what_it_signed_ahead(
+    owners: Callable[..., Owners],
+) -> None:
+    all_of = owners(3)
+    names = all_of.names
+    all_of.mask(1, all_of.vectors(), names)
+    ahead = {name: party.sign_ahead(1) for name, party in all_of.parties.items()}
+    one, two, _ = all_of.parties.values()
+    one.sign(1, names[:2], names[2:])
+    with pytest.raises(Refused, match="another answer was given about it before"):
+        one.reveal(1, names, [], ahead, ahead=True)
+    two.reveal(1, names, [], ahead, ahead=True)
+    with pytest.raises(Refused, match="another answer was given about it before"):
+        two.sign(1, names[:2], names[2:])
 
 
 @pytest.mark.parametrize("values", [np.zeros(3), np.zeros((2, 2), np.int64), np.zeros(3, "i4")])

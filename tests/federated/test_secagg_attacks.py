@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 pytest.importorskip("cryptography")
 from tests.federated.secagg_parties import RUN, Owners, assembled
 from traindeck.recipes.shared.federated.errors import Refused
-from traindeck.recipes.shared.federated.hiding import session, shamir
+from traindeck.recipes.shared.federated.hiding import session, shamir, survivors
 
 
 def test_secrets_are_not_in_what_an_owner_prints(owners: Callable[..., Owners]) -> None:
@@ -118,29 +119,77 @@ def test_all_that_the_aggregator_saw_opens_no_owner(
 
 
 @settings(max_examples=30, deadline=None)
-@given(data=st.data(), count=st.integers(3, 7))
-def test_an_aggregator_that_tells_owners_different_things_opens_no_owner(
+@given(data=st.data(), count=st.integers(3, 6))
+def test_an_aggregator_that_tells_owners_different_things_opens_no_sum_of_fewer(
     data: st.DataObject, count: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """It asks in any order, for signatures of any lists, and for shares with all that it has."""
     all_of = assembled(count, tmp_path_factory.mktemp("owners"), rounds=(1, 1))
-    names = all_of.names
-    all_of.mask(1, all_of.vectors(), names)
+    names, vectors = all_of.names, all_of.vectors()
+    masked = all_of.mask(1, vectors, names)
+    every = frozenset(names)
+    some = st.sets(st.sampled_from(names), min_size=all_of.threshold).map(frozenset)
+    lists = [every, *data.draw(st.lists(some, min_size=1, max_size=2), "lists")]
+    ahead = {name: party.sign_ahead(1) for name, party in all_of.parties.items()}
+    signatures: dict[frozenset[str], dict[str, str]] = {alive: {} for alive in lists}
+    asked = st.tuples(st.sampled_from(names), st.sampled_from(lists), st.sampled_from("sra"))
     reveals = []
-    for name in names:
-        others = st.sets(st.sampled_from(names), min_size=all_of.threshold - 1)
-        alive = data.draw(others, name) | {name}
-        for _ in range(2):  # it insists
-            dropped = set(names) - alive
-            try:
-                reveals.append({**all_of.parties[name].reveal(1, alive, dropped), "by": name})
-            except Refused:
-                continue
-            alive = dropped | {name}
+    for name, alive, what in data.draw(st.lists(asked, min_size=count, max_size=60), "asked"):
+        party, dropped = all_of.parties[name], every - alive
+        with contextlib.suppress(Refused):
+            if what == "s":
+                signatures[alive][name] = party.sign(1, alive, dropped)["signature"]
+            else:
+                signed = ahead if what == "a" else signatures[alive]
+                reveal = party.reveal(1, alive, dropped, signed, ahead=what == "a")
+                reveals.append({**reveal, "by": name})
+    signed = [alive for alive, by in signatures.items() if len(by) >= all_of.threshold]
+    assert len(signed) <= 1, "one list, which enough have signed"
     attack = Attack(all_of, 1, reveals)
     assert attack.alone() == set()
-    # What can be opened of the masks leaves a sum of two owners at the least.
-    if set(attack.seeds) | set(attack.keys) == set(names):
-        assert len(attack.seeds) >= 2
+    # Whose masks can be taken off are the owners of one list, all of them together.
+    assert set(attack.seeds) in (set(), every, *map(set, signed))
+    for name in names:
+        assert not np.array_equal(attack.opened(name, masked[name]), vectors[name])
+    if set(attack.seeds) | set(attack.keys) == every:
+        assert len(attack.seeds) >= all_of.threshold
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["signed", "without signatures"])
+def test_subsets_that_are_told_different_lists_give_no_sum_of_two(
+    owners: Callable[..., Owners], monkeypatch: pytest.MonkeyPatch, checked: bool
+) -> None:
+    """Each of two is called alive and each of the others dropped by enough owners, though no list
+    has fewer than the threshold: without signatures that opens the sum of the two."""
+    if not checked:
+        monkeypatch.setattr(survivors, "check", lambda *_: None)
+    all_of = owners(5)
+    names = all_of.names
+    one, two, three, four, five = names
+    vectors = all_of.vectors()
+    masked = all_of.mask(1, vectors, names)
+    lists = {
+        one: [one, two, three],
+        two: [one, two, four],
+        three: [one, two, three],
+        four: [one, two, four],
+        five: [one, two, five],
+    }
+    signatures: dict[str, str] = {}
+    for name, alive in lists.items():
+        dropped = [other for other in names if other not in alive]
+        signatures[name] = all_of.parties[name].sign(1, alive, dropped)["signature"]
+    reveals = []
+    for name, alive in lists.items():
+        dropped = [other for other in names if other not in alive]
+        refused = pytest.raises(Refused, match=r"[12] owners have signed who answered it, 3 are")
+        with refused if checked else contextlib.nullcontext():
+            reveal = all_of.parties[name].reveal(1, alive, dropped, signatures)
+            reveals.append({**reveal, "by": name})
+    attack = Attack(all_of, 1, reveals)
+    opened = attack.opened(one, masked[one]) + attack.opened(two, masked[two])
+    assert np.array_equal(opened, vectors[one] + vectors[two]) is not checked
+    assert bool(attack.seeds or attack.keys) is not checked
 
 
 def test_fewer_shares_than_the_threshold_tell_nothing() -> None:

@@ -167,7 +167,9 @@ def _print_owners(federation: FederationStatus, private: bool) -> None:
     accounted = any(owner.privacy for owner in federation.owners)
     print_table(
         (
-            *("OWNER", "PID", "STATE", "SAMPLES", "ROUND"),
+            *("OWNER", "PID", "STATE"),
+            *(["SAMPLES"] if private or not accounted else []),
+            "ROUND",
             *(["LOSS"] if private else []),
             *(name.upper() for name in CLASSES),
             *(["PRIVACY"] if accounted else []),
@@ -178,7 +180,7 @@ def _print_owners(federation: FederationStatus, private: bool) -> None:
                 owner.name,
                 _whole(owner.pid),
                 owner.state,
-                _whole(owner.samples),
+                *([_whole(owner.samples)] if private or not accounted else []),
                 _whole(owner.round),
                 *([ascii_number(owner.loss)] if private else []),
                 *(size(owner.bytes_out.get(name, 0)) if owner.heard else "–" for name in CLASSES),

@@ -19,7 +19,7 @@ from traindeck.core.privacy.ledger.chain import Entry
 from traindeck.core.privacy.ledger.entries import is_name, new_entry
 from traindeck.core.privacy.ledger.filter import OtherData
 from traindeck.core.privacy.ledger.ledger import FOLDER_LOCK, Ledger, check_covered, decided
-from traindeck.core.privacy.mechanism import RELATION
+from traindeck.core.privacy.mechanism import relation_of
 
 KEYED = "hmac:"
 _sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -34,7 +34,7 @@ def create(
     order: float,
     rho_budget: float,
     unit: str = "example",
-    relation: str = RELATION,
+    relation: str | None = None,
     fingerprint: str | None = None,
     why: str = "",
     covers: Callable[[Account], None] = lambda _: None,
@@ -42,6 +42,7 @@ def create(
     """Give a data set a budget.
 
     rho_budget   what runs may spend: Rényi divergence at `order`, covered by (epsilon, delta)
+    relation     which data are neighbours; else that of the unit
     fingerprint  SHA-256 of the data's contents, in hexadecimal; else pinned at its first use
     why          the reason of whoever makes it
     covers       is asked whether that is enough, and raises BudgetRefused when it is not
@@ -54,7 +55,7 @@ def create(
         "create",
         name=ledger.name,
         unit=unit,
-        relation=relation,
+        relation=relation or relation_of(unit),
         delta=delta,
         epsilon=epsilon,
         order=order,

@@ -292,6 +292,14 @@ class TestCreating:
             made(tmp_path, **{field: value})
         assert ledgers(tmp_path) == []
 
+    @pytest.mark.parametrize("relation", [None, "add-or-remove-one"])
+    def test_owners_are_a_public_list_whatever_their_budget_was_made_with(
+        self, tmp_path: Path, relation: str | None
+    ) -> None:
+        account = made(tmp_path, unit="owner", relation=relation).account()
+        assert account.relation == "zero-out over public owners"
+        assert made(tmp_path, "digits").account().relation == "add-or-remove-one"
+
     def test_the_divergence_is_covered_by_epsilon(self, ledger: Ledger) -> None:
         most = accountant.rho_budget(3.0, 1e-5, 8.0)
         made(ledger.folder, "digits", rho_budget=most)

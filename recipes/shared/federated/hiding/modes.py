@@ -20,7 +20,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from traindeck.core.federation.status import ByteClass
 from traindeck.recipes.shared.federated.errors import Refused, Unrecoverable
-from traindeck.recipes.shared.federated.hiding import boxes, ckks, fixedpoint, secagg
+from traindeck.recipes.shared.federated.hiding import (
+    boxes,
+    ckks,
+    fixedpoint,
+    secagg,
+    sums,
+    survivors,
+)
 from traindeck.recipes.shared.federated.hiding.session import SecAggSession
 from traindeck.recipes.shared.federated.post.mail import Letter
 
@@ -175,14 +182,19 @@ class SecAggOwner:
             case "shares":
                 self._party.receive(letter.facts["shares"])
                 return {}, b""
+            case "survivors":
+                facts = letter.facts
+                return self._party.sign(facts["number"], facts["alive"], facts["dropped"]), b""
             case "open":
                 facts = letter.facts
-                return self._party.reveal(facts["number"], facts["alive"], facts["dropped"]), b""
+                asked = facts["number"], facts["alive"], facts["dropped"], facts["signatures"]
+                return self._party.reveal(*asked, ahead=facts["ahead"]), b""
         raise Refused(f"{letter.type!r} is not asked in secagg mode")
 
     def update(self, number: int, update: Vector, examples: int) -> Answer:
         encoded = fixedpoint.encode(update, examples, self._clip)
-        return {}, self._party.mask(number, encoded).tobytes()
+        masked = self._party.mask(number, encoded).tobytes()
+        return {"signature": self._party.sign_ahead(number)}, masked
 
 
 class SecAggAggregator:
@@ -207,13 +219,24 @@ class SecAggAggregator:
         self, number: int, updates: Mapping[str, Letter], owners: list[str], ask: Ask
     ) -> tuple[Vector, int]:
         assert self._session is not None
-        total = secagg.Sum(self._session, self._threshold, number, self._size + 1)
+        total = sums.Sum(self._session, self._threshold, number, self._size + 1)
         for name, letter in updates.items():
             if len(letter.body) % 8:
                 raise ValueError(f"{name}: {len(letter.body)} bytes are no whole numbers")
             total.add(name, np.frombuffer(letter.body, "<u8"))
         alive, dropped = total.close()
-        reveals = ask(alive, {"type": "open", "number": number, "alive": alive, "dropped": dropped})
+        question = {"number": number, "alive": alive, "dropped": dropped}
+        signed = {name: letter.facts.get("signature") for name, letter in updates.items()}
+        try:
+            survivors.check(self._session, number, None, signed, self._threshold)
+            ahead = True
+        except Refused:  # somebody is lost, or has not signed: they are asked
+            answers = ask(alive, {"type": "survivors", **question})
+            signed = {name: letter.facts.get("signature") for name, letter in answers.items()}
+            survivors.check(self._session, number, alive, signed, self._threshold)
+            ahead = False
+        opening = {"type": "open", **question, "signatures": signed, "ahead": ahead}
+        reveals = ask(list(signed), opening)
         return fixedpoint.decode(
             total.open({name: letter.facts for name, letter in reveals.items()})
         )

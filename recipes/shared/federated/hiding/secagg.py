@@ -4,24 +4,26 @@ The double masking of Bonawitz et al., Practical Secure Aggregation (CCS 2017), 
 rounds made up front. For each round an owner has a key pair and a seed; its vector leaves it only
 under a mask from its own seed and one with every other owner, from both key pairs (X25519 →
 HKDF-SHA256 → ChaCha20). The latter cancel in the sum. Every owner holds a share of every other's
-secrets. Once the aggregator has the masked vectors, the owners show it shares of the seeds of those
-whose vector came, and of the keys of those whose vector did not: so it can take off the masks that
-are left on the sum. Never both of one owner.
+secrets. Once the aggregator has the masked vectors, the owners sign whose came (`survivors`); when
+enough have signed one list they show it shares of the seeds of those, and of the keys of those
+whose vector did not come: so it can take off the masks that are left on the sum. Never both of one
+owner.
 
     party = SecAggParty("owner-1", identity, pins, run, (1, 60), 2)     sum = Sum(adverts, 2, 3)
-    party.advertise()              → aggregator → adverts of all        sum.add("owner-1", masked)
-    party.share(adverts)           → aggregator → shares for this one   alive, dropped = sum.close()
-    party.receive(shares)                                               reveals, from those alive
-    party.mask(3, values); party.reveal(3, alive, dropped)              total = sum.open(reveals)
+    party.advertise()        → aggregator → adverts of all
+    party.share(adverts)     → aggregator → shares for this one
+    party.receive(shares)
+    party.mask(3, values)    → aggregator                               sum.add("owner-1", masked)
+    party.sign_ahead(3), or sign(3, alive, dropped) → signatures        alive, dropped = sum.close()
+    party.reveal(3, alive, dropped, signatures)     → aggregator        total = sum.open(reveals)
 
 What it stands up to, with t the threshold of n owners: an aggregator that keeps everything it reads
-and lies to owners about who answered. To open one owner's vector it needs t owners to say one thing
-of it and t to say the other, and t > n/2. By telling owners of different sets it can open the sum
-of fewer than t (`fewest_summed`), but never of one. If c owners tell it all that they hold, it
-needs only t - c honest ones for each, so t > (n + c)/2 is wanted: the default, just more than half,
-stands up to none of an odd number of owners and to one of an even. t > 2n/3 stands up to any third
-of the owners, and every sum then holds two honest ones. It does not stand up to an owner that
-spoils the sum by what it adds.
+and lies to owners about who answered. No owner opens a share unless t have signed the same list,
+and each signs one a round: as t > n/2, one list a round is opened, of t owners or more, and only
+their sum. If c owners sign whatever it likes and tell it all that they hold, two lists need
+2(t - c) <= n - c, so t > (n + c)/2 is wanted: the default, just more than half, stands up to none
+of an odd number of owners and to one of an even; t > 2n/3 to any third of them, and every sum has a
+third that is honest. It does not stand up to an owner that spoils the sum by what it adds.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from traindeck.recipes.shared.federated.errors import Refused, Unrecoverable
-from traindeck.recipes.shared.federated.hiding import shamir
+from traindeck.recipes.shared.federated.errors import Refused
+from traindeck.recipes.shared.federated.hiding import shamir, survivors
 from traindeck.recipes.shared.federated.hiding.answered import Answered
 from traindeck.recipes.shared.federated.hiding.session import (
     KEY,
@@ -65,7 +67,7 @@ class SecAggParty:
     """One owner's side of one session: its secrets, which live as long as this object.
 
     name       this owner's; the names in pins are the others'
-    identity   what signs its adverts
+    identity   what signs its adverts, and who answered a round
     pins       Ed25519 public keys of the other owners, 32 raw bytes each, learnt elsewhere
     rounds     (first, count): which rounds of the run the keys are for
     threshold  how many owners must answer for a round to be opened, more than half of them
@@ -86,7 +88,7 @@ class SecAggParty:
         first, count = rounds
         if name in pins or count < 1 or first < 0:
             raise ValueError(f"{name}: no session of {count} rounds from {first} with itself")
-        self._pins = dict(pins)
+        self._identity, self._pins = identity, dict(pins)
         self._rounds = range(first, first + count)
         self._answered = Answered(answered)
         self._sealing = X25519PrivateKey.generate()
@@ -178,18 +180,60 @@ class SecAggParty:
                 masked += session.pair_mask(self.name, other, number, secret, values.size)
         return masked
 
+    def sign_ahead(self, number: int) -> str:
+        """This owner's signature that all answered a round that it has answered itself.
+
+        Raises Refused where it has not.
+        """
+        session = self._ready(number)
+        if number not in self._masked:
+            raise Refused(f"round {number}: {self.name} did not answer it")
+        return survivors.sign(self._identity, session, number)
+
+    def sign(self, number: int, alive: Collection[str], dropped: Collection[str]) -> dict[str, Any]:
+        """This owner's signature that these answered a round; JSON-able, for all owners to see.
+
+        alive: whose masked vector came; dropped: all others. An owner signs one list a round.
+        Raises Refused.
+        """
+        session = self._asked(number, alive, dropped)
+        signature = survivors.sign(self._identity, session, number, alive)
+        return {"v": 1, "round": number, "signature": signature}
+
     def reveal(
-        self, number: int, alive: Collection[str], dropped: Collection[str]
+        self,
+        number: int,
+        alive: Collection[str],
+        dropped: Collection[str],
+        signatures: Mapping[str, Any],
+        *,
+        ahead: bool = False,
     ) -> dict[str, Any]:
         """Shares of a round's secrets: of the seed of those alive, of the mask key of those not.
 
-        alive: whose masked vector came; dropped: all others. JSON-able, for the aggregator.
-        An owner answers about a round once (the same question again gets the same answer), and
-        never for both secrets of one owner; as the threshold is more than half of the owners,
-        nobody can gather both, even by asking some this and some that. Where c owners tell the
-        aggregator all they hold, that takes a threshold above (n + c)/2: above 2n/3, to stand up
-        to any third of the owners. Raises Refused.
+        signatures: of the list of those alive, by owner, of whom the threshold is needed; ahead:
+        they came with the vectors, of all owners, and all of them are needed. An owner answers
+        about one list a round, that which it has signed if it has signed one (the same question
+        again gets the same answer). JSON-able, for the aggregator. Raises Refused.
         """
+        session = self._asked(number, alive, dropped)
+        if ahead and dropped:
+            raise Refused(f"round {number}: who is dropped was not signed ahead")
+        signed = None if ahead else alive
+        survivors.check(session, number, signed, signatures, self._advert.threshold)
+        shares = {name: held[number - self._rounds.start] for name, held in self._held.items()}
+        size = shamir.SHARE
+        return {
+            "v": 1,
+            "round": number,
+            "alive": {name: text(shares[name][:size]) for name in sorted(alive)},
+            "dropped": {name: text(shares[name][size:]) for name in sorted(dropped)},
+        }
+
+    def _asked(
+        self, number: int, alive: Collection[str], dropped: Collection[str]
+    ) -> SecAggSession:
+        """Take a question about a round for the one that is answered. Raises Refused."""
         session = self._ready(number)
         question = frozenset(alive), frozenset(dropped)
         if both := sorted(question[0] & question[1]):
@@ -206,14 +250,7 @@ class SecAggParty:
             raise Refused(f"round {number}: {self.name} {said} answer it")
         if self._questions.setdefault(number, question) != question:
             raise Refused(f"round {number}: another answer was given about it before")
-        shares = {name: held[number - self._rounds.start] for name, held in self._held.items()}
-        size = shamir.SHARE
-        return {
-            "v": 1,
-            "round": number,
-            "alive": {name: text(shares[name][:size]) for name in sorted(question[0])},
-            "dropped": {name: text(shares[name][size:]) for name in sorted(question[1])},
-        }
+        return session
 
     def _verified(self, name: str, facts: Mapping[str, Any]) -> Advert:
         if name == self.name:
@@ -280,100 +317,3 @@ class SecAggParty:
 
     def _way(self, *way: str) -> bytes:
         return json.dumps([self.run, *way]).encode()
-
-
-class Sum:
-    """The aggregator's side of one round: masked vectors in, their sum out.
-
-    adverts    what the owners of the session advertised (a SecAggSession made of them saves time)
-    threshold  how many owners must answer
-    number     of the round
-    size       of the vectors, weight included
-    """
-
-    def __init__(
-        self,
-        adverts: SecAggSession | Mapping[str, Mapping[str, Any]],
-        threshold: int,
-        number: int,
-        size: int,
-    ) -> None:
-        self._session = adverts if isinstance(adverts, SecAggSession) else SecAggSession.of(adverts)
-        self._threshold, self._number = threshold, number
-        self._total = np.zeros(size, np.uint64)
-        self._alive: set[str] = set()
-        self._closed = False
-
-    @property
-    def missing(self) -> list[str]:
-        """The owners whose vector has not come."""
-        return [name for name in self._session.names if name not in self._alive]
-
-    def add(self, name: str, masked: Words) -> None:
-        """Add an owner's masked vector. Raises ValueError for what does not belong in the sum."""
-        if self._closed or name not in self.missing:
-            raise ValueError(f"round {self._number}: nothing of {name} is waited for")
-        if masked.dtype != np.uint64 or masked.shape != self._total.shape:
-            raise ValueError(
-                f"round {self._number}: {name} sent {masked.dtype} {masked.shape},"
-                f" not uint64 {self._total.shape}"
-            )
-        self._total += masked
-        self._alive.add(name)
-
-    def close(self) -> tuple[list[str], list[str]]:
-        """Take no more vectors; (alive, dropped), about which those alive are to be asked.
-
-        Raises Unrecoverable when too few came: nothing is asked then, and nothing opened.
-        """
-        self._closed = True
-        alive, missing = sorted(self._alive), self.missing
-        if len(alive) < self._threshold:
-            raise Unrecoverable(
-                f"round {self._number}: {len(alive)} of {len(self._session.names)} owners answered,"
-                f" {self._threshold} are needed: nothing of {', '.join(missing)}"
-            )
-        return alive, missing
-
-    def open(self, reveals: Mapping[str, Mapping[str, Any]]) -> npt.NDArray[np.int64]:
-        """The sum (size,) of the vectors that were added, from what the owners alive revealed.
-
-        The threshold of them is enough. Raises Unrecoverable, naming whose shares are too few.
-        """
-        alive, dropped = self.close()
-        session, number, size = self._session, self._number, self._total.size
-        total = self._total.copy()
-        for name in alive:
-            seed = self._joined(reveals, "alive", name)
-            if not session.is_seed(name, number, seed):
-                raise Unrecoverable(f"round {number}: the shares of {name} do not fit")
-            total -= session.self_mask(name, number, seed, size)
-        for name in dropped:
-            secret = self._joined(reveals, "dropped", name)
-            if not session.is_key(name, number, secret):
-                raise Unrecoverable(f"round {number}: the shares of {name} do not fit")
-            for other in alive:
-                total += session.pair_mask(name, other, number, secret, size)
-        return total.view(np.int64)
-
-    def _joined(self, reveals: Mapping[str, Mapping[str, Any]], kind: str, name: str) -> bytes:
-        """A secret of an owner, from the shares of it that came."""
-        shares: dict[int, bytes] = {}
-        for holder in self._session.names:
-            try:
-                reveal = reveals[holder]
-                share = untext(reveal[kind][name])
-                if reveal["round"] == self._number and len(share) == shamir.SHARE:
-                    shares[self._session.holder(holder)] = share
-            except (LookupError, TypeError, ValueError):
-                continue  # it did not answer, or not to this question
-        if len(shares) < self._threshold:
-            raise Unrecoverable(
-                f"round {self._number}: {len(shares)} shares of {name},"
-                f" {self._threshold} are needed"
-            )
-        enough = dict(list(shares.items())[: self._threshold])
-        try:
-            return shamir.join(enough)
-        except ValueError:
-            raise Unrecoverable(f"round {self._number}: the shares of {name} do not fit") from None

@@ -34,8 +34,9 @@ def default_threshold(owners: int) -> int:
 
 
 def fewest_summed(owners: int, threshold: int) -> int:
-    """Of how few owners an aggregator can open the sum that lies to them about who answered.
+    """Of how few owners an aggregator could open the sum that lies to them about who answered.
 
+    That is, if owners did not sign who answered, see `survivors`: as they do it is `threshold`.
     Every owner left out of a sum must have been called dropped by `threshold` owners, each of whom
     takes at most owners - threshold for such.
     """
@@ -45,8 +46,8 @@ def fewest_summed(owners: int, threshold: int) -> int:
 def noise_shares(owners: int, threshold: int) -> int:
     """Of how many owners the shares of a sum's noise make the whole of it.
 
-    One fewer than the fewest that are summed: each of them knows its own share, and what the others
-    add is then the whole noise for it too.
+    One fewer than the fewest that could be summed without signatures, on which the noise does not
+    rely: each of them knows its own share, and what the others add is then the whole noise for it.
     """
     return max(1, fewest_summed(owners, threshold) - 1)
 

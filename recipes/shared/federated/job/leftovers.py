@@ -17,7 +17,7 @@ def forget(root: Path) -> list[Path]:
     """Remove the keys and private data of a federation; gives what could not be removed.
 
     root: its folder, where nobody is at work any more. What a script has said goes too: it had the
-    data. Its last line stands in its owner's status.
+    data. Its last line stands in its owner's status, or log.
     """
     left = unlock(root)
     for pattern in PRIVATE:

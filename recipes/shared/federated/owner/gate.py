@@ -216,7 +216,9 @@ class Gate:
         update = np.frombuffer(body, np.float64)
         norm = float(np.linalg.norm(update))
         if not np.isfinite(norm):
-            raise Refused(f"round {number}: the update has values that are not finite")
+            if not owner.policy.noise:
+                raise Refused(f"round {number}: the update has values that are not finite")
+            update, norm = np.zeros_like(update), 0.0  # a refusal would tell of it without noise
         if norm > owner.policy.clip:
             update = update * (owner.policy.clip / norm)
         if owner.policy.noise:

@@ -29,6 +29,7 @@ from traindeck.core.base.errors import BudgetRefused, TraindeckError
 from traindeck.core.base.files import tail
 from traindeck.core.federation.inbox import APPROVE, PARAMS, REFUSE, SCRIPT
 from traindeck.core.federation.status import JobStatus, OwnerFile
+from traindeck.core.privacy.ledger.filter import OtherData
 from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.hiding import boxes, modes
 from traindeck.recipes.shared.federated.job.leftovers import remove
@@ -51,6 +52,7 @@ from traindeck.recipes.shared.training.dp.randomness import Randomness
 ENDING = 3.0  # seconds that a script has to end by itself once it is through
 FARTHEST = 9.0  # standard deviations that noise can be away, see Randomness
 LOOK = 0.05  # seconds between looks at the drive while nothing runs
+OTHER_DATA = "its data is not that of its budget: its log says more"
 KEYS = "syft keys"  # what an owner signs the hash of
 COUNT = 0.5  # seconds between counts of what the processes use
 MOST_LINE = 2000  # bytes of a script's line that are repeated
@@ -197,6 +199,9 @@ class Owner:
         if decision == APPROVE:
             try:
                 self._payer.admit(self._fingerprint, self.policy.agreed.name)
+            except OtherData as error:  # its words have hashes of the data
+                print(error, flush=True)
+                decision, why, over_budget = REFUSE, OTHER_DATA, True
             except (TraindeckError, OSError) as error:
                 decision, why, over_budget = REFUSE, str(error), isinstance(error, BudgetRefused)
         shown = "approved" if decision == APPROVE else "refused"
@@ -312,8 +317,12 @@ class Owner:
         self._say("refused", why, public, over_budget=over_budget)
 
     def fail(self, why: str, own: str, *, by_signal: bool) -> None:
-        """Say that a script came to no good end; its own last words are for the owner alone."""
-        self.status.enter("lost", f"{why}: {own or 'no message'}")
+        """Say that a script came to no good end; its own last words are for the owner alone.
+
+        Those of a private run, which no epsilon covers, are in its log, not in its status.
+        """
+        words = "what it said last is in output.log" if self.policy.plan else own or "no message"
+        self.status.enter("lost", f"{why}: {words}")
         self._say("failed", f"{why}: {own}", why, by_signal=by_signal)
 
     def notice(self, why: str) -> None:

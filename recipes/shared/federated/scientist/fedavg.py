@@ -5,15 +5,18 @@ AISTATS 2017. With server momentum: T.-M. Hsu, H. Qi, M. Brown, 2019 (FedAvgM).
 
 With differential privacy, by the parameter `dp`:
 
-central  The unit is an owner with all its data. DP-FedAvg (B. McMahan et al., ICLR 2018) with the
-         noise made by the owners (P. Kairouz, Z. Liu, T. Steinke, ICML 2021, but with rounded
-         continuous Gaussians): each clips its update, adds its share of the noise, and masks the
-         result, so that the aggregator sees a sum that is private already: also of the fewest
-         owners whose sum it can open by lying to them about who answered; two thirds must answer.
-         An owner knows its own share: those of all but one of the fewest are the whole noise, so
-         that the sum is private for each owner alone too. What owners tell the aggregator or each
-         other of their shares is not in its noise any more. All owners take part in each round:
-         there is no amplification by sampling. Few owners make this expensive.
+central  The unit is an owner with all its data, and the relation zero-out over a public list of
+         owners: a neighbour is the federation in which one owner's update is zero. It hides what
+         an owner holds, not that it takes part, nor in which rounds. DP-FedAvg (B. McMahan et al.,
+         ICLR 2018) with the noise made by the owners (P. Kairouz, Z. Liu, T. Steinke, ICML 2021,
+         but with rounded continuous Gaussians): each clips its update, adds its share of the
+         noise, and masks the result, so that the aggregator sees a sum that is private already:
+         also of the fewest owners whose sum it could open by lying to them about who answered, if
+         they did not sign that; two thirds must answer. An owner knows its own share: those of all
+         but one of the fewest are the whole noise, so that the sum is private for each owner alone
+         too. What owners tell the aggregator or each other of their shares is not in its noise any
+         more. All owners take part in each round: there is no amplification by sampling. Few
+         owners make this expensive.
 local    The unit is an example. DP-SGD (M. Abadi et al., CCS 2016) at each owner: it draws a
          Poisson batch of its own examples, clips each one's gradient and adds the noise of the
          whole plan, some steps a round. Each example is one owner's, so what one owner's steps cost
@@ -23,10 +26,8 @@ local    The unit is an example. DP-SGD (M. Abadi et al., CCS 2016) at each owne
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudg
 from traindeck.recipes.shared.federated.job import mlp
 from traindeck.recipes.shared.federated.scientist import loudness, shards
 from traindeck.recipes.shared.federated.scientist.options import Options, threshold
+from traindeck.recipes.shared.federated.scientist.resuming import Checkpoints, Trained
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, digits, mnist
 
@@ -80,19 +82,16 @@ def _check(p: Any) -> None:
         raise Unfit("local_steps: they are those of dp=local; else local_epochs count")
 
 
-def _kind(p: Any, plan: Plan | None, owned: Mapping[str, Mapping[str, Any]]) -> str:
-    """What rounds must have in common for one epsilon to hold for all of them, in words.
+def _kind(p: Any, plan: Plan | None) -> str:
+    """What rounds must have in common for one epsilon to hold for all of them, in public words.
 
-    Data that has moved to another owner would have been in the updates of both.
+    The data is in common too: see `resuming`.
     """
     if plan is None:
         return "without privacy"
-    divided = hashlib.sha256()
-    for arrays in owned.values():
-        divided.update(datasets.fingerprint(*arrays.values()).encode())
     how = plan.mechanism
     return (
-        f"with dp={p.dp}, {p.owners} owners of data {divided.hexdigest()[:12]},"
+        f"with dp={p.dp}, {p.owners} owners,"
         f" noise_multiplier {how.noise_multiplier!r}, sampling_rate {how.sampling_rate!r},"
         f" clipping_norm {plan.clipping_norm!r} and {p.local_steps} local_steps"
     )
@@ -133,36 +132,22 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         f"owner-{n}": {"x": train_x[part], "y": train_y[part]} for n, part in enumerate(parts, 1)
     }
     if plan and p.dp == "local" and len(train_x) > plan.records:
-        track.abort(f"{len(train_x)} images: epsilon is for {plan.records} at most", 2)
+        track.abort(f"epsilon is for {plan.records} images at most, and there are more", 2)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
-    kind = _kind(p, plan, owned)
+    kept = Checkpoints(run, _kind(p, plan), owned if plan else None)
     mock = {"x": np.zeros_like(train_x[:4]), "y": np.zeros_like(train_y[:4])}
 
-    weights: mlp.Row = mlp.first(inputs, p.seed)
-    velocity = np.zeros(len(weights))
-    done = 0
+    first = mlp.first(inputs, p.seed)
+    model = Trained(first, np.zeros(len(first)))
     if resume:
-        try:
-            with np.load(resume, allow_pickle=False) as state:
-                weights = state["weights"].astype(np.float32).reshape(weights.shape)
-                velocity = state["velocity"].astype(np.float64).reshape(velocity.shape)
-                done, was = int(state["round"]), str(state["kind"])
-        except Exception:  # numpy raises a different one for each way to be wrong
-            checkpoints.refuse(resume)
-        if was != kind:
-            why = f"was trained {was}, not {kind}: its rounds and these have no common epsilon"
-            track.abort(f"--resume: {resume} {why}", 2)
-        if done >= rounds:
-            track.abort(f"{resume} has been trained for {done} rounds already: raise --rounds", 2)
+        model = kept.read(resume, model)
+        if model.round >= rounds:
+            why = f"has been trained for {model.round} rounds already: raise --rounds"
+            track.abort(f"{resume} {why}", 2)
         if plan:
-            options.charged = run.resumed(done * p.local_steps, resume)
+            options.charged = run.resumed(model.round * p.local_steps, resume)
+    done = model.round
     options.plan, options.local_steps, options.done = plan, p.local_steps, done
-
-    def save(number: int) -> None:
-        def state(part: Path) -> None:
-            np.savez(part, weights=weights, velocity=velocity, round=number, kind=kind)
-
-        checkpoints.write(run, checkpoints.path(run, number, ".npz"), state)
 
     params = {name: getattr(p, name) for name in JOB_PARAMS}
     params |= {"rounds": rounds, "brightest": brightest}
@@ -177,16 +162,18 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     if plan:
         print(
             f"{plan.mechanism.steps} steps, noise multiplier {plan.mechanism.noise_multiplier:.4g},"
-            f" epsilon {plan.epsilon:.4g} at delta {plan.delta:g} for {plan.unit}s",
+            f" epsilon {plan.epsilon:.4g} at delta {plan.delta:g} for {plan.unit}s"
+            f" ({plan.relation})",
             flush=True,
         )
         if not plan.private:
             print("warning: without noise nothing is private", flush=True)
-        loud = loudness.warning(len(weights), options, p.owners, fewest, plan.epsilon)
+        loud = loudness.warning(len(first), options, p.owners, fewest, plan.epsilon)
         if loud:
             print(loud, flush=True)
             run.note(loud)
-    print(f"{p.owners} owners of {len(train_x)} images load {preload[-1]} ...", flush=True)
+    images = "" if plan else f" of {len(train_x)} images"  # how many is private data's, too
+    print(f"{p.owners} owners{images} load {preload[-1]} ...", flush=True)
     with needs.syft():
         from traindeck.recipes.shared.federated.scientist.founding import Founding
     every = -(-rounds // CHECKPOINTS)
@@ -198,7 +185,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         shards=owned,
         mock=mock,
         params=params,
-        size=len(weights),
+        size=len(first),
         options=options,
     ) as federation:
         ready = time.perf_counter()
@@ -208,11 +195,12 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         lost: list[str] = []
         for number in range(done + 1, rounds + 1):
             if plan and not all(run.spend() for _ in range(p.local_steps)):
-                save(number - 1)
+                kept.write(model)
                 raise FederationOverBudget(run.problem)
-            outcome = federation.round(number, weights)
-            velocity = p.server_momentum * velocity + outcome.update
-            weights = np.asarray(weights + p.server_lr * velocity, np.float32)
+            outcome = federation.round(number, model.weights)
+            velocity = p.server_momentum * model.velocity + outcome.update
+            weights = np.asarray(model.weights + p.server_lr * velocity, np.float32)
+            model = Trained(weights, velocity, number)
             loss, accuracy = mlp.evaluate(weights, test_x, data.test_y)
             federation.tell(number, outcome, accuracy=accuracy)
             run.log(number, {"test/loss": loss, "test/accuracy": accuracy})
@@ -222,7 +210,7 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             news = outcome.lost != lost
             lost = outcome.lost
             if stopping or news or number % every == 0 or number == rounds:
-                save(number)
+                kept.write(model)
                 without = f"  without {federation.named(lost)}" if lost else ""
                 print(
                     f"round {number}/{rounds}  test loss {loss:.4f}  test accuracy {accuracy:.4f}"
