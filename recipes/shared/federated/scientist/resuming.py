@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,11 @@ NONCE = 16  # bytes
 
 @dataclass
 class Trained:
-    """A model after so many rounds: its weights (d,), and the velocity (d,) of server momentum.
-
-    run: which private run has paid for the rounds, as ledgers know it; empty if none has
-    """
+    """A model after so many rounds: its weights (d,), and the velocity (d,) of server momentum."""
 
     weights: mlp.Row
     velocity: Any
     round: int = 0
-    run: str = ""
 
 
 class Checkpoints:
@@ -70,8 +66,8 @@ class Checkpoints:
         content = {"weights": model.weights, "velocity": model.velocity}
         facts: dict[str, Any] = {"round": model.round, "kind": self._kind}
         if self._key:
-            nonce, model = secrets.token_bytes(NONCE), replace(model, run=self._run.id)
-            facts |= {"run": model.run, "nonce": nonce.hex(), "seal": self._seal(model, nonce)}
+            nonce = secrets.token_bytes(NONCE)
+            facts |= {"nonce": nonce.hex(), "seal": self._seal(model, nonce)}
 
         def save(part: Path) -> None:
             np.savez(part, **content, **facts)
@@ -91,8 +87,7 @@ class Checkpoints:
                     int(state["round"]),
                 )
                 was = str(state["kind"])
-                names = ("run", "nonce", "seal")
-                model.run, nonce, seal = (str(state[n]) if n in state else "" for n in names)
+                nonce, seal = (str(state[n]) if n in state else "" for n in ("nonce", "seal"))
                 salt = bytes.fromhex(nonce)
         except Exception:  # numpy raises a different one for each way to be wrong
             checkpoints.refuse(path)
@@ -108,7 +103,7 @@ class Checkpoints:
 
     def _seal(self, model: Trained, nonce: bytes) -> str:
         numbers = hashlib.sha256(model.weights.tobytes() + model.velocity.tobytes()).digest()
-        facts = repr((nonce, self._kind, model.round, model.run)).encode()
+        facts = repr((nonce, self._kind, model.round)).encode()
         return _mac(self._key, facts, numbers).hex()
 
 
