@@ -70,9 +70,15 @@ class Canaries:
         self._gradient = TOO_LONG * clipping_norm
         self._momentum = np.float32(momentum)
         self._included = (np.frombuffer(os.urandom(count), np.uint8) & 1).astype(bool)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the steps that were taken, as the self-test's."""
+        import numpy as np
+
         self._drawn = np.zeros(0, np.intp)
-        self._velocity = np.zeros(count, np.float32)
-        self._position = np.zeros(count, np.float64)
+        self._velocity = np.zeros(self.count, np.float32)
+        self._position = np.zeros(self.count, np.float64)
         self._steps = 0
 
     @property
