@@ -25,7 +25,8 @@ are, and canaries are others: the Poisson sampler draws each record by itself, s
 does not depend on there being canaries; the gradient of a real record is 0 in the dummy parameters
 and no longer than before; the sum is divided by the public batch size, not by how many came; and
 the dummy parameters get noise of their own, of the same scale. The noise in the model's parameters
-is what it would have been. Nothing of the canaries reaches the model, which predicts as before.
+is what it would have been. Nothing of the canaries reaches the model, which predicts as before, and
+so nothing that is wrong in the model's weights alone reaches the canaries: the self-test sees that.
 """
 
 from __future__ import annotations
