@@ -11,6 +11,7 @@ The bugs are those by which a private step goes wrong though its epsilon stays a
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import re
@@ -19,7 +20,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
+
+from traindeck.core.privacy import accountant
 
 DRAW = re.compile(r"^        gradients = (dp_\w+)\.noisy_mean\(.*\n", re.MULTILINE)
 TAKEN = re.compile(r"^        training\.update\(gradients\)\n", re.MULTILINE)
@@ -180,8 +184,18 @@ def run(argv: list[str]) -> tuple[object, str]:
     return code, error.getvalue()
 
 
+def known(computed: Callable[..., Any]) -> Callable[..., Any]:
+    """What was computed of the same mechanisms before: all runs here have one plan."""
+    before = functools.cache(lambda mechanisms, *rest: computed(mechanisms, *rest))
+    return lambda mechanisms, *rest: before(tuple(mechanisms), *rest)
+
+
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(accountant, "epsilon", known(accountant.epsilon)),
+        mock.patch.object(accountant, "distribution", known(accountant.distribution)),
+    ):
         for number, job in enumerate(json.load(sys.stdin)):
             script = Path(folder) / f"script-{number}.py"
             script.write_text(job["source"])

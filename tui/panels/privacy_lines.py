@@ -11,6 +11,7 @@ from textual.renderables.digits import DIGITS, DIGITS3X3
 
 from traindeck.core.base.sanitize import plain
 from traindeck.core.privacy import bounds, report
+from traindeck.core.privacy.audit.result import POWER
 from traindeck.core.privacy.report import RunPrivacy
 from traindeck.tui.widgets.rows import Row, rows
 
@@ -209,6 +210,9 @@ def _interval(privacy: RunPrivacy, width: int) -> Content:
         lines += [Content(" " * 9) + line for line in broken[1:]]
     if width >= LARGE_WIDTH:
         lines += axis(audit.lower, audit.claimed, min(width, _AXIS_WIDEST), bad)
+        if not bad:
+            seen = _wrapped(Content.styled(POWER, "dim"), max(8, width - 9))
+            lines += [Content(" " * 9) + line for line in seen]
     return Content("\n").join(lines)
 
 
