@@ -63,6 +63,7 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
         ("data set", _known(privacy.dataset)),
         ("accountant", _known(privacy.accountant)),
         ("budget", f"of {plain(ledger)}" if ledger else "none: nothing is charged"),
+        *([("audits see", POWER)] if privacy.audit else []),
     ]
     return Content.styled("assumptions", "bold") + "\n" + rows(pairs, width)
 
@@ -210,9 +211,6 @@ def _interval(privacy: RunPrivacy, width: int) -> Content:
         lines += [Content(" " * 9) + line for line in broken[1:]]
     if width >= LARGE_WIDTH:
         lines += axis(audit.lower, audit.claimed, min(width, _AXIS_WIDEST), bad)
-        if not bad:
-            seen = _wrapped(Content.styled(POWER, "dim"), max(8, width - 9))
-            lines += [Content(" " * 9) + line for line in seen]
     return Content("\n").join(lines)
 
 
