@@ -95,18 +95,17 @@ def main(run: track.Run) -> None:
         return Tested(loss, right / len(test_x), cancer.interval(right, len(test_x)))
 
     clipped = dp_tf.ClippedGradients(model, plan.clipping_norm, losses)
-    if p.self_test:
-        dp_tf.self_test(run, clipped, Randomness(p.noise_seed), records, examples)
+    test = dp_tf.self_test(clipped, records, examples) if p.self_test else None
     randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     announce(run, randomness, run.device, "patients")
-    for step in private_steps(run, training, planted, evaluate):
-        batch = randomness.poisson_batch(planted.records, step.rate)
+    for step in private_steps(run, training, randomness, evaluate, test, planted):
+        batch = step.randomness.poisson_batch(planted.records, step.rate)
         result = clipped(*examples(planted.among(batch)))
         # Divided by the expected size, whatever the batch holds, and be it nothing.
         sums = [*result.sums, planted.sum(clipped.weights)]
-        gradients = dp_tf.noisy_mean(sums, step.noise, plan.batch_size, randomness)
+        gradients = dp_tf.noisy_mean(sums, step.noise, plan.batch_size, step.randomness)
         planted.step(gradients.pop())
         training.update(gradients)
         step.gave(result)

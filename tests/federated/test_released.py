@@ -32,9 +32,10 @@ RECIPE = Path(traindeck.recipes.__file__).parent / "syft" / "fedavg.py"
 RECORDS = 61
 NOISED = {"weights", "velocity", "accuracy", "loss", "body"}
 RANDOM = {"nonce", "seal", "session", "signature", "advert", "shares", "keys", "alive", "dropped"}
-NAMES_A_RUN = {"t"}
+KEYED = {"data", "sha256", "seal"}  # of a checkpoint's origin; sha256 is that of the checkpoint
+NAMES_A_RUN = {"t", "run", "charged"}
 NOT_COVERED = {"seconds"}
-MAY_DIFFER = NOISED | RANDOM | NAMES_A_RUN | NOT_COVERED
+MAY_DIFFER = NOISED | RANDOM | KEYED | NAMES_A_RUN | NOT_COVERED
 
 
 def train(root: Path, records: int, *flags: str) -> tuple[Path, str]:
@@ -74,7 +75,9 @@ def leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
 def released(folder: Path, printed: str) -> dict[str, Any]:
     """All that a run gives to others than the owners: files, series, letters, what it prints."""
     out: dict[str, Any] = {}
-    for path in folder.glob("artifacts/*"):
+    for path in folder.glob("artifacts/*.json"):
+        out.update(leaves(json.loads(path.read_text()), path.name))
+    for path in folder.glob("artifacts/*.npz"):
         with np.load(path, allow_pickle=False) as state:
             for name in state.files:
                 out[f"{path.name}/{name}"] = state[name].tolist()

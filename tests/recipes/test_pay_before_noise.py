@@ -164,10 +164,11 @@ def is_call(node: ast.AST, name: str) -> TypeGuard[ast.Call]:
 
 
 def draws_for_its_step(statement: ast.stmt) -> TypeGuard[Drawing]:
-    """`… = noisy_mean(…, step.noise, …)`, as a statement of the loop itself."""
+    """`… = noisy_mean(…, step.noise, …, step.randomness)`, as a statement of the loop itself."""
     if not isinstance(statement, ast.Assign) or not is_call(statement.value, "noisy_mean"):
         return False
-    return ast.unparse(statement.value.args[1]) == "step.noise"
+    given = [ast.unparse(each) for each in statement.value.args]
+    return given[1::2] == ["step.noise", "step.randomness"]
 
 
 def recipes() -> Iterator[Path]:
@@ -202,6 +203,7 @@ def before_the_loop(source: str) -> str:
         drawn_twice,
         before_the_loop,
         lambda source: source.replace("step.noise", "plan.clipping_norm"),
+        lambda source: DRAW.sub(lambda line: line[0].replace("step.r", "r"), source),
         lambda source: source.replace("in private_steps(", "in other_steps("),
         lambda source: DRAW.sub(lambda line: line[0] + line[0].replace("gradients = ", ""), source),
         lambda source: source.replace("def main(", "draw = dp.noisy_mean\n\n\ndef main("),
@@ -213,7 +215,8 @@ def before_the_loop(source: str) -> str:
         ),
     ],
     ids=[
-        *("twice", "before the loop", "of another scale", "in another loop", "without a name"),
+        *("twice", "before the loop", "of another scale", "from elsewhere", "in another loop"),
+        "without a name",
         *("by another name", "by a tensor", "in a loop of its own"),
     ],
 )

@@ -19,6 +19,20 @@ def shared_weights(tf: Any) -> Any:
     return tf.keras.Model(x, dense(layers.ReLU()(dense(x))))
 
 
+def same_layer_twice(tf: Any) -> Any:
+    dense = tf.keras.layers.Dense(4, name="again")
+    return tf.keras.Sequential([tf.keras.layers.Input((4,)), dense, tf.keras.layers.ReLU(), dense])
+
+
+def one_kernel_for_two(tf: Any) -> Any:
+    first, second = (tf.keras.layers.Dense(4, name=name) for name in ("first", "second"))
+    model = tf.keras.Sequential([tf.keras.layers.Input((4,)), first, second])
+    second._tracker.unlock()
+    second._kernel = first._kernel
+    second._trainable_variables[0] = first._trainable_variables[0]
+    return model
+
+
 def branches(tf: Any) -> Any:
     layers = tf.keras.layers
     x = layers.Input((4,))
@@ -96,6 +110,8 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
         r"half \(Dense\) computes in float16",
     ),
     "used twice": (shared_weights, r"again is used twice"),
+    "used twice in a sequence": (same_layer_twice, r"again \(Dense\) is used twice"),
+    "weights of another layer": (one_kernel_for_two, r"second \(Dense\) shares weights with first"),
     "branches": (branches, r"sum \(Add\) .*use Dense"),
     "branches without a layer": (residual, r"add \(Add\) "),
     "model in a model": (inner_model, r"\(Sequential\) .*put its layers into the model"),

@@ -67,6 +67,7 @@ def audit(
 
 def _print(doc: RunDoc, privacy: RunPrivacy, result: AuditResult, risk: Risk | None) -> None:
     from traindeck.core.base.sanitize import plain
+    from traindeck.core.privacy.audit.result import POWER
     from traindeck.core.privacy.bounds import at_least
     from traindeck.core.privacy.report import sampling
 
@@ -91,6 +92,7 @@ def _print(doc: RunDoc, privacy: RunPrivacy, result: AuditResult, risk: Risk | N
         "label": privacy.label,
         "risk": risk.sentence if risk else "",
         "verdict": _SAYS[result.verdict],
+        "sees": "" if result.violated else POWER,
     }
     for key, value in facts.items():
         if value:

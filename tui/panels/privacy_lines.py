@@ -11,6 +11,7 @@ from textual.renderables.digits import DIGITS, DIGITS3X3
 
 from traindeck.core.base.sanitize import plain
 from traindeck.core.privacy import bounds, report
+from traindeck.core.privacy.audit.result import POWER
 from traindeck.core.privacy.report import RunPrivacy
 from traindeck.tui.widgets.rows import Row, rows
 
@@ -62,6 +63,7 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
         ("data set", _known(privacy.dataset)),
         ("accountant", _known(privacy.accountant)),
         ("budget", f"of {plain(ledger)}" if ledger else "none: nothing is charged"),
+        *([("audits see", POWER)] if privacy.audit else []),
     ]
     return Content.styled("assumptions", "bold") + "\n" + rows(pairs, width)
 

@@ -311,6 +311,7 @@ def test_the_command_shows_the_claim_the_measurement_and_the_risk(
     assert "measured, at least" in done.stdout and "claimed, at most 1.8" in done.stdout
     assert "an attacker allowed 1 false accusation in 100" in done.stdout
     assert "verdict   consistent" in done.stdout
+    assert "with noise × 0.5 an audit flags 30" in done.stdout
     printed = json.loads(call(run, "--json").stdout)
     assert printed["audit"]["lower"] < printed["audit"]["claimed"]
     doc = Library(home).find(run)

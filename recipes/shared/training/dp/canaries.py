@@ -25,7 +25,8 @@ are, and canaries are others: the Poisson sampler draws each record by itself, s
 does not depend on there being canaries; the gradient of a real record is 0 in the dummy parameters
 and no longer than before; the sum is divided by the public batch size, not by how many came; and
 the dummy parameters get noise of their own, of the same scale. The noise in the model's parameters
-is what it would have been. Nothing of the canaries reaches the model, which predicts as before.
+is what it would have been. Nothing of the canaries reaches the model, which predicts as before, and
+so nothing that is wrong in the model's weights alone reaches the canaries: the self-test sees that.
 """
 
 from __future__ import annotations
@@ -70,9 +71,15 @@ class Canaries:
         self._gradient = TOO_LONG * clipping_norm
         self._momentum = np.float32(momentum)
         self._included = (np.frombuffer(os.urandom(count), np.uint8) & 1).astype(bool)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the steps that were taken, as the self-test's."""
+        import numpy as np
+
         self._drawn = np.zeros(0, np.intp)
-        self._velocity = np.zeros(count, np.float32)
-        self._position = np.zeros(count, np.float64)
+        self._velocity = np.zeros(self.count, np.float32)
+        self._position = np.zeros(self.count, np.float64)
         self._steps = 0
 
     @property

@@ -1,13 +1,14 @@
 """The loop around a private step: it pays before the noise is drawn, logs, keeps, tests and stops.
 
-    for step in private_steps(run, training, planted, evaluate):
-        batch = randomness.poisson_batch(planted.records, step.rate)
+    for step in private_steps(run, training, randomness, evaluate, test, planted):
+        batch = step.randomness.poisson_batch(planted.records, step.rate)
         result = clipped(*examples(planted.among(batch)))
-        ...  # noisy_mean(sums, step.noise, ...) once, and the optimiser's step with what it gives
+        ...  # noisy_mean(sums, step.noise, …, step.randomness) once, and the optimiser's step
         step.gave(result)
 
-Each step that comes out of the loop is paid for, and for one release: noise that is drawn anywhere
-else would be a release that no budget knows of.
+The first steps that come out of the loop are the self-test's, if there is one: what they do is
+looked at and put back, nothing of it is kept. Each one after them is paid for, and for one release:
+noise that is drawn anywhere else would be a release that no budget knows of.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from traindeck.core import track
 from traindeck.core.base.errors import USAGE
+from traindeck.recipes.shared.training.dp import selftest
+from traindeck.recipes.shared.training.dp.rehearsal import Rehearsed, StandIn
 from traindeck.recipes.shared.training.loop import LOG_EVERY, Tested
 
 if TYPE_CHECKING:
     from traindeck.recipes.shared.training.dp.canaries import Canaries
     from traindeck.recipes.shared.training.dp.randomness import Randomness
+    from traindeck.recipes.shared.training.dp.selftest import SelfTest
 
 CHECKPOINTS = 10  # in the whole run
 
@@ -34,25 +38,25 @@ class BatchResult(Protocol):
     def telemetry(self, clipping_norm: float) -> dict[str, float]: ...
 
 
-class PrivateTraining(Protocol):
+class PrivateTraining(Rehearsed, Protocol):
     """What is trained, in any framework; its `update` counts the steps."""
-
-    step: int
 
     def save(self) -> None: ...
 
 
 @dataclass(slots=True)
-class PaidStep:
-    """One private step, paid for.
+class PrivateStep:
+    """One private step, paid for or the self-test's.
 
-    rate    chance of each record to be in the batch
-    noise   its standard deviation, in the sum of clipped gradients
-    result  what the batch gave; no epsilon covers it
+    rate        chance of each record to be in the batch
+    noise       its standard deviation, in the sum of clipped gradients
+    randomness  what batch and noise are drawn from
+    result      what the batch gave; no epsilon covers it
     """
 
     rate: float
     noise: float
+    randomness: Randomness
     result: BatchResult = field(init=False)
 
     def gave(self, result: BatchResult) -> None:
@@ -80,16 +84,32 @@ def announce(run: track.Run, randomness: Randomness, device: object, records: st
 
 
 def private_steps(
-    run: track.Run, training: PrivateTraining, planted: Canaries, evaluate: Callable[[], Tested]
-) -> Iterator[PaidStep]:
-    """The steps that are left of the run's plan, each paid for, until a stop is asked for.
+    run: track.Run,
+    training: PrivateTraining,
+    randomness: Randomness,
+    evaluate: Callable[[], Tested],
+    test: SelfTest | None = None,
+    planted: Canaries | None = None,
+) -> Iterator[PrivateStep]:
+    """The self-test's steps, then those left of the plan, each paid for, until a stop is asked for.
 
     Checkpoints are written and the model is tested ten times in the run and on a stop; the
-    canaries' scores are kept at the end. Ends the process when the budget admits no further step.
+    canaries' scores are kept at the end. Ends the process (1) when the self-test fails or a step
+    that is paid for draws too little noise, before anything of it is kept, and (5) when the budget
+    admits no further step.
     """
     plan = run.plan
     total = plan.mechanism.steps
-    noise = plan.mechanism.noise_multiplier * plan.clipping_norm
+
+    def step_with(source: Randomness) -> PrivateStep:
+        noise = plan.mechanism.noise_multiplier * plan.clipping_norm
+        return PrivateStep(plan.mechanism.sampling_rate, noise, source)
+
+    values = 0
+    if test:
+        values = yield from selftest.rehearse(test, plan, training, randomness, step_with)
+        if planted:
+            planted.begin()
     part_steps = -(-total // CHECKPOINTS)
     logged = training.step
     window_began = part_began = time.perf_counter()
@@ -97,10 +117,14 @@ def private_steps(
     while training.step < total and not stopping:
         if not run.spend():  # paid for before its noise is released
             training.save()
-            planted.save(run)
+            if planted:
+                planted.save(run)
             run.over_budget()
-        step = PaidStep(plan.mechanism.sampling_rate, noise)
+        step = step_with(watched := StandIn(randomness))
         yield step
+        if watched.values < values:
+            drew = f"step {training.step} drew {watched.values} values of noise, not {values}"
+            track.abort(f"{drew}: nothing of it is kept", 1)
 
         done = training.step
         run.progress(done, total)
@@ -122,4 +146,5 @@ def private_steps(
             if stopping:
                 print(f"stopped on request after step {done} of {total}", flush=True)
             window_began = part_began = now
-    planted.save(run)
+    if planted:
+        planted.save(run)

@@ -1,158 +1,299 @@
 """What a private run checks about itself before it spends anything, in a second or two.
 
-Each check measures one thing that the accountant takes for granted, on the run's own code, model
-and data. Frameworks come in as functions that return numpy arrays. A check that fails ends the
-run with exit code 1 and says which it was.
+The recipe's own step is taken 166 times, on its model and data, with batches and noise that the
+test chooses, and everything is put back. That epsilon is what the accountant says needs:
+
+    a step's state after it is a function of (sum of clipped gradients + noise) and of nothing else
+    of the data; a record moves that sum by the clipping norm at most; the noise is Gaussian, of the
+    plan's scale, new at each step; a record is in a batch by a coin of its own
+
+The first is measured end to end: a record is put in, and, in its stead, its clipped gradient (as
+the framework computes it by itself, for that record alone) is added to the noise. Whatever then
+differs, in any weight, average or statistic, now or a step later, is what no noise hides. So a step
+that leaves a layer without noise, scales or divides it wrongly, does not clip, keeps a statistic of
+its batch or looks at its loss is seen, whatever the optimiser makes of the released sum.
+
+A step that is right now and wrong later, or what a recipe makes of the data beside its steps,
+cannot be seen here. A check that fails ends the run with exit code 1 and says which it was.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
 
 from traindeck.core import track
+from traindeck.recipes.shared.training.dp import checks
+from traindeck.recipes.shared.training.dp.checks import SelfTestError, norm, rms
+from traindeck.recipes.shared.training.dp.randomness import Randomness
+from traindeck.recipes.shared.training.dp.rehearsal import Rehearsal, Rehearsed, StandIn, Step
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from traindeck.recipes.shared.training.dp.randomness import Randomness
+    from traindeck.core.privacy.plan import Plan
+    from traindeck.recipes.shared.training.dp.rehearsal import State
 
-    Floats = NDArray[np.floating]
+    Floats = NDArray[np.floating[Any]]
 
-RECORDS = 4  # whose gradients are taken apart
-DRAWS = 200  # batches drawn to see how their sizes vary
+RECORDS = 4  # that are put in and taken out
+LONG = 2  # of them, whose gradients are longer than the clipping norm
+PROBED = 64  # records looked at for such
+STRETCHES = (0.3, 1.0, 3.0, 10.0)  # of random weights, where none is so long at the run's own
+TIMES = 64  # steps with the run's own noise, and as many with the test's
+IN_A_ROW = 12  # steps
 VALUES = 50_000  # of noise, at least
-TOLERANCE = 1e-5  # relative, of gradients in float32
-SIGMAS = 5.0  # a right run fails any one of the statistical checks once in 100,000 starts or less
+HIDDEN = 1e-3  # of a clipping norm: less may differ between a record and its gradient in the noise
+FLOAT32 = 2.0**-23  # relative: what the rounding of weights may leave between the two
 
 
-class SelfTestError(Exception):
-    """A check failed; the message says which, what was measured and what it should have been."""
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """What the self-test must know beside the step itself.
 
-
-def run(
-    *,
-    randomness: Randomness,
-    records: int,
-    sampling_rate: float,
-    clipping_norm: float,
-    noise_multiplier: float,
-    batch_size: int,
-    clipped_sum: Callable[[Sequence[int]], Floats],
-    plain_gradient: Callable[[int], Floats],
-    release: Callable[[Sequence[int]], Floats],
-) -> None:
-    """Check a private step; ends the process when it is not what was promised.
-
-    clipped_sum(indices)   sum of these training records' clipped gradients, as one flat vector
-    plain_gradient(index)  one record's gradient as the framework computes it by itself, flat
-    release(indices)       what the optimiser gets for a batch of these records: sum, noise and
-                           division by the public batch size, flat
-
-    The noise that is drawn here is thrown away; it releases nothing.
+    records         number of training records
+    plain_gradient  index → one record's gradient as the framework computes it by itself, flat and
+                    unclipped, in the order in which a step draws its noise
+    clipped_sum     indices → the sum of these records' clipped gradients, flat, where the recipe
+                    has it as a function: it is then compared with that of a plain loop too
     """
-    chosen = range(min(RECORDS, records))
+
+    records: int
+    plain_gradient: Callable[[int], Floats]
+    clipped_sum: Callable[[Sequence[int]], Floats] | None = None
+
+
+def rehearse(
+    test: SelfTest,
+    plan: Plan,
+    training: Rehearsed,
+    randomness: Randomness,
+    step_with: Callable[[Randomness], Step],
+) -> Generator[Step, None, int]:
+    """Have the recipe take test steps; ends the process when they are not what was promised.
+
+    Returns how many values of noise each step must draw. The noise that is drawn here is thrown
+    away with the steps; it releases nothing.
+    """
+    began = time.perf_counter()
+    rehearsal = Rehearsal(training, randomness, step_with)
+    scale = plan.mechanism.noise_multiplier * plan.clipping_norm
     try:
-        gradients(chosen, clipping_norm, clipped_sum, plain_gradient)
-        noise(lambda: release([]), clipping_norm * noise_multiplier, batch_size)
-        if noise_multiplier:
-            summed, released = clipped_sum(list(chosen)), release(list(chosen))
-            released_sum(summed, released, clipping_norm * noise_multiplier, batch_size)
-        sampler(randomness, records, sampling_rate)
+        chosen = _choose(test, rehearsal, plan.clipping_norm)
+        if test.clipped_sum:
+            checks.gradients(list(chosen), plan.clipping_norm, test.clipped_sum, chosen)
+        if scale:
+            steps = _Steps(rehearsal, plan, test.records, chosen)
+            yield from steps.hidden()
+            yield from steps.noise()
+        checks.sampler(rehearsal.randomness, test.records, plan.mechanism.sampling_rate)
     except SelfTestError as error:
         track.abort(f"self-test: {error}", 1)
-    print("self-test passed: gradients, clipping, noise, sampling", flush=True)
-
-
-def gradients(
-    chosen: Sequence[int],
-    clipping_norm: float,
-    clipped_sum: Callable[[Sequence[int]], Floats],
-    plain_gradient: Callable[[int], Floats],
-) -> None:
-    """Clipped sums are those of a plain loop, and no record adds more than the clipping norm."""
-    import numpy as np
-
-    plain = [np.asarray(plain_gradient(index), np.float64) for index in chosen]
-    norms = [float(np.linalg.norm(gradient)) for gradient in plain]
-    expected = sum(
-        gradient * min(1.0, clipping_norm / max(norm, 1e-30))
-        for gradient, norm in zip(plain, norms, strict=True)
+    rehearsal.end()
+    longest = max(norm(gradient) for gradient in chosen.values())
+    if longest <= plan.clipping_norm:
+        print("self-test: no record's gradient is so long that clipping shows", flush=True)
+    print(
+        "self-test passed: gradients, clipping, noise, sampling; the recipe's own step taken"
+        f" {rehearsal.taken} times in {time.perf_counter() - began:.1f} s",
+        flush=True,
     )
-    got = np.asarray(clipped_sum(list(chosen)), np.float64)
-    if not np.isfinite(got).all():
-        raise SelfTestError("the sum of clipped gradients is not finite")
-    off = float(np.linalg.norm(got - expected))
-    allowed = TOLERANCE * sum(min(norm, clipping_norm) for norm in norms)
-    if off > allowed + 1e-12:
-        raise SelfTestError(
-            f"per-example gradients: the clipped sum of {len(plain)} records is {off:.2e} from"
-            f" that of a plain loop, more than {allowed:.2e}"
-        )
-    for index in chosen:
-        norm = float(np.linalg.norm(np.asarray(clipped_sum([index]), np.float64)))
-        if not norm <= clipping_norm * (1 + TOLERANCE):
-            raise SelfTestError(
-                f"clipping: a single record adds {norm:.6g}, more than {clipping_norm:.6g}"
-            )
+    return len(next(iter(chosen.values()))) if scale else 0
 
 
-def noise(release_of_nothing: Callable[[], Floats], scale: float, batch_size: int) -> None:
-    """An empty batch releases noise alone: mean 0, standard deviation `scale` over the batch size.
+def _choose(test: SelfTest, rehearsal: Rehearsal[Any], clipping_norm: float) -> dict[int, Floats]:
+    """Records and their plain gradients, some longer than the clipping norm if that can be had.
 
-    The estimate of a standard deviation from n values varies by 1/sqrt(2n) of itself.
+    Where none is, as once a model fits its data, the rehearsals start from other weights.
     """
     import numpy as np
 
-    drawn = [np.asarray(release_of_nothing(), np.float64).ravel() * batch_size]
-    while sum(map(len, drawn)) < VALUES:
-        drawn.append(np.asarray(release_of_nothing(), np.float64).ravel() * batch_size)
-    values = np.concatenate(drawn)
-    measured = float(np.sqrt(np.mean(values**2)))
-    if not abs(measured - scale) <= SIGMAS * scale / math.sqrt(2 * len(values)) + 1e-6 * scale:
-        raise SelfTestError(
-            f"noise: its standard deviation in a sum of gradients is {measured:.6g},"
-            f" not {scale:.6g}"
-        )
-    mean = float(values.mean())
-    if not abs(mean) <= SIGMAS * scale / math.sqrt(len(values)):
-        raise SelfTestError(f"noise: its mean is {mean:.3g}, not 0")
-    if scale and len(drawn) > 1 and np.array_equal(drawn[0], drawn[1]):
-        raise SelfTestError("noise: two steps get the same")
+    rng = np.random.default_rng()
+    first = rehearsal.start
+    for stretch in (0.0, *STRETCHES):
+        if stretch:
+            rehearsal.start = {
+                name: values + stretch * rng.standard_normal(values.shape)
+                if name.startswith("model/")
+                else values
+                for name, values in first.items()
+            }
+        rehearsal.begin()
+        chosen: dict[int, Floats] = {}
+        longer = 0
+        for index in range(min(PROBED, test.records)):
+            gradient = np.asarray(test.plain_gradient(index), np.float64).ravel()
+            if not np.isfinite(gradient).all():
+                continue
+            long = norm(gradient) > clipping_norm
+            if long or len(chosen) < RECORDS:
+                chosen[index] = gradient
+                longer += long
+            if longer >= LONG and len(chosen) >= RECORDS:
+                break
+        if not (chosen or stretch):
+            raise SelfTestError("gradients: that of no record is finite")
+        if longer:
+            # Long ones first, so that others stand beside them in batches.
+            by_length = sorted(chosen, key=lambda index: norm(chosen[index]) <= clipping_norm)
+            return {index: chosen[index] for index in by_length[:RECORDS]}
+        if not stretch:
+            own = chosen
+    rehearsal.start = first
+    rehearsal.begin()
+    return own
 
 
-def released_sum(summed: Floats, released: Floats, scale: float, batch_size: int) -> None:
-    """What a few records release is their sum with noise, divided by the public batch size too."""
-    import numpy as np
+class _Steps(Generic[Step]):
+    """The checks that take the recipe's own steps."""
 
-    values = np.asarray(released, np.float64) * batch_size - np.asarray(summed, np.float64)
-    measured = float(np.sqrt(np.mean(values**2)))
-    if not abs(measured - scale) <= SIGMAS * scale / math.sqrt(2 * values.size):
-        raise SelfTestError(
-            f"noise: of a batch with records it has a standard deviation of {measured:.6g}, not"
-            f" {scale:.6g}, or is not divided by the public batch size {batch_size}"
-        )
+    def __init__(
+        self, rehearsal: Rehearsal[Step], plan: Plan, records: int, chosen: dict[int, Floats]
+    ) -> None:
+        import numpy as np
 
+        self._rehearsal = rehearsal
+        self._rate = plan.mechanism.sampling_rate
+        self._clipping_norm = plan.clipping_norm
+        self._scale = plan.mechanism.noise_multiplier * plan.clipping_norm
+        self._many = range(min(plan.batch_size, records))
+        self._values = len(next(iter(chosen.values())))
+        self._chosen = chosen
+        self._rng = np.random.default_rng()
 
-def sampler(randomness: Randomness, records: int, sampling_rate: float) -> None:
-    """Sizes of batches vary as those of Poisson sampling: mean Nq, variance Nq(1-q).
+    def hidden(self) -> Generator[Step, None, None]:
+        """A record's whole effect is one that the noise can have: its clipped gradient's."""
+        later = self._draw()
+        signs = self._rng.choice([-self._scale, self._scale], self._values)
+        plus = yield from self._taken([], signs, later)
+        minus = yield from self._taken([], -signs, later)
+        gains = [
+            {name: rms(up[name] - down[name]) / (2 * self._scale) for name in up}
+            for up, down in zip(plus, minus, strict=True)
+        ]
+        self._reaches_all(plus[0], minus[0], gains[0])
+        indices = list(self._chosen)
+        for place, record in enumerate(indices):
+            others = [index for index in indices if index != record][:place]
+            yield from self._hides(record, others, later, gains)
+        crowd = [index for index in self._many if index != indices[0]]
+        yield from self._hides(indices[0], crowd, later, gains)
 
-    Batches of one size, as a shuffled data set gives, would not have the epsilon that is shown.
-    """
-    import numpy as np
+    def noise(self) -> Generator[Step, None, None]:
+        """The run's own noise has the plan's scale where it ends up, and is new each time."""
+        import numpy as np
 
-    batches = [randomness.poisson_batch(records, sampling_rate) for _ in range(DRAWS)]
-    sizes = np.array([len(batch) for batch in batches], np.float64)
-    mean = records * sampling_rate
-    variance = mean * (1 - sampling_rate)
-    if abs(sizes.mean() - mean) > SIGMAS * math.sqrt(variance / DRAWS):
-        raise SelfTestError(f"sampling: batches hold {sizes.mean():.6g} records, not {mean:.6g}")
-    kurtosis = 3 + (1 - 6 * sampling_rate * (1 - sampling_rate)) / variance if variance else 3
-    spread = variance * math.sqrt((kurtosis - 1) / DRAWS)
-    if abs(sizes.var(ddof=1) - variance) > SIGMAS * spread:
-        raise SelfTestError(
-            f"sampling: the size of batches has a variance of {sizes.var(ddof=1):.6g}, where"
-            f" Poisson sampling gives {variance:.6g}"
-        )
+        own: list[Floats] = []
+        few = list(self._chosen)
+        squares: dict[str, tuple[list[float], list[float]]] = {}
+        for batch in ([], few):
+            zero = yield from self._taken(batch, np.zeros(self._values))
+            for kind in (0, 1):
+                for _ in range(TIMES // 2):
+                    if kind:
+                        after = yield from self._taken(batch, self._draw())
+                    else:
+                        after = yield from self._taken(batch, None, own=own)
+                    for name, values in after[0].items():
+                        square = float(np.mean((values - zero[0][name]) ** 2))
+                        squares.setdefault(name, ([], []))[kind].append(square)
+        drawn = [row[: self._values] for row in own]
+        if self._values > 1 and len({row.tobytes() for row in drawn}) < len(drawn):
+            raise SelfTestError("noise: two steps get the same")
+        while sum(map(len, drawn)) < VALUES:
+            more = self._rehearsal.randomness.normal(self._values, self._scale)
+            drawn.append(np.asarray(more, np.float64) / self._scale)
+        checks.gaussian(np.concatenate(drawn) * self._scale, self._scale)
+        for name, each in squares.items():
+            checks.same_spread(name, *each, self._rehearsal.start[name].size)
+        row = [self._stand_in([]) for _ in range(IN_A_ROW)]
+        yield from self._rehearsal.sequence(*row)
+        self._asked(row)
+
+    def _hides(
+        self, record: int, others: list[int], later: Floats, gains: list[dict[str, float]]
+    ) -> Generator[Step, None, None]:
+        gradient = self._chosen[record]
+        clipped = checks.clipped(gradient, self._clipping_norm)
+        noise = self._draw()
+        put_in = yield from self._taken([*others, record], noise, later)
+        in_noise = yield from self._taken(others, noise + clipped, later)
+        for place, gain in enumerate(gains):
+            for name, was in in_noise[place].items():
+                left = norm(put_in[place][name] - was)
+                worth = gain[name] * self._clipping_norm
+                if left <= HIDDEN * worth + FLOAT32 * norm(was):
+                    continue
+                beside = f"beside {len(others)} others" if others else "alone"
+                when = "" if not place else ", a step later"
+                if not worth:
+                    raise SelfTestError(
+                        f"noise: none reaches {name}, which a record {beside} moves by"
+                        f" {left:.3g}{when}"
+                    )
+                without = yield from self._taken(others, noise, later)
+                moved = norm(put_in[place][name] - without[place][name]) / worth
+                may = norm(was - without[place][name]) / worth
+                raise SelfTestError(
+                    f"sensitivity: measured by its noise, a record {beside} moves {name} by"
+                    f" {moved:.4g} clipping norms{when}, its clipped gradient by {may:.4g}:"
+                    f" {left / worth:.3g} of them are not hidden"
+                )
+
+    def _reaches_all(self, up: State, down: State, gain: dict[str, float]) -> None:
+        """Where noise reaches some values of an array, it reaches all."""
+        import numpy as np
+
+        for name, values in up.items():
+            expected = gain[name] * 2 * self._scale
+            still = np.abs(values - down[name]) < 0.01 * expected
+            still &= expected > 1024 * FLOAT32 * np.abs(values)
+            if still.any():
+                raise SelfTestError(
+                    f"noise: none reaches {int(still.sum())} of the {still.size} values of {name}"
+                )
+
+    def _taken(
+        self,
+        batch: Sequence[int],
+        noise: Floats | None,
+        later: Floats | None = None,
+        own: list[Floats] | None = None,
+    ) -> Generator[Step, None, list[State]]:
+        """What is after a step with this batch and noise and, with `later` noise, one after it."""
+        import numpy as np
+
+        given = [self._stand_in(batch, noise, keep=own is not None)]
+        if later is not None:
+            given.append(self._stand_in(list(self._chosen), later))
+        states = yield from self._rehearsal.sequence(*given)
+        self._asked(given)
+        if own is not None:
+            own.append(np.concatenate(given[0].drawn))
+        return states
+
+    def _asked(self, given: Sequence[StandIn]) -> None:
+        """Each step asked for one batch at the plan's rate, and for noise for each parameter."""
+        for one in given:
+            if one.rates != [self._rate]:
+                asked = ", ".join(f"{rate:.6g}" for rate in one.rates) or "none"
+                raise SelfTestError(
+                    f"sampling: a step asks its randomness for batches at the rates {asked},"
+                    f" not for one at {self._rate:.6g}"
+                )
+            if one.values < self._values:
+                raise SelfTestError(
+                    f"noise: a step asks its randomness for {one.values} values, and has"
+                    f" {self._values} parameters"
+                )
+
+    def _stand_in(
+        self, batch: Sequence[int], noise: Floats | None = None, keep: bool = False
+    ) -> StandIn:
+        return StandIn(self._rehearsal.randomness, batch, noise, self._scale, keep)
+
+    def _draw(self) -> Floats:
+        return self._rng.normal(0.0, self._scale, self._values)

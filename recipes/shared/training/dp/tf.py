@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from traindeck.core import track
-from traindeck.recipes.shared.training.dp import selftest
 from traindeck.recipes.shared.training.dp.randomness import Randomness
+from traindeck.recipes.shared.training.dp.selftest import SelfTest
 from traindeck.recipes.shared.training.dp.tf_layers import apply, chain, share
 
 if TYPE_CHECKING:
@@ -166,17 +165,11 @@ def noisy_mean(
 
 
 def self_test(
-    run: track.Run,
     clipped: ClippedGradients,
-    randomness: Randomness,
     records: int,
     examples: Callable[[Sequence[int]], tuple[Any, Any]],
-) -> None:
-    """Check the run's own steps before it spends anything; `examples` gives x and y by indices.
-
-    Ends the process with exit code 1 when a check fails.
-    """
-    plan = run.plan
+) -> SelfTest:
+    """What the loop needs to test the recipe's own step; `examples` gives x and y by indices."""
 
     def clipped_sum(indices: Sequence[int]) -> NDArray[np.float32]:
         return _flat(clipped(*examples(indices)).sums)
@@ -188,22 +181,7 @@ def self_test(
             loss = clipped.loss(y, clipped.model(x, training=True))
         return _flat(tape.gradient(loss, variables, unconnected_gradients="zero"))
 
-    def release(indices: Sequence[int]) -> NDArray[np.float32]:
-        noise = plan.mechanism.noise_multiplier * plan.clipping_norm
-        sums = clipped(*examples(indices)).sums
-        return _flat(noisy_mean(sums, noise, plan.batch_size, randomness))
-
-    selftest.run(
-        randomness=randomness,
-        records=records,
-        sampling_rate=plan.mechanism.sampling_rate,
-        clipping_norm=plan.clipping_norm,
-        noise_multiplier=plan.mechanism.noise_multiplier,
-        batch_size=plan.batch_size,
-        clipped_sum=clipped_sum,
-        plain_gradient=plain_gradient,
-        release=release,
-    )
+    return SelfTest(records, plain_gradient, clipped_sum)
 
 
 def _flat(tensors: Sequence[Any]) -> NDArray[np.float32]:

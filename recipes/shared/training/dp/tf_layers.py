@@ -178,6 +178,17 @@ def chain(model: Any) -> list[Any]:
         if None in layer.input.shape[1:]:
             raise UnsupportedLayer(f"{called} has inputs of any size: give Input its whole shape")
     # Layers with one input each, one output and none used twice: that is a chain.
+    owners: dict[int, str] = {}
+    for place, layer in enumerate(layers):
+        called = f"{layer.name} ({type(layer).__name__})"
+        if any(layer is earlier for earlier in layers[:place]):
+            raise UnsupportedLayer(f"{called} is used twice: give each place its own layer")
+        for variable in layer.weights:
+            if id(variable) in owners:
+                raise UnsupportedLayer(
+                    f"{called} shares weights with {owners[id(variable)]}: give each its own"
+                )
+            owners[id(variable)] = called
     for entry in model.get_config()["layers"]:
         if len(entry.get("inbound_nodes", [])) > 1:
             raise UnsupportedLayer(f"{entry['name']} is used twice: give each place its own layer")

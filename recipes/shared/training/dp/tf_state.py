@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints
@@ -40,6 +41,15 @@ class Training:
         keep = min(self._averaging, (1 + self.step) / (10 + self.step))
         self._move(list(gradients), tf.constant(keep, tf.float32))
         self.step += 1
+
+    def snapshot(self) -> dict[str, NDArray[np.float64]]:
+        """All that a step changes, by name, statistics of layers too."""
+        return {name: np.array(value, np.float64) for name, value in self._variables().items()}
+
+    def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Put a snapshot back."""
+        for name, variable in self._variables().items():
+            variable.assign(state[name].astype(np.asarray(variable).dtype))
 
     def save(self) -> None:
         """Write a checkpoint."""

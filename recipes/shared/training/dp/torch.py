@@ -20,9 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from traindeck.core import track
-from traindeck.recipes.shared.training.dp import selftest
 from traindeck.recipes.shared.training.dp.randomness import Randomness
+from traindeck.recipes.shared.training.dp.selftest import SelfTest
 
 MICRO_BATCH = 128  # examples: a CPU's cache still holds their gradients
 _ROUNDING = 2e-6  # what float32 may leave of a norm unseen, relative to it
@@ -187,17 +186,11 @@ def noisy_mean(
 
 
 def self_test(
-    run: track.Run,
     clipped: ClippedGradients,
-    randomness: Randomness,
     records: int,
     examples: Callable[[Sequence[int]], tuple[Tensor, Tensor]],
-) -> None:
-    """Check the run's own steps before it spends anything; `examples` gives x and y by indices.
-
-    Ends the process with exit code 1 when a check fails.
-    """
-    plan = run.plan
+) -> SelfTest:
+    """What the loop needs to test the recipe's own step; `examples` gives x and y by indices."""
     parameters = [p for p in clipped.model.parameters() if p.requires_grad]
 
     def clipped_sum(indices: Sequence[int]) -> NDArray[np.float32]:
@@ -208,22 +201,7 @@ def self_test(
         loss = clipped.loss(clipped.model(x), y).sum()
         return _flat(torch.autograd.grad(loss, parameters, materialize_grads=True))
 
-    def release(indices: Sequence[int]) -> NDArray[np.float32]:
-        noise = plan.mechanism.noise_multiplier * plan.clipping_norm
-        sums = clipped(*examples(indices)).sums
-        return _flat(noisy_mean(sums, noise, plan.batch_size, randomness))
-
-    selftest.run(
-        randomness=randomness,
-        records=records,
-        sampling_rate=plan.mechanism.sampling_rate,
-        clipping_norm=plan.clipping_norm,
-        noise_multiplier=plan.mechanism.noise_multiplier,
-        batch_size=plan.batch_size,
-        clipped_sum=clipped_sum,
-        plain_gradient=plain_gradient,
-        release=release,
-    )
+    return SelfTest(records, plain_gradient, clipped_sum)
 
 
 def _flat(tensors: Sequence[Tensor]) -> NDArray[np.float32]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from traindeck.core import track
@@ -48,6 +50,27 @@ class Training:
             parameter.sub_(velocity, alpha=self._lr)
             average.lerp_(parameter, 1 - keep)
         self.step += 1
+
+    def snapshot(self) -> dict[str, NDArray[np.float64]]:
+        """All that a step changes, by name, statistics of layers too."""
+        return {
+            name: tensor.detach().to("cpu", torch.float64, copy=True).numpy()
+            for name, tensor in self._tensors().items()
+        }
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Put a snapshot back."""
+        for name, tensor in self._tensors().items():
+            tensor.copy_(torch.from_numpy(state[name]))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        named = {
+            f"{kind}/{name}": tensor
+            for kind, model in (("model", self.model), ("average", self.average))
+            for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        }
+        return named | {f"velocity/{name}": v for name, v in self._velocities.items()}
 
     def save(self) -> None:
         """Write a checkpoint."""
