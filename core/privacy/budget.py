@@ -33,7 +33,9 @@ def concerns(home: Home, name: str, epsilon: float, delta: float) -> list[str]:
     records = [
         one.accounting.records
         for one in recipes
-        if one.accounting and one.dataset.lower() == whole.lower()
+        if one.accounting
+        and one.dataset.lower() == whole.lower()
+        and one.accounting.of.lower() in ("", whole.lower())  # else the bound is another data set's
     ]
     if records and delta >= 1 / min(records):
         raise UsageError(

@@ -153,12 +153,13 @@ def _compose(account: Account) -> Composed:
     from traindeck.core.privacy import accountant
 
     spent = [run.mechanism.with_steps(run.released) for run in account.runs if run.released]
+    bound = accountant.bound(spent, account.delta)
     relied = not account.exposed and not any(run.quarantined for run in account.runs)
     return Composed(
-        math.inf if account.exposed else accountant.epsilon(spent, account.delta),
+        math.inf if account.exposed else bound.epsilon,
         math.inf if account.exposed else _naive_sum(spent, account.delta),
         len(spent) * account.delta,
-        accountant.name(),
+        bound.accountant,
         risk(spent) if relied else None,
     )
 

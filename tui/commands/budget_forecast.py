@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from traindeck.core.base.errors import OVER_BUDGET, UsageError
-from traindeck.tui.commands.output import AS_JSON, print_json, say
+from traindeck.tui.commands.output import AS_JSON, patience, print_json, say
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.forecast import BudgetForecast, Forecast
@@ -30,7 +30,8 @@ def forecast(
 
     home = Home.default()
     asked = find_recipe(home, recipe)
-    priced = of_launches.forecast(home, asked, params(param or []), runs)
+    with patience(f"working out what {recipe} would cost: a plan like this one takes a while …"):
+        priced = of_launches.forecast(home, asked, params(param or []), runs)
     if priced is None:
         private = asked.private_choices()
         mend = f"; with {private} it has one" if private else ""
