@@ -21,7 +21,7 @@ from traindeck.core.privacy.ledger.account import Account, Charge
 from traindeck.core.privacy.ledger.chain import Problem
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
-from traindeck.core.privacy.risk import Risk, risk
+from traindeck.core.privacy.risk import FIXED_IN_ADVANCE, Risk, risk
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Composed:
     accountant     which one composed it
     risk           None where a run was exposed, or does not do what it claims
 
-    Both epsilons are infinite once a run was exposed.
+    Both epsilons are infinite once a run was exposed. All but the filter supposes a schedule that
+    was fixed in advance.
     """
 
     epsilon_pld: float
@@ -41,6 +42,11 @@ class Composed:
     delta_naive: float
     accountant: str
     risk: Risk | None
+
+    @property
+    def risk_in_words(self) -> str:
+        """With what it supposes; empty where it is not known."""
+        return f"{FIXED_IN_ADVANCE}, {self.risk.sentence}" if self.risk else ""
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept beside the ledger; an infinite epsilon is null."""
@@ -102,6 +108,7 @@ class BudgetState:
             "delta_naive_sum": composed.delta_naive,
             "accountant": composed.accountant,
             "risk": composed.risk.to_json() if composed.risk else None,
+            "risk_supposes": FIXED_IN_ADVANCE if composed.risk else "",
             "exposed": account.exposed_by,
             "exposures": [asdict(one) for one in account.exposures],
             "lineage": [asdict(one) for one in account.children],
