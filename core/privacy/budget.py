@@ -13,7 +13,7 @@ from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.ledger import ledgers
 from traindeck.core.privacy.ledger.filter import exact, inexact
 from traindeck.core.privacy.ledger.ledger import Ledger
-from traindeck.core.privacy.mechanism import RELATION
+from traindeck.core.privacy.mechanism import RELATION, RELATIONS
 from traindeck.core.privacy.plan import usual_delta
 from traindeck.core.recipe.accounting import UNITS
 from traindeck.core.recipe.find import shelf
@@ -94,11 +94,14 @@ def create(
     unit: str,
     fingerprint: str | None,
     why: str = "",
+    relation: str = RELATION,
 ) -> Ledger:
     """Give a data set a budget. Raises UsageError, and TraindeckError when it has one already."""
     from traindeck.core.privacy import accountant
 
     check(home, name, epsilon, delta, unit, fingerprint)
+    if relation not in RELATIONS:
+        raise UsageError(f"relation: {relation!r} is none; one is {' or '.join(RELATIONS)}")
     try:
         order = accountant.best_order(epsilon, delta)
     except ValueError as error:
@@ -112,7 +115,7 @@ def create(
         order=order,
         rho_budget=accountant.rho_budget(epsilon, delta, order),
         unit=unit,
-        relation=RELATION,
+        relation=relation,
         fingerprint=fingerprint,
         why=why,
     )

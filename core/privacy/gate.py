@@ -16,7 +16,7 @@ from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger.filter import OverBudget, cost_of, over_budget
-from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.mechanism import Mechanism, covers
 from traindeck.core.privacy.plan import SEEDED, Plan, usual_delta
 from traindeck.core.recipe.recipe import Recipe
 from traindeck.core.run.folder import RunFolder
@@ -140,7 +140,7 @@ def _unaccepted(ledger: Ledger, recipe: str, lacks: str, instead: str = "") -> B
 
 def remaining(plan: Plan, earlier: int) -> Mechanism:
     """What is left to be released of a plan of which so many steps are in a checkpoint."""
-    return plan.mechanism.with_steps(max(0, plan.mechanism.steps - earlier))
+    return plan.mechanism.rest(min(earlier, plan.mechanism.steps))
 
 
 def resumed_steps(params: Mapping[str, object], cwd: str = "") -> int:
@@ -227,10 +227,11 @@ def check_fit(plan: Plan, account: Account) -> None:
             f"the budget of {name} is for the privacy of one {account.unit}, this run's is of one"
             f" {plan.unit}: the two cannot be added, and data has one budget"
         )
-    if plan.relation != account.relation:
+    if not covers(account.relation, plan.relation):
         raise BudgetRefused(
             f"the budget of {name} is for the relation {account.relation}, this run's is"
-            f" {plan.relation}"
+            f" {plan.relation}: it would promise too little. A budget made with"
+            f" `--relation {plan.relation}` admits it"
         )
     if account.delta >= 1 / plan.records:
         raise BudgetRefused(

@@ -17,7 +17,7 @@ from traindeck.core.base.errors import UsageError
 from traindeck.core.base.files import read_json
 from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.bounds import or_infinite, or_null
-from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION, Mechanism
+from traindeck.core.privacy.mechanism import MAX_STEPS, Mechanism
 from traindeck.core.privacy.risk import Risk, risk
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
@@ -157,7 +157,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     return Plan(
         dataset=recipe.dataset,
         unit=declared.unit,
-        relation=RELATION,
+        relation=mechanism.relation,
         records=declared.records,
         batch_size=batch_size,
         clipping_norm=clipping_norm,

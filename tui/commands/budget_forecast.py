@@ -45,12 +45,14 @@ def forecast(
 
 
 def _print(recipe: str, priced: Forecast) -> None:
+    from traindeck.core.privacy.mechanism import RELATION
     from traindeck.tui.commands.budget_words import epsilon
 
     plan, mechanism = priced.plan, priced.plan.mechanism
+    relation = "" if plan.relation == RELATION else f", {plan.relation}"
     print(
         f"{recipe}: epsilon {epsilon(plan.epsilon)} at delta {plan.delta:g} per"
-        f" {plan.unit} ({mechanism.steps} steps, sampling rate {mechanism.sampling_rate:.4g},"
+        f" {plan.unit}{relation} ({mechanism.steps} steps, sampling rate {mechanism.sampling_rate:.4g},"
         f" noise multiplier {mechanism.noise_multiplier:.4g}; {plan.accountant})"
     )
     if plan.label:

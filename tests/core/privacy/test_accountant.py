@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from traindeck.core.privacy import accountant
-from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.mechanism import Mechanism, covers
 
 CNN = Mechanism(1.255, 1024 / 60000, 1757)
 SCATTERING = Mechanism(2.505, 4096 / 60000, 585)
@@ -40,6 +40,16 @@ def test_known_configurations() -> None:
 def test_shuffling_is_not_sampling() -> None:
     shuffled = Mechanism(CNN.noise_multiplier, CNN.sampling_rate, CNN.steps, "shuffle")
     assert accountant.epsilon([shuffled], DELTA) == pytest.approx(27.4, abs=0.1)
+
+
+def test_a_shuffled_pass_is_one_gaussian_of_a_record_zeroed_out_not_of_one_removed() -> None:
+    """Of one added, two batches at sigma 1 have an epsilon of 10.43 at least, not 4.38."""
+    shuffled = Mechanism(1.0, 0.5, 2, "shuffle")
+    epsilon = accountant.epsilon([shuffled], DELTA)
+    assert delta_of_gaussian(1.0, epsilon) <= DELTA and epsilon == pytest.approx(4.377, abs=0.01)
+    assert shuffled.relation == "zero-out" and CNN.relation == "add-or-remove-one"
+    assert covers("zero-out", "add-or-remove-one")
+    assert not covers("add-or-remove-one", "zero-out")
 
 
 def test_without_noise_there_is_no_privacy() -> None:
