@@ -1,10 +1,12 @@
 """The one accountant: every epsilon that is shown, stored or compared comes from here.
 
-It is Google's dp-accounting. What is shown is composed by privacy loss distributions (PLD; Koskela
-2020, Doroshenko 2022), an upper bound. What admits or refuses a run is Rényi divergence at one
-order (Mironov 2017; subsampled Gaussian: Mironov, Talwar & Zhang 2019), because a Rényi filter
-stays valid when people choose the next run after seeing the last (Feldman & Zrnic 2021; Lécuyer
-2021) and a PLD filter does not (arXiv 2602.06756).
+It is Google's dp-accounting. What is shown is the smaller of two upper bounds, and which one
+stands beside it: composition of privacy loss distributions (PLD; Koskela 2020, Doroshenko 2022;
+on a grid that suits the plan, see `losses.py`) and of Rényi divergences (RDP), which is all that
+is left where delta is too small for Fourier transforms. What admits or refuses a run is Rényi
+divergence at one order (Mironov 2017; subsampled Gaussian: Mironov, Talwar & Zhang 2019), because
+a Rényi filter stays valid when people choose the next run after seeing the last (Feldman & Zrnic
+2021; Lécuyer 2021) and a PLD filter does not (arXiv 2602.06756).
 
 The neighbouring relation is add-or-remove-one everywhere. The library takes most of a second to
 import: it is imported by whoever first asks.
@@ -14,40 +16,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from traindeck.core.privacy import losses, renyi
+from traindeck.core.privacy.losses import Kind
 from traindeck.core.privacy.mechanism import Mechanism
 
 if TYPE_CHECKING:
     from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
-INTERVAL = 1e-3
-"""Discretisation of privacy losses: rounded up, so that epsilon is at most some 0.001 too high."""
 LEAST_NOISE = 0.05
 """Of less noise the privacy losses fill the memory; epsilon is in the thousands anyway."""
 MOST_NOISE = 1e4
 LEAST_RHO = 1e-15
 """Of a step: what rounding may take away, so that none is free."""
 ORDERS = tuple(x / 4 for x in range(5, 1025))
+NOISE_STEP = 1e-3
+FAR = 20.0
+"""Times what is wanted: an epsilon by RDP above is not worked out more exactly."""
 
 
-@cache
-def name() -> str:
-    """The accountant and its version, as stored beside every epsilon."""
-    return f"dp-accounting {version('dp-accounting')} PLD, interval {INTERVAL:g}"
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An upper bound on epsilon, and by which accountant: its version, PLD or RDP, how finely."""
+
+    epsilon: float
+    accountant: str
+
+
+def bound(mechanisms: Iterable[Mechanism], delta: float) -> Bound:
+    """The tightest bound on all these mechanisms together; infinite without noise."""
+    released = [one for one in mechanisms if one.releases]
+    if any(one.noise_multiplier == 0 for one in released):
+        return Bound(math.inf, f"{_library()} PLD")
+    if not released:
+        return Bound(0.0, f"{_library()} PLD")
+    kinds = _kinds(released)
+    pld = _pld(kinds, delta)
+    rdp, order = renyi.epsilon(kinds, delta)
+    if rdp < pld:
+        return Bound(rdp, f"{_library()} RDP, order {order:g}")
+    return Bound(pld, f"{_library()} PLD, interval {losses.interval(kinds):.2g}")
 
 
 def epsilon(mechanisms: Iterable[Mechanism], delta: float) -> float:
     """The epsilon at this delta of all these mechanisms together; infinite without noise."""
-    released = [one for one in mechanisms if one.releases]
-    if any(one.noise_multiplier == 0 for one in released):
-        return math.inf
-    if not released:
-        return 0.0
-    return float(_composed(released).get_epsilon_for_delta(delta))
+    return bound(mechanisms, delta).epsilon
 
 
 def distribution(mechanisms: Iterable[Mechanism]) -> PrivacyLossDistribution:
@@ -55,27 +72,39 @@ def distribution(mechanisms: Iterable[Mechanism]) -> PrivacyLossDistribution:
     released = [one for one in mechanisms if one.releases]
     if not released or any(one.noise_multiplier == 0 for one in released):
         raise ValueError("only what is released with noise has a privacy loss distribution")
-    return _composed(released)
+    return losses.distribution(losses.composed(_kinds(released)))
 
 
 def curve(mechanism: Mechanism, delta: float, points: int) -> tuple[tuple[int, float], ...]:
-    """Epsilon after so many steps, at about this many steps up to all of them."""
+    """Epsilon after so many steps, at about this many steps up to all of them.
+
+    Bounds as well, but for the last not the tightest: none is worked out on a grid of its own.
+    """
     steps = sorted({math.ceil(mechanism.steps * k / points) for k in range(1, points + 1)} - {0})
-    return tuple((n, epsilon([mechanism.with_steps(n)], delta)) for n in steps)
+    last = epsilon([mechanism], delta)
+    if math.isinf(last) or not steps:
+        return tuple((n, last) for n in steps)
+    whole = _kinds([mechanism])
+    grid = losses.interval(whole)
+
+    def after(n: int) -> float:
+        kinds = _kinds([mechanism.with_steps(n)])
+        both = losses.composed(kinds, grid, roughly=True)
+        pld = max(one.epsilon(delta) for one in both)
+        return min(pld, renyi.epsilon(kinds, delta)[0], last)
+
+    return (*((n, after(n)) for n in steps[:-1]), (steps[-1], last))
 
 
 def rho(mechanism: Mechanism, order: float) -> float:
     """The Rényi divergence of this order that one step costs; infinite without noise.
 
-    A step of a shuffled run costs its share of the pass in which each record is seen once.
+    A step of a shuffled run costs its share of the passes that the run touches.
     """
     if mechanism.noise_multiplier == 0:
         return math.inf
-    from dp_accounting.rdp import RdpAccountant
-
-    accountant = RdpAccountant(orders=[order])
-    accountant.compose(_event(mechanism.with_steps(1)))
-    one = max(float(accountant._rdp[0]), LEAST_RHO)
+    rate = mechanism.sampling_rate if mechanism.sampler == "poisson" else 1.0
+    one = max(renyi.divergence(mechanism.noise_multiplier, rate, order), LEAST_RHO)
     if mechanism.sampler == "shuffle" and mechanism.steps:
         return one * mechanism.releases / mechanism.steps
     return one
@@ -84,23 +113,37 @@ def rho(mechanism: Mechanism, order: float) -> float:
 def noise_multiplier(
     wanted: float, delta: float, sampling_rate: float, steps: int, sampler: str = "poisson"
 ) -> float:
-    """The least noise multiplier (within 0.001) whose epsilon is at most what is wanted.
+    """The least noise multiplier, in thousandths, whose epsilon is at most what is wanted.
 
-    0 when an infinite one is wanted.
+    Within 1e-4 of its size where that is more. 0 when an infinite epsilon is wanted.
     """
     if math.isinf(wanted):
         return 0.0
 
-    def too_much(noise: float) -> bool:
-        return epsilon([Mechanism(noise, sampling_rate, steps, sampler)], delta) > wanted
+    def excess(noise: float) -> float:
+        """Logarithm of epsilon over what is wanted; above 0 is too much."""
+        kinds = _kinds([Mechanism(noise, sampling_rate, steps, sampler)])
+        epsilon, _ = renyi.epsilon(kinds, delta, renyi.FEW)
+        if epsilon < FAR * wanted:
+            pld = _pld(kinds, delta)
+            epsilon = pld if math.isfinite(pld) else renyi.epsilon(kinds, delta)[0]
+        return min(math.log(epsilon / wanted), 100.0) if epsilon else -100.0
+
+    from scipy.optimize import brentq
 
     low, high = LEAST_NOISE, 1.0
-    while too_much(high):
-        low, high = high, 2 * high
-    while high - low > 5e-4:
-        middle = (low + high) / 2
-        low, high = (middle, high) if too_much(middle) else (low, middle)
-    return math.ceil(high * 1000) / 1000
+    while (over := excess(high)) > 0:
+        low, high = high, high * (2 if over < 1 else 8)
+    if excess(low) <= 0:
+        return low
+    close = max(NOISE_STEP, 1e-4 * high)
+    root = brentq(
+        lambda x: excess(math.exp(x)), math.log(low), math.log(high), xtol=close / high / 4
+    )
+    noise = math.ceil(math.exp(root) / NOISE_STEP) * NOISE_STEP
+    while excess(noise) > 0:
+        noise += close
+    return round(noise, 6)
 
 
 def rho_budget(budget: float, delta: float, order: float) -> float:
@@ -168,41 +211,35 @@ def repeat_and_select(mechanism: Mechanism, delta: float, mean_repeats: float) -
     The number must be drawn (geometric, of this mean) before anything is seen, and nothing of the
     other repeats may be released (Papernot & Steinke 2022).
     """
+    import dp_accounting
     from dp_accounting.dp_event import RepeatAndSelectDpEvent
     from dp_accounting.rdp import RdpAccountant
 
+    (kind,) = _kinds([mechanism])
+    gaussian = dp_accounting.GaussianDpEvent(kind.noise)
+    sampled = dp_accounting.PoissonSampledDpEvent(kind.rate, gaussian)
+    run = dp_accounting.SelfComposedDpEvent(sampled, kind.count)
     accountant = RdpAccountant()
-    accountant.compose(RepeatAndSelectDpEvent(_event(mechanism), mean_repeats, 1.0))
+    accountant.compose(RepeatAndSelectDpEvent(run, mean_repeats, 1.0))
     return float(accountant.get_epsilon(delta))
 
 
-def _event(mechanism: Mechanism) -> Any:
-    import dp_accounting
-
-    gaussian = dp_accounting.GaussianDpEvent(mechanism.noise_multiplier)
-    if mechanism.sampler == "poisson":
-        sampled = dp_accounting.PoissonSampledDpEvent(mechanism.sampling_rate, gaussian)
-        return dp_accounting.SelfComposedDpEvent(sampled, mechanism.steps)
-    return dp_accounting.SelfComposedDpEvent(gaussian, mechanism.releases)
+@cache
+def _library() -> str:
+    return f"dp-accounting {version('dp-accounting')}"
 
 
-def _composed(mechanisms: Sequence[Mechanism]) -> PrivacyLossDistribution:
-    from dp_accounting.pld import PLDAccountant
-
-    accountant = PLDAccountant(value_discretization_interval=INTERVAL)
-    for mechanism in _merged(mechanisms):
-        accountant.compose(_event(mechanism))
-    return accountant._pld
+@lru_cache(maxsize=256)
+def _pld(kinds: tuple[Kind, ...], delta: float) -> float:
+    removed, added = losses.composed(kinds)
+    return max(removed.epsilon(delta), added.epsilon(delta))
 
 
-def _merged(mechanisms: Sequence[Mechanism]) -> list[Mechanism]:
+def _kinds(mechanisms: Sequence[Mechanism]) -> tuple[Kind, ...]:
     """Those that differ only in their steps as one: composing costs by the number of kinds."""
-    steps: dict[Mechanism, int] = {}
+    counts: dict[tuple[float, float], int] = {}
     for one in mechanisms:
-        kind = one.with_steps(0)
-        if one.sampler == "shuffle":  # a pass is a pass, however many steps it has
-            kind, count = Mechanism(one.noise_multiplier, 1.0, 0, "none"), one.releases
-        else:
-            count = one.steps
-        steps[kind] = steps.get(kind, 0) + count
-    return [kind.with_steps(count) for kind, count in steps.items()]
+        rate = one.sampling_rate if one.sampler == "poisson" else 1.0
+        kind = one.noise_multiplier, rate
+        counts[kind] = counts.get(kind, 0) + one.releases
+    return tuple(Kind(noise, rate, count) for (noise, rate), count in sorted(counts.items()))

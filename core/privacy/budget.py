@@ -13,7 +13,7 @@ from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.ledger import ledgers
 from traindeck.core.privacy.ledger.filter import exact, inexact
 from traindeck.core.privacy.ledger.ledger import Ledger
-from traindeck.core.privacy.mechanism import relation_of
+from traindeck.core.privacy.mechanism import PUBLIC_OWNERS, RELATIONS, relation_of
 from traindeck.core.privacy.plan import usual_delta
 from traindeck.core.recipe.accounting import UNITS
 from traindeck.core.recipe.find import shelf
@@ -33,7 +33,9 @@ def concerns(home: Home, name: str, epsilon: float, delta: float) -> list[str]:
     records = [
         one.accounting.records
         for one in recipes
-        if one.accounting and one.dataset.lower() == whole.lower()
+        if one.accounting
+        and one.dataset.lower() == whole.lower()
+        and one.accounting.of.lower() in ("", whole.lower())  # else the bound is another data set's
     ]
     if records and delta >= 1 / min(records):
         raise UsageError(
@@ -92,6 +94,7 @@ def create(
     unit: str,
     fingerprint: str | None,
     why: str = "",
+    relation: str | None = None,
 ) -> Ledger:
     """Give a data set a budget, and charge it with the runs that go on (`in_flight`).
 
@@ -100,6 +103,12 @@ def create(
     from traindeck.core.privacy import accountant, in_flight
 
     check(home, name, epsilon, delta, unit, fingerprint)
+    relation = relation or relation_of(unit)
+    if relation not in RELATIONS or (relation == PUBLIC_OWNERS) != (unit == "owner"):
+        fitting = [one for one in RELATIONS if (one == PUBLIC_OWNERS) == (unit == "owner")]
+        raise UsageError(
+            f"relation: {relation!r} is none for one {unit}; one is {' or '.join(fitting)}"
+        )
     try:
         order = accountant.best_order(epsilon, delta)
     except ValueError as error:
@@ -113,7 +122,7 @@ def create(
         order=order,
         rho_budget=accountant.rho_budget(epsilon, delta, order),
         unit=unit,
-        relation=relation_of(unit),
+        relation=relation,
         fingerprint=fingerprint,
         why=why,
         covers=lambda account: in_flight.check(in_flight.live(home, name), account),

@@ -22,7 +22,7 @@ from traindeck.core.privacy.ledger.chain import Problem
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import shown
 from traindeck.core.privacy.mechanism import Mechanism
-from traindeck.core.privacy.risk import Risk, risk
+from traindeck.core.privacy.risk import FIXED_IN_ADVANCE, Risk, risk
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Composed:
     accountant     which one composed it
     risk           None where a run was exposed, or does not do what it claims
 
-    Both epsilons are infinite once a run was exposed.
+    Both epsilons are infinite once a run was exposed. All but the filter supposes a schedule that
+    was fixed in advance.
     """
 
     epsilon_pld: float
@@ -42,6 +43,11 @@ class Composed:
     delta_naive: float
     accountant: str
     risk: Risk | None
+
+    @property
+    def risk_in_words(self) -> str:
+        """With what it supposes; empty where it is not known."""
+        return f"{FIXED_IN_ADVANCE}, {self.risk.sentence}" if self.risk else ""
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept beside the ledger; an infinite epsilon is null."""
@@ -104,6 +110,7 @@ class BudgetState:
             "delta_naive_sum": composed.delta_naive,
             "accountant": composed.accountant,
             "risk": composed.risk.to_json() if composed.risk else None,
+            "risk_supposes": FIXED_IN_ADVANCE if composed.risk else "",
             "exposed": account.exposed_by,
             "exposures": [asdict(one) for one in account.exposures],
             "lineage": [asdict(one) for one in account.children],
@@ -165,12 +172,13 @@ def _compose(account: Account) -> Composed:
     from traindeck.core.privacy import accountant
 
     spent = [run.mechanism.with_steps(run.released) for run in account.runs if run.released]
+    bound = accountant.bound(spent, account.delta)
     relied = not account.exposed and not any(run.quarantined for run in account.runs)
     return Composed(
-        math.inf if account.exposed else accountant.epsilon(spent, account.delta),
+        math.inf if account.exposed else bound.epsilon,
         math.inf if account.exposed else _naive_sum(spent, account.delta),
         len(spent) * account.delta,
-        accountant.name(),
+        bound.accountant,
         risk(spent) if relied else None,
     )
 

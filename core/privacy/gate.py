@@ -15,7 +15,7 @@ from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger.entries import COPIES
 from traindeck.core.privacy.ledger.filter import OverBudget, cost_of, over_budget
-from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.mechanism import Mechanism, covers
 from traindeck.core.privacy.origin import Inherited
 from traindeck.core.privacy.plan import SEEDED, Plan, usual_delta
 from traindeck.core.recipe.recipe import Recipe
@@ -177,7 +177,7 @@ def _unaccepted(ledger: Ledger, recipe: str, lacks: str, instead: str = "") -> B
 
 def remaining(plan: Plan, paid: int) -> Mechanism:
     """What is left to be charged of a plan of which so many steps were paid for."""
-    return plan.mechanism.with_steps(max(0, plan.mechanism.steps - paid))
+    return plan.mechanism.rest(min(paid, plan.mechanism.steps))
 
 
 def refusal(
@@ -252,10 +252,11 @@ def check_fit(plan: Plan, account: Account) -> None:
             f"the budget of {name} is for the privacy of one {account.unit}, this run's is of one"
             f" {plan.unit}: the two cannot be added, and data has one budget"
         )
-    if plan.relation != account.relation:
+    if not covers(account.relation, plan.relation):
         raise BudgetRefused(
             f"the budget of {name} is for the relation {account.relation}, this run's is"
-            f" {plan.relation}"
+            f" {plan.relation}: it would promise too little. A budget made with"
+            f" `--relation {plan.relation}` admits it"
         )
     if account.delta >= 1 / plan.records:
         raise BudgetRefused(

@@ -13,17 +13,12 @@ from typing import Any
 from traindeck.core.recipe.accounting import SAMPLERS
 
 RELATION = "add-or-remove-one"
-ZERO_OUT = "zero-out over public owners"
+ZERO_OUT = "zero-out"
+"""A record's gradient against zeros in its place: the number of records is public."""
+PUBLIC_OWNERS = "zero-out over public owners"
+"""An owner's update against zeros in its place: who takes part is public, and not hidden."""
+RELATIONS = RELATION, ZERO_OUT, PUBLIC_OWNERS
 MAX_STEPS = 10**9
-
-
-def relation_of(unit: str) -> str:
-    """Which data are neighbours, for the privacy of a unit.
-
-    Of owners, whose list is public: all their data but that of one, whose update is zero then. It
-    hides what an owner holds, never that it takes part.
-    """
-    return ZERO_OUT if unit == "owner" else RELATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +29,14 @@ class Mechanism:
     sampling_rate      the share q of all records that a batch holds, in expectation
     sampler            `poisson`: each record in each batch with probability q by itself, which
                        amplifies the privacy; `shuffle`: every record once in each pass over the
-                       data, which takes at least 1/q steps, however few records there really
-                       are: a last small batch is a step too, none is dropped; `none`: every
-                       record in every batch. The last two amplify nothing.
+                       data, which takes `pass_steps`, however few records there really are: a
+                       last small batch is a step too, none is dropped; `none`: every record in
+                       every batch. The last two amplify nothing.
+    after              of a shuffled run's later part, the steps before it: where in a pass it began
+
+    Shuffled batches are of a fixed size: one record more moves others from batch to batch, so that
+    a pass is no single Gaussian under add-or-remove-one. It is one under `zero-out`, which is the
+    relation of a shuffled run. For the other samplers both relations come to the same.
 
     Raises ValueError for what is no such mechanism.
     """
@@ -45,6 +45,7 @@ class Mechanism:
     sampling_rate: float
     steps: int
     sampler: str = "poisson"
+    after: int = 0
 
     def __post_init__(self) -> None:
         if not (_is_number(self.noise_multiplier) and self.noise_multiplier >= 0):
@@ -54,33 +55,83 @@ class Mechanism:
         steps = self.steps
         if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MAX_STEPS:
             raise ValueError(f"steps {steps!r} is not a whole number from 0 to {MAX_STEPS}")
+        before = self.after
+        if isinstance(before, bool) or not isinstance(before, int) or not 0 <= before <= MAX_STEPS:
+            raise ValueError(f"after {before!r} is not a whole number from 0 to {MAX_STEPS}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler {self.sampler!r} is not one of {', '.join(SAMPLERS)}")
 
     @property
     def releases(self) -> int:
-        """How often one record's gradient may be in what is released, without amplification."""
-        if self.sampler == "shuffle":
-            return math.ceil(self.steps * self.sampling_rate - 1e-9)
+        """How often one record's gradient may be in what is released, without amplification.
+
+        Of a shuffled run it is once in each pass that it touches, by where it began.
+        """
+        if self.sampler == "shuffle" and self.steps:
+            end = self.after + self.steps
+            return -(-end // self.pass_steps) - self.after // self.pass_steps
         return self.steps
+
+    @property
+    def pass_steps(self) -> int:
+        """How many steps a shuffled pass over the data takes."""
+        return math.ceil(1 / self.sampling_rate - 1e-9)
+
+    @property
+    def relation(self) -> str:
+        """The neighbouring relation that its epsilon is for."""
+        return ZERO_OUT if self.sampler == "shuffle" else RELATION
+
+    def rest(self, taken: int) -> Mechanism:
+        """What is left of it once so many steps were taken."""
+        shuffled = self.sampler == "shuffle"
+        after = self.after + taken if shuffled else 0
+        return replace(self, steps=max(0, self.steps - taken), after=after)
+
+    def like(self, other: Mechanism) -> bool:
+        """Whether a step of it is a step of the other, whichever those are."""
+        return replace(self, steps=0, after=0) == replace(other, steps=0, after=0)
 
     def with_steps(self, steps: int) -> Mechanism:
         return replace(self, steps=steps)
 
     def to_json(self) -> dict[str, Any]:
-        return {"mechanism": "gaussian", **asdict(self)}
+        data = {"mechanism": "gaussian", **asdict(self)}
+        if not self.after:  # as it was written before there was such a field
+            del data["after"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Mechanism:
         """Read what `to_json` wrote. Raises ValueError for anything else."""
         names = {field.name for field in fields(cls)}
-        if not isinstance(data, Mapping) or set(data) != names | {"mechanism"}:
+        if not isinstance(data, Mapping) or {*data, "after"} != names | {"mechanism"}:
             raise ValueError("not a mechanism: other fields than a Gaussian's")
         if data["mechanism"] != "gaussian":
             raise ValueError(
                 f"mechanism {data['mechanism']!r} is not one that can be accounted for"
             )
-        return cls(**{name: data[name] for name in names})
+        return cls(**{name: data[name] for name in names & set(data)})
+
+
+def relation_of(unit: str, mechanism: Mechanism | None = None) -> str:
+    """Which data are neighbours, for the privacy of a unit; under what a mechanism allows, if any.
+
+    Of owners, whose list is public: all their data but that of one, whose update is zero then. It
+    hides what an owner holds, never that it takes part.
+    """
+    if unit == "owner":
+        return PUBLIC_OWNERS
+    return mechanism.relation if mechanism else RELATION
+
+
+def covers(budget: str, run: str) -> bool:
+    """Whether a budget for one relation may be spent by runs of another.
+
+    Taking a record out of a sum is putting zeros in its place, so that what is accounted for under
+    add-or-remove-one holds under zero-out, but not the other way.
+    """
+    return run == budget or (budget, run) == (ZERO_OUT, RELATION)
 
 
 def _is_number(value: object) -> bool:

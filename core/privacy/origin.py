@@ -60,10 +60,10 @@ class Inherited(NamedTuple):
     def paid(self, account: Account, mechanism: Mechanism) -> Charged:
         """What of them this account holds, for these very runs and a mechanism of this kind."""
         runs = {run.id: run for run in account.runs}
-        left, paid, kind = self.steps, [], mechanism.with_steps(0)
+        left, paid = self.steps, []
         for name, steps in self.charged:
             run = runs.get(name)
-            if run and not run.quarantined and run.mechanism.with_steps(0) == kind:
+            if run and not run.quarantined and run.mechanism.like(mechanism):
                 steps = min(steps, run.released, left)
                 left -= steps
                 paid.append((name, steps))

@@ -157,7 +157,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     return Plan(
         dataset=recipe.dataset,
         unit=declared.unit,
-        relation=relation_of(declared.unit),
+        relation=relation_of(declared.unit, mechanism),
         records=declared.records,
         batch_size=batch_size,
         clipping_norm=clipping_norm,
@@ -165,7 +165,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         mechanism=mechanism,
         epsilon=curve[-1][1],
         curve=curve,
-        accountant=accountant.name(),
+        accountant=accountant.bound([mechanism], delta).accountant,
         risk=risk([mechanism]),
         seeded=_number(params, "noise_seed", -1) >= 0,
     )

@@ -17,7 +17,7 @@ from traindeck.core.run import events
 UNREADABLE = "what was spent cannot be read: epsilon is not known"
 _SAMPLERS = {
     "poisson": "Poisson sampling",
-    "shuffle": "shuffled batches, not amplified",
+    "shuffle": "shuffled passes, one release in each, not amplified,",
     "none": "all records in each batch",
 }
 

@@ -3,7 +3,7 @@
 The attacker is the strongest that differential privacy speaks of: sees all that was released, knows
 every other record, and asks of one record whether it was in. The figures are bounds, taken from the
 whole privacy loss distribution: from (epsilon, delta) alone they would be far looser (at epsilon
-2.93 and delta 1e-5, 19 in 100 where the truth is at most 5).
+2.93 and delta 1e-5, 19 in 100 where the truth is at most 5.2).
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from traindeck.core.base import tolerant
-from traindeck.core.privacy.bounds import or_null
+from traindeck.core.privacy.bounds import at_most, or_null
 from traindeck.core.privacy.mechanism import Mechanism
 
 FALSE_ACCUSATIONS = (0.001, 0.01, 0.1)
 """The false positive rates that are looked at; the sentence speaks of the second."""
 _SPOKEN = 0.01
-_NEARLY = 0.2  # "at most 5" is said of 5.2, not of 5.3
+FIXED_IN_ADVANCE = "had the schedule been fixed in advance"
+"""What a risk of several runs together supposes: the filter's order alone gives no such curve."""
+HARDLY_MORE = 1.1
+"""Members in 100; guessing finds 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +82,16 @@ def _risk(members: dict[float, float], advantage: float) -> Risk:
 def in_words(share: float) -> str:
     """What it means that this share of members can be found with 1 false accusation in 100.
 
-    It is said of 100 members; more than a fifth of one counts as a whole one.
+    It is said of 100 members, in two digits, rounded up.
     """
     if share >= 1:
         return "nothing limits what an attacker finds out about who is in the data"
-    members = math.ceil(100 * share - _NEARLY)
-    if members == 1:
-        return (
-            "an attacker allowed 1 false accusation in 100 finds at most 1 member in 100,"
-            " hardly more than by guessing"
-        )
-    if members >= 100:
+    members = 100 * share
+    if math.ceil(members) >= 100:
         return "an attacker allowed 1 false accusation in 100 may find every member"
-    return f"an attacker allowed 1 false accusation in 100 finds at most {members} members in 100"
+    counted = at_most(members, 2)
+    sentence = (
+        "an attacker allowed 1 false accusation in 100 finds at most"
+        f" {counted} member{'' if counted == '1' else 's'} in 100"
+    )
+    return sentence + (", hardly more than by guessing" if members <= HARDLY_MORE else "")

@@ -184,6 +184,15 @@ class Spending:
             self.problem = f"all {self.plan.mechanism.steps} steps of the plan are spent"
             self.refused = True
             return False
+        plan = self.plan.mechanism
+        if plan.sampler == "shuffle" and self._earlier % plan.pass_steps:
+            self.problem = (
+                f"a shuffled run goes on at the end of a pass only, every {plan.pass_steps} steps,"
+                f" not after step {self._earlier}: records that the checkpoint has learned from in"
+                " this pass would be taken again in it"
+            )
+            self.refused = True
+            return False
         if self._gone:
             self.problem = f"the ledger of {self._gone}, in which the run is reserved, is gone"
             self.refused = True

@@ -39,6 +39,10 @@ def create(
     fingerprint: Annotated[
         str | None, typer.Option(help="SHA-256 of the training data's contents.")
     ] = None,
+    relation: Annotated[
+        str | None,
+        typer.Option(help="add-or-remove-one (usual), or zero-out: what shuffled batches need."),
+    ] = None,
     reason: Why = "",
 ) -> None:
     """Give a data set a privacy budget; unit, delta and relation never change afterwards."""
@@ -54,7 +58,7 @@ def create(
         say(f"warning: {concern}")
     if fingerprint is None and not Ledger(home.ledger, name).exists:
         known = _fingerprint(name)
-    ledger = budget.create(home, name, epsilon, delta, unit, known, reason)
+    ledger = budget.create(home, name, epsilon, delta, unit, known, reason, relation)
     account = ledger.account()
     fills = accountant.fills(account.rho_budget, delta, account.order)
     print(

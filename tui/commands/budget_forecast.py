@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from traindeck.core.base.errors import OVER_BUDGET, UsageError
-from traindeck.tui.commands.output import AS_JSON, print_json, say
+from traindeck.tui.commands.output import AS_JSON, patience, print_json, say
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.forecast import BudgetForecast, Forecast
@@ -30,7 +30,8 @@ def forecast(
 
     home = Home.default()
     asked = find_recipe(home, recipe)
-    priced = of_launches.forecast(home, asked, params(param or []), runs)
+    with patience(f"working out what {recipe} would cost: a plan like this one takes a while …"):
+        priced = of_launches.forecast(home, asked, params(param or []), runs)
     if priced is None:
         private = asked.private_choices()
         mend = f"; with {private} it has one" if private else ""
@@ -44,12 +45,15 @@ def forecast(
 
 
 def _print(recipe: str, priced: Forecast) -> None:
+    from traindeck.core.privacy.mechanism import RELATION
     from traindeck.tui.commands.budget_words import epsilon
 
     plan, mechanism = priced.plan, priced.plan.mechanism
+    relation = "" if plan.relation == RELATION else f", {plan.relation}"
     print(
         f"{recipe}: epsilon {epsilon(plan.epsilon)} at delta {plan.delta:g} per"
-        f" {plan.unit} ({mechanism.steps} steps, sampling rate {mechanism.sampling_rate:.4g},"
+        f" {plan.unit}{relation} ({mechanism.steps} steps,"
+        f" sampling rate {mechanism.sampling_rate:.4g},"
         f" noise multiplier {mechanism.noise_multiplier:.4g}; {plan.accountant})"
     )
     if plan.label:

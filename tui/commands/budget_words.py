@@ -49,7 +49,7 @@ def facts(state: BudgetState) -> dict[str, str]:
         if account.exposed
         else f"epsilon {epsilon(composed.epsilon_naive)} at delta"
         f" {composed.delta_naive:g}: each run's own epsilon and delta added up",
-        "risk": composed.risk.sentence if composed.risk else "not known, see below",
+        "risk": composed.risk_in_words or "not known, see below",
         "lineage": ", ".join(f"{child.name} ({child.kind})" for child in account.children),
         "verified": "the chain is whole" if state.verified else "",
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import typer
@@ -13,7 +15,20 @@ from traindeck.core.base.errors import FAILED, TraindeckError
 from traindeck.core.base.format import compact, timespan
 
 AS_JSON = typer.Option("--json", help="Print JSON.")
+PATIENCE_SECONDS = 2.0
 AS_JSON_LINES = typer.Option("--json", help="Print JSON, one object a line.")
+
+
+@contextlib.contextmanager
+def patience(words: str) -> Iterator[None]:
+    """Say what is being worked out, once it takes longer than two seconds."""
+    saying = threading.Timer(PATIENCE_SECONDS, say, [words])
+    saying.daemon = True
+    saying.start()
+    try:
+        yield
+    finally:
+        saying.cancel()
 
 
 def print_json(value: Any) -> None:

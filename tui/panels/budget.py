@@ -52,5 +52,4 @@ class BudgetPanel(VerticalScroll, inherit_bindings=False):
 
 def risk(budget: Budget) -> str:
     """What all that was spent lets an attacker find out; empty when that is not known."""
-    risk = budget.state.composed.risk if budget.state else None
-    return plain(risk.sentence) if risk else ""
+    return plain(budget.state.composed.risk_in_words) if budget.state else ""

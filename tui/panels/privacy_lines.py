@@ -20,7 +20,7 @@ LARGE_WIDTH = 50
 _AXIS_WIDEST = 72
 _SAMPLERS = {
     "poisson": "Poisson: each record in each batch by itself",
-    "shuffle": "shuffled passes: not amplified",
+    "shuffle": "shuffled passes: one release in each, not amplified",
     "none": "every record in every batch",
 }
 

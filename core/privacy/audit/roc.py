@@ -40,7 +40,8 @@ class Roc:
     def __init__(self, losses: PrivacyLossDistribution) -> None:
         import numpy as np
 
-        top = min(losses.get_epsilon_for_delta(LEAST_DELTA), MOST_EPSILON)
+        least = max(LEAST_DELTA, 2 * losses.get_delta_for_epsilon(np.inf))
+        top = min(losses.get_epsilon_for_delta(least), MOST_EPSILON)
         epsilons = np.linspace(0.0, max(top, 1e-6), LINES)
         deltas = np.maximum(losses.get_delta_for_epsilon(epsilons), 0.0)
         ratio = np.exp(epsilons)

@@ -10,7 +10,7 @@ from traindeck.core.privacy.ledger.account import Account, Charge, Child, Exposu
 from traindeck.core.privacy.ledger.chain import Entry, Problem, Scan
 from traindeck.core.privacy.ledger.entries import MAX_TEXT, check, new_entry
 from traindeck.core.privacy.ledger.filter import Filter, inexact, mechanism_of
-from traindeck.core.privacy.mechanism import ZERO_OUT
+from traindeck.core.privacy.mechanism import PUBLIC_OWNERS
 
 
 class LedgerDamaged(TraindeckError):
@@ -96,7 +96,7 @@ class Book:
             name=spends.name,
             fingerprint=spends.datasets[spends.name],
             unit=made["unit"],
-            relation=ZERO_OUT if made["unit"] == "owner" else made["relation"],
+            relation=PUBLIC_OWNERS if made["unit"] == "owner" else made["relation"],
             delta=made["delta"],
             epsilon=self._epsilon,
             order=made["order"],

@@ -30,7 +30,7 @@ from typing import Any
 
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger.chain import ENVELOPE, Entry
-from traindeck.core.privacy.mechanism import MAX_STEPS, RELATION, ZERO_OUT
+from traindeck.core.privacy.mechanism import MAX_STEPS, RELATIONS
 from traindeck.core.recipe.accounting import UNITS
 
 KINDS = ("subset", "features")
@@ -107,7 +107,7 @@ _FIELDS: dict[str, dict[str, Check]] = {
     "create": {
         "name": is_name,
         "unit": _one_of(*UNITS),
-        "relation": _one_of(RELATION, ZERO_OUT),
+        "relation": _one_of(*RELATIONS),
         "delta": _is_share,
         **_EPSILON,
         "order": lambda value: _is_number(value) and value > 1,

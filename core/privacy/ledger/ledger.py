@@ -177,7 +177,7 @@ class Ledger:
         def add(now: Filter) -> list[Entry]:
             if run in now.open:
                 reserved = now.open[run].mechanism
-                if mechanism and mechanism.with_steps(0) != reserved.with_steps(0):
+                if mechanism and not mechanism.like(reserved):
                     raise NotOpen(f"run {run} has reserved {reserved}, and goes by {mechanism}")
                 if now.open[run].committed == steps:
                     return []

@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from traindeck.core.privacy import accountant
-from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.mechanism import Mechanism, covers
 
 CNN = Mechanism(1.255, 1024 / 60000, 1757)
 SCATTERING = Mechanism(2.505, 4096 / 60000, 585)
@@ -42,6 +42,16 @@ def test_shuffling_is_not_sampling() -> None:
     assert accountant.epsilon([shuffled], DELTA) == pytest.approx(27.4, abs=0.1)
 
 
+def test_a_shuffled_pass_is_one_gaussian_of_a_record_zeroed_out_not_of_one_removed() -> None:
+    """Of one added, two batches at sigma 1 have an epsilon of 10.43 at least, not 4.38."""
+    shuffled = Mechanism(1.0, 0.5, 2, "shuffle")
+    epsilon = accountant.epsilon([shuffled], DELTA)
+    assert delta_of_gaussian(1.0, epsilon) <= DELTA and epsilon == pytest.approx(4.377, abs=0.01)
+    assert shuffled.relation == "zero-out" and CNN.relation == "add-or-remove-one"
+    assert covers("zero-out", "add-or-remove-one")
+    assert not covers("add-or-remove-one", "zero-out")
+
+
 def test_without_noise_there_is_no_privacy() -> None:
     assert accountant.epsilon([Mechanism(0.0, 0.1, 1)], DELTA) == math.inf
     assert accountant.epsilon([CNN, Mechanism(0.0, 0.1, 1)], DELTA) == math.inf
@@ -72,6 +82,62 @@ def test_the_solved_noises_are_those_of_the_papers_configurations() -> None:
     assert accountant.noise_multiplier(1.0, DELTA, 4096 / 60000, 585) == pytest.approx(
         6.268, abs=2e-3
     )
+
+
+@pytest.mark.parametrize(
+    "noise, rate, steps, right",
+    [  # dp-accounting's PLD at an interval of 1/32 of a step's standard deviation
+        (5.0, 1e-3, 10**6, 0.7338),
+        (50.0, 1e-2, 10**6, 0.7256),
+        (16.0, 1e-3, 10**7, 0.7174),
+        (20.0, 1e-3, 10**5, 0.0453),
+        (0.6, 0.05, 20_000, 305.55),
+    ],
+)
+def test_long_runs_of_tiny_steps_cost_what_they_cost_to_a_hundredth(
+    noise: float, rate: float, steps: int, right: float
+) -> None:
+    epsilon = accountant.epsilon([Mechanism(noise, rate, steps)], DELTA)
+    assert right * 0.9999 <= epsilon <= right * 1.01
+
+
+@pytest.mark.parametrize(
+    "noise, rate, steps", [(1.0, 0.02, 300), (3.0, 0.3, 40), (30.0, 0.01, 2000)]
+)
+def test_no_epsilon_is_below_that_of_the_library_on_a_far_finer_grid(
+    noise: float, rate: float, steps: int
+) -> None:
+    from dp_accounting.pld import privacy_loss_distribution as plds
+
+    step = plds.from_gaussian_mechanism(
+        noise, sampling_prob=rate, value_discretization_interval=rate / noise / 64
+    )
+    finer = step.self_compose(steps).get_epsilon_for_delta(DELTA)
+    epsilon = accountant.epsilon([Mechanism(noise, rate, steps)], DELTA)
+    assert finer * 0.999 <= epsilon <= max(finer * 1.01, finer + 1e-3)
+
+
+def test_noise_for_a_million_steps_is_not_three_times_what_suffices() -> None:
+    assert accountant.noise_multiplier(0.734, DELTA, 1e-3, 10**6) == pytest.approx(5.0, abs=0.03)
+
+
+@pytest.mark.parametrize("wanted", [0.01, 1000.0])
+def test_noise_is_solved_for_at_both_ends_of_what_people_ask(wanted: float) -> None:
+    noise = accountant.noise_multiplier(wanted, DELTA, 0.01, 10**6)
+    assert 0.9 * wanted < accountant.epsilon([Mechanism(noise, 0.01, 10**6)], DELTA) <= wanted
+
+
+@pytest.mark.parametrize("delta", [1e-16, 1e-30])
+def test_a_delta_too_small_for_a_fourier_transform_has_the_epsilon_of_renyi(delta: float) -> None:
+    bound = accountant.bound([SCATTERING], delta)
+    assert 5.5 < bound.epsilon < 10 and "RDP, order" in bound.accountant
+    assert "PLD, interval 0.001" in accountant.bound([SCATTERING], DELTA).accountant
+
+
+@pytest.mark.parametrize("noise, rate", [(0.3, 0.1), (0.05, 0.5), (0.2, 1e-3)])
+def test_little_noise_has_a_finite_divergence_at_every_order(noise: float, rate: float) -> None:
+    costs = [accountant.rho(Mechanism(noise, rate, 1), order) for order in (1.25, 1.5, 1.75, 2.0)]
+    assert costs == sorted(costs) and math.isfinite(costs[-1]) and costs[0] > 0
 
 
 def test_a_curve_rises_to_the_whole() -> None:

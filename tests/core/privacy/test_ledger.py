@@ -12,7 +12,7 @@ import pytest
 from tests.core.privacy.ledgers import DATA, ME, RHO, charged, made, reserve
 from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, NotFoundError, UsageError
 from traindeck.core.privacy import accountant
-from traindeck.core.privacy.ledger.filter import NotOpen, OverBudget
+from traindeck.core.privacy.ledger.filter import NotOpen, OverBudget, cost_of, inexact
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import (
     derive,
@@ -126,6 +126,17 @@ class TestSpending:
         assert charged(ledger) == (100, 0)
         with pytest.raises(OverBudget, match="900 of its 1,000 steps"):
             reserve(ledger, "more", 1000, sampler="shuffle")
+
+    def test_a_run_resumed_within_a_pass_pays_for_every_pass_that_it_touches(self) -> None:
+        """15 steps of passes of 10: after the fifth, both passes are gone through again in part."""
+        plan = Mechanism(6.0, 0.1, 15, "shuffle")
+        assert plan.releases == 2 and plan.with_steps(5).releases == 1
+        rest = plan.rest(5)
+        assert (rest.steps, rest.releases) == (10, 2)
+        assert plan.rest(10).releases == 1 and Mechanism(1.0, 0.3, 4, "shuffle", 10).releases == 2
+        assert Mechanism.from_json(rest.to_json()) == rest and "after" not in plan.to_json()
+        cost = inexact(cost_of(rest, accountant.rho(rest, 8.0), 10))
+        assert cost == pytest.approx(2 * 8.0 / (2 * 6.0**2))
 
     def test_a_run_stops_before_the_step_that_it_has_not_reserved(self, ledger: Ledger) -> None:
         reserve(ledger, "one", 100)

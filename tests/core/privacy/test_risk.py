@@ -87,9 +87,9 @@ def test_both_errors_bound_each_other() -> None:
 
 def test_in_words() -> None:
     assert risk([SCATTERING]).sentence == (
-        "an attacker allowed 1 false accusation in 100 finds at most 5 members in 100"
+        "an attacker allowed 1 false accusation in 100 finds at most 5.2 members in 100"
     )
-    assert "at most 2 members in 100" in risk([Mechanism(14.334, 8192 / 60000, 219)]).sentence
+    assert "at most 1.5 members in 100" in risk([Mechanism(14.334, 8192 / 60000, 219)]).sentence
     shuffled = Mechanism(1.255, 1024 / 60000, 1757, "shuffle")
     assert "at most 98 members in 100" in risk([shuffled]).sentence
 
@@ -97,15 +97,22 @@ def test_in_words() -> None:
 @pytest.mark.parametrize(
     "share, words",
     [
-        (0.0101, "at most 1 member in 100, hardly more than by guessing"),
-        (0.0144, "at most 2 members"),  # rounded up: it is a bound
-        (0.0521, "at most 6 members"),
+        (0.01, "at most 1 member in 100, hardly more than by guessing"),
+        (0.0101, "at most 1.1 members in 100, hardly more than by guessing"),
+        (0.01175, "finds at most 1.2 members in 100"),  # rounded up: it is a bound
+        (0.05091, "at most 5.1 members"),
+        (0.0517, "at most 5.2 members"),
+        (0.2201, "at most 23 members"),
         (0.9999, "may find every member"),
         (1.0, "nothing limits"),
     ],
 )
 def test_counts_of_members_are_rounded_up(share: float, words: str) -> None:
     assert words in in_words(share)
+
+
+def test_more_than_a_tenth_above_guessing_is_not_called_hardly_more() -> None:
+    assert "hardly" not in in_words(0.01175)
 
 
 def test_nothing_released_is_no_risk_and_no_noise_is_every_risk() -> None:
