@@ -146,8 +146,8 @@ class Spending:
         if plan.sampler == "shuffle" and self._earlier % plan.pass_steps:
             self.problem = (
                 f"a shuffled run goes on at the end of a pass only, every {plan.pass_steps} steps,"
-                f" not after step {self._earlier}: records that the checkpoint has learned from in this"
-                " pass would be taken again in it"
+                f" not after step {self._earlier}: records that the checkpoint has learned from in"
+                " this pass would be taken again in it"
             )
             self.refused = True
             return False

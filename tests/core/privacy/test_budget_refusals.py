@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.core.privacy.private_recipes import PLAIN, RECIPE, Command, run, shown
+from traindeck.core.base.errors import UsageError
 from traindeck.core.base.home import Home
+from traindeck.core.privacy.budget import concerns
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import pin
 
@@ -54,6 +56,33 @@ def test_without_privacy_a_budgeted_data_set_is_only_trained_on_by_name(
         "seeded noise: not private",
         "no privacy",
     ]
+
+
+def test_a_bound_on_records_is_that_of_its_own_data_set(home: Home) -> None:
+    """The digits' 1,797 do not have the bound of MNIST's 60,000, which the same recipe takes."""
+    assert concerns(home, "digits", 3.0, 1e-4) == []
+    with pytest.raises(UsageError, match="not below 1/60000"):
+        concerns(home, "mnist", 3.0, 1e-4)
+
+
+def test_a_shuffled_run_is_admitted_by_a_budget_of_its_own_relation_only(
+    traindeck: Command, home: Home
+) -> None:
+    shuffled = RECIPE.replace("records = 10000", 'records = 10000\n# sampler = "shuffle"')
+    (home.recipes / "shuffled.py").write_text(shuffled.replace('"private"', '"shuffled"'))
+    words = ("budget", "create", "toy", "--epsilon", "8", "--delta", "1e-5")
+    traindeck(*words)
+    refused = traindeck("run", "shuffled", code=5).stderr
+    assert "is for the relation add-or-remove-one, this run's is zero-out" in refused
+    assert "zero-out" in traindeck("budget", "forecast", "shuffled", code=5).stdout
+    traindeck("budget", "rm", "toy", "--yes")
+    assert "is none" in traindeck(*words, "--relation", "swap", code=2).stderr
+    traindeck(*words, "--relation", "zero-out")
+    doc = run(traindeck, "shuffled")
+    assert doc["privacy"]["relation"] == shown(traindeck)["relation"] == "zero-out"
+    traindeck("run", "private", "-p", "epsilon=0.5", "--wait")  # its bound holds for both
+    within = traindeck("run", "shuffled", "-p", "resumed=30", "--wait", code=5)
+    assert "at the end of a pass only, every 20 steps, not after step 30" in within.stdout
 
 
 def test_without_a_budget_nothing_is_asked(traindeck: Command) -> None:
