@@ -54,7 +54,8 @@ def _print(recipe: str, priced: Forecast, budgets: bool) -> None:
     print(
         f"{recipe}: epsilon {epsilon(plan.epsilon)} at delta {plan.delta:g} per"
         f" {plan.unit}{relation} ({mechanism.steps} steps, sampling rate"
-        f" {mechanism.sampling_rate:.4g}, noise multiplier {mechanism.noise_multiplier:.4g}; {plan.accountant})"
+        f" {mechanism.sampling_rate:.4g}, noise multiplier {mechanism.noise_multiplier:.4g};"
+        f" {plan.accountant})"
     )
     if plan.label:
         print(plan.label)
