@@ -287,18 +287,17 @@ def _connected(interval: float, grid: NDArray[np.int64], deltas: Floats, back: F
     import numpy as np
 
     epsilons = grid * interval
-    ratios = np.exp(epsilons)
     above = epsilons >= 0
-    small = np.where(above, deltas, ratios * back)  # the part of delta above max(0, 1 - ratio)
+    # The part of delta above max(0, 1 - exp(epsilon)).
+    small = np.where(above, deltas, np.exp(np.minimum(epsilons, 0.0)) * back)
     small = np.clip(small, 0.0, 1.0)
-    widths = np.expm1(np.diff(epsilons)) * ratios[:-1]
-    slopes = np.diff(small) / widths
+    widths = np.diff(epsilons)
+    falls = np.diff(small)  # over a width in exp(epsilon) they are slopes
+    after = falls / np.expm1(np.minimum(widths, LARGEST_EXPONENT))
+    turns = np.append(after, 0.0) - np.append(0.0, falls / -np.expm1(-widths))
     kink = int(np.argmax(above))  # where the other part's slope changes from -1 to 0
-    before = np.concatenate(([0.0], slopes))
-    after = np.concatenate((slopes, [0.0]))
-    turns = after - before
-    turns[kink] += 1.0
-    chances = np.maximum(turns, 0.0) * ratios
+    turns[kink] += math.exp(epsilons[kink])
+    chances = np.maximum(turns, 0.0)
     # What lies below the grid is put on its lowest loss, what lies above is infinite.
     chances[0] = max(0.0, 1.0 - deltas[-1] - float(chances[1:].sum()))
     dense = np.zeros(int(grid[-1] - grid[0]) + 1)
