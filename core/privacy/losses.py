@@ -175,7 +175,8 @@ def composed(
     grid     the interval, if it is not to be `interval(kinds)`
     roughly  up to a sixteenth more releases may be counted, which saves much time
 
-    The sum of counts times ROUNDING is in the infinite loss: arithmetic makes no delta too small.
+    ROUNDING for each release, and a hundred for the grid, is in the infinite loss: arithmetic makes
+    no delta too small.
     """
     kinds = tuple(kinds)
     grid = grid or interval(kinds)
@@ -185,7 +186,7 @@ def composed(
         both = one if both is None else (both[0].plus(one[0]), both[1].plus(one[1]))
     if both is None:
         raise ValueError("nothing is released")
-    wrong = ROUNDING * sum(kind.count for kind in kinds)
+    wrong = ROUNDING * (100 + sum(kind.count for kind in kinds))
     removed, added = (
         Losses(one.interval, one.lowest, one.probabilities, min(1.0, one.infinite + wrong))
         for one in both
