@@ -24,6 +24,9 @@ from traindeck.core.privacy.ledger.ledgers import shown
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.risk import FIXED_IN_ADVANCE, Risk, risk
 
+KEPT_AS_OF = 2
+"""Of what is kept beside a ledger: figures and words of an earlier accounting are made anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Composed:
@@ -159,12 +162,12 @@ def _composed(home: Home, account: Account) -> Composed:
     """What has been spent, from the cache while that is true."""
     path = home.ledger / f"{account.name}.composed.json"
     kept = read_json(path) or {}
-    if kept.get("head") == account.head:
+    if kept.get("head") == account.head and kept.get("as_of") == KEPT_AS_OF:
         with contextlib.suppress(KeyError, TypeError):  # one of an earlier version
             return Composed.from_json(kept)
     composed = _compose(account)
     with contextlib.suppress(OSError):
-        write_json(path, {"head": account.head, **composed.to_json()})
+        write_json(path, {"head": account.head, "as_of": KEPT_AS_OF, **composed.to_json()})
     return composed
 
 

@@ -175,7 +175,8 @@ def composed(
     grid     the interval, if it is not to be `interval(kinds)`
     roughly  up to a sixteenth more releases may be counted, which saves much time
 
-    The sum of counts times ROUNDING is in the infinite loss: arithmetic makes no delta too small.
+    ROUNDING for each release, and a hundred for the grid, is in the infinite loss: arithmetic makes
+    no delta too small.
     """
     kinds = tuple(kinds)
     grid = grid or interval(kinds)
@@ -185,7 +186,7 @@ def composed(
         both = one if both is None else (both[0].plus(one[0]), both[1].plus(one[1]))
     if both is None:
         raise ValueError("nothing is released")
-    wrong = ROUNDING * sum(kind.count for kind in kinds)
+    wrong = ROUNDING * (100 + sum(kind.count for kind in kinds))
     removed, added = (
         Losses(one.interval, one.lowest, one.probabilities, min(1.0, one.infinite + wrong))
         for one in both
@@ -287,18 +288,17 @@ def _connected(interval: float, grid: NDArray[np.int64], deltas: Floats, back: F
     import numpy as np
 
     epsilons = grid * interval
-    ratios = np.exp(epsilons)
     above = epsilons >= 0
-    small = np.where(above, deltas, ratios * back)  # the part of delta above max(0, 1 - ratio)
+    # The part of delta above max(0, 1 - exp(epsilon)).
+    small = np.where(above, deltas, np.exp(np.minimum(epsilons, 0.0)) * back)
     small = np.clip(small, 0.0, 1.0)
-    widths = np.expm1(np.diff(epsilons)) * ratios[:-1]
-    slopes = np.diff(small) / widths
+    widths = np.diff(epsilons)
+    falls = np.diff(small)  # over a width in exp(epsilon) they are slopes
+    after = falls / np.expm1(np.minimum(widths, LARGEST_EXPONENT))
+    turns = np.append(after, 0.0) - np.append(0.0, falls / -np.expm1(-widths))
     kink = int(np.argmax(above))  # where the other part's slope changes from -1 to 0
-    before = np.concatenate(([0.0], slopes))
-    after = np.concatenate((slopes, [0.0]))
-    turns = after - before
-    turns[kink] += 1.0
-    chances = np.maximum(turns, 0.0) * ratios
+    turns[kink] += math.exp(epsilons[kink])
+    chances = np.maximum(turns, 0.0)
     # What lies below the grid is put on its lowest loss, what lies above is infinite.
     chances[0] = max(0.0, 1.0 - deltas[-1] - float(chances[1:].sum()))
     dense = np.zeros(int(grid[-1] - grid[0]) + 1)

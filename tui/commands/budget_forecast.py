@@ -25,6 +25,7 @@ def forecast(
     """Say what a launch would cost, what it would leave, and how many more such would fit."""
     from traindeck.core.base.home import Home
     from traindeck.core.privacy import forecast as of_launches
+    from traindeck.core.privacy.ledger.ledgers import ledgers
     from traindeck.core.recipe.find import find_recipe
     from traindeck.tui.commands.run import params
 
@@ -39,12 +40,12 @@ def forecast(
     if as_json:
         print_json(priced.to_json())
     else:
-        _print(recipe, priced)
+        _print(recipe, priced, any(ledgers(home.ledger)))
     if not priced.fits:
         raise typer.Exit(OVER_BUDGET)
 
 
-def _print(recipe: str, priced: Forecast) -> None:
+def _print(recipe: str, priced: Forecast, budgets: bool) -> None:
     from traindeck.core.privacy.mechanism import RELATION
     from traindeck.tui.commands.budget_words import epsilon
 
@@ -52,9 +53,9 @@ def _print(recipe: str, priced: Forecast) -> None:
     relation = "" if plan.relation == RELATION else f", {plan.relation}"
     print(
         f"{recipe}: epsilon {epsilon(plan.epsilon)} at delta {plan.delta:g} per"
-        f" {plan.unit}{relation} ({mechanism.steps} steps,"
-        f" sampling rate {mechanism.sampling_rate:.4g},"
-        f" noise multiplier {mechanism.noise_multiplier:.4g}; {plan.accountant})"
+        f" {plan.unit}{relation} ({mechanism.steps} steps, sampling rate"
+        f" {mechanism.sampling_rate:.4g}, noise multiplier {mechanism.noise_multiplier:.4g};"
+        f" {plan.accountant})"
     )
     if plan.label:
         print(plan.label)
@@ -73,7 +74,8 @@ def _print(recipe: str, priced: Forecast) -> None:
                 f" {epsilon(best)}"
             )
     if priced.budget is None:
-        say(f"{plan.dataset} has no budget: nothing would be charged")
+        other = "; if its data has one by another name, a launch is refused" if budgets else ""
+        say(f"{plan.dataset} has no budget: nothing would be charged{other}")
     else:
         _print_budget(priced, priced.budget)
 

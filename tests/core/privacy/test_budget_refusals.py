@@ -11,8 +11,10 @@ import pytest
 
 from tests.conftest import COMMAND, until, wait_for_state
 from tests.core.privacy.private_recipes import PLAIN, RECIPE, Command, run, shown
+from traindeck.core.base.errors import UsageError
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import budget as budgets
+from traindeck.core.privacy.budget import concerns
 from traindeck.core.privacy.ledger import ledgers
 from traindeck.core.privacy.ledger.entries import COPIES
 from traindeck.core.privacy.ledger.ledger import Ledger
@@ -64,6 +66,33 @@ def test_without_privacy_a_budgeted_data_set_is_only_trained_on_by_name(
         "seeded noise: not private",
         "no privacy",
     ]
+
+
+def test_a_bound_on_records_is_that_of_its_own_data_set(home: Home) -> None:
+    """The digits' 1,797 do not have the bound of MNIST's 60,000, which the same recipe takes."""
+    assert concerns(home, "digits", 3.0, 1e-4) == []
+    with pytest.raises(UsageError, match="not below 1/60000"):
+        concerns(home, "mnist", 3.0, 1e-4)
+
+
+def test_a_shuffled_run_is_admitted_by_a_budget_of_its_own_relation_only(
+    traindeck: Command, home: Home
+) -> None:
+    shuffled = RECIPE.replace("records = 10000", 'records = 10000\n# sampler = "shuffle"')
+    (home.recipes / "shuffled.py").write_text(shuffled.replace('"private"', '"shuffled"'))
+    words = ("budget", "create", "toy", "--epsilon", "8", "--delta", "1e-5")
+    traindeck(*words)
+    refused = traindeck("run", "shuffled", code=5).stderr
+    assert "is for the relation add-or-remove-one, this run's is zero-out" in refused
+    assert "zero-out" in traindeck("budget", "forecast", "shuffled", code=5).stdout
+    traindeck("budget", "rm", "toy", "--yes")
+    assert "is none" in traindeck(*words, "--relation", "swap", code=2).stderr
+    traindeck(*words, "--relation", "zero-out")
+    doc = run(traindeck, "shuffled")
+    assert doc["privacy"]["relation"] == shown(traindeck)["relation"] == "zero-out"
+    traindeck("run", "private", "-p", "epsilon=0.5", "--wait")  # its bound holds for both
+    within = traindeck("run", "shuffled", "-p", "resumed=30", "--wait", code=5)
+    assert "at the end of a pass only, every 20 steps, not after step 30" in within.stdout
 
 
 def test_without_a_budget_nothing_is_asked(traindeck: Command) -> None:
@@ -153,7 +182,7 @@ def test_a_part_that_has_its_own_budget_binds_who_trains_on_the_whole(
 def test_a_run_that_is_only_looked_at_from_another_container_goes_on(
     traindeck: Command, budget: Ledger
 ) -> None:
-    words = ("-p", "seconds=0.1", "-p", "steps=20", "--json")
+    words = ("-p", "seconds=0.2", "-p", "steps=2000", "--json")
     going = json.loads(traindeck("run", "private", *words).stdout)
     until(lambda: budget.account().runs[0].committed, "a step")
     inside = [COMMAND, "budget", "show", "toy", "--json"]
@@ -164,8 +193,10 @@ def test_a_run_that_is_only_looked_at_from_another_container_goes_on(
     )
     [seen] = json.loads(looked.stdout)["runs"]
     assert (seen["state"], seen["settled"]) == ("running", None)
-    assert wait_for_state(RunFolder(Path(going["path"])))["state"] == "finished"
-    assert [one.settled for one in budget.account().runs] == [20]
+    traindeck("stop", going["id"])
+    assert wait_for_state(RunFolder(Path(going["path"])))["state"] == "stopped"
+    [charge] = budget.account().runs
+    assert charge.state == "stopped" and charge.settled
 
 
 def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
