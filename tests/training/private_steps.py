@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from traindeck.core.privacy.mechanism import Mechanism
@@ -125,3 +126,16 @@ def run(
         training.take(step)
         step.gave(Result())
     return own  # type: ignore[no-any-return]
+
+
+def refused(capsys: pytest.CaptureFixture[str], training: Training, **options: Any) -> str:
+    """Why the run was ended, before it paid for anything."""
+    own: list[Run] = []
+    spend = Run.spend
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "spend", lambda self: own.append(self) or spend(self))
+        with pytest.raises(SystemExit) as ended:
+            run(training, **options)
+    assert ended.value.code == 1
+    assert not own and not training.saved
+    return capsys.readouterr().err.removeprefix("error: self-test: ")
