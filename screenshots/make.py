@@ -31,6 +31,7 @@ from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.spec import identity
 from traindeck.core.run.state import ENDED
 from traindeck.tui.app import TraindeckApp
+from traindeck.tui.screens.run.screen import RunScreen
 
 HERE = Path(__file__).parent
 PRIVATE = "torch-mnist-dp"
@@ -108,7 +109,8 @@ async def take_federation(home: Home) -> None:
         reader = FederationReader(path)
         await until(lambda: len(federation.rounds if (federation := reader.read()) else ()) > 8)
         app.open_runs([doc["id"]])
-        await asyncio.sleep(3)
+        await until(lambda: isinstance(app.screen, RunScreen))
+        await until(lambda: app.screen.check_action("tab", ("federation",)) is True)
         await pilot.press("o")
         await picture(pilot, "federation")
     wait(doc)
