@@ -8,8 +8,8 @@ divergence at one order (Mironov 2017; subsampled Gaussian: Mironov, Talwar & Zh
 a Rényi filter stays valid when people choose the next run after seeing the last (Feldman & Zrnic
 2021; Lécuyer 2021) and a PLD filter does not (arXiv 2602.06756).
 
-The neighbouring relation is add-or-remove-one, of shuffled runs zero-out (`Mechanism.relation`). The
-library takes most of a second to import: it is imported by whoever first asks.
+The neighbouring relation is add-or-remove-one, of shuffled runs zero-out (`Mechanism.relation`).
+The library takes most of a second to import: it is imported by whoever first asks.
 """
 
 from __future__ import annotations
