@@ -63,7 +63,7 @@ def create(
     fills = accountant.fills(account.rho_budget, delta, account.order)
     print(
         f"{name} has a privacy budget of epsilon {epsilon:g} at delta {delta:g} for one {unit},"
-        f" kept in {ledger.path}; of no other home, user or machine"
+        f" kept in {ledger.path}: for this home alone, no other home, user or machine knows of it"
     )
     for run in account.runs:
         print(
