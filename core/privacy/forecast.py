@@ -59,6 +59,7 @@ class Forecast:
     runs           how many
     steps_resumed  steps of the plan that a checkpoint holds and the run does not pay for: of
                    budgeted data those that the budget was charged for already
+    steps_owed     those that it holds and the budget was never charged for: the run pays them too
     epsilon_all    of all runs together, at the plan's delta; infinite without noise
     epsilon_best_of_random_repeats  were their number random, `runs` on average, and only the best
                    ever shown; None for one run, and without noise
@@ -69,6 +70,7 @@ class Forecast:
     plan: Plan
     runs: int
     steps_resumed: int
+    steps_owed: int
     epsilon_all: float
     epsilon_best_of_random_repeats: float | None
     budget: BudgetForecast | None
@@ -96,6 +98,7 @@ class Forecast:
             "sampling_rate": mechanism.sampling_rate,
             "steps": mechanism.steps,
             "steps_resumed": self.steps_resumed,
+            "steps_owed": self.steps_owed,
             "accountant": plan.accountant,
             "label": plan.label,
             "risk": self.risk_in_words,
@@ -122,14 +125,15 @@ def forecast(home: Home, recipe: Recipe, params: Mapping[str, Value], runs: int)
     if runs > 1 and math.isfinite(plan.epsilon):
         best = accountant.repeat_and_select(plan.mechanism, plan.delta, runs)
     ledger = ledger_for(home.ledger, recipe.chosen(values))
-    resumed = earlier.steps
+    resumed = held = min(earlier.steps, plan.mechanism.steps)
     if ledger is not None:
         resumed = sum(steps for _, steps in earlier.paid(ledger.account(), plan.mechanism))
     return Forecast(
         recipe=recipe.name,
         plan=plan,
         runs=runs,
-        steps_resumed=min(resumed, plan.mechanism.steps),
+        steps_resumed=min(resumed, held),
+        steps_owed=max(0, held - resumed),
         epsilon_all=accountant.epsilon([plan.mechanism] * runs, plan.delta),
         epsilon_best_of_random_repeats=best,
         budget=None if ledger is None else _of_budget(ledger, recipe.name, plan, runs, earlier),

@@ -1,6 +1,6 @@
 """Where a private checkpoint comes from: which runs were charged for the steps that it holds.
 
-It stands beside the checkpoint, in `<checkpoint>.origin.json`, sealed with the home's secret
+It stands beside the checkpoint, in `.<checkpoint>.origin.json`, sealed with the home's secret
 (HMAC-SHA-256, RFC 2104) together with the checkpoint's bytes. Of one that is foreign, edited or has
 none, nobody knows what was paid: whoever takes it up is charged for all of it.
 
@@ -26,7 +26,6 @@ from traindeck.core.privacy.mechanism import Mechanism
 if TYPE_CHECKING:
     from traindeck.core.privacy.ledger.account import Account
 
-END = ".origin.json"
 _PURPOSE = b"checkpoint origin\0"
 _checkpoint = re.compile(r"checkpoint-(\d{1,9})\.").match
 
@@ -70,6 +69,11 @@ class Inherited(NamedTuple):
         return tuple(paid)
 
 
+def beside(checkpoint: Path) -> Path:
+    """Where its origin stands."""
+    return checkpoint.with_name(f".{checkpoint.name}.origin.json")
+
+
 def seal(checkpoint: Path, origin: Origin, home: Path) -> None:
     """Say where a checkpoint comes from. Raises OSError, TraindeckError for a damaged secret."""
     content = {
@@ -82,12 +86,12 @@ def seal(checkpoint: Path, origin: Origin, home: Path) -> None:
         "charged": [list(one) for one in origin.charged],
         "sha256": _sha256(checkpoint),
     }
-    write_json(_beside(checkpoint), {**content, "seal": _seal(content, home)})
+    write_json(beside(checkpoint), {**content, "seal": _seal(content, home)})
 
 
 def read(checkpoint: Path, home: Path) -> Origin | None:
     """Where a checkpoint comes from; None unless this home wrote it, as it is now."""
-    content = read_json(_beside(checkpoint))
+    content = read_json(beside(checkpoint))
     if content is None:
         return None
     said = content.pop("seal", None)
@@ -133,21 +137,13 @@ def resumed(params: Mapping[str, object], cwd: str = "") -> tuple[Path | None, i
         files = list(folder.iterdir()) if folder.is_dir() else [place]
     except OSError:
         return None, 0
-    numbers = {
-        path: int(match[1])
-        for path in files
-        if not path.name.endswith(END) and (match := _checkpoint(path.name))
-    }
+    numbers = {path: int(match[1]) for path in files if (match := _checkpoint(path.name))}
     if not numbers:
         return (place if place.is_file() else None), 0
     newest = max(numbers, key=lambda path: numbers[path])
     steps = params.get("local_steps", 1) if "rounds" in params else 1
     number = numbers[newest]
     return newest, number * steps if isinstance(steps, int) else number
-
-
-def _beside(checkpoint: Path) -> Path:
-    return checkpoint.with_name(checkpoint.name + END)
 
 
 def _sha256(path: Path) -> str:

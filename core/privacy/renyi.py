@@ -8,8 +8,10 @@ the integral is summed by the trapezoid rule, whose error falls exponentially fo
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -58,7 +60,8 @@ def _divergences(noise: float, rate: float, orders: tuple[float, ...]) -> NDArra
         return np.array(orders) / (2 * noise**2)
     accountant = RdpAccountant(orders=orders)
     gaussian = dp_accounting.GaussianDpEvent(noise)
-    accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, gaussian))
+    with _quiet():
+        accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, gaussian))
     known = accountant.rdp
     return np.array(
         [
@@ -66,6 +69,18 @@ def _divergences(noise: float, rate: float, orders: tuple[float, ...]) -> NDArra
             for order, value in zip(orders, known, strict=True)
         ]
     )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without its warnings of orders for which no series converges: these are integrated."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _by_integral(noise: float, rate: float, order: float) -> float:

@@ -31,8 +31,11 @@ class Recorder:
     def artifact(self, path: Path, kind: str) -> None:
         assert (path.parent, kind) == (self.artifacts, "checkpoint")
 
-    def resumed(self, steps: int) -> None:
+    def resumed(self, steps: int, checkpoint: Path) -> None:
         self.paid = steps
+
+    def seal(self, checkpoint: Path) -> None:
+        assert checkpoint.parent == self.artifacts
 
 
 class TestTraining:

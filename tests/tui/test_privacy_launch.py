@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.tui.pilots import notices, shown, until, until_shown
-from tests.tui.private_runs import make_ledger
+from tests.tui.private_runs import MECHANISM, make_ledger, reserve
 from tests.tui.recipe_files import form_of, open_form, row, screen, write_recipes
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.library import Library
 from traindeck.core.privacy import forecast
+from traindeck.core.privacy.origin import Origin, seal
 from traindeck.core.recipe.read import discover
 from traindeck.core.run.state import ENDED
 from traindeck.tui.app import TraindeckApp
@@ -213,12 +214,20 @@ async def test_an_exposed_budget_and_a_resumed_run_are_told_so(
         "# ///\nfrom", '# [tool.traindeck.params.resume]\n# type = "path"\n# ///\nfrom'
     )
     (folder / "private.py").write_text(resumes)
-    (home.root / "checkpoint-00000500.pt").touch()
+    known, unknown = home.root / "checkpoint-00000500.pt", home.root / "checkpoint-00000400.pt"
+    for checkpoint in (known, unknown):
+        checkpoint.touch()
+    reserve(ledger, "earlier")
+    ledger.commit("earlier", 500)
+    ledger.settle("earlier", "stopped")
+    taken = Origin("earlier", "x", "mnist", "", MECHANISM.with_steps(500), (("earlier", 500),))
+    seal(known, taken, home.root)
     async with app.run_test(size=(180, 40)) as pilot:
         await open_form(pilot, "private")
-        row(pilot, "resume").set_text(str(home.root / "checkpoint-00000500.pt"))
+        row(pilot, "resume").set_text(str(known))
         await until_shown(pilot, "(85 left to pay)")
-        await until_shown(pilot, "(16 more such runs)")
+        row(pilot, "resume").set_text(str(unknown))
+        await until_shown(pilot, "(400 of them in the checkpoint, never paid for here)")
         ledger.expose("one", "plain", "no privacy")
         row(pilot, "resume").set_text("")
         await until_shown(pilot, "mnist is exposed: nothing is left to protect by one")

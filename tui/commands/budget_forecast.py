@@ -64,6 +64,11 @@ def _print(recipe: str, priced: Forecast, budgets: bool) -> None:
     if priced.steps_resumed:
         rest = mechanism.steps - priced.steps_resumed
         print(f"resumed: {rest} steps are left, and only these are charged")
+    if priced.steps_owed:
+        print(
+            f"resumed: the budget was never charged for {priced.steps_owed} steps that the"
+            " checkpoint holds, so they are charged too"
+        )
     if priced.runs > 1:
         print(f"{priced.runs} such runs: epsilon {epsilon(priced.epsilon_all)} together")
         best = priced.epsilon_best_of_random_repeats

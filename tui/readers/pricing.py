@@ -125,6 +125,8 @@ def _in_words(priced: Forecast, why: str) -> LaunchPrice:
     line += f" · {why}" if why else ""
     if priced.steps_resumed:
         line += f" ({steps - priced.steps_resumed:,} left to pay)"
+    if priced.steps_owed:
+        line += f" ({priced.steps_owed:,} of them in the checkpoint, never paid for here)"
     if budget is None:
         return LaunchPrice(f"{line} · {plan.dataset} has no budget: nothing is charged")
     if budget.delta != plan.delta:

@@ -22,7 +22,7 @@ from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy import budget as budgets
 from traindeck.core.privacy.gate import admit
 from traindeck.core.privacy.ledger.ledger import Ledger
-from traindeck.core.privacy.origin import END
+from traindeck.core.privacy.origin import beside
 from traindeck.core.privacy.plan import make
 from traindeck.core.privacy.spending import Spending
 from traindeck.core.recipe.find import find_recipe
@@ -204,7 +204,7 @@ class TestResumed:
     ) -> None:
         first = run(traindeck, "again", "-p", "until=90")["id"]
         [checkpoint] = (home.runs / first / "artifacts").glob("*.pt")
-        origin = checkpoint.with_name(checkpoint.name + END)
+        origin = beside(checkpoint)
         if how == "edited":
             checkpoint.write_text("91")
         elif how == "renamed":
