@@ -98,7 +98,10 @@ async def take_federation(home: Home) -> None:
     doc = start(home, "syft-fedavg", label="four hospitals", owners=4, alpha=1.0, approval="hand")
     path = Path(doc["path"])
     inbox = RunInbox(path)
-    await until(lambda: len(inbox.read()) == 4)
+    run = RunFolder(path)
+    await until(lambda: len(inbox.read()) == 4 or run.state()[0] in ENDED)
+    if run.state()[0] in ENDED:
+        raise SystemExit(f"the federation ended: {run.state()[1]}")
     app = TraindeckApp(home)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("i")
