@@ -139,5 +139,5 @@ def process_of(run: RunFolder, who: str) -> Identity:
     def look() -> Identity | None:
         return identity(run.spec() or {}, who)
 
-    found: Identity = until(look, who)
-    return found
+    process: Identity = until(look, who)
+    return process

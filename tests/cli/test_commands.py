@@ -77,8 +77,8 @@ def test_recipes_lists_good_and_broken(traindeck: Command, toy: Path) -> None:
     listed = of(traindeck("recipes", "--json"))
     assert "toy" in {recipe["name"] for recipe in listed["recipes"]}
     assert listed["broken"][0]["line"] == 7
-    told = traindeck("recipes")
-    assert "broken.py:7: parameter 'steps': type 'integer'" in told.stderr
+    listed = traindeck("recipes")
+    assert "broken.py:7: parameter 'steps': type 'integer'" in listed.stderr
     shown = of(traindeck("recipes", "show", "toy", "--json"))
     assert shown["params"]["steps"]["default"] == 5
 
@@ -168,15 +168,15 @@ def test_a_recipe_that_ends_itself_is_repeated(traindeck: Command, home: Home) -
         "    track.abort('nothing here; ' * 40 + 'get it', run.params.steps)\n"
     )
     for code in (2, 3, 4, 7):
-        told = code if code < 5 else 1
-        waited = traindeck("run", "ends", "-p", f"steps={code}", "--wait", "--json", code=told)
+        expected = code if code < 5 else 1
+        waited = traindeck("run", "ends", "-p", f"steps={code}", "--wait", "--json", code=expected)
         assert of(waited)["state"] == "failed" and of(waited)["exit_code"] == code
-        last = traindeck("watch", "@last", code=told).stdout.splitlines()[-1]
+        last = traindeck("watch", "@last", code=expected).stdout.splitlines()[-1]
         assert "failed: " in last and last.endswith("get it")  # what mends it is said last
 
 
 def test_exit_codes(traindeck: Command, home: Home, toy: Path) -> None:
-    for words, code, told in [
+    for words, code, why in [
         (["run", "toy", "-p", "steps=0"], 2, "below the least allowed, 1"),
         (["run", "toy", "-p", "step=1"], 2, "has no parameter 'step'; it has: steps, lr"),
         (["run", "toy", "-p", "steps"], 2, "is not KEY=VALUE"),
@@ -194,7 +194,7 @@ def test_exit_codes(traindeck: Command, home: Home, toy: Path) -> None:
         ([], 2, "needs a terminal"),
     ]:
         done = traindeck(*words, code=code)
-        assert told in done.stderr
+        assert why in done.stderr
         assert done.stdout == ""
     assert list(home.runs.iterdir()) == []
 
@@ -216,8 +216,8 @@ def test_reindex_devices_doctor(traindeck: Command, home: Home, toy: Path) -> No
     assert "1 runs" in traindeck("reindex").stderr
     home.catalogue.write_text("{")
     assert "traindeck reindex" in traindeck("ls", code=1).stderr
-    found = of(traindeck("devices", "--json"))
-    assert found["cpu"]["usable_cores"]
+    devices = of(traindeck("devices", "--json"))
+    assert devices["cpu"]["usable_cores"]
     findings = of(traindeck("doctor", "--json"))
     assert {"what": "recipe toy", "ok": True, "is": "can run", "mend": ""} in findings
 
@@ -231,11 +231,11 @@ def test_doctor_misses_a_recipes_own_environment(traindeck: Command, home: Home,
             1,
         )
     )
-    told = {each["what"]: each for each in of(traindeck("doctor", "--json"))}["recipe toy"]
+    check = {each["what"]: each for each in of(traindeck("doctor", "--json"))}["recipe toy"]
     place = home.root / "envs" / "elsewhere"
-    assert not told["ok"] and str(place) in told["is"]
+    assert not check["ok"] and str(place) in check["is"]
     making = f"python3 -m venv {place} && {place}/bin/pip install 'flwr==1.*' numpy"
-    assert told["mend"] == making
+    assert check["mend"] == making
     python = place / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch()
@@ -325,6 +325,6 @@ def test_tensorboard_files_of_a_command_become_metrics(
     )
     command = ("--", sys.executable, "-W", "ignore", str(script))
     doc = of(traindeck("run", "--wait", "--json", *command, cwd=tmp_path))
-    [(name, found)] = doc["metrics"].items()
+    [(name, metric)] = doc["metrics"].items()
     assert name.endswith("eval/loss")
-    assert (found["count"], found["step"], found["max"]) == (50, 49, 1.0)
+    assert (metric["count"], metric["step"], metric["max"]) == (50, 49, 1.0)

@@ -70,5 +70,5 @@ def test_any_free_gpu(traindeck: Command, home: Home, fake: None) -> None:
 
 
 def test_a_gpu_that_is_not_there(traindeck: Command, fake: None) -> None:
-    told = traindeck("run", "--on", "gpu:9", "--", "true", code=4).stderr
-    assert "gpu:9 does not exist: this machine has gpu:0" in told
+    refused = traindeck("run", "--on", "gpu:9", "--", "true", code=4).stderr
+    assert "gpu:9 does not exist: this machine has gpu:0" in refused

@@ -61,8 +61,8 @@ class TestStreams:
 class TestJson:
     def test_names_that_are_not_unicode(self, traindeck: Command, home: Home) -> None:
         (home.recipes / os.fsdecode(b"caf\xe9.py")).write_text("print(1)\n")
-        found = of(traindeck("recipes", "--json"))
-        assert "caf\ufffd.py" in {Path(recipe["path"]).name for recipe in found["recipes"]}
+        listed = of(traindeck("recipes", "--json"))
+        assert "caf\ufffd.py" in {Path(recipe["path"]).name for recipe in listed["recipes"]}
         traindeck("recipes")
 
     def test_what_json_does_not_have(self, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -71,21 +71,21 @@ class TestJson:
             3: {"x": 10**30},
         }
         print_json_line(value)
-        told = json.loads(capfdbinary.readouterr().out)
-        assert told.pop("3")["x"] in (10**30, str(10**30))
-        assert told == {"\ufffd": ["/caf\ufffd", None, True, None, 2.5]}
+        printed = json.loads(capfdbinary.readouterr().out)
+        assert printed.pop("3")["x"] in (10**30, str(10**30))
+        assert printed == {"\ufffd": ["/caf\ufffd", None, True, None, 2.5]}
 
     def test_logs_as_objects(self, traindeck: Command, home: Home) -> None:
         run_id = make_run(home, 1)
         (home.runs / run_id / "output.log").write_bytes(b"one\n\x1b[31mtwo\xff\n\nlast")
-        told = lines_of(traindeck("logs", "@last", "--json"))
-        assert [each["line"] for each in told] == ["one", "\x1b[31mtwo\ufffd", "", "last"]
+        lines = lines_of(traindeck("logs", "@last", "--json"))
+        assert [each["line"] for each in lines] == ["one", "\x1b[31mtwo\ufffd", "", "last"]
 
     def test_watch_as_objects(self, traindeck: Command, home: Home) -> None:
         run_id = make_run(home, 1, state="failed", reason="exit code 3", metric=0.5, epochs=4)
         events.append(home.runs / run_id / "events.jsonl", "note", text="half way")
-        told = lines_of(traindeck("watch", "@last", "--json", code=1))
-        by_type = {each["type"]: each for each in told}
+        happened = lines_of(traindeck("watch", "@last", "--json", code=1))
+        by_type = {each["type"]: each for each in happened}
         assert by_type["state"] == {
             "type": "state",
             "id": run_id,

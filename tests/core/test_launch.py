@@ -56,8 +56,8 @@ def test_a_launch_that_is_broken_off_leaves_no_folder(
 
 def test_what_is_no_command_and_what_is_no_python(home: Home, traindeck: Command) -> None:
     assert "no command" in traindeck("run", "--", "", code=2).stderr
-    told = traindeck("run", "torch-digits", "--python", "/nonexistent", code=3).stderr
-    assert "--python /nonexistent" in told
+    why = traindeck("run", "torch-digits", "--python", "/nonexistent", code=3).stderr
+    assert "--python /nonexistent" in why
     assert list(home.runs.iterdir()) == []
 
 
@@ -150,7 +150,7 @@ def test_what_is_left_is_told_by_the_pace_since_the_first_report(home: Home) -> 
 
 
 def test_what_a_command_that_waited_ends_with() -> None:
-    for state, code, told in [
+    for state, code, expected in [
         ("finished", 0, 0),
         ("over_budget", 5, 5),
         ("failed", 1, 1),
@@ -161,5 +161,5 @@ def test_what_a_command_that_waited_ends_with() -> None:
         ("stopped", 2, 1),
         ("killed", -9, 1),
     ]:
-        assert exit_code(Verdict(state, "", code), recipe=True) == told
-        assert exit_code(Verdict(state, "", code), recipe=False) == {0: 0, 5: 5}.get(told, 1)
+        assert exit_code(Verdict(state, "", code), recipe=True) == expected
+        assert exit_code(Verdict(state, "", code), recipe=False) == {0: 0, 5: 5}.get(expected, 1)

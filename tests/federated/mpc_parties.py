@@ -70,7 +70,7 @@ class Parties:
         assert self.processes[owner].returncode, f"{owner} has not failed"
         return complaint.strip().splitlines()[-1]
 
-    def told_sent(self, owner: str) -> int:
+    def reported_sent(self, owner: str) -> int:
         """The bytes that a party has told its owner of."""
         return sum(map(int, (self._root / owner / "sent.jsonl").read_text().split()))
 
@@ -182,15 +182,15 @@ def forms(rows: np.ndarray, scale: float, fraction: int) -> list[bytes]:
     """Forms that rows (n, d) could cross in: two values in a row as floats, one as text, and one as
     a fixed-point number of so many bits of fraction, bare or times scale, in ten bytes.
     """
-    found: list[bytes] = []
+    forms: list[bytes] = []
     for row in rows:
         for at in range(len(row) - 1):
             pair = np.asarray(row[at : at + 2])
-            found += [pair.astype(kind).tobytes() for kind in ("<f8", ">f8", "<f4", ">f4")]
+            forms += [pair.astype(kind).tobytes() for kind in ("<f8", ">f8", "<f4", ">f4")]
         for value in map(float, row):
-            found += [repr(value)[:9].encode(), repr(float(np.float32(value)))[:9].encode()]
+            forms += [repr(value)[:9].encode(), repr(float(np.float32(value)))[:9].encode()]
             for number in (value, value * scale):
                 fixed = round(number * 2**fraction)
                 if fixed > 2**16:
-                    found += [fixed.to_bytes(10, "little"), fixed.to_bytes(10, "big")]
-    return found
+                    forms += [fixed.to_bytes(10, "little"), fixed.to_bytes(10, "big")]
+    return forms

@@ -54,8 +54,8 @@ class Ran:
 
     @property
     def result(self) -> dict[str, Any]:
-        [found] = [frame["result"] for frame in self.heard if frame["type"] == "result"]
-        return dict(found)
+        [result] = [frame["result"] for frame in self.heard if frame["type"] == "result"]
+        return dict(result)
 
     @property
     def output(self) -> str:

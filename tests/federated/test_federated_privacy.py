@@ -68,7 +68,7 @@ class Course:
     home: Home
     root: Path
     run: str = ""
-    told: dict[int, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    statuses: dict[int, dict[str, dict[str, Any]]] = field(default_factory=dict)
     lost: dict[int, list[str]] = field(default_factory=dict)
     named: dict[int, str] = field(default_factory=dict)
     failure: Failed | None = None
@@ -79,7 +79,7 @@ class Course:
 
     def steps(self, number: int) -> dict[str, int]:
         """By the owners' own account, after a round."""
-        return {name: told["privacy"]["steps"] for name, told in self.told[number].items()}
+        return {name: status["privacy"]["steps"] for name, status in self.statuses[number].items()}
 
 
 @pytest.mark.framework
@@ -128,15 +128,15 @@ class TestRounds:
                 lowered.set_budget(0.0, 0.0)
             course.lost[number] = federation.round(number, tools.first()).lost
             course.named[number] = federation.named(course.lost[number])
-            course.told[number] = {
+            course.statuses[number] = {
                 name: tools.status(course.root, name) for name in federation.owners
             }
             if number == 1:
-                course.reach = course.told[1]["owner-1"]["facts"]
+                course.reach = course.statuses[1]["owner-1"]["facts"]
 
     def test_every_owner_says_what_its_part_has_cost(self, course: Course, plan: Plan) -> None:
-        for name, told in course.told[1].items():
-            assert told["privacy"] == {
+        for name, status in course.statuses[1].items():
+            assert status["privacy"] == {
                 "unit": "example",
                 "epsilon": plan.epsilon_at(LOCAL_STEPS),
                 "delta": 1e-5,

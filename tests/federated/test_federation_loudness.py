@@ -17,7 +17,7 @@ from traindeck.recipes.shared.federated.scientist.options import Options
 RECIPE = Path(traindeck.recipes.__file__).parent / "syft" / "fedavg.py"
 
 
-def told(owners: int, epsilon: float) -> str:
+def warned(owners: int, epsilon: float) -> str:
     """What syft-fedavg would say with these and its own defaults."""
     recipe = read_recipe(RECIPE)
     assert recipe is not None
@@ -32,14 +32,14 @@ def told(owners: int, epsilon: float) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(("owners", "epsilon"), [(3, 2.93), (3, 20.0), (16, 2.93)])
 def test_few_owners_or_a_small_epsilon_are_warned_of(owners: int, epsilon: float) -> None:
-    line = told(owners, epsilon)
+    line = warned(owners, epsilon)
     assert line.startswith("warning: the noise of a round is about ")
     assert f"with {owners} owners at epsilon {epsilon:g} the model will hardly learn" in line
 
 
 @pytest.mark.slow
 def test_what_learns_is_not_warned_of() -> None:
-    assert told(16, 20.0) == told(16, math.inf) == ""
+    assert warned(16, 20.0) == warned(16, math.inf) == ""
 
 
 def test_the_length_of_noise() -> None:

@@ -27,7 +27,7 @@ LOADED = (
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "why"),
     [
         (["--owners=2"], "owners: secagg needs 3, not 2: in a sum of fewer"),
         (["--owners=4", "--threshold=2"], "threshold: 2 of 4 owners; more than half"),
@@ -40,7 +40,7 @@ LOADED = (
     ],
 )
 def test_what_cannot_be_is_the_first_that_is_told(
-    flags: list[str], told: str, tmp_path: Path
+    flags: list[str], why: str, tmp_path: Path
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED, str(RECIPE), *flags],
@@ -49,7 +49,7 @@ def test_what_cannot_be_is_the_first_that_is_told(
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {told}") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {why}") and done.stderr.count("\n") == 1
     lines = done.stdout.splitlines()
     assert "torch" not in lines[-1] and "'syft'" not in lines[-1]
     assert lines[:-1] == (["reading the data ..."] if "alpha" in flags[-1] else [])
@@ -71,7 +71,7 @@ def refused(root: Path, *flags: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "why"),
     [
         (["--epsilon=3"], "epsilon, noise_multiplier: with dp=none nothing is private"),
         (["--noise-multiplier=1"], "epsilon, noise_multiplier: with dp=none nothing is private"),
@@ -83,9 +83,9 @@ def refused(root: Path, *flags: str) -> str:
     ],
 )
 def test_a_privacy_that_would_not_be_kept_is_refused(
-    flags: list[str], told: str, tmp_path: Path
+    flags: list[str], why: str, tmp_path: Path
 ) -> None:
-    assert refused(tmp_path, *flags).startswith(told)
+    assert refused(tmp_path, *flags).startswith(why)
 
 
 @pytest.mark.parametrize(

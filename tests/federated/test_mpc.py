@@ -86,7 +86,7 @@ def test_the_weights_are_those_of_training_in_the_clear(parties: Parties) -> Non
         }  # and nothing of the rows
         assert set(results[owner]["bytes_sent"]) == set(OWNERS) - {owner}
         counted = sum(results[owner]["bytes_sent"].values())
-        assert counted <= parties.told_sent(owner) <= counted + 2000, "and what parting takes"
+        assert counted <= parties.reported_sent(owner) <= counted + 2000, "and what parting takes"
 
 
 def test_a_party_that_never_comes_is_named_after_the_limit(parties: Parties) -> None:

@@ -194,7 +194,7 @@ def test_hospitals_learn_together_and_nothing_of_it_crosses(tmp_path: Path) -> N
     assert results["owner-2"]["weights"] == results["owner-1"]["weights"]
     for owner in OWNERS:
         counted = sum(results[owner]["bytes_sent"].values()) + results[owner].get("psi_bytes", 0)
-        assert counted <= parties.told_sent(owner) <= counted + 2000
+        assert counted <= parties.reported_sent(owner) <= counted + 2000
     assert np.abs(weights - in_the_clear(data)).max() < 1e-4
     assert set(results["owner-3"]) == {"seconds", "bytes_sent"}  # the helper learns nothing
 

@@ -33,7 +33,7 @@ class Attack:
         self.number = number
         self.seeds: dict[str, bytes] = {}
         self.keys: dict[str, bytes] = {}
-        for kind, found, fits in (
+        for kind, secrets, fits in (
             ("alive", self.seeds, self.session.is_seed),
             ("dropped", self.keys, self.session.is_key),
         ):
@@ -45,7 +45,7 @@ class Attack:
                 }
                 secret = self.join(shares)
                 if secret is not None and fits(name, number, secret):
-                    found[name] = secret
+                    secrets[name] = secret
 
     @staticmethod
     def join(shares: dict[int, bytes]) -> bytes | None:
@@ -100,15 +100,15 @@ def test_all_that_the_aggregator_saw_opens_no_owner(
     assert attack.alone() == set()
 
     for name in all_of.names:
-        found, truth = attack.opened(name, masked[name]), vectors[name]
-        near = float(np.corrcoef(found, truth)[0, 1])
+        opened, truth = attack.opened(name, masked[name]), vectors[name]
+        near = float(np.corrcoef(opened, truth)[0, 1])
         if masks:
-            assert uneven(found) < 255 + 6 * 23
+            assert uneven(opened) < 255 + 6 * 23
             assert abs(near) < 6 / np.sqrt(truth.size)
-            assert not np.isin(found, truth).any()
+            assert not np.isin(opened, truth).any()
         else:
-            assert np.array_equal(found, truth)
-            assert uneven(found) > 1e6 and near > 0.999
+            assert np.array_equal(opened, truth)
+            assert uneven(opened) > 1e6 and near > 0.999
     # The shares crossed sealed: none that was revealed later was to be seen in them.
     crossed = b"".join(
         base64.b64decode(b) for sent in all_of.bundles.values() for b in sent.values()

@@ -104,7 +104,7 @@ FIELDS = {
 """Fields of syft's models that are set or read."""
 
 
-def found(name: str) -> Any:
+def looked_up(name: str) -> Any:
     module, _, path = name.partition(":")
     try:
         with warnings.catch_warnings():
@@ -123,13 +123,13 @@ class TestNames:
         pins = [
             line.split("==") for line in project["optional-dependencies"]["syft"] if "==" in line
         ]
-        told = {name: pin for name, pin in pins if name.startswith("syft")}
-        assert len(told) >= 7
-        assert {name: version(name) for name in told} == told
+        pinned = {name: pin for name, pin in pins if name.startswith("syft")}
+        assert len(pinned) >= 7
+        assert {name: version(name) for name in pinned} == pinned
 
     @pytest.mark.parametrize("name", FUNCTIONS)
     def test_a_function_is_there_and_takes_what_it_is_given(self, name: str) -> None:
-        function = found(name)
+        function = looked_up(name)
         if isinstance(function, property):
             return
         function = getattr(function, "__func__", function)
@@ -140,7 +140,7 @@ class TestNames:
 
     @pytest.mark.parametrize("name", FIELDS)
     def test_a_model_has_the_fields_that_are_used(self, name: str) -> None:
-        model = found(name)
+        model = looked_up(name)
         missing = [field for field in FIELDS[name] if field not in model.model_fields]
         assert not missing, f"{name} has {sorted(model.model_fields)}: no {', '.join(missing)}"
 
@@ -153,8 +153,8 @@ class TestNames:
         assert asked <= {"values"}, "of its files it asks another thing than their values"
 
     def test_constants_are_there(self) -> None:
-        assert found("syft_datasets.dataset_manager:DATASET_COLLECTION_PREFIX")
-        assert found("syft_rds.config:DATASET_COLLECTION_SPECS")
+        assert looked_up("syft_datasets.dataset_manager:DATASET_COLLECTION_PREFIX")
+        assert looked_up("syft_rds.config:DATASET_COLLECTION_SPECS")
         assert os.environ["PRE_SYNC"] == "false"
         source = inspect.getsource(importlib.import_module("syft.sync.syftbox_manager"))
         assert "PRE_SYNC" in source, "what keeps syft from synchronising unasked has another name"

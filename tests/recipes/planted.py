@@ -105,7 +105,7 @@ def _asked(old: str, new: str) -> Callable[[str], str]:
 
 
 def _after(line: re.Pattern[str], text: str) -> Callable[[str], str]:
-    return lambda source: line.sub(lambda found: found[0] + text.lstrip("\n"), source)
+    return lambda source: line.sub(lambda match: match[0] + text.lstrip("\n"), source)
 
 
 def _sums(scaled: str) -> Callable[[str], str]:

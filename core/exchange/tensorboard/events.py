@@ -205,7 +205,7 @@ class EventTree:
         self._look: Iterator[None] | None = None
         self._look_cost = 0.0
         self._next_look = 0.0
-        self._told: set[str] = set()
+        self._seen_problems: set[str] = set()
 
     def read(self, max_bytes: int = 4 * READ_BYTES) -> list[Point]:
         """New points of all files, looking at about ``max_bytes``; never raises for their contents.
@@ -333,8 +333,8 @@ class EventTree:
         return prefix
 
     def _tell(self, problem: str) -> None:
-        if problem not in self._told:
-            self._told.add(problem)
+        if problem not in self._seen_problems:
+            self._seen_problems.add(problem)
             self.problems.append(problem)
 
 

@@ -137,7 +137,7 @@ def test_one_damaged_folder_hides_no_other(home: Home, damage: str) -> None:
     folder.mkdir()
     (folder / "run.json").write_text(damage)
     os.utime(folder, (0, 0))
-    states = {found["id"]: found["state"] for found in Library(home).runs()}
+    states = {doc["id"]: doc["state"] for doc in Library(home).runs()}
     assert states == {doc["id"]: "finished", "2zzzzzzz": "lost"}
     assert Catalogue(home).reindex() == 2
     control.trash(home, "2zzzzzzz")

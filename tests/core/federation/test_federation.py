@@ -75,10 +75,10 @@ class TestReading:
         assert second["ledger"] == "mnist.owner-2"
         assert third is None
 
-    @pytest.mark.parametrize("told", [None, "x", math.nan, -1, math.inf, True])
-    def test_an_epsilon_that_bounds_nothing_is_infinite(self, home: Home, told: Any) -> None:
+    @pytest.mark.parametrize("epsilon", [None, "x", math.nan, -1, math.inf, True])
+    def test_an_epsilon_that_bounds_nothing_is_infinite(self, home: Home, epsilon: Any) -> None:
         folder = federated_run(home)
-        write_status(folder, 1, privacy={**PRIVACY, "epsilon": told})
+        write_status(folder, 1, privacy={**PRIVACY, "epsilon": epsilon})
         privacy = federation_in(folder).owners[0].privacy
         assert privacy is not None and privacy.epsilon is None
         assert privacy.spent == "∞ of 2.93"

@@ -43,11 +43,11 @@ def test_sampling_makes_adding_and_removing_differ_and_the_worse_counts() -> Non
         return (1 - rate) * NORMAL.cdf(x / 0.5) + rate * NORMAL.cdf((x - 1) / 0.5)
 
     for fpr in (0.001, 0.01, 0.05):
-        told_present = 1 - mixture(-NORMAL.inv_cdf(fpr) * 0.5)
+        rate_present = 1 - mixture(-NORMAL.inv_cdf(fpr) * 0.5)
         low = min((x / 1000 for x in range(-3000, 0)), key=lambda x: abs(mixture(x) - fpr))
-        told_absent = NORMAL.cdf(low / 0.5)
-        assert told_present > 2 * told_absent
-        assert told_present <= roc.tpr(fpr) <= told_present * 1.002
+        rate_absent = NORMAL.cdf(low / 0.5)
+        assert rate_present > 2 * rate_absent
+        assert rate_present <= roc.tpr(fpr) <= rate_present * 1.002
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_what_is_read_is_what_was_logged(
         file.write(b"\xff" * torn)
     want = expected(logged)
     points = read_points(folder, set(want))
-    found = {name: [(step, value) for _, step, value in points[name]] for name in want}
-    assert repr(found) == repr(want)
+    read = {name: [(step, value) for _, step, value in points[name]] for name in want}
+    assert repr(read) == repr(want)
     summary = summarize(folder)
     assert live.update() == summary
     for name, kept in want.items():
@@ -107,9 +107,9 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
         worker.start()
     for worker in workers:
         worker.join()
-    found = summarize(tmp_path)
-    assert {name for name in found if name != "shared"} == {"worker0", "worker1", "worker2"}
-    assert all(found[f"worker{n}"]["count"] == 2000 for n in range(3))
+    summary = summarize(tmp_path)
+    assert {name for name in summary if name != "shared"} == {"worker0", "worker1", "worker2"}
+    assert all(summary[f"worker{n}"]["count"] == 2000 for n in range(3))
 
 
 def test_a_file_that_shrank_is_read_anew(tmp_path: Path) -> None:
@@ -161,10 +161,10 @@ def test_two_processes_that_log_one_series_are_summarized_as_fast_as_one(tmp_pat
     (tmp_path / "points.bin").write_bytes(b"".join(records))
     (tmp_path / "points.names").write_text("loss\n")
     began = time.process_time()
-    found = summarize(tmp_path)["loss"]
+    summary = summarize(tmp_path)["loss"]
     assert time.process_time() - began < 5
-    assert (found["count"], found["max"]) == (rewinds - 1, 1 - 1e-9)
-    assert found["min"] == found["last"]
+    assert (summary["count"], summary["max"]) == (rewinds - 1, 1 - 1e-9)
+    assert summary["min"] == summary["last"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

@@ -27,10 +27,10 @@ def test_a_huge_change_is_cut_and_counted(
 ) -> None:
     monkeypatch.setattr(provenance, "MAX_DIFF", 1000)
     (repository / "file").write_text("new line\n" * 100_000)
-    found = provenance._git(repository, tmp_path / "diff")
-    assert found is not None
-    assert found["diff_cut"]
-    assert found["diff_bytes"] > 1_000_000
+    state = provenance._git(repository, tmp_path / "diff")
+    assert state is not None
+    assert state["diff_cut"]
+    assert state["diff_bytes"] > 1_000_000
     assert (tmp_path / "diff").stat().st_size == 1000
 
 
@@ -38,9 +38,9 @@ def test_variables_of_another_repository_change_nothing(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
-    found = provenance._git(repository, tmp_path / "diff")
-    assert found is not None
-    assert (found["dirty"], found["diff_bytes"], found["diff_cut"]) == (False, 0, False)
+    state = provenance._git(repository, tmp_path / "diff")
+    assert state is not None
+    assert (state["dirty"], state["diff_bytes"], state["diff_cut"]) == (False, 0, False)
 
 
 def test_no_program_of_the_repository_is_run(repository: Path, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_no_program_of_the_repository_is_run(repository: Path, tmp_path: Path) -
     run = f"touch {tmp_path / 'ran'}; cat"
     subprocess.run(["git", "config", "diff.mine.textconv", run], cwd=repository, check=True)
     (repository / "file").write_text("new\n")
-    found = provenance._git(repository, tmp_path / "diff")
-    assert found is not None
-    assert found["diff_bytes"] > 0
+    state = provenance._git(repository, tmp_path / "diff")
+    assert state is not None
+    assert state["diff_bytes"] > 0
     assert not (tmp_path / "ran").exists()

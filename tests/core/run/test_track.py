@@ -64,11 +64,11 @@ def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedPr
 
 
 def test_help_is_made_from_the_header(tmp_path: Path) -> None:
-    told = run(tmp_path, "--help").stdout
+    text = run(tmp_path, "--help").stdout
     for words in ("A 100 % toy. It trains nothing.", "--epochs INT", "how many; at least 1"):
-        assert words in told
-    assert "--shuffle" in told
-    assert "--no-shuffle" in told
+        assert words in text
+    assert "--shuffle" in text
+    assert "--no-shuffle" in text
 
 
 def test_by_hand_it_prints(tmp_path: Path) -> None:
@@ -167,8 +167,8 @@ def test_what_a_forked_worker_logs_is_recorded(tmp_path: Path, end: str) -> None
         "run.close()\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", text], check=True)
-    found = summarize(tmp_path)
-    assert (found["worker"]["count"], found["loss"]["count"]) == (3, 2)
+    summary = summarize(tmp_path)
+    assert (summary["worker"]["count"], summary["loss"]["count"]) == (3, 2)
 
 
 def test_a_worker_thread_that_asks_first_keeps_nobody_from_hearing_a_stop(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ class Gate:
 
 
 def living(words: str) -> list[str]:
-    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True)
-    return found.stdout.split()
+    listed = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True)
+    return listed.stdout.split()
 
 
 def supervisor_that(monkeypatch: pytest.MonkeyPatch, change: str) -> None:

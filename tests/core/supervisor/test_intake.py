@@ -35,9 +35,9 @@ def test_names_made_anew_at_every_step_are_recorded_up_to_a_number(
     with log.open("a") as file:
         file.write('{"step": 2, "n3": 2, "n8": 2}\n')
     taking.close()
-    found = summarize(tmp_path)
-    assert list(found) == ["n0", "n1", "n2", "n3", "n4"]
-    assert found["n3"]["count"] == 2
+    summary = summarize(tmp_path)
+    assert list(summary) == ["n0", "n1", "n2", "n3", "n4"]
+    assert summary["n3"]["count"] == 2
     [note] = (tmp_path / "events.jsonl").read_bytes().splitlines()
     assert "more than 5 series" in (events.parse(note) or {})["text"]
 
