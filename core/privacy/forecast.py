@@ -127,7 +127,7 @@ def forecast(home: Home, recipe: Recipe, params: Mapping[str, Value], runs: int)
     ledger = ledger_for(home.ledger, recipe.chosen(values))
     resumed = held = min(earlier.steps, plan.mechanism.steps)
     if ledger is not None:
-        resumed = sum(steps for _, steps in earlier.paid(ledger.account(), plan.mechanism))
+        resumed = earlier.paid_steps(ledger.account(), plan.mechanism)
     return Forecast(
         recipe=recipe.name,
         plan=plan,
@@ -146,7 +146,7 @@ def _of_budget(
     from traindeck.core.privacy import accountant
 
     account = ledger.account()
-    left = remaining(plan, sum(steps for _, steps in earlier.paid(account, plan.mechanism)))
+    left = remaining(plan, earlier.paid_steps(account, plan.mechanism))
     cost = accountant.rho(left, account.order) * left.steps
     refused = ""
     try:

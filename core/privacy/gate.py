@@ -125,7 +125,7 @@ def admit(
 
         check_named(ledger, plan)
         account = ledger.account()
-        paid = sum(steps for _, steps in earlier.paid(account, plan.mechanism))
+        paid = earlier.paid_steps(account, plan.mechanism)
         left = remaining(plan, paid)
         cost = accountant.rho(left, account.order)
         if not math.isfinite(cost):
@@ -186,7 +186,7 @@ def refusal(
     """Why a plan does not fit into a budget, and which one of this recipe would; None: it fits."""
     from traindeck.core.privacy import accountant
 
-    paid = sum(steps for _, steps in earlier.paid(account, plan.mechanism))
+    paid = earlier.paid_steps(account, plan.mechanism)
     left = remaining(plan, paid)
     rho = accountant.rho(left, account.order)
     if cost_of(left, rho, left.steps) <= account.exact_left:

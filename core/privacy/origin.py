@@ -68,6 +68,10 @@ class Inherited(NamedTuple):
                 paid.append((name, steps))
         return tuple(paid)
 
+    def paid_steps(self, account: Account, mechanism: Mechanism) -> int:
+        """How many steps that is."""
+        return sum(steps for _, steps in self.paid(account, mechanism))
+
 
 def beside(checkpoint: Path) -> Path:
     """Where its origin stands."""

@@ -202,21 +202,14 @@ class Spending:
             self._hear(steps)
         try:
             self._join()
+            if self._ledger is not None:
+                self._ledger.commit(self.run, self._owed + steps, self.plan.mechanism)
         except BudgetRefused as error:
             self.problem, self.refused = str(error), True
             return False
         except (OSError, TraindeckError) as error:
-            self.problem = f"the ledger cannot be used: {error}"
+            self.problem = f"the ledger cannot be written: {error}"
             return False
-        if self._ledger is not None:
-            try:
-                self._ledger.commit(self.run, self._owed + steps, self.plan.mechanism)
-            except BudgetRefused as error:
-                self.problem, self.refused = str(error), True
-                return False
-            except (OSError, TraindeckError) as error:
-                self.problem = f"the ledger cannot be written: {error}"
-                return False
         self._committed = steps
         self._committed_at = time.monotonic()
         if self._ledger is not None:
