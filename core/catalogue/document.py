@@ -72,7 +72,7 @@ def document(run: RunFolder, *, metrics: bool = True) -> RunDoc | None:
     if spec is None:
         return _damaged(run)
     end = run.exit() or {}
-    verdict = known(engine(spec["on"]), spec, end)
+    verdict = known(engine(spec["on"]), run, spec, end)
     live = verdict.state in LIVE
     doc = _blank(run)
     doc.update(cast("RunDoc", {key: value for key, value in spec.items() if key in _COPIED}))

@@ -11,12 +11,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from traindeck.core.run.spec import End, Spec
 from traindeck.core.run.state import Verdict
 from traindeck.core.run.verdict import recorded, true_state
 
 if TYPE_CHECKING:
     from traindeck.core.queue.slots import Claim
+    from traindeck.core.run.folder import RunFolder
+    from traindeck.core.run.spec import End, Spec
 
 Mode = Literal["start", "adopt"]
 """A new run, or one whose supervisor was killed."""
@@ -51,11 +52,15 @@ class Engine(Protocol):
         """Ask a run to end. Raises ControlError when that cannot be asked of it."""
         ...
 
-    def look(self, spec: Spec) -> Verdict | None:
+    def look(self, run: RunFolder, spec: Spec) -> Verdict | None:
         """What is known here of a run that goes on; None: its folder knows best."""
         ...
 
 
-def known(engine: Engine, spec: Spec, end: End | None) -> Verdict:
+def known(engine: Engine, run: RunFolder, spec: Spec, end: End | None) -> Verdict:
     """The state of a run: as its files say that it ended, else as its engine or processes tell."""
-    return recorded(spec, end) or engine.look(spec) or true_state(spec, end)
+    return (
+        recorded(spec, end)
+        or engine.look(run, spec)
+        or true_state(spec, end, deserted=run.deserted(spec))
+    )

@@ -30,4 +30,4 @@ def verdict(run: RunFolder) -> Verdict:
     from traindeck.core.engines.base import known
 
     spec = run.spec()
-    return known(engine(spec["on"]), spec, run.exit()) if spec else run.verdict()
+    return known(engine(spec["on"]), run, spec, run.exit()) if spec else run.verdict()

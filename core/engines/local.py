@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from traindeck.core.engines.base import Ask, Mode
     from traindeck.core.engines.boot import Boot
     from traindeck.core.queue.slots import Claim
+    from traindeck.core.run.folder import RunFolder
     from traindeck.core.run.spec import Spec
     from traindeck.core.run.state import Verdict
 
@@ -55,13 +56,13 @@ class Local:
         number = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1}[ask]
         ask_supervisor(folder, self, number)
 
-    def look(self, spec: Spec) -> Verdict | None:
+    def look(self, run: RunFolder, spec: Spec) -> Verdict | None:
         """A run of another machine or container that shares this home is out of reach."""
         from traindeck.core.base.process import boot_id
         from traindeck.core.run.spec import is_elsewhere
         from traindeck.core.run.state import UNREACHABLE, Verdict
 
-        if not is_elsewhere(spec):
+        if not is_elsewhere(spec) or run.deserted(spec):
             return None
         here = spec["boot_id"] == boot_id()
         where = f"in another container of this machine ({spec['host']})" if here else spec["host"]

@@ -40,7 +40,7 @@ def supervisor_of(folder: Path, engine: Engine) -> tuple[Identity, str]:
     deadline = time.monotonic() + ADOPT_SECONDS
     while time.monotonic() < deadline:
         spec = run.spec()
-        verdict = known(engine, spec, run.exit()) if spec else run.verdict()
+        verdict = known(engine, run, spec, run.exit()) if spec else run.verdict()
         if spec is None or verdict.state in ENDED:
             why = f"{verdict.state}. {verdict.reason}".rstrip(". ")
             raise ControlError(f"run {folder.name} does not run: {why}")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from traindeck.core.base.errors import BudgetRefused, UsageError
 from traindeck.core.base.home import Home
 from traindeck.core.privacy.bounds import at_least, at_most
+from traindeck.core.privacy.gate import tend
 from traindeck.core.privacy.ledger import ledgers
 from traindeck.core.privacy.ledger.filter import exact, inexact
 from traindeck.core.privacy.ledger.ledger import Ledger
@@ -141,6 +142,7 @@ def change(ledger: Ledger, epsilon: float, why: str = "", *, below: bool = False
     """
     from traindeck.core.privacy import accountant
 
+    tend(ledger)
     account = ledger.account()
     name, order = account.name, account.order
     if not 0 <= epsilon < math.inf:

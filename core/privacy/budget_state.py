@@ -17,6 +17,7 @@ from typing import Any
 from traindeck.core.base.files import read_json, write_json
 from traindeck.core.base.home import Home
 from traindeck.core.privacy.bounds import or_null
+from traindeck.core.privacy.gate import account_now
 from traindeck.core.privacy.ledger.account import Account, Charge
 from traindeck.core.privacy.ledger.chain import Problem
 from traindeck.core.privacy.ledger.ledger import Ledger
@@ -123,11 +124,12 @@ class BudgetState:
 
 
 def describe(home: Home, ledger: Ledger) -> BudgetState:
-    """What a budget comes to now. Raises LedgerDamaged and OSError.
+    """What a budget comes to now, whatever the ledger says of runs that were killed since.
 
+    Raises LedgerDamaged and OSError.
     Composing takes the accountant; what it says is kept beside the ledger until that changes.
     """
-    account = ledger.account()
+    account = account_now(ledger)
     composed = _composed(home, account)
     children = (
         replace(child, fingerprint=shown(ledger.folder, child.fingerprint))

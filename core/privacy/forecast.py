@@ -10,7 +10,7 @@ from typing import Any
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.home import Home
 from traindeck.core.privacy.bounds import or_null
-from traindeck.core.privacy.gate import check_named, ledger_for, refusal, remaining
+from traindeck.core.privacy.gate import account_now, check_named, ledger_for, refusal, remaining
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.origin import Inherited, inherited
 from traindeck.core.privacy.plan import Plan, make
@@ -127,7 +127,7 @@ def forecast(home: Home, recipe: Recipe, params: Mapping[str, Value], runs: int)
     ledger = ledger_for(home.ledger, recipe.chosen(values))
     resumed = held = min(earlier.steps, plan.mechanism.steps)
     if ledger is not None:
-        resumed = earlier.paid_steps(ledger.account(), plan.mechanism)
+        resumed = earlier.paid_steps(account_now(ledger), plan.mechanism)
     return Forecast(
         recipe=recipe.name,
         plan=plan,
@@ -145,7 +145,7 @@ def _of_budget(
 ) -> BudgetForecast:
     from traindeck.core.privacy import accountant
 
-    account = ledger.account()
+    account = account_now(ledger)
     left = remaining(plan, earlier.paid_steps(account, plan.mechanism))
     cost = accountant.rho(left, account.order) * left.steps
     refused = ""

@@ -7,6 +7,7 @@ has no finite epsilon: it is refused, unless that is accepted by name, and then 
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,16 +225,25 @@ def refusal(
 def tend(ledger: Ledger) -> None:
     """Settle the runs that ended without doing so themselves: their processes were killed.
 
-    Raises LedgerDamaged, and OSError when the ledger cannot be written.
+    For those who write; who only looks takes `account_now`. Raises LedgerDamaged, and OSError when
+    the ledger cannot be written.
     """
-    home = Home(ledger.folder.parent)
     for run in ledger.account().runs:
-        if run.open and (state := _ended(home, run)):
+        if run.open and (state := _ended(ledger, run)):
             ledger.settle(run.id, state)
 
 
-def _ended(home: Home, run: Charge) -> str:
+def account_now(ledger: Ledger) -> Account:
+    """What a ledger comes to once `tend` has been at it, without writing anything.
+
+    Raises LedgerDamaged and OSError.
+    """
+    return ledger.account(partial(_ended, ledger))
+
+
+def _ended(ledger: Ledger, run: Charge) -> str:
     """How an open run has ended; empty while it goes on, or nobody here can know."""
+    home = Home(ledger.folder.parent)
     if run.who is not None:
         who = Identity.from_json(run.who)
         return "" if who.alive() or who.out_of_sight else "lost"

@@ -20,7 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from traindeck.core.base.files import read_json
+from traindeck.core.base.files import is_held, read_json
+from traindeck.core.base.process import boot_id
 from traindeck.core.run.spec import END, SPEC, USER, End, Spec, User, identity, is_elsewhere
 from traindeck.core.run.state import LIVE, Verdict
 from traindeck.core.run.verdict import true_state
@@ -63,7 +64,15 @@ class RunFolder:
         spec = self.spec()
         if spec is None:
             return Verdict("lost", DAMAGED, None)
-        return true_state(spec, self.exit())
+        return true_state(spec, self.exit(), deserted=self.deserted(spec))
+
+    def deserted(self, spec: Spec) -> bool:
+        """Whether a run of another container of this boot has no supervisor and no keeper left.
+
+        They hold a lock on exit.json, which the kernel frees when they die.
+        """
+        here = spec["boot_id"] == boot_id()
+        return here and is_elsewhere(spec) and not is_held(self.path / "exit.json")
 
     def _add_started(self, spec: Spec) -> None:
         """Who was started, which the keeper writes down before its supervisor can."""

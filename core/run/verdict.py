@@ -19,16 +19,20 @@ def recorded(spec: Spec, end: End | None) -> Verdict | None:
     return None
 
 
-def true_state(spec: Spec, end: End | None) -> Verdict:
+def true_state(spec: Spec, end: End | None, *, deserted: bool = False) -> Verdict:
     """The state of a run, by its processes on this machine as long as no end is recorded.
 
-    Of a run of another machine it is the last that was written: its engine may know better.
+    Of a run of another machine or container it is the last that was written, its engine may know
+    better; unless it is deserted: then nobody is left there who could write down another.
     """
     if verdict := recorded(spec, end):
         return verdict
     state, reason = spec["state"], spec.get("reason", "")
     end = end or {}
     if is_elsewhere(spec):
+        if deserted:
+            why = f"it was {state} in another container ({spec['host']}); nothing is left there"
+            return Verdict("lost", why, None)
         return Verdict(state, reason, None)
     supervisor, child = identity(spec, "supervisor"), identity(spec, "child")
     if supervisor and supervisor.alive():

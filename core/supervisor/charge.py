@@ -17,7 +17,8 @@ class Charge:
     """What its one supervisor holds of a run.
 
     lock       the descriptor that holds it: the kernel frees it when we die
-    exit_file  the descriptor of exit.json, open before a disk can be full or read-only
+    exit_file  the descriptor of exit.json, open before a disk can be full or read-only; it holds a
+               shared lock, as does the keeper's: whoever cannot see us knows by it that we live
     spec       run.json, whose only writer we are from now on
     before     the run's state when we came
     """
@@ -43,4 +44,6 @@ def take_charge(folder: Path) -> Charge:
     spec = run.spec()
     if spec is None or is_elsewhere(spec) or "state" in (run.exit() or {}):
         raise ValueError(f"nothing to supervise in {folder}")
-    return Charge(folder, lock, os.open(folder / "exit.json", flags, 0o600), spec, before)
+    exit_file = os.open(folder / "exit.json", flags, 0o600)
+    fcntl.flock(exit_file, fcntl.LOCK_SH)
+    return Charge(folder, lock, exit_file, spec, before)

@@ -128,12 +128,10 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Show a budget: spent, reserved and left, by three ways of adding up, and every run."""
     from traindeck.core.base.home import Home
     from traindeck.core.privacy.budget_state import describe
-    from traindeck.core.privacy.gate import tend
     from traindeck.tui.commands.budget_words import charges, facts
 
     home = Home.default()
     ledger = _ledger(name)
-    tend(ledger)
     state = describe(home, ledger)
     if as_json:
         print_json(state.to_json())

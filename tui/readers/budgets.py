@@ -105,12 +105,9 @@ class BudgetWatch(Watch[tuple[Budget, ...]]):
         known: dict[str, tuple[Stamp, Budget]] = {}
         for ledger in ledgers(self._home.ledger):
             before = None if anew else self._known.get(ledger.name)
-            if before is not None and not before[1].damaged and _has_open(before[1]):
-                self._tend(ledger)
             stamp = _stamp(ledger)
-            if before is None or before[0] != stamp:
+            if before is None or before[0] != stamp or _has_open(before[1]):
                 budget = _read(self._home, ledger)
-                stamp = _stamp(ledger)  # reading has settled what had ended
             else:
                 budget = replace(before[1], history=())
             known[ledger.name] = stamp, budget
@@ -120,13 +117,6 @@ class BudgetWatch(Watch[tuple[Budget, ...]]):
                 known[ledger.name] = stamp, budget
         self._known = known
         return tuple(budget for _, budget in known.values())
-
-    def _tend(self, ledger: Ledger) -> None:
-        from traindeck.core.privacy.gate import tend
-
-        # What is wrong with it the reading that follows says.
-        with contextlib.suppress(OSError, TraindeckError):
-            tend(ledger)
 
 
 class BudgetLook:
@@ -161,12 +151,8 @@ class BudgetLook:
 
 
 def _read(home: Home, ledger: Ledger) -> Budget:
-    from traindeck.core.privacy.gate import tend
-
     name = ledger.name
     try:
-        with contextlib.suppress(OSError):  # one that cannot be written can still be read
-            tend(ledger)
         state = describe(home, ledger)
     except LedgerDamaged as error:
         every = [str(problem) for problem in ledger.verify()] or [str(error.problem)]

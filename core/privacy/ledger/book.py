@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,12 @@ class Book:
                 )
             case "quarantine":
                 self._runs[entry["run"]].quarantined = entry["reason"]
+
+    def settle(self, ended: Callable[[Charge], str]) -> None:
+        """Settle each open run that has ended, by what is said of it, with what it committed."""
+        for run in tuple(self._runs.values()):
+            if run.open and (state := ended(run)):
+                self.add(new_entry("settle", run=run.id, steps=run.committed, state=state))
 
     def account(self, entries: int, head: str) -> Account:
         """What all entries come to."""

@@ -26,7 +26,7 @@ from typing import Any, cast
 
 from traindeck.core.base.errors import BudgetRefused, NotFoundError, UsageError
 from traindeck.core.base.files import locked, sweep
-from traindeck.core.privacy.ledger.account import Account
+from traindeck.core.privacy.ledger.account import Account, Charge
 from traindeck.core.privacy.ledger.book import LedgerDamaged, mends, replay
 from traindeck.core.privacy.ledger.chain import Chain, Entry, Problem, Scan, Writer
 from traindeck.core.privacy.ledger.entries import MAX_TEXT, is_name, new_entry
@@ -70,12 +70,19 @@ class Ledger:
 
     # Looking
 
-    def account(self) -> Account:
-        """What the whole ledger comes to, read and verified anew."""
-        return self.account_of(self._scan())
+    def account(self, ended: Callable[[Charge], str] | None = None) -> Account:
+        """What the whole ledger comes to, read and verified anew.
 
-    def account_of(self, scan: Scan) -> Account:
-        return replay(self.name, self.path, scan).account(len(scan.entries), scan.last)
+        ended  how a run that is open here has ended, empty where it goes on: it is counted as if
+               its settling stood in the ledger already, which is not written to
+        """
+        return self._account_of(self._scan(), ended)
+
+    def _account_of(self, scan: Scan, ended: Callable[[Charge], str] | None = None) -> Account:
+        book = replay(self.name, self.path, scan)
+        if ended is not None:
+            book.settle(ended)
+        return book.account(len(scan.entries), scan.last)
 
     def history(self) -> list[Entry]:
         """All entries, as they stand in the file, verified."""
@@ -256,7 +263,7 @@ class Ledger:
         Raises BudgetRefused once a run was reserved or exposed.
         """
         with locked(self.folder / FOLDER_LOCK), self._writing():
-            self._check_unused(self.account_of(self._chain.scanned()))
+            self._check_unused(self._account_of(self._chain.scanned()))
             kept = self.folder / "removed" / f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
             kept.mkdir(parents=True)
             for path in (self.path, self._chain.head):

@@ -61,7 +61,7 @@ class Elsewhere:
     def signal(self, folder: Path, ask: str) -> None:
         self._ask("signal", folder.name, ask)
 
-    def look(self, spec: Spec) -> Verdict | None:
+    def look(self, run: RunFolder, spec: Spec) -> Verdict | None:
         return self.sees
 
     def _ask(self, what: str, *more: object) -> None:

@@ -199,6 +199,37 @@ def test_a_run_that_is_only_looked_at_from_another_container_goes_on(
     assert charge.state == "stopped" and charge.settled
 
 
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode != 0,
+    reason="needs a pid namespace of its own",
+)
+def test_a_run_whose_container_has_gone_is_lost_and_gives_back_its_rest(
+    traindeck: Command, budget: Ledger, home: Home
+) -> None:
+    """By the lock that its supervisor held: no pid of another container says anything here."""
+    launch = [COMMAND, "run", "private", "-p", "seconds=0.2", "-p", "steps=2000"]
+    inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    with subprocess.Popen(
+        [*inside, "sh", "-c", '"$@"; sleep 60', "sh", *launch], stdout=subprocess.PIPE, text=True
+    ) as container:
+        try:
+            assert container.stdout is not None
+            going = container.stdout.readline().strip()
+            until(lambda: budget.account().runs[0].committed, "a step")
+            looked = json.loads(traindeck("show", going, "--json").stdout)
+            assert looked["state"] == "unreachable"
+        finally:
+            container.kill()
+    until(lambda: RunFolder(home.runs / going).state()[0] == "lost", "its end")
+    entries = budget.path.read_bytes()
+    [seen] = shown(traindeck)["runs"]
+    assert seen["state"] == "lost" and seen["settled"] == seen["committed"] < 2000
+    assert budget.path.read_bytes() == entries
+    traindeck("rm", going)
+    run(traindeck, "private")
+    assert [one.state for one in budget.account().runs] == ["lost", "finished"]
+
+
 def test_what_is_derived_spends_its_parents_budget(traindeck: Command, budget: Ledger) -> None:
     traindeck("budget", "derive", "toy", "toy-small", "--kind", "subset")
     assert shown(traindeck, "toy-small")["name"] == "toy"

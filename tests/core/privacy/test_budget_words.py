@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.core.privacy.private_recipes import RECIPE, shown
 from tests.tui.private_runs import make_ledger
 from traindeck.core.base.errors import BudgetRefused, UsageError
 from traindeck.core.base.home import Home
+from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.query import parse
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy import accountant, budget
@@ -170,7 +172,8 @@ class TestChanging:
         self, traindeck: Command, home: Home
     ) -> None:
         ledger = made(home, epsilon=4.0)
-        admit(ledger, "one", "dp", plan(home, "torch-mnist-dp"))
+        me = Identity.of(os.getpid())
+        admit(ledger, "one", "dp", plan(home, "torch-mnist-dp"), who=me)
         with pytest.raises(BudgetRefused, match=r"below the 3.2\d* that is spent and reserved"):
             budget.change(ledger, 3.0)
         budget.change(ledger, 3.0, "as a test", below=True)
