@@ -150,7 +150,7 @@ class TestMnist:
         )
         refused = start(home, recipe, f"--data-dir={digits}")
         assert refused.code == 2
-        assert "error: 40 training images: epsilon is for 39 at most" in refused.error
+        assert "error: more than 39 training images: epsilon is for so many" in refused.error
 
     def test_scattering_trains_and_keeps_the_features_in_the_home(
         self, home: Path, digits: Path

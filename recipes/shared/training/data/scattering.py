@@ -126,7 +126,7 @@ def _computed(images: NDArray[np.uint8], kind: str) -> NDArray[np.float16]:
 
     made = np.empty((len(images), CHANNELS, SIDE, SIDE), np.float16)
     reported = began = time.monotonic()
-    print(f"scattering features of {len(images)} {kind} images ...", flush=True)
+    print(f"scattering features of the {kind} images ...", flush=True)
     for at in range(0, len(images), _CHUNK):
         made[at : at + _CHUNK] = scatter(images[at : at + _CHUNK])
         if time.monotonic() - reported >= _PROGRESS_SECONDS:

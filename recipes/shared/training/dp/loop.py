@@ -67,7 +67,7 @@ def check_records(run: track.Run, count: int, records: str) -> None:
     """End the recipe (2) where there are more records, such as `images`, than the plan is for."""
     most = run.plan.records
     if count > most:
-        track.abort(f"{count} training {records}: epsilon is for {most} at most", USAGE)
+        track.abort(f"more than {most} training {records}: epsilon is for so many at most", USAGE)
 
 
 def announce(run: track.Run, randomness: Randomness, device: object, records: str) -> None:
