@@ -24,7 +24,9 @@ LARGE_EPSILON = 20.0
 LARGE_DELTA = 1e-3
 
 
-def concerns(home: Home, name: str, epsilon: float, delta: float) -> list[str]:
+def concerns(
+    home: Home, name: str, epsilon: float, delta: float, unit: str = "example"
+) -> list[str]:
     """What speaks against a budget that is about to be made, by the recipes that are known.
 
     Raises UsageError for a delta at which no recipe could train on that data set.
@@ -35,6 +37,7 @@ def concerns(home: Home, name: str, epsilon: float, delta: float) -> list[str]:
         one.accounting.records
         for one in recipes
         if one.accounting
+        and one.accounting.unit == unit
         and one.dataset.lower() == whole.lower()
         and one.accounting.of.lower() in ("", whole.lower())  # else the bound is another data set's
     ]

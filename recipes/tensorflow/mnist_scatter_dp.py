@@ -14,12 +14,19 @@
 # headline = "test/accuracy"
 # pair = "mnist-scatter-dp"
 # accounting = {records = 60000, unit = "example", sampler = "poisson"}
+# [tool.traindeck.when.unit.user]
+# accounting = {records = 3000, unit = "user", sampler = "poisson"}
+# [tool.traindeck.when.unit.user.defaults]
+# batch_size = 600
+# epochs = 60.0
 # [tool.traindeck.params]
+# unit = {type = "choice", default = "example", choices = ["example", "user"], help = "protected"}
+# user_images = {type = "int", default = 20, min = 1, max = 1000, help = "most of one user"}
 # epsilon = {type = "float", default = 2.93, min = 0.0, help = "the whole run's; inf: no privacy"}
 # noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
 # delta = {type = "float", default = 1e-5, min = 0.0, max = 1.0, help = "chance outside epsilon"}
 # clipping_norm = {type = "float", default = 0.1, min = 1e-9, help = "most that an image adds"}
-# batch_size = {type = "int", default = 4096, min = 1, max = 60000, help = "images a step, mean"}
+# batch_size = {type = "int", default = 4096, min = 1, max = 60000, help = "units a step, mean"}
 # epochs = {type = "float", default = 80.0, min = 0.001, max = 10000.0, help = "may be a fraction"}
 # lr = {type = "float", default = 4.0, min = 1e-6, max = 1000.0, help = "learning rate"}
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
@@ -40,7 +47,7 @@ from typing import Any
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
-from traindeck.recipes.shared.training.data import datasets, mnist, scattering
+from traindeck.recipes.shared.training.data import datasets, mnist, scattering, users
 from traindeck.recipes.shared.training.dp import canaries
 from traindeck.recipes.shared.training.dp.loop import announce, check_records, private_steps
 from traindeck.recipes.shared.training.dp.randomness import Randomness
@@ -55,8 +62,13 @@ def main(run: track.Run) -> None:
     resume = checkpoints.find(p.resume, ".npz") if p.resume else None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if run.device == "gpu" else "3")
     data = needs.data(mnist.load, p.data_dir)
-    records = len(data.train_x)
-    check_records(run, records, "images")
+    given = None
+    if p.unit == "user":
+        writers = needs.data(mnist.writers, len(data.train_x), p.data_dir)
+        given = users.of(writers, p.user_images, p.seed)
+    units = "users" if given else "images"
+    records = len(given or data.train_x)
+    check_records(run, records, units)
     with needs.framework("tensorflow"):
         import tensorflow as tf
         from tensorflow.keras import layers
@@ -73,32 +85,37 @@ def main(run: track.Run) -> None:
     train_y, test_y = tf.constant(data.train_y, tf.int32), tf.constant(data.test_y, tf.int32)
 
     def examples(chosen: Any) -> tuple[Any, Any]:
-        """Features (n, 3969) and labels of training images by their indices."""
-        indices = tf.constant(chosen, tf.int32)
-        return tf.gather(train_x, indices), tf.gather(train_y, indices)
+        """Features (n, 3969) and labels of training images; of users (n, images, 3969)."""
+        indices = tf.constant(given.records[chosen] if given else chosen, tf.int32)
+        y = tf.gather(train_y, indices)
+        if given:
+            y = tf.where(given.given[chosen], y, dp_tf.NOTHING)
+        return tf.gather(train_x, indices), y
 
     tf.keras.utils.set_random_seed(p.seed)
     small = tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # to 1/√inputs
     dense = layers.Dense(10, kernel_initializer=small)
-    model = tf.keras.Sequential([layers.Input(train_x.shape[1:]), dense])
+    shape = (*given.given.shape[1:], *train_x.shape[1:]) if given else train_x.shape[1:]
+    model = tf.keras.Sequential([layers.Input(shape), dense])
     training = Training(run, model, p.lr, MOMENTUM, AVERAGING)
     if resume:
         training.resume(resume)
 
     def evaluate() -> Tested:
         """Mean loss and accuracy over the test images."""
-        logits = training.average(test_x, training=False)
+        logits = training.average.layers[-1](test_x)  # each image by itself, also of users
         losses = dp_tf.cross_entropy(test_y, logits)
         hits = tf.equal(tf.argmax(logits, 1, tf.int32), test_y)
         accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
         return Tested(float(tf.reduce_mean(losses)), float(accuracy))
 
-    clipped = dp_tf.ClippedGradients(model, plan.clipping_norm, micro_batch=1024)
+    micro_batch = -(-1024 // p.user_images) if given else 1024
+    clipped = dp_tf.ClippedGradients(model, plan.clipping_norm, micro_batch=micro_batch)
     test = dp_tf.self_test(clipped, records, examples) if p.self_test else None
     randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
-    announce(run, randomness, run.device, "images")
+    announce(run, randomness, run.device, units)
     for step in private_steps(run, training, randomness, evaluate, test, planted):
         batch = step.randomness.poisson_batch(planted.records, step.rate)
         result = clipped(*examples(planted.among(batch)))

@@ -14,12 +14,19 @@
 # headline = "test/accuracy"
 # pair = "mnist-scatter-dp"
 # accounting = {records = 60000, unit = "example", sampler = "poisson"}
+# [tool.traindeck.when.unit.user]
+# accounting = {records = 3000, unit = "user", sampler = "poisson"}
+# [tool.traindeck.when.unit.user.defaults]
+# batch_size = 600
+# epochs = 60.0
 # [tool.traindeck.params]
+# unit = {type = "choice", default = "example", choices = ["example", "user"], help = "protected"}
+# user_images = {type = "int", default = 20, min = 1, max = 1000, help = "most of one user"}
 # epsilon = {type = "float", default = 2.93, min = 0.0, help = "the whole run's; inf: no privacy"}
 # noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
 # delta = {type = "float", default = 1e-5, min = 0.0, max = 1.0, help = "chance outside epsilon"}
 # clipping_norm = {type = "float", default = 0.1, min = 1e-9, help = "most that an image adds"}
-# batch_size = {type = "int", default = 4096, min = 1, max = 60000, help = "images a step, mean"}
+# batch_size = {type = "int", default = 4096, min = 1, max = 60000, help = "units a step, mean"}
 # epochs = {type = "float", default = 80.0, min = 0.001, max = 10000.0, help = "may be a fraction"}
 # lr = {type = "float", default = 4.0, min = 1e-6, max = 1000.0, help = "learning rate"}
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
@@ -39,7 +46,7 @@ from typing import Any
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
-from traindeck.recipes.shared.training.data import datasets, mnist, scattering
+from traindeck.recipes.shared.training.data import datasets, mnist, scattering, users
 from traindeck.recipes.shared.training.dp import canaries
 from traindeck.recipes.shared.training.dp.loop import announce, check_records, private_steps
 from traindeck.recipes.shared.training.dp.randomness import Randomness
@@ -53,8 +60,13 @@ def main(run: track.Run) -> None:
     p, plan = run.params, run.plan
     resume = checkpoints.find(p.resume, ".pt") if p.resume else None
     data = needs.data(mnist.load, p.data_dir)
-    records = len(data.train_x)
-    check_records(run, records, "images")
+    given = None
+    if p.unit == "user":
+        writers = needs.data(mnist.writers, len(data.train_x), p.data_dir)
+        given = users.of(writers, p.user_images, p.seed)
+    units = "users" if given else "images"
+    records = len(given or data.train_x)
+    check_records(run, records, units)
     with needs.framework("torch"):
         import torch
         from torch import nn
@@ -73,9 +85,13 @@ def main(run: track.Run) -> None:
     test_y = torch.from_numpy(data.test_y).to(device).long()
 
     def examples(chosen: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (n, 3969) and labels of training images by their indices."""
-        indices = torch.as_tensor(chosen, dtype=torch.long, device=device)
-        return train_x[indices], train_y[indices]
+        """Features (n, 3969) and labels of training images; of users (n, images, 3969)."""
+        rows = given.records[chosen] if given else chosen
+        indices = torch.as_tensor(rows, dtype=torch.long, device=device)
+        y = train_y[indices]
+        if given:
+            y[torch.from_numpy(~given.given[chosen]).to(device)] = dp_torch.NOTHING
+        return train_x[indices], y
 
     torch.manual_seed(p.seed)
     model = nn.Linear(train_x.shape[1], 10)
@@ -91,12 +107,13 @@ def main(run: track.Run) -> None:
         hits = (logits.argmax(1) == test_y).float()
         return Tested(cross_entropy(logits, test_y).item(), hits.mean().item())
 
-    clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, micro_batch=1024)
+    micro_batch = -(-1024 // p.user_images) if given else 1024
+    clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, micro_batch=micro_batch)
     test = dp_torch.self_test(clipped, records, examples) if p.self_test else None
     randomness = Randomness(p.noise_seed, stream=training.step)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
-    announce(run, randomness, device, "images")
+    announce(run, randomness, device, units)
     for step in private_steps(run, training, randomness, evaluate, test, planted):
         batch = step.randomness.poisson_batch(planted.records, step.rate)
         result = clipped(*examples(planted.among(batch)))

@@ -10,6 +10,7 @@ import pytest
 from tests.recipes import by_hand
 from tests.recipes.by_hand import Ran
 from tests.training.idxfiles import write
+from tests.training.test_users import writers_file
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.framework
@@ -105,6 +106,16 @@ class TestRecipes:
         assert "self-test passed" in ran.out
         with np.load(ran.checkpoints[-1]) as state:
             assert state["average/0"].shape == (3969, 10)
+
+    def test_whole_users_are_protected_and_the_self_test_measures_it(
+        self, home: Path, images: Path
+    ) -> None:
+        writers_file(images, np.arange(40, dtype=np.int32) % 12)
+        flags = (f"--data-dir={images}", "--unit=user", "--batch-size=1000", "--epochs=1")
+        ran = start(home, "mnist_scatter_dp.py", *flags, "--user-images=3")
+        assert "made-up" not in ran.out and "self-test passed" in ran.out
+        assert "of about 1000 users" in ran.out
+        assert max(values(ran, "private/batch_size")) <= 12
 
 
 @pytest.mark.parametrize("name", ["mnist_dp.py", "mnist_scatter_dp.py", "cancer_dp.py"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from tests.recipes import by_hand
 from tests.recipes.by_hand import Ran
 from tests.training.idxfiles import write
+from tests.training.test_users import writers_file
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.framework
@@ -165,6 +167,31 @@ class TestMnist:
         assert "self-test passed" in ran.out
         assert len(list((home / "cache" / "scattering").iterdir())) == 2
         assert state(ran)["model"]["weight"].shape == (10, 3969)
+
+    def test_whole_users_are_protected_and_the_self_test_measures_it(
+        self, home: Path, digits: Path, tmp_path: Path
+    ) -> None:
+        writers_file(digits, np.arange(40, dtype=np.int32) % 12)
+        flags = (f"--data-dir={digits}", "--unit=user", "--batch-size=1000", "--epochs=1")
+        ran = start(home, "mnist_scatter_dp.py", *flags, "--user-images=3")
+        assert ran.code == 0, ran.error
+        assert "made-up" not in ran.out and "self-test passed" in ran.out
+        assert "of about 1000 users" in ran.out
+        assert max(size for _, size in ran.series()["private/batch_size"]) <= 12
+        plan = json.loads((ran.folder / "privacy.json").read_text())
+        assert (plan["unit"], plan["records"], plan["mechanism"]["steps"]) == ("user", 3000, 3)
+
+        one_by_one = tmp_path / "by_image.py"  # clips each of a user's images by itself
+        one_by_one.write_text(
+            (FOLDER / "mnist_scatter_dp.py")
+            .read_text()
+            .replace(
+                "return train_x[indices], y\n",
+                "return train_x[indices].flatten(0, 1), y.flatten()\n",
+            )
+        )
+        failed = start(home, one_by_one, *flags, "--user-images=3")
+        assert failed.code == 1 and "error: self-test: " in failed.error
 
 
 @pytest.mark.parametrize("recipe", ["mnist_dp.py", "mnist_scatter_dp.py", "cancer_dp.py"])

@@ -54,7 +54,7 @@ def create(
     home = Home.default()
     known = fingerprint
     budget.check(home, name, epsilon, delta, unit, fingerprint)
-    for concern in budget.concerns(home, name, epsilon, delta):
+    for concern in budget.concerns(home, name, epsilon, delta, unit):
         say(f"warning: {concern}")
     if fingerprint is None and not Ledger(home.ledger, name).exists:
         known = _fingerprint(name)

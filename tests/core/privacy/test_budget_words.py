@@ -49,6 +49,16 @@ def plan(home: Home, name: str, **params: Any) -> Plan:
     return plan
 
 
+@pytest.mark.parametrize("name", ["torch-mnist-scatter-dp", "tf-mnist-scatter-dp"])
+def test_a_run_for_whole_users_spends_a_budget_of_users_alone(home: Home, name: str) -> None:
+    of_users = plan(home, name, unit="user", epsilon=1.0)
+    assert (of_users.unit, of_users.records, of_users.batch_size) == ("user", 3000, 600)
+    ledger = budget.create(home, "mnist", 4.0, 1e-5, "user", None)
+    admit(ledger, "users", name, of_users)
+    with pytest.raises(BudgetRefused, match="for the privacy of one user, this run's is of one ex"):
+        admit(ledger, "images", name, plan(home, name, epsilon=1.0))
+
+
 @pytest.mark.parametrize(
     "given, why",
     [
@@ -71,6 +81,9 @@ def test_a_budget_that_no_recipe_could_spend_is_refused_and_an_odd_one_is_warned
     with pytest.raises(UsageError, match=r"not below 1/569.* below 0.00175, 1e-05 is usual"):
         budget.concerns(home, "cancer", 4.0, 0.01)
     assert budget.concerns(home, "cancer", 4.0, 1e-3) == []
+    with pytest.raises(UsageError, match=r"not below 1/60000"):  # though users are far fewer
+        budget.concerns(home, "mnist", 4.0, 1e-4)
+    assert budget.concerns(home, "mnist", 4.0, 1e-4, "user") == []
     [typo] = budget.concerns(home, "mnits", 4.0, 1e-5)
     assert "no recipe here trains on a data set called mnits (did you mean mnist?" in typo
     doubts = " ".join(budget.concerns(home, "mine", 1e9, 0.01))

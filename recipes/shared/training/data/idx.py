@@ -1,7 +1,8 @@
 """Read and check a folder of IDX files, the format MNIST is published in.
 
-The format (http://yann.lecun.com/exdb/mnist): two zero bytes, a type byte (8: unsigned bytes), the
-number of dimensions, each dimension as a big-endian u4, then the values, last dimension fastest.
+The format (http://yann.lecun.com/exdb/mnist): two zero bytes, a type byte (8: unsigned bytes, 12:
+big-endian signed integers of 4 bytes), the number of dimensions, each dimension as a big-endian u4,
+then the values, last dimension fastest.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FILES = {
     "t10k-labels-idx1-ubyte": LABELS,
 }
 _HOLDS = {IMAGES: "images (3 dimensions)", LABELS: "labels (1 dimension)"}
-_UNSIGNED_BYTES = 8
+_TYPES = {"unsigned bytes": (0x08, "u1"), "integers of 4 bytes": (0x0C, ">i4")}
 _CHUNK = 1 << 20
 
 
@@ -87,8 +88,8 @@ def load(folder: Path, classes: int, size: tuple[int, int] | None = None) -> Ima
     return Images(train_x, train_y, test_x, test_y)
 
 
-def read(path: Path, dimensions: int) -> Bytes:
-    """Read one IDX file of unsigned bytes that must have so many dimensions.
+def read(path: Path, dimensions: int, of: str = "unsigned bytes") -> Any:
+    """Read one IDX file of unsigned bytes, or `integers of 4 bytes`, with so many dimensions.
 
     Whether it is gzipped is seen from its content. Raises DataError on anything but a whole and
     well-formed file: wrong type or dimensions, too short, too long, failed gzip checksum.
@@ -99,7 +100,7 @@ def read(path: Path, dimensions: int) -> Bytes:
             raw.seek(0)
             # GzipFile reads like a binary file but does not derive from one.
             file = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if packed else raw
-            return _parse(path, file, dimensions)
+            return _parse(path, file, dimensions, of)
     except EOFError:
         raise DataError(f"{path}: the gzip data ends early; the file is truncated") from None
     except (gzip.BadGzipFile, zlib.error) as error:
@@ -108,22 +109,23 @@ def read(path: Path, dimensions: int) -> Bytes:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _parse(path: Path, file: IO[bytes], dimensions: int) -> Bytes:
+def _parse(path: Path, file: IO[bytes], dimensions: int, of: str) -> NDArray[Any]:
     import numpy as np
 
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise DataError(f"{path}: not an IDX file: it begins with {magic.hex(' ') or 'nothing'}")
-    if magic[2] != _UNSIGNED_BYTES:
-        raise DataError(f"{path}: holds values of type 0x{magic[2]:02x}, not unsigned bytes (0x08)")
+    code, kind = _TYPES[of]
+    if magic[2] != code:
+        raise DataError(f"{path}: holds values of type 0x{magic[2]:02x}, not {of} (0x{code:02x})")
     if magic[3] != dimensions:
-        holds = _HOLDS.get(magic[3], f"{magic[3]} dimensions")
-        raise DataError(f"{path}: holds {holds} where {_HOLDS[dimensions]} are needed")
+        holds, needed = (_HOLDS.get(n, f"{n} dimensions") for n in (magic[3], dimensions))
+        raise DataError(f"{path}: holds {holds} where {needed} are needed")
     header = file.read(4 * dimensions)
     if len(header) < 4 * dimensions:
         raise DataError(f"{path}: ends within its header; the file is truncated")
     shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", header)
-    size = math.prod(shape)
+    size = math.prod(shape) * np.dtype(kind).itemsize
     measures = "×".join(map(str, shape))
     if size == 0:
         raise DataError(f"{path}: is empty: its header says {measures}")
@@ -131,7 +133,7 @@ def _parse(path: Path, file: IO[bytes], dimensions: int) -> Bytes:
     if len(values) != size:
         fault = "is longer" if len(values) > size else f"holds {len(values)}; it is truncated"
         raise DataError(f"{path}: its header says {measures} = {size} bytes, but the file {fault}")
-    array: NDArray[Any] = np.frombuffer(values, np.uint8)
+    array: NDArray[Any] = np.frombuffer(values, kind)
     return array.reshape(shape)
 
 

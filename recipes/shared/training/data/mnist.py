@@ -9,11 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from traindeck.core.base.home import Home
 from traindeck.recipes.shared.training.data import idx
 from traindeck.recipes.shared.training.data.fetch import TIMEOUT_SECONDS, fetch
 from traindeck.recipes.shared.training.data.idx import DataError, Images
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 DATA = "TRAINDECK_DATA"
 CLASSES = 10
@@ -29,6 +34,12 @@ SHA256 = {  # of the files' content, unpacked
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+
+
+WRITERS = "qmnist-train-labels-idx2-int"
+"""QMNIST's file of who wrote which training image (C. Yadav, L. Bottou: Cold case: the lost MNIST
+digits, NeurIPS 2019): 8 integers an image, the third of them the writer."""
+STAND_INS = 3000
 
 
 def load(
@@ -49,7 +60,7 @@ def load(
     root = os.environ.get(DATA)
     if root and idx.find(folder := Path(root).expanduser() / "mnist"):
         return idx.load(folder, CLASSES, SIZE)
-    cache = Home.default().cache / "mnist"
+    cache = _cache()
     present = idx.find(cache)
     try:
         for name, sha256 in SHA256.items():
@@ -66,3 +77,31 @@ def load(
         return idx.load(cache, CLASSES, SIZE)
     except DataError as error:
         raise DataError(f"{error}. Delete it to have it downloaded again") from None
+
+
+def _cache() -> Path:
+    return Home.default().cache / "mnist"
+
+
+def writers(images: int, data_dir: str | None = None) -> NDArray[np.int32]:
+    """Who wrote each of so many training images, (images,), by QMNIST's file beside MNIST's.
+
+    MNIST itself does not say. Where that file is not there the images are dealt to STAND_INS users,
+    made up, in turn; that is printed. Raises DataError for a file that is none or is another's.
+    """
+    import numpy as np
+
+    root = os.environ.get(DATA)
+    places = [data_dir] if data_dir else [*([f"{root}/mnist"] if root else ()), _cache()]
+    for place in map(Path, places):
+        for path in (place.expanduser() / WRITERS, place.expanduser() / f"{WRITERS}.gz"):
+            if path.is_file():
+                columns = idx.read(path, 2, "integers of 4 bytes")
+                if len(columns) != images or columns.shape[1] < 3 or columns[:, 2].min() < 0:
+                    raise DataError(f"{path}: does not say who wrote each of the {images} images")
+                return np.asarray(columns[:, 2], np.int32)
+    print(
+        f"no {WRITERS} beside the images says who wrote them: dealt to {STAND_INS:,} made-up users",
+        flush=True,
+    )
+    return np.arange(images, dtype=np.int32) % STAND_INS

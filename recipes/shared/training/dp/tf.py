@@ -23,6 +23,7 @@ from traindeck.recipes.shared.training.dp.tf_layers import apply, chain, share
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+NOTHING = -1  # instead of a label
 MICRO_BATCH = 128  # examples: a CPU's cache still holds their gradients
 _MULTIPLE = 32  # of examples: kernels are made anew for each size of a batch, so let those be few
 _ROUNDING = 2e-6  # what float32 may leave of a norm unseen, relative to it
@@ -54,8 +55,16 @@ class Clipped(NamedTuple):
 
 
 def cross_entropy(y: Any, logits: Any) -> Any:
-    """Labels (n,) and logits (n, classes) to losses (n,)."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+    """Labels (n,) and logits (n, classes) to losses (n,).
+
+    Of labels (n, positions) and logits (n, positions, classes) it is an example's mean over its
+    positions; those labelled NOTHING are left out.
+    """
+    if len(y.shape) == 1:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+    some = tf.cast(y != NOTHING, tf.float32)
+    each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(y, 0), logits)
+    return tf.reduce_sum(each * some, 1) / tf.maximum(tf.reduce_sum(some, 1), 1)
 
 
 class ClippedGradients:

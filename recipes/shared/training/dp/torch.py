@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from traindeck.recipes.shared.training.dp.randomness import Randomness
 from traindeck.recipes.shared.training.dp.selftest import SelfTest
 
+NOTHING = -1  # instead of a label
 MICRO_BATCH = 128  # examples: a CPU's cache still holds their gradients
 _ROUNDING = 2e-6  # what float32 may leave of a norm unseen, relative to it
 _INSTEAD = {  # of layers that are known here and cannot be used
@@ -72,8 +73,15 @@ class Clipped(NamedTuple):
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Logits (n, classes) and labels (n,) to losses (n,)."""
-    return F.cross_entropy(logits, y, reduction="none")
+    """Logits (n, classes) and labels (n,) to losses (n,).
+
+    Of logits (n, positions, classes) and labels (n, positions) it is an example's mean over its
+    positions; those labelled NOTHING are left out.
+    """
+    if y.dim() == 1:
+        return F.cross_entropy(logits, y, reduction="none")
+    each = F.cross_entropy(logits.mT, y, reduction="none", ignore_index=NOTHING)
+    return each.sum(1) / (y != NOTHING).sum(1).clamp(min=1)
 
 
 class ClippedGradients:
