@@ -16,7 +16,7 @@ from traindeck.core.base.errors import (
     TraindeckError,
     UsageError,
 )
-from traindeck.tui.commands.output import AS_JSON, print_json, say
+from traindeck.tui.commands.output import AS_JSON, patience, print_json, say
 
 if TYPE_CHECKING:
     from traindeck.core.base.home import Home
@@ -90,7 +90,8 @@ def run(
     elif reason:
         raise UsageError("--reason belongs to --accept-no-privacy")
     _check_dependencies(request)
-    doc = launch(home, request)
+    with patience("working out what the run would spend, or waiting for the disk …"):
+        doc = launch(home, request)
     if resumed := resumed_run(home, doc, given):
         say(f"resume: the newest checkpoint of run {resumed}")
     _say_exposed(home, doc)
