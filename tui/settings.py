@@ -152,7 +152,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """What was remembered last time; nothing if the file is missing or damaged."""
     from traindeck.core.base.files import read_json
 
-    return read_json(path) or {}
+    return read_json(path, follow=True) or {}
 
 
 def write_state(path: Path, **changes: object) -> None:

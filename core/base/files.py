@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import re
@@ -63,10 +64,31 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=1, default=str).encode() + b"\n")
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def opened(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
+    """A descriptor of a regular file, made with mode 0600 if `flags` say so.
+
+    A pipe or device in its place is never waited for, and a symbolic link is one only if it is to
+    be followed: what a run's folder or a ledger holds may be anybody's doing. Raises OSError.
+    """
+    flags |= os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    os.set_blocking(descriptor, True)  # whoever inherits it is not to wonder
+    return descriptor
+
+
+def reading(path: Path, *, follow: bool = False) -> io.BufferedReader:
+    """A regular file to read from, as `opened` has it. Raises OSError."""
+    return os.fdopen(opened(path, follow=follow), "rb")
+
+
+def read_json(path: Path, *, follow: bool = False) -> dict[str, Any] | None:
     """A JSON object from a file; None when there is no such file or it is not (yet) one."""
     try:
-        value = json.loads(path.read_bytes())
+        with reading(path, follow=follow) as file:
+            value = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -77,10 +99,7 @@ def read_bounded(path: Path, limit: int, *, follow: bool = False) -> bytes:
 
     A symbolic link is one only if it is to be followed. Raises OSError.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "no regular file", str(path))
+    with reading(path, follow=follow) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"longer than {limit:,} bytes", str(path))
@@ -90,7 +109,7 @@ def read_bounded(path: Path, limit: int, *, follow: bool = False) -> bytes:
 def tail(path: Path, most: int) -> bytes:
     """The last bytes of a file, at most so many; none where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with reading(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - most))
             return file.read()
     except OSError:
@@ -104,7 +123,7 @@ def is_held(path: Path) -> bool:
     True where the file cannot be looked at.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = opened(path)
     except OSError:
         return True
     try:
@@ -126,7 +145,7 @@ def locked(path: Path) -> Iterator[int]:
 
     Yields the descriptor. Raises OSError when the file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = opened(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from traindeck.core.base.errors import TraindeckError
-from traindeck.core.base.files import read_json, write_json
+from traindeck.core.base.files import read_json, reading, write_json
 from traindeck.core.base.secret import home_secret
 from traindeck.core.privacy.mechanism import Mechanism
 
@@ -151,7 +151,7 @@ def resumed(params: Mapping[str, object], cwd: str = "") -> tuple[Path | None, i
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with reading(path, follow=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.base.files import tail
+from traindeck.core.base.files import opened, tail
 
 VERSION = 1
 TAIL_BYTES = 256 << 10
@@ -35,7 +35,7 @@ def append(log: Path, type: str, /, **fields: Any) -> None:
     """
     event = {"v": VERSION, "t": time.time(), "type": type, **fields}
     line = json.dumps(event, default=str, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = opened(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         os.write(descriptor, line)
     finally:

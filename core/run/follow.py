@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from traindeck.core.base.files import opened
 from traindeck.core.run.points import RECORD, read_names
 
 MAX_LINE = 1 << 20
@@ -30,7 +31,7 @@ class Tail:
     def read(self, max_bytes: int) -> tuple[bytes, bool]:
         """At most `max_bytes` new bytes, and whether the file started over. Raises nothing."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = opened(self.path)
         except OSError:
             return b"", False
         try:

@@ -24,6 +24,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
+from traindeck.core.base.files import opened, reading
+
 RECORD = struct.Struct("<dqId")
 PROGRESS = "progress"  # reserved series: step is what is done, value is the total
 MAX_UNWRITTEN = 8 << 20
@@ -50,8 +52,7 @@ class PointWriter:
 
     def __init__(self, folder: Path, stem: str = "points") -> None:
         self._names_path = folder / f"{stem}.names"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(folder / f"{stem}.bin", flags, 0o600)
+        self._file = opened(folder / f"{stem}.bin", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._series: dict[str, int] = {}
         self._names_read = 0  # bytes
         self._names_count = 0
@@ -173,8 +174,7 @@ class _LockedFile:
         self._path = path
 
     def __enter__(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, 0o600)
+        self._file = opened(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         return self._file
 
@@ -190,7 +190,8 @@ def clean_name(name: str) -> str:
 def read_names(folder: Path, stem: str = "points") -> list[str]:
     """The series' names so far, by number; a torn last line is not yet written."""
     try:
-        data = (folder / f"{stem}.names").read_bytes()
+        with reading(folder / f"{stem}.names") as file:
+            data = file.read()
     except OSError:
         return []
     return data.decode("utf-8", "replace").split("\n")[:-1]
@@ -214,7 +215,7 @@ class Summarizer:
         """Take in what was added since; returns each series' summary by its name."""
         path = self._folder / f"{self._stem}.bin"
         try:
-            with path.open("rb") as file:
+            with reading(path) as file:
                 if os.fstat(file.fileno()).st_size < self._offset:
                     self._offset, self._series = 0, {}
                 file.seek(self._offset)
@@ -235,7 +236,7 @@ def read_points(folder: Path, wanted: Collection[str]) -> dict[str, list[tuple[f
     points: dict[int, list[tuple[float, int, float]]] = {
         number: [] for number, name in enumerate(names) if name in wanted
     }
-    with contextlib.suppress(OSError), (folder / "points.bin").open("rb") as file:
+    with contextlib.suppress(OSError), reading(folder / "points.bin") as file:
         _collect(file, points)
     return {names[number]: series for number, series in points.items()}
 
@@ -247,7 +248,7 @@ def last_progress(folder: Path) -> tuple[float, int, float] | None:
     """
     try:
         number = read_names(folder).index(PROGRESS)
-        with (folder / "points.bin").open("rb") as file:
+        with reading(folder / "points.bin") as file:
             size = os.fstat(file.fileno()).st_size // RECORD.size * RECORD.size
             while size > 0:
                 start = max(0, size - 4096 * RECORD.size)
@@ -267,7 +268,7 @@ def first_progress(folder: Path) -> tuple[float, int] | None:
     """The first (unix time, done) that the run reported; None if none."""
     try:
         number = read_names(folder).index(PROGRESS)
-        with (folder / "points.bin").open("rb") as file:
+        with reading(folder / "points.bin") as file:
             for block in _blocks(file, 1 << 62):
                 for when, step, series, _ in RECORD.iter_unpack(block):
                     if series == number:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from traindeck.core.base.files import opened
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.spec import Spec, is_elsewhere
 from traindeck.core.run.state import Verdict
@@ -36,14 +37,14 @@ def take_charge(folder: Path) -> Charge:
     Raises BlockingIOError when another has charge of it, ValueError when there is nothing to
     supervise any more, OSError when its files cannot be opened.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    lock = os.open(folder / "supervisor.lock", flags, 0o600)
+    flags = os.O_RDWR | os.O_CREAT
+    lock = opened(folder / "supervisor.lock", flags)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     run = RunFolder(folder)
     before = run.verdict()
     spec = run.spec()
     if spec is None or is_elsewhere(spec) or "state" in (run.exit() or {}):
         raise ValueError(f"nothing to supervise in {folder}")
-    exit_file = os.open(folder / "exit.json", flags, 0o600)
+    exit_file = opened(folder / "exit.json", flags)
     fcntl.flock(exit_file, fcntl.LOCK_SH)
     return Charge(folder, lock, exit_file, spec, before)

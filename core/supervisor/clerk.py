@@ -24,6 +24,7 @@ class Clerks:
         self.folder = folder
         self.private = private  # the supervisor's locks: not for its children
         self.busy: set[int] = set()
+        self._later: list[Callable[[], None]] = []  # no process was to be had for these
         self._syncing: int | None = None
         self._sync_due = False
 
@@ -38,8 +39,8 @@ class Clerks:
 
             Catalogue(self.home).sync(self.folder)
 
-        self._sync_due = False
         self._syncing = self._fork(work)
+        self._sync_due = self._syncing is None
 
     def provenance(self) -> None:
         """Write down what was launched: source, git, packages."""
@@ -49,7 +50,7 @@ class Clerks:
 
             record(self.folder)
 
-        self._fork(work)
+        self._start(work)
 
     def audit(self) -> None:
         """Measure what an ended run gave away, if it trained with canaries."""
@@ -65,7 +66,15 @@ class Clerks:
                 record(self.home, doc, claim, audit_run(doc, claim))
 
         if (self.folder / "artifacts" / AUDIT_FILE).exists():
-            self._fork(work)
+            self._start(work)
+
+    def tend(self) -> None:
+        """Start what could not be started before."""
+        if self._sync_due and self._syncing is None:
+            self.sync()
+        waiting, self._later = self._later, []
+        for work in waiting:
+            self._start(work)
 
     def reaped(self, pid: int) -> None:
         """Hear that a child has ended; it may have been a clerk."""
@@ -82,7 +91,8 @@ class Clerks:
     def wait(self) -> None:
         """Wait until all are done."""
         deadline = time.monotonic() + WAIT_SECONDS
-        while self.busy and time.monotonic() < deadline:
+        while self._left() and time.monotonic() < deadline:
+            self.tend()
             for pid in list(self.busy):
                 with contextlib.suppress(ChildProcessError):
                     if os.waitpid(pid, os.WNOHANG)[0] == 0:
@@ -90,8 +100,19 @@ class Clerks:
                 self.reaped(pid)
             time.sleep(0.01)
 
-    def _fork(self, work: Callable[[], None]) -> int:
-        pid = os.fork()
+    def _left(self) -> bool:
+        return bool(self.busy or self._later or self._sync_due)
+
+    def _start(self, work: Callable[[], None]) -> None:
+        if self._fork(work) is None:
+            self._later.append(work)
+
+    def _fork(self, work: Callable[[], None]) -> int | None:
+        """The child's pid; None where no process can be had now, as at a limit of them."""
+        try:
+            pid = os.fork()
+        except OSError:
+            return None
         if pid:
             self.busy.add(pid)
             return pid

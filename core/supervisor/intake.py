@@ -22,6 +22,7 @@ READ_BYTES = 1 << 20
 LOOK_SECONDS = 0.5
 NEWEST = 1000  # runs: of older ones none is asked whether it shares our folder
 MAX_SERIES = 20_000  # names made anew at each step would fill disk and memory
+FARTHEST = 1 << 62  # of a step from 0
 
 
 class Intake:
@@ -89,6 +90,8 @@ class Intake:
 
     def _add(self, step: int, name: str, value: float, when: float | None = None) -> None:
         assert self._writer is not None
+        if abs(step) > FARTHEST:
+            return
         name = f"{name}_" if name == PROGRESS else name  # the plain name is not for foreign values
         if name not in self._names:
             if len(self._names) >= MAX_SERIES:

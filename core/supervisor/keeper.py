@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base.files import opened
 from traindeck.core.base.process import START, Identity, boot_id, pid_namespace, stat_fields
 from traindeck.core.devices.proctree import descendants
 from traindeck.core.run.folder import encode_exit
@@ -143,7 +144,7 @@ def _spawn(start: Start) -> int:
         os.sched_setaffinity(0, start.cores)
     for descriptor in start.held:
         os.set_inheritable(descriptor, True)
-    log = os.open(start.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = opened(start.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(log, 1)
@@ -172,18 +173,32 @@ def _identity(pid: int) -> Identity:
 
 
 def _wait_for(child: int, start: Start, begun: float, known: dict[str, Any]) -> None:
+    ended = False
     while True:
-        pid, status, usage = os.wait3(0)
+        if hasattr(os, "waitid") and not ended:  # macOS has it from Python 3.13 on
+            # Recorded while the kernel still has it: killed in between, we lose no exit code.
+            seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            if ended := seen is not None and seen.si_pid == child:
+                facts = {**known, "status": _wait_status(seen)}
+                with contextlib.suppress(OSError):
+                    os.pwrite(start.exit_file, _ended(begun, facts), 0)
+        pid, status, usage = os.wait4(child, 0) if ended else os.wait3(0)
         if pid == child:
-            _record(
-                start.exit_file,
-                begun,
+            facts = {
                 **known,
-                status=status,
-                max_rss_bytes=usage.ru_maxrss * 1024,
-                cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
-            )
+                "status": status,
+                "max_rss_bytes": usage.ru_maxrss * 1024,
+                "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+            }
+            _record(start.exit_file, begun, **facts)
             return
+
+
+def _wait_status(seen: os.waitid_result) -> int:
+    """As wait(2) has it."""
+    if seen.si_code == os.CLD_EXITED:
+        return seen.si_status << 8
+    return seen.si_status | (0x80 if seen.si_code == os.CLD_DUMPED else 0)
 
 
 def _sweep(grace: float) -> None:
@@ -206,8 +221,7 @@ def _sweep(grace: float) -> None:
 
 
 def _record(exit_file: int, begun: float, **facts: Any) -> None:
-    ended = {"ended": time.time(), "ended_boottime": boottime(), "seconds": boottime() - begun}
-    record = encode_exit({**ended, **facts})
+    record = _ended(begun, facts)
     while True:
         try:
             os.pwrite(exit_file, record, 0)
@@ -217,6 +231,11 @@ def _record(exit_file: int, begun: float, **facts: Any) -> None:
             if os.getppid() == 1:
                 return
             time.sleep(1.0)
+
+
+def _ended(begun: float, facts: dict[str, Any]) -> bytes:
+    ended = {"ended": time.time(), "ended_boottime": boottime(), "seconds": boottime() - begun}
+    return encode_exit({**ended, **facts})
 
 
 def _send(report: int, message: dict[str, Any]) -> None:

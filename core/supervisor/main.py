@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import traindeck.core.devices.request  # noqa: F401  needed once the run is known: better now
+from traindeck.core.base.files import opened
 from traindeck.core.supervisor.charge import take_charge
 from traindeck.core.supervisor.supervisor import Supervisor
 
@@ -58,7 +59,7 @@ def _tell(answer: bytes) -> int:
 def _redirect(log: Path) -> None:
     """From here on the run's own log is told what goes wrong, not whoever launched it."""
     null = os.open(os.devnull, os.O_RDONLY)
-    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    said = opened(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(null, 0)
     os.dup2(said, 1)
     os.dup2(said, 2)

@@ -14,16 +14,16 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Unpack, cast
 
 from traindeck.core.base.environ import RUN_FOLDER
-from traindeck.core.base.errors import OVER_BUDGET, MissingError, TraindeckError
+from traindeck.core.base.errors import OVER_BUDGET, MissingError
 from traindeck.core.base.files import read_json, write_json
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
 from traindeck.core.devices.proctree import descendants
-from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.queue.placement import Placement, place
 from traindeck.core.queue.slots import Claim, Granted, Place, Waiting
 from traindeck.core.run import events
@@ -43,7 +43,9 @@ from traindeck.core.supervisor.keeper import (
     send,
 )
 from traindeck.core.supervisor.oom import OomWatch
+from traindeck.core.supervisor.reporting import Reports
 from traindeck.core.supervisor.sampling import Sampler
+from traindeck.core.supervisor.settling import give_back
 from traindeck.core.supervisor.traces import last_sign, last_words, refused
 
 QUEUE_SECONDS = 0.25
@@ -70,9 +72,11 @@ class Supervisor:
         self.held: tuple[int, ...] = ()
         self.place: Place | None = None
         self.left: list[int] = []
+        self.adopted = False
         self.asked = ""
         self.asked_at = 0.0
         self.unsaved = False
+        self.reports = Reports(charge.folder)
         self.child_status: int | None = None
         self.wakeups, self._wakeup_writer = os.pipe()
         self.poll = select.poll()
@@ -98,11 +102,23 @@ class Supervisor:
             work()
         except Exception as error:
             traceback.print_exc()
-            child = identity(self.spec, "child")
-            if child and child.alive():
-                send(child.pid, signal.SIGKILL)
-            self._kill_orphans()
-            self._finish(Verdict("failed", f"its supervisor failed: {error!r}", None))
+            self._attend(error)
+
+    def _attend(self, error: Exception) -> None:
+        """See a run to its end, and record it, without anything else: `error` came up in that."""
+        keeper, child = identity(self.spec, "keeper"), identity(self.spec, "child")
+        while (keeper and keeper.alive()) or (child and child.alive()):
+            self._wait(TICK_SECONDS)
+            self._enforce(keeper, child)
+        self._kill_orphans()
+        end = read_json(self.folder / "exit.json") or {}
+        known = "state" in end or "status" in end or self.child_status is not None
+        why = f"its supervisor failed: {error!r}"
+        if "state" in end:
+            verdict = Verdict(end["state"], end.get("reason", ""), end.get("exit_code"))
+        else:
+            verdict = self._verdict(OomWatch(self.group)) if known else Verdict("failed", why, None)
+        self._finish(verdict)
 
     def run(self) -> None:
         """Wait for the device, run, record."""
@@ -158,6 +174,7 @@ class Supervisor:
 
     def adopt(self) -> None:
         """Take over a run whose supervisor was killed."""
+        self.adopted = True
         group = self.spec.get("group")
         self.group = Path(group) if group else None
         oom = OomWatch(self.group, self.spec.get("oom_kills"))
@@ -223,24 +240,29 @@ class Supervisor:
         intake, sampler = None, None
         if child:
             root = keeper.pid if keeper else child.pid
-            intake = Intake(self.folder, self.spec, root, child.pid)
-            sampler = Sampler(self.folder, keeper, child, gpus)
+            make = partial(Intake, self.folder, self.spec, root, child.pid)
+            intake = self.reports.do("metrics", make, None)
+            sampler = self.reports.do(
+                "samples", partial(Sampler, self.folder, keeper, child, gpus), None
+            )
         pause = TICK_SECONDS
         while (keeper and keeper.alive()) or (child and child.alive()):
             self._wait(pause)
             self._enforce(keeper, child)
             pause = TICK_SECONDS
-            if intake and sampler:
+            if intake:
                 began = time.monotonic()
-                if intake.take():  # read on soon, but no more than half of the time
+                if self.reports.do("metrics", intake.take, False):  # read on soon, half of the time
                     took = time.monotonic() - began
                     pause = min(max(took, BUSY_TICK_SECONDS), TICK_SECONDS)
-                sampler.tick()
-            oom.tick()
+            if sampler:
+                self.reports.do("samples", sampler.tick, None)
+            self.reports.do("out-of-memory kills", oom.tick, None)
         self._kill_orphans()
-        if intake and sampler:
-            intake.close()
-            sampler.close()
+        if intake:
+            self.reports.do("metrics", intake.close, None)
+        if sampler:
+            self.reports.do("samples", sampler.close, None)
 
     def _enforce(self, keeper: Identity | None, child: Identity | None) -> None:
         """Carry on with what was asked: SIGTERM once, SIGKILL when the grace is over."""
@@ -286,8 +308,8 @@ class Supervisor:
             return Verdict("failed", end["error"], None)
         status = end.get("status", self.child_status)
         if status is None:
-            reason = "supervisor and keeper were both killed; the exit code is not known"
-            return Verdict("lost", reason, None)
+            who = "supervisor and keeper were both" if self.adopted else "its keeper was"
+            return Verdict("lost", f"{who} killed; the exit code is not known", None)
         ended = end.get("ended_boottime", boottime())
         waited = max(0.0, ended - self.asked_at) if self.asked else 0.0
         asked = self.asked if not self.asked or ended >= self.asked_at else ""
@@ -335,21 +357,9 @@ class Supervisor:
             queue=None,
         )
         assert self.spec["state"] in ENDED
-        self._settle_privacy(verdict.state)
+        give_back(self.home, self.folder, self.spec, verdict.state)
         self.clerks.sync()
         self.clerks.wait()
-
-    def _settle_privacy(self, state: str) -> None:
-        """What the run has committed stays spent; what it only reserved is given back."""
-        ledger = self.spec.get("ledger")
-        if not ledger or not (self.folder / PLAN_FILE).exists():
-            return
-        from traindeck.core.privacy.ledger.ledger import Ledger
-
-        try:
-            Ledger(self.home.ledger, ledger).settle(self.spec["id"], state)
-        except (OSError, TraindeckError):
-            traceback.print_exc()  # it stays reserved; whoever looks at the ledger tries again
 
     def _ask(self, what: str) -> None:
         if not self.asked or what == "kill":
@@ -366,13 +376,14 @@ class Supervisor:
                 elif number == signal.SIGUSR1:
                     self._ask("kill")
         self._reap()
+        self.clerks.tend()
         if self.unsaved:
             self._write()
 
     def _private(self) -> tuple[int, ...]:
         """Descriptors that no clerk may keep: our lock, our place and the run's device."""
         entry = self.place.entry if self.place else None
-        return (self.lock, *self.held, *(() if entry is None else (entry,)))
+        return (self.lock, self.exit_file, *self.held, *(() if entry is None else (entry,)))
 
     def _reap(self) -> None:
         child = identity(self.spec, "child")

@@ -16,6 +16,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
+from traindeck.core.base.files import opened
 from traindeck.core.base.sanitize import clean
 
 CELL_BYTES = 32 * 1024
@@ -118,7 +119,7 @@ class LogFile:
             self._forget()
             self._identity = identity
         if self._fd is None:
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = opened(self.path)
         self.on_disk = seen.st_size
 
     def _index(self, chunk: bytes) -> None:

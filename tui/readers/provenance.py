@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base.files import reading
+
 MAX_BYTES = 1 << 20
 
 
@@ -39,7 +41,7 @@ def read_provenance(folder: Path) -> Provenance:
 
 def _read_object(path: Path) -> Mapping[str, Any]:
     try:
-        with path.open("rb") as file:
+        with reading(path) as file:
             data = file.read(MAX_BYTES + 1)
         value = json.loads(data) if len(data) <= MAX_BYTES else {}
     except (OSError, ValueError):

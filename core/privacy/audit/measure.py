@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core.base.errors import TraindeckError
+from traindeck.core.base.files import reading
 from traindeck.core.privacy.audit.result import AuditResult
 from traindeck.core.privacy.mechanism import Mechanism
 
@@ -67,7 +68,7 @@ class Scores:
         import numpy as np
 
         try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            with reading(path) as raw, np.load(raw, allow_pickle=False) as file:
                 included, excluded = (
                     np.asarray(file[name], np.float64) for name in ("included", "excluded")
                 )

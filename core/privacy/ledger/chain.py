@@ -31,7 +31,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from traindeck.core.base.files import locked, write_atomic
+from traindeck.core.base.files import locked, opened, reading, write_atomic
 
 VERSION = 1
 FIRST = "0" * 64
@@ -132,7 +132,8 @@ class Chain:
         """Read and verify all of it, as it is at this moment. Raises OSError."""
         head = self._read_head()  # first: what is added meanwhile counts as not yet acknowledged
         try:
-            data = self.path.read_bytes()
+            with reading(self.path) as file:
+                data = file.read()
         except FileNotFoundError:
             data = None
         return _scan(data, head)
@@ -150,7 +151,7 @@ class Chain:
     def writing(self) -> Iterator[Writer]:
         """Be the only one who writes. Raises OSError."""
         with locked(self._lock):
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            descriptor = opened(self.path, os.O_RDWR | os.O_APPEND)
             try:
                 yield Writer(self, descriptor)
             finally:
@@ -159,7 +160,8 @@ class Chain:
     def _read_head(self) -> _Head | None:
         """None when there is none or it is not whole."""
         try:
-            line = self.head.read_bytes().removesuffix(b"\n")
+            with reading(self.head) as file:
+                line = file.read().removesuffix(b"\n")
         except OSError:
             return None
         head = None if _unlike(line) else _json(line)

@@ -65,6 +65,28 @@ def test_supervisor_killed_before_its_keeper_was_known_starts_nothing(
     assert living(f"^sleep {MINE}8") == []
 
 
+def test_a_keeper_that_is_killed_once_it_has_reaped_the_run_loses_no_exit_code(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor_that(monkeypatch, "k._record = lambda *_, **facts: os.kill(os.getpid(), 9)")
+    doc = wait_for_state(start(shell="exit 6"))
+    assert (doc["state"], doc["exit_code"]) == ("failed", 6)
+
+
+def test_a_keeper_that_dies_before_the_run_is_named_alone(
+    start: Callable[..., RunFolder], gate: Gate
+) -> None:
+    """The supervisor, which inherits the run, lives and knows how it ended."""
+    run = start(shell=f"{gate.wait}; exit 7")
+    keeper = process_of(run, "keeper")
+    process_of(run, "child")
+    os.kill(keeper.pid, signal.SIGKILL)
+    until(lambda: not keeper.alive())
+    gate.open()
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 7)
+
+
 def test_terminal_closed(home: Home) -> None:
     manager, terminal = pty.openpty()
     command = [COMMAND, "run", "--wait", "--", "bash", "-c", "sleep 1; echo survived"]
