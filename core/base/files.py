@@ -42,7 +42,9 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporaries of writers that were killed."""
+    """Remove the temporaries of writers that were killed, in this very folder: behind no link."""
+    if folder.is_symlink():
+        return
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if _TEMPORARY.fullmatch(path.name):

@@ -13,6 +13,8 @@ from typing import Any
 
 from traindeck.core.base.errors import UsageError
 
+MOST_PARTS = 64  # of a key
+_PART = re.compile(r"""[ \t]*[\w"'-]+[ \t]*""")
 _OPEN, _CLOSE = "# /// script", "# ///"
 
 
@@ -35,6 +37,10 @@ class Header:
         self.lines = [
             line[2:] if line.startswith("# ") else line[1:] for line in content.split("\n")
         ]
+        for number, line in enumerate(self.lines):
+            if _dotted(line) > MOST_PARTS:  # tomllib takes minutes for thousands
+                reason = f"a key has more than {MOST_PARTS} dotted parts"
+                raise HeaderError(path, first_line + number, reason)
         try:
             self.toml = tomllib.loads("\n".join(self.lines))
         except tomllib.TOMLDecodeError as error:
@@ -97,3 +103,12 @@ class Header:
 
 def _is_inside(line: str) -> bool:
     return line == "#" or line.startswith("# ")
+
+
+def _dotted(line: str) -> int:
+    """The most words in a row of a line that have nothing but dots between them."""
+    most = run = 1
+    for part in line.split(".")[1:-1]:
+        run = run + 1 if _PART.fullmatch(part) else 1
+        most = max(most, run + 1)
+    return most

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from traindeck.core.base import files
-from traindeck.core.base.files import tail, write_atomic
+from traindeck.core.base.files import sweep, tail, write_atomic
 
 
 def test_a_replaced_file_is_there_after_a_crash(
@@ -27,3 +27,16 @@ def test_the_tail_of_a_file_is_at_most_so_long(tmp_path: Path) -> None:
     assert tail(tmp_path / "log", 4) == b"two\n"
     assert tail(tmp_path / "log", 100) == b"one\ntwo\n"
     assert tail(tmp_path / "none", 4) == tail(tmp_path, 4) == b""
+
+
+def test_sweeping_leaves_no_folder_by_a_link(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    temporary = outside / ".run.json.17-4"
+    temporary.touch()
+    os.utime(temporary, (0, 0))
+    inside.symlink_to(outside)
+    sweep(inside)
+    assert temporary.exists()
+    sweep(outside)
+    assert not temporary.exists()

@@ -77,6 +77,7 @@ def test_a_good_header(tmp_path: Path) -> None:
         (("default = true", 'default = "yes"'), 22, "neither true nor false"),
         (("# max = 10.0", "# max = 10.0.0"), 14, "not valid TOML"),
         (("# ///\nraise", "# //\nraise"), 1, "not closed"),
+        (('title = "A toy"', ".".join(["a"] * 30_000) + " = 1"), 6, "more than 64 dotted parts"),
     ],
 )
 def test_a_bad_header_is_told_with_line_and_reason(
