@@ -37,8 +37,8 @@ class Header:
         self.lines = [
             line[2:] if line.startswith("# ") else line[1:] for line in content.split("\n")
         ]
-        for number, line in enumerate(self.lines):
-            if _dotted(line) > MOST_PARTS:  # tomllib takes minutes for thousands
+        for number, text in enumerate(self.lines):
+            if _dotted(text) > MOST_PARTS:  # tomllib takes minutes for thousands
                 reason = f"a key has more than {MOST_PARTS} dotted parts"
                 raise HeaderError(path, first_line + number, reason)
         try:
