@@ -24,7 +24,7 @@ from traindeck.core.base.files import read_json, write_json
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
 from traindeck.core.devices.proctree import descendants
-from traindeck.core.queue.placement import Placement, place
+from traindeck.core.queue.placement import place
 from traindeck.core.queue.slots import Claim, Granted, Place, Waiting
 from traindeck.core.run import events
 from traindeck.core.run.folder import EXIT_ROOM, encode_exit
@@ -112,13 +112,13 @@ class Supervisor:
             self._enforce(keeper, child)
         self._kill_orphans()
         end = read_json(self.folder / "exit.json") or {}
-        known = "state" in end or "status" in end or self.child_status is not None
+        known = "status" in end or self.child_status is not None
         why = f"its supervisor failed: {error!r}"
         if "state" in end:
-            verdict = Verdict(end["state"], end.get("reason", ""), end.get("exit_code"))
-        else:
-            verdict = self._verdict(OomWatch(self.group)) if known else Verdict("failed", why, None)
-        self._finish(verdict)
+            self._finish(Verdict(end["state"], end.get("reason", ""), end.get("exit_code")))
+            return
+        oom = OomWatch(self.group)
+        self._finish(self._verdict(oom) if known else Verdict("failed", why, None))
 
     def run(self) -> None:
         """Wait for the device, run, record."""
@@ -149,7 +149,12 @@ class Supervisor:
         )
         start = Start(
             argv=self.spec["argv"],
-            env=self._environment(placement),
+            env={
+                **os.environ,
+                **placement.environment,
+                RUN_FOLDER: str(self.folder),
+                "PYTHONUNBUFFERED": "1",
+            },
             cwd=self.spec["cwd"],
             log=self.folder / "output.log",
             exit_file=self.exit_file,
@@ -204,14 +209,6 @@ class Supervisor:
         except OSError:
             self.unsaved = True
 
-    def _environment(self, placement: Placement) -> dict[str, str]:
-        return {
-            **os.environ,
-            **placement.environment,
-            RUN_FOLDER: str(self.folder),
-            "PYTHONUNBUFFERED": "1",
-        }
-
     def _wait_for_device(self) -> Granted | None:
         place = Place(self.home, self.spec["id"], Claim.from_json(self.spec["claim"]))
         self.place = place
@@ -259,6 +256,7 @@ class Supervisor:
                 self.reports.do("samples", sampler.tick, None)
             self.reports.do("out-of-memory kills", oom.tick, None)
         self._kill_orphans()
+        self._free_device()  # before what is left is read, which may take long
         if intake:
             self.reports.do("metrics", intake.close, None)
         if sampler:
@@ -324,9 +322,7 @@ class Supervisor:
         return verdict
 
     def _finish(self, verdict: Verdict) -> None:
-        for descriptor in self.held:  # the device is free from now on
-            os.close(descriptor)
-        self.held = ()
+        self._free_device()
         end = read_json(self.folder / "exit.json") or {}
         if verdict.state == "lost":
             end.setdefault("ended", last_sign(self.folder) or self.spec["created"])
@@ -360,6 +356,11 @@ class Supervisor:
         give_back(self.home, self.folder, self.spec, verdict.state)
         self.clerks.sync()
         self.clerks.wait()
+
+    def _free_device(self) -> None:
+        for descriptor in self.held:
+            os.close(descriptor)
+        self.held = ()
 
     def _ask(self, what: str) -> None:
         if not self.asked or what == "kill":

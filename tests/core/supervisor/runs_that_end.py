@@ -33,11 +33,11 @@ class Gate:
     """What a run's shell waits at until the test lets it go on."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.wait = f"until [ -e {path} ]; do sleep 0.05; done"
 
     def open(self) -> None:
-        self._path.touch()
+        self.path.touch()
 
 
 def living(words: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PATIENCE, process_of, until, wait_for_state
-from tests.core.supervisor.runs_that_end import LOGGING, MINE, Gate, living
+from tests.core.supervisor.runs_that_end import LOGGING, MINE, Gate, living, supervisor_that
 from traindeck.core import control, launch
 from traindeck.core.base.errors import ControlError
 from traindeck.core.base.files import read_json
@@ -69,6 +69,38 @@ def test_killed_after_the_grace_with_all_it_started(start: Callable[..., RunFold
     assert doc["state"] == "killed"
     assert "SIGKILL" in doc["reason"]
     assert living(f"^sleep {MINE}") == []
+
+
+def test_its_device_is_free_before_what_it_wrote_is_read(
+    home: Home, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = {"command": ["true"], "on": "cpu:0"}
+    with monkeypatch.context() as context:
+        wait = f"while not os.path.exists({str(gate.path)!r}): s.time.sleep(0.01)"
+        supervisor_that(context, f"def late(self):\n    {wait}\ns.Intake.close = late")
+        first = RunFolder(Path(launch.launch(home, LaunchRequest(**on))["path"]))
+        until(lambda: (first.spec() or {}).get("child"), "its start")
+    second = RunFolder(Path(launch.launch(home, LaunchRequest(**on))["path"]))
+    assert wait_for_state(second)["state"] == "finished"
+    assert (first.spec() or {})["state"] == "running"
+    gate.open()
+    assert wait_for_state(first)["state"] == "finished"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["while it runs", "at its end"])
+def test_a_supervisor_that_fails_sees_its_run_to_the_end(
+    start: Callable[..., RunFolder], gate: Gate, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    part = "_verdict" if late else "_watch"
+    broken = "def fail(*_):\n    s.Supervisor.{0} = really; raise ValueError('broken')"
+    change = f"really = s.Supervisor.{part}\n{broken.format(part)}\ns.Supervisor.{part} = fail"
+    with monkeypatch.context() as context:
+        supervisor_that(context, change)
+        run = start(shell=f"{gate.wait}; exit 3")
+        process_of(run, "child")
+    gate.open()
+    doc = wait_for_state(run)
+    assert (doc["state"], doc["exit_code"]) == ("failed", 3)
 
 
 def test_what_a_finished_run_left_is_ended(start: Callable[..., RunFolder]) -> None:
