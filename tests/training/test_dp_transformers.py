@@ -130,3 +130,41 @@ def test_in_pytorch_by_adapters(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert PASSED in capsys.readouterr().out
     for name, parameter in training.model.named_parameters():
         assert torch.equal(parameter, before[name]) != parameter.requires_grad
+
+
+def keras_classifier(tf: Any) -> Any:
+    k, ops = tf.keras.layers, tf.keras.ops
+    tf.keras.utils.set_random_seed(0)
+    ids = k.Input((LENGTH,), dtype="int32")
+    places = ops.cumsum(ops.ones_like(ids), axis=1) - 1
+    x = k.Embedding(WORDS, SIZE)(ids) + k.Embedding(LENGTH, SIZE)(places)
+    h = k.LayerNormalization()(x)
+    x = x + k.MultiHeadAttention(2, SIZE // 2)(h, h)
+    h = k.Dense(2 * SIZE, activation="gelu")(k.LayerNormalization()(x))
+    x = x + k.Dense(SIZE)(h)
+    return tf.keras.Model(ids, k.Dense(2)(k.GlobalAveragePooling1D()(x)))
+
+
+def test_in_tensorflow(
+    tmp_path: Path, tf: Any, dp: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from traindeck.recipes.shared.training.dp.tf_state import Training
+
+    run: Any = Kept(tmp_path)
+    ids, y = map(tf.constant, records())
+
+    def examples(chosen: Sequence[int]) -> tuple[Any, Any]:
+        indices = tf.constant(chosen, tf.int32)
+        return tf.gather(ids, indices), tf.gather(y, indices)
+
+    model = keras_classifier(tf)
+    training = Training(run, model, 0.5, 0.9, 0.95)
+    clipped = dp.ClippedGradients(model, run.plan.clipping_norm)
+    test = dp.self_test(clipped, RECORDS, examples)
+    for step in private_steps(run, training, Randomness(), lambda: Outcome(0.0, 0.0), test):
+        result = clipped(*examples(step.randomness.poisson_batch(RECORDS, step.rate)))
+        training.update(dp.noisy_mean(result.sums, step.noise, BATCH, step.randomness))
+        step.gave(result)
+    assert training.step == STEPS
+    assert PASSED in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == STEPS
