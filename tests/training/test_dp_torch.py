@@ -158,6 +158,21 @@ def test_no_example_adds_more_than_the_clipping_norm(name: str) -> None:
         assert float(torch.cat([s.double().flatten() for s in sums]).norm()) <= 1e-3
 
 
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7])
+@pytest.mark.parametrize("shape", [(1,), (300, 1), (2, 1)])
+def test_norms_of_many_equal_values_are_right(shape: tuple[int, ...], value: float) -> None:
+    """Added one after the other, float32's roundings would hide a part of the norm."""
+    size = 1 << 16
+    model = nn.Linear(1, size, bias=False)
+
+    def loss(outputs: Any, y: Any) -> Any:
+        return value * outputs.flatten(1).sum(1)
+
+    got = dp_torch.ClippedGradients(model, 1.0, loss)(torch.ones(2, *shape), torch.zeros(2))
+    exact = float(torch.tensor(value)) * size**0.5 * (shape[0] if len(shape) > 1 else 1)
+    assert got.norms.tolist() == pytest.approx([exact] * 2, rel=5e-6)
+
+
 def test_it_is_a_sum_and_no_mean() -> None:
     model, x, y = made("linear")
     clipped = dp_torch.ClippedGradients(model, 0.1)

@@ -158,3 +158,20 @@ def test_outputs_without_a_dim_of_examples_are_refused() -> None:
     )
     with pytest.raises(dp_layers.UnsupportedLayer, match="in which no dim is the examples'"):
         clipped(torch.randn(3, 4), torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.1)), "1 (Dropout) drops values"),
+        (lambda: attention(dropout=0.1), "the model (MultiheadAttention) drops values"),
+    ],
+)
+def test_the_self_test_names_what_is_left_to_chance(make: Callable[[], Any], says: str) -> None:
+    model = make()
+    clipped = dp_torch.ClippedGradients(model, 0.1)
+    with pytest.raises(dp_layers.UnsupportedLayer) as refused:
+        dp_torch.self_test(clipped, 4, lambda chosen: (torch.zeros(4, 4), torch.zeros(4)))
+    assert says in str(refused.value)
+    model.eval()
+    dp_torch.self_test(clipped, 4, lambda chosen: (torch.zeros(4, 4), torch.zeros(4)))

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from traindeck.recipes.shared.training.dp.randomness import Randomness
 from traindeck.recipes.shared.training.dp.selftest import SelfTest
-from traindeck.recipes.shared.training.dp.torch_layers import Layers, Use
+from traindeck.recipes.shared.training.dp.torch_layers import Layers, Use, refuse_dropout
 
 MICRO_BATCH = 128  # examples: a CPU's cache still holds their gradients
 _ROUNDING = 2e-6  # what float32 may leave of a norm unseen, relative to it
@@ -175,7 +175,11 @@ def self_test(
     records: int,
     examples: Callable[[Sequence[int]], tuple[Tensor, Tensor]],
 ) -> SelfTest:
-    """What the loop needs to test the recipe's own step; `examples` gives x and y by indices."""
+    """What the loop needs to test the recipe's own step; `examples` gives x and y by indices.
+
+    Raises UnsupportedLayer for a layer that drops values at random: no gradient comes twice then.
+    """
+    refuse_dropout(clipped.model)
     parameters = [p for p in clipped.model.parameters() if p.requires_grad]
 
     def clipped_sum(indices: Sequence[int]) -> NDArray[np.float32]:

@@ -211,6 +211,20 @@ def _refuse(layer: Any, called: str) -> None:
         raise UnsupportedLayer(f"{called} adds a key and a value: set add_bias_kv=False")
 
 
+def refuse_dropout(model: nn.Module) -> None:
+    """Raise UnsupportedLayer for a layer that drops values at random as the model stands."""
+    for name, layer in model.named_modules():
+        chance = getattr(layer, "dropout", 0.0)
+        if isinstance(layer, nn.modules.dropout._DropoutNd):
+            chance = layer.p
+        if layer.training and isinstance(chance, float) and chance > 0:
+            raise UnsupportedLayer(
+                f"{name or 'the model'} ({type(layer).__name__}) drops values at random, and the"
+                " self-test compares gradients: set its dropout to 0, noise and clipping keep a"
+                " model from learning too much by heart"
+            )
+
+
 def _known(layer: Any, called: str) -> bool:
     """Whether a layer's share is computed here. Raises for one that is frozen in part."""
     if type(layer) is nn.MultiheadAttention:

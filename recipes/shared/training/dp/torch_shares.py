@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CANCELLED = 16  # times less than its positions' own squares: rounding shows in a ghost norm
+_ROW, _DOT = 256, 1024  # values added one after the other, at most: float32's roundings add up too
 
 Sum = Callable[[Tensor], list[Tensor]]
 Share = tuple[Tensor, Sum]
@@ -29,9 +30,9 @@ Share = tuple[Tensor, Sum]
 def linear(a: Tensor, g: Tensor, biased: bool) -> Share:
     """From inputs a (n, …, inputs) and gradients at the outputs g (n, …, outputs)."""
     if a.dim() > 2:
-        return _positions(a.flatten(1, -2), g.flatten(1, -2), biased)
+        return _positions(a.flatten(1, -2).contiguous(), g.flatten(1, -2).contiguous(), biased)
     # The gradient is an outer product: its norm is that of the factors.
-    norm = torch.linalg.vector_norm(g, dim=1) * (a.square().sum(1) + float(biased)).sqrt()
+    norm = norms(g) * (a.square().sum(1) + float(biased)).sqrt()
 
     def weighted_sum(weights: Tensor) -> list[Tensor]:
         scaled = g * weights[:, None]
@@ -44,7 +45,7 @@ def _positions(a: Tensor, g: Tensor, biased: bool) -> Share:
     """The same weights at several positions of an example: (n, positions, …) each."""
     if 2 * a.shape[1] ** 2 >= a.shape[2] * g.shape[2]:
         return each([g.mT @ a, g.sum(1)][: 1 + biased])
-    products = (a @ a.mT).mul_(g @ g.mT)
+    products = _gram(a).mul_(_gram(g))
     square = products.sum((1, 2))
     own = products.diagonal(dim1=1, dim2=2).sum(1)
     # Where positions cancel out, the little that is left would be lost in rounding, and the
@@ -64,6 +65,15 @@ def _positions(a: Tensor, g: Tensor, biased: bool) -> Share:
         return [weight, bias][: 1 + biased]
 
     return square.sqrt(), weighted_sum
+
+
+def _gram(x: Tensor) -> Tensor:
+    """Positions' products with positions: (n, positions, features) to (n, positions, positions)."""
+    if x.shape[2] <= _DOT:
+        products: Tensor = x @ x.mT
+        return products
+    left, right = x.tensor_split(2, 2)
+    return _gram(left).add_(_gram(right))
 
 
 def conv2d(layer: Any, a: Tensor, g: Tensor) -> Share:
@@ -138,10 +148,21 @@ def embedding(layer: Any, ids: Tensor, g: Tensor) -> Share:
 def each(gradients: list[Tensor]) -> Share:
     """From the gradients themselves, (n, …) of each parameter."""
     flat = [gradient.reshape(len(gradient), -1) for gradient in gradients]
-    norms = [torch.linalg.vector_norm(gradient, dim=1) for gradient in flat]
 
     def weighted_sum(weights: Tensor) -> list[Tensor]:
         sums = [weights @ part for part in flat]
         return [s.view(g.shape[1:]) for s, g in zip(sums, gradients, strict=True)]
 
-    return torch.linalg.vector_norm(torch.stack(norms), dim=0), weighted_sum
+    return norms(torch.stack([norms(gradient) for gradient in flat], 1)), weighted_sum
+
+
+def norms(rows: Tensor) -> Tensor:
+    """Euclidean norms (n,) of rows (n, values), by blocks: in one go float32 is off by up to 1e-3
+    where a million values are alike."""
+    while rows.shape[1] > _ROW:
+        whole = rows.shape[1] // _ROW * _ROW
+        blocks = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (-1, _ROW)), dim=2)
+        rest = torch.linalg.vector_norm(rows[:, whole:], dim=1, keepdim=True)
+        rows = torch.cat([blocks, rest], 1)
+    norm: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return norm
