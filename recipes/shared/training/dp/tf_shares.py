@@ -95,17 +95,20 @@ def share(layer: Any, a: Any, g: Any) -> Share:
 def _rows(layer: Any, ids: Any, g: Any) -> Share:
     """Positions (n, …) with the same id have the same row: their gradients g (n, …, features) are
     added before their squares are."""
-    size, count = layer.input_dim, tf.shape(ids, tf.int64)[0]
+    none, count = layer.input_dim, tf.shape(ids, tf.int64)[0]
     ids = tf.reshape(ids, [count, math.prod(ids.shape[1:])])
+    ids = tf.where((ids >= 0) & (ids < none), ids, none)  # GPUs look up zeros for other ids
     flat = tf.reshape(g, [-1, g.shape[-1]])
-    keys, places = tf.unique(tf.reshape(ids + size * tf.range(count)[:, None], [-1]))
+    keys, places = tf.unique(tf.reshape(ids + (none + 1) * tf.range(count)[:, None], [-1]))
     added = tf.math.unsorted_segment_sum(flat, places, tf.size(keys))
-    square = tf.math.unsorted_segment_sum(tf.reduce_sum(added * added, 1), keys // size, count)
+    square = tf.math.unsorted_segment_sum(
+        tf.reduce_sum(added * added, 1), keys // (none + 1), count
+    )
 
     def weighted_sum(weights: Any) -> list[Any]:
         scaled = tf.reshape(g, [count, -1]) * weights[:, None]
         rows = tf.reshape(scaled, [-1, g.shape[-1]])
-        return [tf.math.unsorted_segment_sum(rows, tf.reshape(ids, [-1]), size)]
+        return [tf.math.unsorted_segment_sum(rows, tf.reshape(ids, [-1]), none + 1)[:none]]
 
     return square, weighted_sum
 
