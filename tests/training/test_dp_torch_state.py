@@ -202,7 +202,7 @@ class TestAdamBC:
         ratios = []
         for make in (
             lambda p: torch.optim.Adam(p, lr=0.01, betas=betas),
-            lambda p: adam_bc(p, noise, lr=0.01, betas=betas),
+            lambda p: adam_bc(p, noise, lr=0.01, betas=betas, floor=0.01),
         ):
             weights = torch.zeros(2, requires_grad=True)
             optimizer = make([weights])
@@ -218,6 +218,11 @@ class TestAdamBC:
         # m and v, corrected for their start, are g and g²: 0.25 - 0.09, and the floor for the other
         expected = [0.95 - 0.1 * 0.5 / 0.16**0.5, 0.95 - 0.1 * 0.2 / 0.01**0.5]
         assert weights.tolist() == pytest.approx(expected)
+
+    def test_by_itself_the_floor_is_a_tenth_of_the_noises_variance(self) -> None:
+        weights = torch.zeros(1, requires_grad=True)
+        self.gone(adam_bc([weights], 2.0, lr=1.0), weights, torch.tensor([[2.0]]))
+        assert weights.item() == pytest.approx(-2.0 / 0.4**0.5)
 
     @pytest.mark.parametrize(
         "option",

@@ -132,6 +132,26 @@ def test_in_pytorch_by_adapters(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert torch.equal(parameter, before[name]) != parameter.requires_grad
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_weights_that_are_used_beside_their_layer_are_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a classifier of words by the embedding's own table, which no layer is called for."""
+    from torch import nn
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.Embedding(WORDS, SIZE)
+
+        def forward(self, ids: Any) -> Any:
+            return self.words(ids).mean(1) @ self.words.weight[:2].T
+
+    with pytest.raises(SystemExit):
+        trained_in_torch(tmp_path, Tied(), "SGD")
+    assert "self-test: per-example gradients: the clipped sum" in capsys.readouterr().err
+
+
 def keras_classifier(tf: Any) -> Any:
     k, ops = tf.keras.layers, tf.keras.ops
     tf.keras.utils.set_random_seed(0)

@@ -27,7 +27,8 @@ class AdamBC(torch.optim.Optimizer):
     noise         standard deviation in the mean gradient that is released: noise multiplier times
                   clipping norm, divided by the public batch size; public, as all of these are
     floor         least second moment, in units of squared gradients: what differs from zero by
-                  chance alone must not become a long step. To be tuned, as the learning rate
+                  chance alone must not become a long step. None: a tenth of noise². Far below, one
+                  bit of rounding moves a weight by more than the self-test lets pass
     weight_decay  times lr, the share of each weight that a step takes away (as AdamW's)
 
     Raises ValueError for a value out of range.
@@ -39,13 +40,15 @@ class AdamBC(torch.optim.Optimizer):
         noise: float,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
-        floor: float = 5e-8,
+        floor: float | None = None,
         weight_decay: float = 0.0,
     ) -> None:
         least = {"noise": noise, "lr": lr, "weight_decay": weight_decay}
         for name, value in least.items():
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} is {value}: it must be 0 or more, and finite")
+        if floor is None:
+            floor = max(noise**2 / 10, 1e-16)
         if not floor > 0:
             raise ValueError(f"floor is {floor}: it must be more than 0")
         if not all(0 <= beta < 1 for beta in betas):
