@@ -5,7 +5,8 @@
 One thread. Every way takes turns with the others, so that they meet the same machine, and is given
 the memory format that suits it better; the best of all rounds counts. Batches are random images, or
 sequences of words, and each step holds all that it needs: gradients, clipping, noise, the update,
-and, where it is not the plain one, a Poisson sample. Reach: ours on the CNN at most 2.0 times as
+and, where it is not the plain one, a Poisson sample. Reach, in CPU time, which another process on
+the machine does not change as it does the wall clock's: ours on the CNN at most 2.0 times as
 slow as the plain step; on the transformer no slower than the best of Opacus' modes, for which the
 attention is Opacus' own, as Opacus replaces it.
 """
