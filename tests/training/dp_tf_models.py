@@ -27,3 +27,24 @@ def build(
 
 def flat(tensors: Any) -> Floats:
     return np.concatenate([np.ravel(tensor) for tensor in tensors]).astype(np.float64)
+
+
+def plain(tf: Any, model: Any, loss: Any, x: Any, y: Any) -> list[Floats]:
+    """Each example's gradient, by itself, as Keras and TensorFlow have it."""
+    gradients = []
+    for place in range(len(x)):
+        with tf.GradientTape() as tape:
+            value = loss(y[place : place + 1], model(x[place : place + 1], training=True))
+        alone = tape.gradient(value, model.trainable_variables, unconnected_gradients="zero")
+        gradients.append(flat([tf.convert_to_tensor(gradient) for gradient in alone]))
+    return gradients
+
+
+def clip_and_sum(gradients: list[Floats], clipping_norm: float) -> Floats:
+    clipped = [g * min(1.0, clipping_norm / float(np.linalg.norm(g))) for g in gradients]
+    total: Floats = np.sum(np.array(clipped), axis=0)
+    return total
+
+
+def off(got: Floats, expected: Floats) -> float:
+    return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.dp_tf_models import CLASSES, Floats, build, flat
+from tests.training.dp_tf_models import CLASSES, build, clip_and_sum, flat, off, plain
 from traindeck.recipes.shared.training.dp.randomness import Randomness
 
 pytestmark = pytest.mark.framework
@@ -19,27 +19,6 @@ def examples(tf: Any, model: Any, count: int = COUNT) -> tuple[Any, Any]:
     chance = np.random.default_rng(3)
     x = chance.normal(size=(count, *model.input_shape[1:])).astype(np.float32)
     return tf.constant(x), tf.constant(chance.integers(CLASSES, size=count), tf.int32)
-
-
-def plain(tf: Any, model: Any, loss: Any, x: Any, y: Any) -> list[Floats]:
-    """Each example's gradient, by itself, as Keras and TensorFlow have it."""
-    gradients = []
-    for place in range(len(x)):
-        with tf.GradientTape() as tape:
-            value = loss(y[place : place + 1], model(x[place : place + 1], training=True))
-        alone = tape.gradient(value, model.trainable_variables, unconnected_gradients="zero")
-        gradients.append(flat(alone))
-    return gradients
-
-
-def clip_and_sum(gradients: list[Floats], clipping_norm: float) -> Floats:
-    clipped = [g * min(1.0, clipping_norm / float(np.linalg.norm(g))) for g in gradients]
-    total: Floats = np.sum(np.array(clipped), axis=0)
-    return total
-
-
-def off(got: Floats, expected: Floats) -> float:
-    return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
 
 LAYERS: dict[str, tuple[tuple[int, ...], list[Callable[[Any], Any]]]] = {

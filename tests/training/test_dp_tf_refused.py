@@ -33,22 +33,27 @@ def one_kernel_for_two(tf: Any) -> Any:
     return model
 
 
-def branches(tf: Any) -> Any:
+def attention(tf: Any, shape: tuple[int, ...] = (4, 2), **options: Any) -> Any:
     layers = tf.keras.layers
-    x = layers.Input((4,))
-    return tf.keras.Model(x, layers.Add(name="sum")([layers.Dense(4)(x), x]))
+    x = layers.Input(shape)
+    return tf.keras.Model(x, layers.MultiHeadAttention(1, 2, name="look", **options)(x, x))
 
 
-def attention(tf: Any) -> Any:
-    layers = tf.keras.layers
-    x = layers.Input((4, 2))
-    return tf.keras.Model(x, layers.MultiHeadAttention(1, 2, name="look")(x, x))
+def operation(tf: Any, make: Callable[[Any, Any], Any], size: int = 4) -> Any:
+    x = tf.keras.layers.Input((size,))
+    return tf.keras.Model(x, tf.keras.layers.Dense(2)(make(tf.keras.ops, x)))
 
 
-def residual(tf: Any) -> Any:
-    layers = tf.keras.layers
-    x = layers.Input((4,))
-    return tf.keras.Model(x, layers.Dense(4)(x) + x)
+def of_unlike_rank(tf: Any) -> Any:
+    """Each example's features, and one number of all examples for each: mixed where they are 32."""
+    x = tf.keras.layers.Input((32,))
+    return tf.keras.Model(x, x + tf.keras.layers.Reshape(())(tf.keras.layers.Dense(1)(x)))
+
+
+def adapted(tf: Any) -> Any:
+    model = build(tf, (4,), lambda k: k.Dense(3, name="dense"))
+    model.layers[0].enable_lora(2)
+    return model
 
 
 def inner_model(tf: Any) -> Any:
@@ -68,23 +73,70 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda tf: build(tf, (4,), lambda k: k.BatchNormalization(name="norm")),
         r"norm \(BatchNormalization\) .*mixes a batch's examples.*use GroupNormalization",
     ),
-    "normalisation with weights": (
-        lambda tf: build(tf, (4,), lambda k: k.LayerNormalization(name="norm")),
-        r"norm \(LayerNormalization\) .*scale=False",
+    "group normalisation with weights": (
+        lambda tf: build(tf, (4,), lambda k: k.GroupNormalization(2, name="norm")),
+        r"norm \(GroupNormalization\) .*scale=False",
     ),
+    "normalisation along positions": (
+        lambda tf: build(tf, (4, 3), lambda k: k.LayerNormalization(axis=1, name="norm")),
+        r"norm \(LayerNormalization\) scales along other axes",
+    ),
+    "regulariser of a normalisation": (
+        lambda tf: build(
+            tf, (4,), lambda k: k.LayerNormalization(gamma_regularizer="l2", name="norm")
+        ),
+        r"norm \(LayerNormalization\) has a regularizer",
+    ),
+    "normalisation across examples by a negative axis": (
+        lambda tf: build(tf, (4,), lambda k: k.Softmax(axis=-2, name="soft"), lambda k: k.Dense(2)),
+        r"soft \(Softmax\) .*axis 0",
+    ),
+    "running sum across examples": (
+        lambda tf: operation(tf, lambda ops, x: ops.cumsum(x, axis=0)),
+        r"\(Cumsum\) works along axis 0",
+    ),
+    "running sum of everything": (
+        lambda tf: operation(tf, lambda ops, x: ops.reshape(ops.cumsum(x), (-1, 4))),
+        r"\(Cumsum\) works along axis 0",
+    ),
+    "mean across examples": (
+        lambda tf: operation(tf, lambda ops, x: x - ops.mean(x, axis=0, keepdims=True)),
+        r"\(Mean\) has no per-example gradients",
+    ),
+    "one example's row": (
+        lambda tf: operation(tf, lambda ops, x: x + x[0]),
+        r"\(GetItem\) .*use a layer",
+    ),
+    "tensors of unlike rank": (of_unlike_rank, r"\(Add\) takes tensors of unlike rank"),
+    "adapters": (adapted, r"dense \(Dense\) has adapters"),
     "normalisation across examples": (
         lambda tf: build(tf, (4,), lambda k: k.Softmax(axis=0, name="soft"), lambda k: k.Dense(2)),
         r"soft \(Softmax\) .*axis 0",
-    ),
-    "embedding": (
-        lambda tf: build(tf, (4,), lambda k: k.Embedding(9, 2, name="words")),
-        r"words \(Embedding\) .*use one-hot inputs and Dense",
     ),
     "recurrent": (
         lambda tf: build(tf, (4, 2), lambda k: k.LSTM(3, name="memory")),
         r"memory \(LSTM\) .*use Conv2D",
     ),
-    "attention": (attention, r"look \(MultiHeadAttention\) .*use Dense or Conv2D"),
+    "attention of groups": (
+        lambda tf: build(tf, (4, 2), lambda k: k.EinsumDense("abc,cd->abd", (4, 3), name="sum")),
+        r"sum \(EinsumDense\) .*use Dense",
+    ),
+    "attention with dropout": (
+        lambda tf: attention(tf, dropout=0.1),
+        r"look \(MultiHeadAttention\) has dropout",
+    ),
+    "attention across examples": (
+        lambda tf: attention(tf, attention_axes=(0,)),
+        r"look \(MultiHeadAttention\) does not look from positions",
+    ),
+    "attention in images": (
+        lambda tf: attention(tf, (4, 4, 2)),
+        r"look \(MultiHeadAttention\) does not look from positions",
+    ),
+    "attention with a regulariser": (
+        lambda tf: attention(tf, kernel_regularizer="l2"),
+        r"look \(MultiHeadAttention\) has a regularizer",
+    ),
     "depthwise": (
         lambda tf: build(tf, (5, 5, 2), lambda k: k.DepthwiseConv2D(3, name="deep")),
         r"deep \(DepthwiseConv2D\) .*use Conv2D",
@@ -112,8 +164,6 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "used twice": (shared_weights, r"again is used twice"),
     "used twice in a sequence": (same_layer_twice, r"again \(Dense\) is used twice"),
     "weights of another layer": (one_kernel_for_two, r"second \(Dense\) shares weights with first"),
-    "branches": (branches, r"sum \(Add\) .*use Dense"),
-    "branches without a layer": (residual, r"add \(Add\) "),
     "model in a model": (inner_model, r"\(Sequential\) .*put its layers into the model"),
     "own layer of a known name": (own_layer, r"mine \(Dense\) is no Dense of Keras 3 itself"),
     "any size": (
@@ -122,7 +172,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "not built": (
         lambda tf: tf.keras.Sequential([tf.keras.layers.Dense(2)], name="unbuilt"),
-        r"unbuilt \(Sequential\) is not a chain .*Input",
+        r"unbuilt \(Sequential\) does not lead from one Input",
     ),
 }
 

@@ -1,6 +1,6 @@
 """DP-SGD in TensorFlow: sums of clipped per-example gradients by one forward and one backward pass.
 
-The backward pass is that of the activations alone; `tf_layers` makes of what it leaves at each
+The backward pass is that of the activations alone; `tf_shares` makes of what it leaves at each
 layer the clipped gradients' sum, and nothing of the forward pass is done twice: Z. Bu, Y.-X. Wang,
 S. Zha, G. Karypis: Differentially private optimization on large model at small cost, ICML 2023,
 call that book-keeping. DP-SGD itself is M. Abadi et al.: Deep learning with differential privacy,
@@ -10,7 +10,9 @@ CCS 2016.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +20,8 @@ import tensorflow as tf
 
 from traindeck.recipes.shared.training.dp.randomness import Randomness
 from traindeck.recipes.shared.training.dp.selftest import SelfTest
-from traindeck.recipes.shared.training.dp.tf_layers import apply, chain, share
+from traindeck.recipes.shared.training.dp.tf_layers import UnsupportedLayer, weighted
+from traindeck.recipes.shared.training.dp.tf_shares import apply, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,8 +73,9 @@ def cross_entropy(y: Any, logits: Any) -> Any:
 class ClippedGradients:
     """Sums of a model's per-example gradients, each clipped to the norm `clipping_norm`.
 
-    The model is a chain (Sequential, or functional without branches) of Dense, Conv2D with
-    groups=1 and layers without weights; UnsupportedLayer is raised for any other.
+    The model is Sequential or functional, from one Input to one output, of Dense, Conv2D with
+    groups=1, Embedding, LayerNormalization, RMSNormalization, MultiHeadAttention, layers without
+    weights and sums; UnsupportedLayer is raised for any other.
 
     `loss` maps y and the model's outputs to one loss an example. Batches are worked through in
     parts of `micro_batch`, which bounds the memory (so many gradients of the convolutions) and
@@ -87,7 +91,7 @@ class ClippedGradients:
     ) -> None:
         self.model = model
         self.loss = loss
-        self._layers = chain(model)
+        self._layers = [layer for layer in weighted(model) if layer.trainable_variables]
         self._places = {id(v): place for place, v in enumerate(model.trainable_variables)}
         self._bound = clipping_norm * (1 - _ROUNDING)
         self._micro_batch = micro_batch
@@ -140,20 +144,32 @@ class ClippedGradients:
 
     def _backward(self, x: Any, y: Any) -> tuple[Any, list[tuple[Any, Any, Any]]]:
         """Losses, and each layer with its inputs and the gradient of the losses at its outputs."""
-        used, outputs = [], []
-        with tf.GradientTape() as tape:
-            h = x
-            for layer in self._layers:
-                if not layer.trainable_variables:
-                    h = layer(h)
-                    continue
-                inputs, z = apply(layer, h)
-                used.append((layer, inputs))
-                outputs.append(z)
-                h = layer.activation(z)
-            losses = self.loss(y, h)
+        used: list[tuple[Any, Any]] = []
+        outputs: list[Any] = []
+        with tf.GradientTape() as tape, self._noting(used, outputs):
+            losses = self.loss(y, self.model(x, training=True))
         gradients = tape.gradient(losses, outputs, unconnected_gradients="zero")
         return losses, [(*both, g) for both, g in zip(used, gradients, strict=True)]
+
+    @contextmanager
+    def _noting(self, used: list[tuple[Any, Any]], outputs: list[Any]) -> Iterator[None]:
+        """Within, layers note their inputs, and their outputs before the activation."""
+
+        def note(layer: Any, h: Any, **_: Any) -> Any:
+            if any(layer is earlier for earlier, _ in used):
+                raise UnsupportedLayer(f"{layer.name} is used twice: give each place its own layer")
+            inputs, z, output = apply(layer, h)
+            used.append((layer, inputs))
+            outputs.append(z)
+            return output
+
+        for layer in self._layers:
+            layer.call = partial(note, layer)
+        try:
+            yield
+        finally:
+            for layer in self._layers:
+                del layer.call
 
 
 def noisy_mean(
@@ -188,7 +204,8 @@ def self_test(
         variables = clipped.model.trainable_variables
         with tf.GradientTape() as tape:
             loss = clipped.loss(y, clipped.model(x, training=True))
-        return _flat(tape.gradient(loss, variables, unconnected_gradients="zero"))
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        return _flat([tf.convert_to_tensor(gradient) for gradient in gradients])  # sparse ones too
 
     return SelfTest(records, plain_gradient, clipped_sum)
 

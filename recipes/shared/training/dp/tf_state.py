@@ -44,7 +44,8 @@ class Training:
 
     def snapshot(self) -> dict[str, NDArray[np.float64]]:
         """All that a step changes, by name, statistics of layers too."""
-        return {name: np.array(value, np.float64) for name, value in self._variables().items()}
+        named = self._variables().items()
+        return {name: np.asarray(value).astype(np.float64) for name, value in named}
 
     def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
         """Put a snapshot back."""
