@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from traindeck.core.base.errors import BudgetRefused
+from traindeck.core.base.errors import BudgetRefused, NotFoundError, UsageError
 from traindeck.core.base.files import locked
 from traindeck.core.base.secret import home_secret
 from traindeck.core.privacy.ledger.account import Account
@@ -99,6 +99,19 @@ def find(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger |
             if dataset in ledger.datasets():
                 return Ledger(folder, ledger.name, dataset)
     return None if fingerprint is None else _find_contents(folder, fingerprint)
+
+
+def named(folder: Path, dataset: str) -> Ledger:
+    """The same, for whoever asks by name. Raises NotFoundError when there is none."""
+    if not dataset:
+        raise UsageError("say which data set; `traindeck budget ls` lists those with a budget")
+    ledger = find(folder, dataset)
+    if ledger is None:
+        raise NotFoundError(
+            f"{dataset} has no privacy budget; `traindeck budget create {dataset} --epsilon E"
+            " --delta D` gives it one"
+        )
+    return ledger
 
 
 def keyed(folder: Path, fingerprint: str) -> str:
