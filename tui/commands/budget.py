@@ -10,6 +10,7 @@ import typer
 
 from traindeck.core.base.errors import FAILED, UsageError
 from traindeck.tui.commands.budget_forecast import forecast
+from traindeck.tui.commands.budget_histories import bring, export
 from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
 from traindeck.tui.commands.statement import statement
 
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     for command in (create, ls, show, history, verify, export, forecast, derive, statement):
         group.command(command.__name__)(command)
     group.command("set")(change)
+    group.command("import")(bring)
     group.command("rm")(remove)
     app.add_typer(group, name="budget")
 
@@ -285,18 +287,6 @@ def verify(
             say(f"{name}: whole")
     if any(checked.values()):
         raise typer.Exit(FAILED)
-
-
-def export(name: Name) -> None:
-    """Print a budget and its whole history as JSON, for anyone to account for again."""
-    from traindeck.core.base.home import Home
-    from traindeck.core.privacy.budget_state import describe
-    from traindeck.core.privacy.ledger.ledgers import shown_entries
-
-    ledger = _ledger(name)
-    state = describe(Home.default(), ledger)
-    history = shown_entries(ledger.folder, ledger.history())
-    print_json({**state.to_json(), "history": history})
 
 
 def _ledger(name: str) -> Ledger:
