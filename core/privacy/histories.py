@@ -28,6 +28,7 @@ WRITTEN = (LIBRARY, OPACUS, PRV, ZCDP)
 READ = (LIBRARY, OPACUS)
 MOST_KINDS = 1000
 DEEPEST = 20
+LEAST_RATE = 1e-9
 _MODULE = "dp_accounting.dp_event"
 _FIELDS = {
     "GaussianDpEvent": ("noise_multiplier",),
@@ -212,7 +213,7 @@ def _taken_apart(value: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _gaussian(noise: Any, rate: Any, steps: Any) -> Mechanism:
-    from traindeck.core.privacy.accountant import LEAST_NOISE
+    from traindeck.core.privacy.accountant import LEAST_NOISE, MOST_NOISE
 
     sampler = "poisson" if rate != 1 else "none"
     one = Mechanism(noise, rate, steps, sampler)
@@ -220,6 +221,11 @@ def _gaussian(noise: Any, rate: Any, steps: Any) -> Mechanism:
         raise ValueError(
             f"noise multiplier {one.noise_multiplier:g} is below {LEAST_NOISE}: there is no finite"
             " epsilon to charge"
+        )
+    if one.noise_multiplier > MOST_NOISE or one.sampling_rate < LEAST_RATE:
+        raise ValueError(
+            f"noise multiplier {one.noise_multiplier:g} at rate {one.sampling_rate:g} is beyond"
+            f" what is accounted for: noise up to {MOST_NOISE:g}, rates from {LEAST_RATE:g} on"
         )
     return Mechanism(float(noise), float(rate), steps, sampler)
 

@@ -131,13 +131,22 @@ def shown(folder: Path, pinned: str | None) -> str | None:
 
 
 def shown_entries(folder: Path, entries: Iterable[Entry]) -> list[Entry]:
-    """Entries as they may leave the home."""
-    return [
-        {**entry, "fingerprint": shown(folder, entry["fingerprint"])}
-        if "fingerprint" in entry
-        else entry
-        for entry in entries
-    ]
+    """Entries as they may leave the home.
+
+    The hash of an entry that holds data's own SHA-256, and so all that follow, would tell who
+    guesses that data whether it is right: null.
+    """
+    made, tells = [], False
+    for entry in entries:
+        if tells:
+            entry = {**entry, "prev": None, "hash": None}
+        if "fingerprint" in entry:
+            keyed_by = shown(folder, entry["fingerprint"])
+            if keyed_by != entry["fingerprint"]:
+                tells = True
+                entry = {**entry, "fingerprint": keyed_by, "hash": None}
+        made.append(entry)
+    return made
 
 
 def ledgers(folder: Path) -> list[Ledger]:

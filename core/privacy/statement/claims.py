@@ -25,6 +25,8 @@ from traindeck.core.run import events
 
 VIOLATED = "an audit measured a larger epsilon than is claimed"
 NO_PLAN = "the run has no privacy accounting"
+MOST_ORDER = 1024
+"""Of the filter; a budget's own are at most 256."""
 
 
 def of_budget(home: Home, ledger: Ledger) -> dict[str, Any]:
@@ -170,6 +172,12 @@ def figures_of(document: dict[str, Any], delta: float | None) -> dict[str, Any]:
     if not (isinstance(delta, float) and 0 < delta < 1):
         raise ValueError(f"delta {delta!r} is none")
     budget = document["budget"]
+    if budget:
+        order, rho_budget = budget["order"], budget["rho_budget"]
+        if not (isinstance(order, float) and 1 < order <= MOST_ORDER):
+            raise ValueError(f"order {order!r} is none")
+        if not (isinstance(rho_budget, float) and 0 <= rho_budget < math.inf):
+            raise ValueError(f"rho_budget {rho_budget!r} is none")
     guarantee: dict[str, Any] = {"infinite_because": void}
     if budget:
         guarantee["filter"] = figures.filtered(

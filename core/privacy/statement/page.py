@@ -20,7 +20,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     key = fingerprint_of(bytes.fromhex(document["key"]))
     yield f"# Privacy statement: {subject['kind']} {_text(subject['name'])}"
     yield ""
-    yield f"Issued {document['issued']} by {_text(document['software'])}, signed by key {key}."
+    issued, software = _text(document["issued"]), _text(document["software"])
+    yield f"Issued {issued} by {software}, signed by key {key}."
     yield "The page follows from the signed JSON beside it, which alone counts: `traindeck verify`."
     yield ""
     yield "| in the terms of NIST SP 800-226 | |"

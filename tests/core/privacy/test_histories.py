@@ -128,6 +128,8 @@ def test_zcdp_and_gdp_are_those_without_amplification_and_said_so() -> None:
         ({**NAMED, "class_name": "ComposedDpEvent", "events": []}, "nothing was released"),
         ({"history": [[1.0, 0.1]], "mechanism": "rdp"}, "entry 0 of the history"),
         ({"history": [[1.0, 1.5, 10]], "mechanism": "rdp"}, "sampling_rate 1.5"),
+        ({"history": [[1e300, 0.1, 10]]}, "beyond what is accounted for"),
+        ({"history": [[1.0, 1e-300, 10]]}, "beyond what is accounted for"),
         ({"history": [[1.0, 0, 10]], "mechanism": "rdp"}, "sampling_rate 0"),
         ({"history": [[1.0, 0.1, 1.5]], "mechanism": "rdp"}, "steps 1.5"),
         ({"history": [[1.0, 0.1, 10]], "mechanism": "moments"}, "no accountant 'moments'"),

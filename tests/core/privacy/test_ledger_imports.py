@@ -18,10 +18,13 @@ from tests.core.privacy.ledgers import (
     sealed,
 )
 from tests.core.privacy.test_ledger_faults import dying, state
+from traindeck.core.base.home import Home
+from traindeck.core.privacy.budget_state import describe
 from traindeck.core.privacy.ledger.book import LedgerDamaged
 from traindeck.core.privacy.ledger.filter import NotOpen, OverBudget
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.tui.panels.budget_lines import charges
 
 
 @pytest.fixture
@@ -43,6 +46,13 @@ def test_an_import_is_spent_at_once_and_settled(ledger: Ledger) -> None:
             act()
     ledger.settle("far", "finished", 0)  # it gives nothing back
     assert charged(ledger) == (120, 0)
+
+
+def test_the_screen_shows_it_as_what_it_is(ledger: Ledger) -> None:
+    imports(ledger, "far", [100])
+    [row] = charges(describe(Home(ledger.folder.parent), ledger), {})
+    assert (row.id, row.recipe, row.state) == ("far", "opacus: history.json", "imported")
+    assert (row.reserved, row.committed, row.settled, row.spent) == (100, 100, 100, 0.5)
 
 
 def test_what_does_not_fit_is_refused_whole_unless_it_is_said_to_be_released(

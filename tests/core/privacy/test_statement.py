@@ -18,6 +18,7 @@ from traindeck.core.base.errors import TraindeckError, UsageError
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import accountant
 from traindeck.core.privacy.budget import create
+from traindeck.core.privacy.ledger.entries import new_entry
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.statement import claims
@@ -267,6 +268,17 @@ def test_exposed_and_quarantined_runs_make_every_epsilon_infinite(
     assert "Epsilon is infinite" in page(document)
     hidden = changed(document, ("guarantee", "fixed_schedule", "epsilon"), 1.0)
     assert wrong(hidden, home)
+
+
+def test_the_chain_head_of_a_ledger_that_holds_the_datas_own_hash_is_not_in_it(
+    home: Home,
+) -> None:
+    made = create(home, "toy", 6.0, 1e-5, "example", None)
+    made.add(lambda now: [new_entry("pin", dataset="toy", fingerprint=DATA)])
+    document = stated(home, made)
+    assert document["ledger"] == {"name": "toy", "entries": 2, "head": None}
+    assert document["subject"]["data"]["toy"].startswith("hmac:")
+    assert not wrong(document, home)
 
 
 @pytest.mark.parametrize("relation", ["add-or-remove-one", "zero-out"])
