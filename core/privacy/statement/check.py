@@ -13,6 +13,7 @@ from typing import Any
 
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import accountant
+from traindeck.core.privacy.ledger.account import Account
 from traindeck.core.privacy.ledger.book import LedgerDamaged, replay
 from traindeck.core.privacy.ledger.chain import Scan
 from traindeck.core.privacy.ledger.ledger import Ledger
@@ -153,6 +154,7 @@ def _in_ledger(document: dict[str, Any], home: Home, key: str) -> Iterator[Line]
     scan = Scan(entries[:count], 0, head)
     account = replay(ledger.name, ledger.path, scan).account(count, head)
     if document["budget"] is None:
+        yield from _run_in(account, document)
         return
     audits = {run["id"]: run["audit"] for run in document["runs"]}
     for number, charge in enumerate(account.runs):
@@ -173,6 +175,23 @@ def _in_ledger(document: dict[str, Any], home: Home, key: str) -> Iterator[Line]
     yield Line("budget", "as the ledger has it", budget == document["budget"])
     data = claims.data_of(ledger, account)
     yield Line("subject.data", "as the ledger has it", data == document["subject"]["data"])
+
+
+def _run_in(account: Account, document: dict[str, Any]) -> Iterator[Line]:
+    """Whether the ledger has the run that is stated, and no more of it than is said."""
+    run = document["subject"]["name"]
+    if any(one.run == run for one in account.exposures):
+        fits = document["exposed"] == [
+            one for one in claims.exposures(account) if one["run"] == run
+        ]
+        yield Line("exposed", f"{run}, in the ledger up to there", fits)
+    charge = next((one for one in account.runs if one.id == run), None)
+    stated = sum(one["event"]["steps"] for one in document["runs"])
+    if charge:
+        says = f"{run}: {stated:,} steps stated, {charge.released:,} charged in the ledger"
+        yield Line("runs", says, stated >= charge.released)
+    elif not document["exposed"]:
+        yield Line("runs", f"{run} is not in the ledger up to there", False)
 
 
 def _is_figure(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,9 @@ def test_a_run_without_a_budget_is_stated_by_its_plan_and_steps(
     assert "not charged" in document["hyperparameters"]
 
 
-def test_a_charged_run_is_matched_to_its_ledger(traindeck: Command, budget: Ledger) -> None:
+def test_a_charged_run_is_matched_to_its_ledger(
+    traindeck: Command, budget: Ledger, tmp_path: Path
+) -> None:
     doc = run(traindeck, "private", "-p", "steps=20", "-p", f"fingerprint={'a' * 64}")
     document = statement(traindeck, "show", doc["id"], "--statement")
     account = budget.account()
@@ -89,6 +92,14 @@ def test_a_charged_run_is_matched_to_its_ledger(traindeck: Command, budget: Ledg
     }
     assert document["subject"]["data"] == {"toy": account.fingerprint}
     assert document["runs"][0]["state"] == "finished"
+    file = tmp_path / "run.json"
+    traindeck("show", doc["id"], "--statement", "-o", str(file))
+    checked = traindeck("verify", str(file)).stdout
+    assert "20 steps stated, 20 charged in the ledger" in checked
+    nowhere = {**os.environ, "TRAINDECK_HOME": str(tmp_path / "nowhere")}
+    elsewhere = traindeck("verify", str(file), env=nowhere).stdout
+    assert "not checked  ledger: toy: no such one here" in elsewhere
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_what_has_no_privacy_is_stated_as_infinite(
