@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from traindeck.core.privacy.audit.result import AuditResult
 from traindeck.core.privacy.ledger.account import Account, Charge
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import shown
+from traindeck.core.privacy.mechanism import Mechanism, covers, relation_of
+from traindeck.core.privacy.plan import Plan
 from traindeck.core.privacy.report import RunPrivacy, report
 from traindeck.core.privacy.statement import figures, terms
 from traindeck.core.privacy.statement.figures import Ran
 from traindeck.core.run import events
+from traindeck.core.run.folder import RunFolder
 
 VIOLATED = "an audit measured a larger epsilon than is claimed"
 NO_PLAN = "the run has no privacy accounting"
@@ -68,8 +72,8 @@ def of_run(home: Home, folder: Path, ledger: Ledger | None, federated: bool) -> 
     exposed = [one for one in exposures(account) if one["run"] == run] if account else []
     if not (charge or exposed):
         ledger = account = None
-    privacy = report(folder, account.name if account else None)
-    known = [] if privacy is None else [run_facts(folder, privacy, charge)]
+    privacy, plan = report(folder, account.name if account else None), Plan.read(folder)
+    known = [run_facts(folder, plan, privacy, charge)] if privacy and plan else []
     data: dict[str, str | None] = {privacy.dataset: None} if privacy and privacy.dataset else {}
     if ledger and account:
         pinned = data_of(ledger, account)
@@ -79,7 +83,7 @@ def of_run(home: Home, folder: Path, ledger: Ledger | None, federated: bool) -> 
         "subject": {"kind": "run", "name": run, "data": data},
         "guarantee": {
             "unit": privacy.unit if privacy else None,
-            "relation": privacy.relation if privacy else None,
+            "relation": relation_of(privacy.unit, plan.mechanism) if privacy and plan else None,
         },
         "adaptivity": terms.FIXED if privacy else terms.NONE,
         "mechanism": terms.MECHANISM if privacy else "",
@@ -113,16 +117,13 @@ def charge_facts(run: Charge, audit: AuditResult | None) -> dict[str, Any]:
     }
 
 
-def run_facts(folder: Path, privacy: RunPrivacy, charge: Charge | None) -> dict[str, Any]:
+def run_facts(
+    folder: Path, plan: Plan, privacy: RunPrivacy, charge: Charge | None
+) -> dict[str, Any]:
     """What a run's own folder says of it: of all steps that its model holds.
 
     Of what it and the ledger say, whichever is more counts.
     """
-    from traindeck.core.privacy.plan import Plan
-
-    plan = Plan.read(folder)
-    if plan is None:
-        raise ValueError("a run with privacy has a plan")
     steps = max(privacy.steps, privacy.inherited + (charge.released if charge else 0))
     void = VIOLATED if privacy.violated else privacy.label
     return {
@@ -163,6 +164,7 @@ def figures_of(document: dict[str, Any], delta: float | None) -> dict[str, Any]:
     void = [
         *(f"run {one['run']} trained with {one['reason']}" for one in document["exposed"]),
         *(f"run {run['id']}: {run['void']}" for run in runs if run["void"]),
+        *_of_other_relations(document, ran),
     ]
     if delta is None:
         if ran:
@@ -195,10 +197,19 @@ def figures_of(document: dict[str, Any], delta: float | None) -> dict[str, Any]:
     return {"guarantee": guarantee, "runs": each}
 
 
+def _of_other_relations(document: dict[str, Any], ran: list[Ran]) -> Iterator[str]:
+    """The runs whose epsilon is for a relation that is not the one stated, nor promises more.
+
+    Budgets of before relations were told apart may have admitted such.
+    """
+    unit, relation = document["guarantee"]["unit"], document["guarantee"]["relation"]
+    for run, one in zip(document["runs"], ran, strict=True):
+        if not covers(relation, own := relation_of(unit, one.plan)):
+            yield f"run {run['id']}: its epsilon is for {own}, not for {relation}"
+
+
 def ran_of(run: dict[str, Any]) -> Ran:
     """A run's facts. Raises KeyError, TypeError or ValueError for what is none."""
-    from traindeck.core.privacy.mechanism import Mechanism
-
     plan = Mechanism.from_json(run["plan"])
     if 0 < plan.noise_multiplier < accountant.LEAST_NOISE:
         raise ValueError(f"noise {plan.noise_multiplier:g} is too little to be accounted for")
@@ -243,7 +254,7 @@ def _made() -> dict[str, Any]:
     }
 
 
-def _sampling(samplers: Any) -> dict[str, str]:
+def _sampling(samplers: Iterable[str]) -> dict[str, str]:
     return {name: terms.SAMPLING[name] for name in dict.fromkeys(samplers)}
 
 
@@ -256,6 +267,4 @@ def _audit(home: Home, run: str) -> AuditResult | None:
 
 
 def _state(folder: Path) -> str:
-    from traindeck.core.run.folder import RunFolder
-
     return RunFolder(folder).state()[0]
