@@ -15,12 +15,13 @@ import typer
 from traindeck.core.base.errors import INTERRUPTED, USAGE, TraindeckError
 
 _APP_COLLECTS = gc.get_threshold()
-_MODULES = ("recipes", "run", "runs", "control", "budget", "audit", "owners", "upkeep")
+_MODULES = ("recipes", "run", "runs", "control", "budget", "audit", "statement", "owners", "upkeep")
 _MODULE_OF = {
     "recipes": "recipes",
     "run": "run",
     "budget": "budget",
     "audit": "audit",
+    "verify": "statement",
     **dict.fromkeys(("ls", "show", "metrics", "logs", "watch"), "runs"),
     **dict.fromkeys(("stop", "kill", "rm", "restore", "edit"), "control"),
     **dict.fromkeys(("owners", "approve", "refuse"), "owners"),

@@ -20,6 +20,7 @@ FILES = (
     "secret.key",
     "settings.toml",
     "state.json",
+    "statement.key",
     "traindeck.log",
 )
 

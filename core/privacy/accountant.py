@@ -51,15 +51,15 @@ def bound(mechanisms: Iterable[Mechanism], delta: float) -> Bound:
     """The tightest bound on all these mechanisms together; infinite without noise."""
     released = [one for one in mechanisms if one.releases]
     if any(one.noise_multiplier == 0 for one in released):
-        return Bound(math.inf, f"{_library()} PLD")
+        return Bound(math.inf, f"{library()} PLD")
     if not released:
-        return Bound(0.0, f"{_library()} PLD")
+        return Bound(0.0, f"{library()} PLD")
     kinds = _kinds(released)
     pld = _pld(kinds, delta)
     rdp, order = renyi.epsilon(kinds, delta)
     if rdp < pld:
-        return Bound(rdp, f"{_library()} RDP, order {order:g}")
-    return Bound(pld, f"{_library()} PLD, interval {losses.interval(kinds):.2g}")
+        return Bound(rdp, f"{library()} RDP, order {order:g}")
+    return Bound(pld, f"{library()} PLD, interval {losses.interval(kinds):.2g}")
 
 
 def epsilon(mechanisms: Iterable[Mechanism], delta: float) -> float:
@@ -225,7 +225,8 @@ def repeat_and_select(mechanism: Mechanism, delta: float, mean_repeats: float) -
 
 
 @cache
-def _library() -> str:
+def library() -> str:
+    """What computes all of it, and its version."""
     return f"dp-accounting {version('dp-accounting')}"
 
 

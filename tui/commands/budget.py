@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from traindeck.core.base.errors import FAILED, NotFoundError, UsageError
+from traindeck.core.base.errors import FAILED, UsageError
 from traindeck.tui.commands.budget_forecast import forecast
+from traindeck.tui.commands.budget_histories import bring, export
 from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
+from traindeck.tui.commands.statement import statement
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.ledger.ledger import Ledger
@@ -24,9 +26,10 @@ FINGERPRINT_SECONDS = 120
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Privacy budgets of data sets.")
-    for command in (create, ls, show, history, verify, export, forecast, derive):
+    for command in (create, ls, show, history, verify, export, forecast, derive, statement):
         group.command(command.__name__)(command)
     group.command("set")(change)
+    group.command("import")(bring)
     group.command("rm")(remove)
     app.add_typer(group, name="budget")
 
@@ -284,31 +287,11 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-def export(name: Name) -> None:
-    """Print a budget and its whole history as JSON, for anyone to account for again."""
-    from traindeck.core.base.home import Home
-    from traindeck.core.privacy.budget_state import describe
-    from traindeck.core.privacy.ledger.ledgers import shown_entries
-
-    ledger = _ledger(name)
-    state = describe(Home.default(), ledger)
-    history = shown_entries(ledger.folder, ledger.history())
-    print_json({**state.to_json(), "history": history})
-
-
 def _ledger(name: str) -> Ledger:
     from traindeck.core.base.home import Home
-    from traindeck.core.privacy.ledger.ledgers import find
+    from traindeck.core.privacy.ledger.ledgers import named
 
-    if not name:
-        raise UsageError("say which data set; `traindeck budget ls` lists those with a budget")
-    ledger = find(Home.default().ledger, name)
-    if ledger is None:
-        raise NotFoundError(
-            f"{name} has no privacy budget; `traindeck budget create {name} --epsilon E --delta D`"
-            " gives it one"
-        )
-    return ledger
+    return named(Home.default().ledger, name)
 
 
 def _fingerprint(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from traindeck.core.privacy.accountant import epsilon_budget
 from traindeck.core.privacy.bounds import at_least, at_most, percent
 from traindeck.core.privacy.budget_state import BudgetState
 from traindeck.core.privacy.ledger.account import Account, Charge
@@ -43,6 +44,7 @@ def facts(state: BudgetState) -> dict[str, str]:
         f" for one {account.unit} ({account.relation})"
         + ("" if account.rho_budget else ": frozen, it admits nothing more"),
         "filter": _filter(account),
+        "overdrawn": _overdrawn(account),
         "PLD": f"epsilon {epsilon(composed.epsilon_pld)} spent, had this schedule been fixed"
         f" in advance ({composed.accountant})",
         "naive sum": "epsilon infinite"
@@ -69,6 +71,18 @@ def _filter(account: Account) -> str:
     return (
         f"{percent(spent / budget)} spent, {percent(reserved / budget)} reserved,"
         f" {percent(left / budget, at_least)} left {in_full}"
+    )
+
+
+def _overdrawn(account: Account) -> str:
+    """Where more is charged than the budget admits: by what it was made for, no promise holds."""
+    if account.rho_left >= 0 or not account.rho_budget:
+        return ""
+    charged = account.rho_spent + account.rho_reserved
+    covers = epsilon_budget(charged, account.delta, account.order)
+    return (
+        f"more is charged than it admits: epsilon {epsilon(covers)} at delta {account.delta:g}"
+        f" covers it, not {account.epsilon:g}"
     )
 
 

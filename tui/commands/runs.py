@@ -24,6 +24,7 @@ from traindeck.tui.commands.output import (
     print_table,
     say,
 )
+from traindeck.tui.commands.statement import Out, of_run
 
 if TYPE_CHECKING:
     from traindeck.core.catalogue.document import RunDoc
@@ -73,13 +74,24 @@ def ls(
     )
 
 
-def show(ref: Ref, as_json: Annotated[bool, AS_JSON] = False, private: Private = False) -> None:
+def show(
+    ref: Ref,
+    as_json: Annotated[bool, AS_JSON] = False,
+    private: Private = False,
+    statement: Annotated[
+        bool, typer.Option("--statement", help="A signed statement of its privacy, as JSON.")
+    ] = False,
+    out: Out = None,
+) -> None:
     """Show all that is known of one run."""
     from traindeck.core.base.sanitize import WHOLE, plain
     from traindeck.core.privacy.report import RunPrivacy, exposes, words
     from traindeck.core.run.folder import RunFolder
 
     doc = _library().find(ref)
+    if statement or out:
+        of_run(Path(doc["path"]), "owners" in doc["params"], out)
+        return
     if as_json:
         print_json(shown(doc, private))
         return

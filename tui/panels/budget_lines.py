@@ -343,7 +343,7 @@ RUNS = (
 
 # Its history
 
-_TONES = {"expose": "bad", "quarantine": "bad", "mend": "warn", "set": "warn"}
+_TONES = {"expose": "bad", "quarantine": "bad", "mend": "warn", "set": "warn", "import": "warn"}
 
 
 def _details(entry: Entry) -> str:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from traindeck.core.privacy.ledger.filter import cost_of, exact, inexact
 from traindeck.core.privacy.mechanism import Mechanism
 
+IMPORTED = "imported"
+"""The state of a run that was made elsewhere."""
+
 
 @dataclass(slots=True)
 class Charge:
@@ -20,7 +23,7 @@ class Charge:
     epsilon      what its whole plan costs
     committed    steps whose noise may have been released
     settled      steps whose noise was released; None while the run is open
-    state        reserved, running (something is committed), or how it ended
+    state        reserved, running (something is committed), how it ended, or imported
     who          the process that stands for it, if one was named (`Identity.to_json`)
     quarantined  why its claim is not to be believed; empty when nothing speaks against it
     delta        of its epsilon; None: not known
@@ -126,7 +129,7 @@ class Account:
 
     @property
     def rho_left(self) -> float:
-        """Negative when the budget was lowered below what is charged."""
+        """Negative when more is charged, by imports or since the budget was lowered."""
         return inexact(self.exact_left)
 
     @property

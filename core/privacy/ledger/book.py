@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, TraindeckError
-from traindeck.core.privacy.ledger.account import Account, Charge, Child, Exposure
+from traindeck.core.privacy.ledger.account import IMPORTED, Account, Charge, Child, Exposure
 from traindeck.core.privacy.ledger.chain import Entry, Problem, Scan
 from traindeck.core.privacy.ledger.entries import MAX_TEXT, check, new_entry
 from traindeck.core.privacy.ledger.filter import Filter, inexact, mechanism_of
@@ -57,6 +57,24 @@ class Book:
                     epsilon=entry["epsilon"],
                     who=entry["who"],
                     reserved_at=entry["t"],
+                    delta=entry.get("delta"),
+                )
+            case "import":
+                steps = entry["mechanism"]["steps"]
+                self._runs[entry["run"]] = Charge(
+                    id=entry["run"],
+                    recipe=entry["recipe"],
+                    dataset=entry["dataset"],
+                    mechanism=mechanism_of(entry["mechanism"]),
+                    rho=entry["rho"],
+                    epsilon=entry["epsilon"],
+                    who=None,
+                    reserved_at=entry["t"],
+                    committed=steps,
+                    settled=steps,
+                    state=IMPORTED,
+                    committed_at=entry["t"],
+                    settled_at=entry["t"],
                     delta=entry.get("delta"),
                 )
             case "settle":

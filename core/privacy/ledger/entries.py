@@ -9,13 +9,15 @@
     reserve     a run's whole plan (a `Mechanism`), before it starts; `rho` is what a step costs
     commit      the steps, counted from the run's first, whose noise may now be released
     settle      a run has ended after so many steps; the rest of its plan is given back
+    import      a run that was made elsewhere and is over: it released all of its mechanism, and is
+                charged for it whatever is left
     expose      a run that has no finite epsilon
     quarantine  a run whose audit found more than it claims
     mend        a torn end that was cut off (`dropped` bytes), or a head that had to be made anew
 
-What people decide (create, set, derive, expose) may say who did (`by`, as user@host) and why
-(`why`), a `set` also what the budget `was`; a reservation may name its plan's own `delta`. Ledgers
-of before these fields are read all the same.
+What people decide (create, set, derive, import, expose) may say who did (`by`, as user@host) and
+why (`why`), a `set` also what the budget `was`; a reservation or import may name the `delta` of its
+epsilon. Ledgers of before these fields are read all the same.
 
 Stored data is never turned into anything but numbers, texts and `Mechanism`.
 """
@@ -132,6 +134,14 @@ _FIELDS: dict[str, dict[str, Check]] = {
     },
     "commit": {"run": _is_run, "steps": _is_count},
     "settle": {"run": _is_run, "steps": _is_count, "state": _is_text},
+    "import": {
+        "run": _is_run,
+        "recipe": _is_text,
+        "dataset": is_name,
+        "mechanism": lambda value: isinstance(value, dict),
+        "rho": _is_positive,
+        "epsilon": lambda value: _is_number(value) and value >= 0,
+    },
     "expose": {"run": _is_run, "recipe": _is_text, "dataset": is_name, "reason": _is_text},
     "quarantine": {"run": _is_run, "reason": _is_text},
     "mend": {"dropped": _is_count, "reason": _is_text},
@@ -142,6 +152,7 @@ _OPTIONAL: dict[str, dict[str, Check]] = {
     "set": {**_DECIDED, "was": _is_budget},
     "derive": _DECIDED,
     "reserve": {"delta": _is_share},
+    "import": {**_DECIDED, "delta": _is_share},
     "expose": _DECIDED,
 }
 _NOT_OWN = ENVELOPE | {"run", "who", "mechanism"}

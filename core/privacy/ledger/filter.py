@@ -117,7 +117,7 @@ class Filter:
 
     @property
     def left(self) -> int:
-        """Negative when the budget was lowered below what is charged."""
+        """Negative when more is charged, by imports or since the budget was lowered."""
         return exact(self.rho_budget) - self.charged
 
     def apply(self, entry: Entry) -> None:
@@ -171,9 +171,10 @@ class Filter:
         self.open[run] = Reservation(mechanism, rho)
 
     def still_admits(self, run: str, steps: int) -> None:
-        """Raises OverBudget for a commit that a budget lowered since no longer covers.
+        """Raises OverBudget for a commit that a budget no longer covers.
 
-        No rule of `apply`: what was committed before a budget was lowered stays in the ledger.
+        It was lowered since, or charged by an import. No rule of `apply`: what was committed before
+        stays in the ledger.
         """
         if self.left >= 0 or run not in self.open:
             return
@@ -184,8 +185,9 @@ class Filter:
             released -= cost_of(plan, one.rho, plan.steps) - cost_of(plan, one.rho, taken)
         if released > exact(self.rho_budget):
             raise OverBudget(
-                f"the budget of {self.name} was lowered since run {run} was launched, and admits"
-                f" no more than the {self.open[run].committed} steps that it has taken",
+                f"the budget of {self.name} was lowered since run {run} was launched, or charged"
+                " for what was released elsewhere, and admits no more than the"
+                f" {self.open[run].committed} steps that it has taken",
                 0,
             )
 
@@ -210,6 +212,16 @@ class Filter:
             raise ValueError(f"run {run} has reserved {mechanism.steps} steps, not {steps}")
         self.charged += cost_of(mechanism, rho, steps) - cost_of(mechanism, rho, mechanism.steps)
         del self.open[run]
+        self.ended[run] = None
+
+    def _import(self, entry: Entry) -> None:
+        """What was released is charged, whether it fits or not."""
+        run = entry["run"]
+        if run in self.open or run in self.ended:
+            raise NotOpen(f"run {run} is in the ledger of {self.name} already")
+        self._known(entry["dataset"])
+        mechanism = mechanism_of(entry["mechanism"])
+        self.charged += cost_of(mechanism, entry["rho"], mechanism.steps)
         self.ended[run] = None
 
     def _expose(self, entry: Entry) -> None:
@@ -246,6 +258,7 @@ _RULES: dict[str, Callable[[Filter, Entry], None]] = {
     "reserve": Filter._reserve,
     "commit": Filter._commit,
     "settle": Filter._settle,
+    "import": Filter._import,
     "expose": Filter._expose,
     "quarantine": Filter._quarantine,
     "mend": Filter._mend,
@@ -299,6 +312,21 @@ def over_budget(
         f" divergence of order {order:g}: it costs {inexact(cost):.4g},"
         f" {max(inexact(left), 0.0):.4g} of {budget:.4g} is left]",
         steps,
+    )
+
+
+def overdrawing(source: str, cost: int, now: Filter) -> OverBudget:
+    """Why what was released elsewhere does not fit into what is left of a budget."""
+    from traindeck.core.privacy.bounds import at_least, percent
+
+    budget = now.rho_budget
+    of = f"{percent(inexact(cost) / budget)} of the budget" if budget else "a part of the budget"
+    left = percent(max(0.0, inexact(now.left)) / budget, at_least) if budget else "nothing"
+    return OverBudget(
+        f"{source} took {of} of {now.name}, and {left} of it is left. Nothing was recorded, but"
+        " what is released is released: --already-released charges it all the same, the budget is"
+        " then overdrawn and admits nothing more",
+        0,
     )
 
 

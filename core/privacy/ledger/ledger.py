@@ -30,7 +30,7 @@ from traindeck.core.privacy.ledger.account import Account, Charge
 from traindeck.core.privacy.ledger.book import LedgerDamaged, mends, replay
 from traindeck.core.privacy.ledger.chain import Chain, Entry, Problem, Scan, Writer
 from traindeck.core.privacy.ledger.entries import MAX_TEXT, is_name, new_entry
-from traindeck.core.privacy.ledger.filter import Filter, NotOpen
+from traindeck.core.privacy.ledger.filter import Filter, NotOpen, cost_of, overdrawing
 from traindeck.core.privacy.mechanism import Mechanism
 
 FOLDER_LOCK = ".lock"
@@ -210,6 +210,52 @@ class Ledger:
             return [new_entry("settle", run=run, steps=taken, state=state)]
 
         self.add(add, verified=False)
+
+    def import_runs(
+        self,
+        runs: Sequence[tuple[str, Mechanism, float, float]],
+        source: str,
+        *,
+        beyond: bool = False,
+        why: str = "",
+    ) -> None:
+        """Charge runs that were made elsewhere and are over, in one write.
+
+        What is there already, of an import that a crash cut short, is not charged again.
+
+        runs    the id of each, what it released, what a step costs (Rényi divergence at the
+                ledger's order) and its epsilon at the budget's delta
+        source  where that is known from, for people to read
+        beyond  also where it does not fit: what was released is not undone by not counting it
+
+        Raises OverBudget, and NotOpen when all of them are in the ledger already.
+        """
+        delta = self.account().delta
+        new = [
+            new_entry(
+                "import",
+                run=run,
+                recipe=source[:MAX_TEXT],
+                dataset=self.dataset,
+                mechanism=mechanism.to_json(),
+                rho=rho,
+                epsilon=epsilon,
+                delta=delta,
+                **decided(why),
+            )
+            for run, mechanism, rho, epsilon in runs
+        ]
+
+        def add(now: Filter) -> list[Entry]:
+            left = [run for run in runs if run[0] not in now.ended]  # a crash may lose the last
+            if not left:
+                raise NotOpen(f"it was imported already, as run {runs[0][0]} of {self.name}")
+            cost = sum(cost_of(one, rho, one.steps) for _, one, rho, _ in left)
+            if cost > now.left and not beyond:
+                raise overdrawing(source, cost, now)
+            return new[-len(left) :]
+
+        self.add(add)
 
     def expose(self, run: str, recipe: str, reason: str, why: str = "") -> None:
         """Record, for good, a run that has no finite epsilon.

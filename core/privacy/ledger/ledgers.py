@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from traindeck.core.base.errors import BudgetRefused
+from traindeck.core.base.errors import BudgetRefused, NotFoundError, UsageError
 from traindeck.core.base.files import locked
 from traindeck.core.base.secret import home_secret
 from traindeck.core.privacy.ledger.account import Account
@@ -101,6 +101,19 @@ def find(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger |
     return None if fingerprint is None else _find_contents(folder, fingerprint)
 
 
+def named(folder: Path, dataset: str) -> Ledger:
+    """The same, for whoever asks by name. Raises NotFoundError when there is none."""
+    if not dataset:
+        raise UsageError("say which data set; `traindeck budget ls` lists those with a budget")
+    ledger = find(folder, dataset)
+    if ledger is None:
+        raise NotFoundError(
+            f"{dataset} has no privacy budget; `traindeck budget create {dataset} --epsilon E"
+            " --delta D` gives it one"
+        )
+    return ledger
+
+
 def keyed(folder: Path, fingerprint: str) -> str:
     """What the ledgers of a home know data of this SHA-256 by: nobody else can test guesses.
 
@@ -118,13 +131,22 @@ def shown(folder: Path, pinned: str | None) -> str | None:
 
 
 def shown_entries(folder: Path, entries: Iterable[Entry]) -> list[Entry]:
-    """Entries as they may leave the home."""
-    return [
-        {**entry, "fingerprint": shown(folder, entry["fingerprint"])}
-        if "fingerprint" in entry
-        else entry
-        for entry in entries
-    ]
+    """Entries as they may leave the home.
+
+    The hash of an entry that holds data's own SHA-256, and so all that follow, would tell who
+    guesses that data whether it is right: null.
+    """
+    made, tells = [], False
+    for entry in entries:
+        if tells:
+            entry = {**entry, "prev": None, "hash": None}
+        if "fingerprint" in entry:
+            keyed_by = shown(folder, entry["fingerprint"])
+            if keyed_by != entry["fingerprint"]:
+                tells = True
+                entry = {**entry, "fingerprint": keyed_by, "hash": None}
+        made.append(entry)
+    return made
 
 
 def ledgers(folder: Path) -> list[Ledger]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,17 @@ def made(folder: Path, name: str = "mnist", **changed: Any) -> Ledger:
 def reserve(ledger: Ledger, run: str, steps: int, rho: float = RHO, **given: Any) -> None:
     plan = Mechanism(1.25, 0.01, steps, given.pop("sampler", "poisson"))
     ledger.reserve(run, "torch-mnist-dp", plan, rho, 0.5, given.pop("who", None), **given)
+
+
+def imports(
+    ledger: Ledger, run: str = "far", steps: Sequence[int] = (1,), *, beyond: bool = False
+) -> None:
+    """Charge a run that was made elsewhere, of so many steps of each kind."""
+    runs = [
+        (run if not kind else f"{run}.{kind}", Mechanism(1.25 + kind, 0.01, count), RHO, 0.5)
+        for kind, count in enumerate(steps)
+    ]
+    ledger.import_runs(runs, "opacus: history.json", beyond=beyond)
 
 
 def charged(ledger: Ledger) -> tuple[float, float]:

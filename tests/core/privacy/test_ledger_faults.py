@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import until
-from tests.core.privacy.ledgers import RHO, STEPS, is_whole, made, reserve
+from tests.core.privacy.ledgers import RHO, STEPS, imports, is_whole, made, reserve
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.process import Identity
 from traindeck.core.privacy.ledger import chain
@@ -90,6 +90,7 @@ ACTS: dict[str, Callable[[Ledger], None]] = {
     "commit": lambda ledger: ledger.commit("open", 20),
     "settle": lambda ledger: ledger.settle("open", "stopped", 9),
     "expose": lambda ledger: ledger.expose("plain", "torch-mnist", "no privacy"),
+    "import": imports,
 }
 
 

@@ -54,6 +54,19 @@ class TestLineage:
         [entry] = shown_entries(ledger.folder, ledger.history()[-1:])
         assert entry["fingerprint"] == shown(ledger.folder, DATA) == keyed(ledger.folder, DATA)
 
+    def test_no_hash_that_depends_on_the_data_is_shown(self, ledger: Ledger) -> None:
+        """Who knows the other fields could test guesses of the data by an entry's own hash."""
+        reserve(ledger, "first", 1)
+        ledger.add(lambda now: [new_entry("pin", dataset="mnist", fingerprint=DATA)])
+        reserve(ledger, "second", 1)
+        before = ledger.history()
+        shown_as = shown_entries(ledger.folder, before)
+        assert shown_as[:2] == before[:2]
+        assert (shown_as[2]["prev"], shown_as[2]["hash"]) == (before[1]["hash"], None)
+        assert (shown_as[3]["prev"], shown_as[3]["hash"]) == (None, None)
+        derive(ledger, "half", "subset", OTHER)
+        assert shown_entries(ledger.folder, ledger.history())[-1]["hash"] is None
+
     def test_what_is_derived_spends_the_parents_budget(self, ledger: Ledger) -> None:
         derive(ledger, "mnist-half", "subset", DATA)
         half = find(ledger.folder, "mnist-half")

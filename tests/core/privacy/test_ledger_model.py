@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.privacy.ledgers import RHO, made, reserve
+from tests.core.privacy.ledgers import RHO, imports, made, reserve
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.privacy.ledger.account import Account
 from traindeck.core.privacy.ledger.ledger import Ledger
@@ -23,6 +23,7 @@ def ops() -> st.SearchStrategy[list[Op]]:
         ["reserve"] * 4
         + ["commit"] * 6
         + ["settle"] * 3
+        + ["import"] * 2
         + ["end", "set", "torn", "old", "headless"]
     )
     return st.lists(st.tuples(kinds, st.integers(0, RUNS - 1), st.integers(0, 40)), max_size=25)
@@ -52,6 +53,12 @@ class Model:
             if run in self.reserved or self.charged() + steps > self.budget:
                 return False
             self.reserved[run], self.committed[run] = steps, 0
+            return True
+        if kind == "import":  # over at once, and charged beyond the budget when it must
+            fits = self.charged() + steps <= self.budget
+            if run in self.reserved or not (fits or steps % 2):
+                return False
+            self.reserved[run] = self.committed[run] = self.settled[run] = steps
             return True
         if kind == "commit":
             is_open = run in self.reserved and run not in self.settled
@@ -83,6 +90,8 @@ def do(ledger: Ledger, kind: str, run: int, steps: int) -> bool:
     try:
         if kind == "reserve":
             reserve(ledger, str(run), steps)
+        elif kind == "import":
+            imports(ledger, str(run), [steps], beyond=steps % 2 == 1)
         elif kind == "commit":
             ledger.commit(str(run), steps)
         elif kind == "settle":

@@ -1,0 +1,1 @@
+"""Signed statements of a data set's or a run's privacy, that a stranger can check."""
