@@ -99,19 +99,25 @@ def curve(mechanism: Mechanism, delta: float, points: int) -> tuple[tuple[int, f
 def rho(mechanism: Mechanism, order: float) -> float:
     """The Rényi divergence of this order that one step costs; infinite without noise.
 
-    A step of a shuffled run costs its share of the passes that the run touches.
+    A step of a shuffled run costs its share of the passes that the run touches, and one of banded
+    noise its share of the run's releases.
     """
     if mechanism.noise_multiplier == 0:
         return math.inf
-    rate = mechanism.sampling_rate if mechanism.sampler == "poisson" else 1.0
+    rate = mechanism.release_rate
     one = max(renyi.divergence(mechanism.noise_multiplier, rate, order), LEAST_RHO)
-    if mechanism.sampler == "shuffle" and mechanism.steps:
+    if mechanism.releases != mechanism.steps:
         return one * mechanism.releases / mechanism.steps
     return one
 
 
 def noise_multiplier(
-    wanted: float, delta: float, sampling_rate: float, steps: int, sampler: str = "poisson"
+    wanted: float,
+    delta: float,
+    sampling_rate: float,
+    steps: int,
+    sampler: str = "poisson",
+    bands: int = 1,
 ) -> float:
     """The least noise multiplier, in thousandths, whose epsilon is at most what is wanted.
 
@@ -122,7 +128,7 @@ def noise_multiplier(
 
     def excess(noise: float) -> float:
         """Logarithm of epsilon over what is wanted; above 0 is too much."""
-        kinds = _kinds([Mechanism(noise, sampling_rate, steps, sampler)])
+        kinds = _kinds([Mechanism(noise, sampling_rate, steps, sampler, bands=bands)])
         epsilon, _ = renyi.epsilon(kinds, delta, renyi.FEW)
         if epsilon < FAR * wanted:
             pld = _pld(kinds, delta)
@@ -239,7 +245,6 @@ def _kinds(mechanisms: Sequence[Mechanism]) -> tuple[Kind, ...]:
     """Those that differ only in their steps as one: composing costs by the number of kinds."""
     counts: dict[tuple[float, float], int] = {}
     for one in mechanisms:
-        rate = one.sampling_rate if one.sampler == "poisson" else 1.0
-        kind = one.noise_multiplier, rate
+        kind = one.noise_multiplier, one.release_rate
         counts[kind] = counts.get(kind, 0) + one.releases
     return tuple(Kind(noise, rate, count) for (noise, rate), count in sorted(counts.items()))

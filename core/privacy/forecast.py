@@ -95,6 +95,7 @@ class Forecast:
             "delta": plan.delta,
             "unit": plan.unit,
             "noise_multiplier": mechanism.noise_multiplier,
+            "bands": mechanism.bands,
             "sampling_rate": mechanism.sampling_rate,
             "steps": mechanism.steps,
             "steps_resumed": self.steps_resumed,

@@ -33,6 +33,13 @@ class Mechanism:
                        last small batch is a step too, none is dropped; `none`: every record in
                        every batch. The last two amplify nothing.
     after              of a shuffled run's later part, the steps before it: where in a pass it began
+    bands              of noise that later steps take back in part, by a strategy matrix of so many
+                       bands whose columns have norm 1, so that a record's gradient spreads over as
+                       many rows. It is once put into one of that many parts, by a coin of its own;
+                       step i draws from part i modulo `bands`, each with probability bands·q. Each
+                       `bands` steps are then one Gaussian that is sampled at this rate
+                       (Choquette-Choo et al. 2023, (Amplified) banded matrix factorization,
+                       arXiv 2306.08153): the rows that a record is in do not overlap
 
     Shuffled batches are of a fixed size: one record more moves others from batch to batch, so that
     a pass is no single Gaussian under add-or-remove-one. It is one under `zero-out`, which is the
@@ -46,6 +53,7 @@ class Mechanism:
     steps: int
     sampler: str = "poisson"
     after: int = 0
+    bands: int = 1
 
     def __post_init__(self) -> None:
         if not (_is_number(self.noise_multiplier) and self.noise_multiplier >= 0):
@@ -60,17 +68,38 @@ class Mechanism:
             raise ValueError(f"after {before!r} is not a whole number from 0 to {MAX_STEPS}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler {self.sampler!r} is not one of {', '.join(SAMPLERS)}")
+        bands = self.bands
+        if isinstance(bands, bool) or not isinstance(bands, int) or not 1 <= bands <= MAX_STEPS:
+            raise ValueError(f"bands {bands!r} is not a whole number from 1 to {MAX_STEPS}")
+        if bands > 1 and self.sampler != "poisson":
+            raise ValueError(
+                f"noise in {bands} bands needs the sampler poisson, not {self.sampler}"
+            )
+        if bands * self.sampling_rate > 1 + 1e-9:
+            raise ValueError(
+                f"{bands} bands at sampling_rate {self.sampling_rate!r}: a part holds fewer records"
+                " than a batch"
+            )
 
     @property
     def releases(self) -> int:
         """How often one record's gradient may be in what is released, without amplification.
 
-        Of a shuffled run it is once in each pass that it touches, by where it began.
+        Of a shuffled run it is once in each pass that it touches, by where it began; of banded
+        noise, once in each `bands` steps that it began.
         """
+        if self.bands > 1:
+            return -(-self.steps // self.bands)
         if self.sampler == "shuffle" and self.steps:
             end = self.after + self.steps
             return -(-end // self.pass_steps) - self.after // self.pass_steps
         return self.steps
+
+    @property
+    def release_rate(self) -> float:
+        """The chance of a record to be in a release that it may be in."""
+        rate = self.bands * self.sampling_rate if self.sampler == "poisson" else 1.0
+        return 1.0 if rate > 1 - 1e-9 else rate
 
     @property
     def pass_steps(self) -> int:
@@ -96,16 +125,15 @@ class Mechanism:
         return replace(self, steps=steps)
 
     def to_json(self) -> dict[str, Any]:
+        usual = {"after": 0, "bands": 1}  # is left out, as it was before there were such fields
         data = {"mechanism": "gaussian", **asdict(self)}
-        if not self.after:  # as it was written before there was such a field
-            del data["after"]
-        return data
+        return {name: value for name, value in data.items() if usual.get(name) != value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Mechanism:
         """Read what `to_json` wrote. Raises ValueError for anything else."""
         names = {field.name for field in fields(cls)}
-        if not isinstance(data, Mapping) or {*data, "after"} != names | {"mechanism"}:
+        if not isinstance(data, Mapping) or {*data, "after", "bands"} != names | {"mechanism"}:
             raise ValueError("not a mechanism: other fields than a Gaussian's")
         if data["mechanism"] != "gaussian":
             raise ValueError(

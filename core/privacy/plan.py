@@ -19,6 +19,7 @@ from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.bounds import or_infinite, or_null
 from traindeck.core.privacy.mechanism import MAX_STEPS, Mechanism, relation_of
 from traindeck.core.privacy.risk import Risk, risk
+from traindeck.core.recipe.accounting import Accounting
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
 
@@ -111,7 +112,8 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
 
     The standard parameters decide: epsilon (noise is solved for) or noise_multiplier, delta,
     clipping_norm, batch_size, epochs or steps, noise_seed; of federated recipes rounds, with
-    local_steps in each. Without a sampler all records are in each step, whatever batch_size.
+    local_steps in each; noise=banded, in so many bands. Without a sampler all records are in each
+    step, whatever batch_size.
     Takes 1 to 2 s, most of it the accountant's import. Raises PlanError.
     """
     recipe = recipe.chosen(params)
@@ -133,6 +135,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         raise PlanError(f"batch_size: {batch_size} is not from 1 to the {declared.records} records")
     rate = batch_size / declared.records
     steps = _steps(params, declared.records, batch_size)
+    bands = _bands(params, declared, batch_size)
     clipping_norm = _number(params, "clipping_norm", 1.0)
     if not 0 < clipping_norm < math.inf:
         raise PlanError(f"clipping_norm: {clipping_norm:g} is not above 0 and finite")
@@ -141,13 +144,13 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     if given == 0.0:
         if wanted <= 0:
             raise PlanError("epsilon: must be above 0 (inf: without privacy)")
-        noise = accountant.noise_multiplier(wanted, delta, rate, steps, declared.sampler)
+        noise = accountant.noise_multiplier(wanted, delta, rate, steps, declared.sampler, bands)
     elif not accountant.LEAST_NOISE <= given < math.inf:
         raise PlanError(
             f"noise_multiplier: {given:g} is not from {accountant.LEAST_NOISE:g} on (0: found from"
             " epsilon; a run without noise is one of epsilon inf)"
         )
-    mechanism = Mechanism(noise, rate, steps, declared.sampler)
+    mechanism = Mechanism(noise, rate, steps, declared.sampler, bands=bands)
     curve = accountant.curve(mechanism, delta, CURVE_POINTS)
     if given and curve[-1][1] > wanted != recipe.defaults()["epsilon"]:
         raise PlanError(
@@ -203,6 +206,27 @@ def _steps(params: Mapping[str, Value], records: int, batch_size: int) -> int:
     if wanted > MAX_STEPS:
         raise PlanError(f"steps or epochs: more than {MAX_STEPS} steps are too many")
     return int(wanted)
+
+
+def _bands(params: Mapping[str, Value], declared: Accounting, batch_size: int) -> int:
+    """Of the noise; 1 where that of each step is independent."""
+    if params.get("noise") != "banded":
+        return 1
+    if declared.sampler != "poisson":
+        raise PlanError(
+            f"noise: banded noise needs the sampler poisson, not {declared.sampler}: each record is"
+            " drawn in one step of each cycle"
+        )
+    if declared.unit == "owner" or "rounds" in params:
+        raise PlanError("noise: in a federation each round's noise is independent of the others")
+    bands = int(_number(params, "bands", 0))
+    most = declared.records // batch_size
+    if not 1 <= bands <= most:
+        raise PlanError(
+            f"bands: {bands} is not from 1 to {most}: a batch of {batch_size} is drawn from one of"
+            f" so many parts of the {declared.records} records"
+        )
+    return bands
 
 
 def _number(params: Mapping[str, Value], name: str, default: float) -> float:

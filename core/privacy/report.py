@@ -37,7 +37,8 @@ class RunPrivacy:
     epsilon        an upper bound on what has been spent so far, at delta; may be infinite
     sampling_rate  the share of all records that a batch holds, in expectation
     noise_multiplier  standard deviation of the noise over the clipping norm
-    steps          how many releases epsilon covers, those of the runs it was resumed from included
+    bands          of noise that later steps take back in part; 1: each step's is independent
+    steps          how many steps epsilon covers, those of the runs it was resumed from included
     inherited      how many those were: they were paid for by the runs that took them
     events         the mechanisms released, for anyone to account for again
     audit          the measured lower bound, when the run was audited
@@ -56,6 +57,7 @@ class RunPrivacy:
     sampler: str
     sampling_rate: float
     noise_multiplier: float
+    bands: int
     clipping_norm: float
     steps: int
     inherited: int
@@ -91,6 +93,7 @@ class RunPrivacy:
             "sampler": self.sampler,
             "sampling_rate": self.sampling_rate,
             "noise_multiplier": self.noise_multiplier,
+            "bands": self.bands,
             "clipping_norm": self.clipping_norm,
             "steps": self.steps,
             "inherited": self.inherited,
@@ -130,6 +133,7 @@ class RunPrivacy:
             sampler=tolerant.text(known("sampler")),
             sampling_rate=tolerant.number(known("sampling_rate")),
             noise_multiplier=tolerant.number(known("noise_multiplier")),
+            bands=tolerant.count(known("bands")) or 1,
             clipping_norm=tolerant.number(known("clipping_norm")),
             steps=tolerant.count(known("steps")) or 0,
             inherited=tolerant.count(known("inherited")) or 0,
@@ -177,6 +181,7 @@ def report(folder: Path, ledger: str | None) -> RunPrivacy | None:
         sampler=mechanism.sampler,
         sampling_rate=mechanism.sampling_rate,
         noise_multiplier=mechanism.noise_multiplier,
+        bands=mechanism.bands,
         clipping_norm=plan.clipping_norm,
         steps=released.steps,
         inherited=inherited,
@@ -255,9 +260,13 @@ def inherits(privacy: RunPrivacy) -> str:
 
 def sampling(privacy: RunPrivacy) -> str:
     """How a run's batches are drawn and what is added to their sums."""
+    drawn = _SAMPLERS.get(privacy.sampler, "?")
+    if privacy.bands > 1:
+        drawn += f" from one of {privacy.bands} parts in turn"
+    bands = f" in {privacy.bands} bands" if privacy.bands > 1 else ""
     return (
-        f"{_SAMPLERS.get(privacy.sampler, '?')} at rate {privacy.sampling_rate:.4g}, Gaussian noise"
-        f" (float) {privacy.noise_multiplier:.4g}, {privacy.steps} steps"
+        f"{drawn} at rate {privacy.sampling_rate:.4g}, Gaussian noise (float){bands}"
+        f" {privacy.noise_multiplier:.4g}, {privacy.steps} steps"
     )
 
 

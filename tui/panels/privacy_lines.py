@@ -50,13 +50,18 @@ def foot(privacy: RunPrivacy, width: int) -> Content:
 
 def assumptions(privacy: RunPrivacy, width: int) -> Content:
     """Everything that the epsilon was computed from, and so depends on."""
-    ledger = privacy.ledger
+    ledger, bands = privacy.ledger, privacy.bands
+    cycles = f" in one step of each {bands}, its part's turn" if bands > 1 else ""
+    correlated = f" in {bands} bands" if bands > 1 else ""
     pairs: list[Row] = [
         ("unit", f"one {_known(privacy.unit)}"),
         ("neighbours", _known(privacy.relation)),
-        ("sampler", _SAMPLERS.get(privacy.sampler, _known(privacy.sampler))),
+        ("sampler", _SAMPLERS.get(privacy.sampler, _known(privacy.sampler)) + cycles),
         ("rate q", _real(privacy.sampling_rate, 6)),
-        ("noise σ", f"{_real(privacy.noise_multiplier, 5)} × clipping norm (Gaussian, float)"),
+        (
+            "noise σ",
+            f"{_real(privacy.noise_multiplier, 5)} × clipping norm (Gaussian{correlated}, float)",
+        ),
         ("clipping norm", _real(privacy.clipping_norm)),
         ("batch size", f"{_count(privacy.batch_size)} in expectation, public"),
         ("records", f"{_count(privacy.records)} at most, public"),

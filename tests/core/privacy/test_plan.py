@@ -194,6 +194,12 @@ MECHANISMS = st.builds(
     sampling_rate=st.floats(1e-9, 1.0),
     steps=st.integers(0, 10**9),
     sampler=st.sampled_from(["poisson", "shuffle", "none"]),
+) | st.builds(
+    Mechanism,
+    noise_multiplier=st.floats(0, 1e6),
+    sampling_rate=st.floats(1e-9, 0.01),
+    steps=st.integers(0, 10**9),
+    bands=st.integers(1, 100),
 )
 
 

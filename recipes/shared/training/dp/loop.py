@@ -96,13 +96,14 @@ def private_steps(
     Checkpoints are written and the model is tested ten times in the run and on a stop; the
     canaries' scores are kept at the end. Ends the process (1) when the self-test fails or a step
     that is paid for draws too little noise, before anything of it is kept, and (5) when the budget
-    admits no further step.
+    admits no further step. With banded noise a stop waits for the end of a cycle.
     """
     plan = run.plan
     total = plan.mechanism.steps
 
     def step_with(source: Randomness) -> PrivateStep:
         noise = plan.mechanism.noise_multiplier * plan.clipping_norm
+        source.advance()
         return PrivateStep(plan.mechanism.sampling_rate, noise, source)
 
     values = 0
@@ -110,7 +111,8 @@ def private_steps(
         values = yield from selftest.rehearse(test, plan, training, randomness, step_with)
         if planted:
             planted.begin()
-    part_steps = -(-total // CHECKPOINTS)
+    bands = plan.mechanism.bands  # only after a multiple of them can a run be resumed
+    part_steps = -(-total // (CHECKPOINTS * bands)) * bands
     logged = training.step
     window_began = part_began = time.perf_counter()
     stopping = False
@@ -128,7 +130,7 @@ def private_steps(
 
         done = training.step
         run.progress(done, total)
-        stopping = run.should_stop()
+        stopping = run.should_stop() and done % bands == 0
         part_over = stopping or done % part_steps == 0 or done == total
         if part_over or done % LOG_EVERY == 0:
             seconds = (time.perf_counter() - window_began) / (done - logged)

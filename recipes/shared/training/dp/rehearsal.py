@@ -68,6 +68,16 @@ class StandIn(Randomness):
     def name(self) -> str:
         return self._real.name
 
+    @property
+    def first(self) -> float:
+        return self._real.first
+
+    def restart(self) -> None:
+        self._real.restart()
+
+    def advance(self) -> None:
+        self._real.advance()
+
     def poisson_batch(self, records: int, rate: float) -> NDArray[np.intp]:
         import numpy as np
 
@@ -111,6 +121,7 @@ class Rehearsal(Generic[Step]):
 
     def begin(self) -> None:
         """Go back to the start."""
+        self.randomness.restart()
         self.training.restore(self.start)
         self.training.step = self._number
 

@@ -13,11 +13,13 @@ from traindeck.core.privacy.plan import Plan
 
 def kind(plan: Plan) -> dict[str, Any]:
     """What all steps of a run have in common, kept with each checkpoint."""
+    bands = plan.mechanism.bands
     return {
         "noise_multiplier": plan.mechanism.noise_multiplier,
         "sampling_rate": plan.mechanism.sampling_rate,
         "clipping_norm": plan.clipping_norm,
         "seeded": plan.seeded,
+        **({"bands": bands} if bands > 1 else {}),  # checkpoints of before have none
     }
 
 
@@ -26,8 +28,8 @@ def go_on(run: track.Run, path: Path, step: int, was: Mapping[str, Any]) -> None
 
     Ends the process (2) where they are of another kind, and (4) where none are left.
     """
-    for name, value in kind(run.plan).items():
-        if was.get(name) != value:
+    for name, value in ({"bands": 1} | kind(run.plan)).items():
+        if was.get(name, 1 if name == "bands" else None) != value:
             track.abort(
                 f"--resume: {path} was trained with {name} {was.get(name)}, not {value}: its"
                 " steps and these have no common epsilon",

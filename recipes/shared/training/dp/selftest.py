@@ -89,7 +89,10 @@ def rehearse(
             steps = _Steps(rehearsal, plan, test.records, chosen)
             yield from steps.hidden()
             yield from steps.noise()
-        checks.sampler(rehearsal.randomness, test.records, plan.mechanism.sampling_rate)
+        how = plan.mechanism
+        checks.sampler(rehearsal.randomness, test.records, how.sampling_rate)
+        if how.bands > 1:
+            checks.cycles(rehearsal.randomness, test.records, how.sampling_rate, how.bands)
     except SelfTestError as error:
         track.abort(f"self-test: {error}", 1)
     rehearsal.end()
@@ -160,6 +163,7 @@ class _Steps(Generic[Step]):
         self._clipping_norm = plan.clipping_norm
         self._scale = plan.mechanism.noise_multiplier * plan.clipping_norm
         self._many = range(min(plan.batch_size, records))
+        self._bands = plan.mechanism.bands
         self._values = len(next(iter(chosen.values())))
         self._chosen = chosen
         self._rng = np.random.default_rng()
@@ -195,6 +199,7 @@ class _Steps(Generic[Step]):
         import numpy as np
 
         own: list[Floats] = []
+        first = self._rehearsal.randomness.first
         few = list(self._chosen)
         squares: dict[str, tuple[list[float], list[float]]] = {}
         for batch in ([], few):
@@ -202,7 +207,7 @@ class _Steps(Generic[Step]):
             for kind in (0, 1):
                 for _ in range(TIMES // 2):
                     if kind:
-                        after = yield from self._taken(batch, self._draw())
+                        after = yield from self._taken(batch, first * self._draw())
                     else:
                         after = yield from self._taken(batch, None, own=own)
                     for name, values in after[0].items():
@@ -212,14 +217,23 @@ class _Steps(Generic[Step]):
         if self._values > 1 and len({row.tobytes() for row in drawn}) < len(drawn):
             raise SelfTestError("noise: two steps get the same")
         while sum(map(len, drawn)) < VALUES:
+            self._rehearsal.randomness.restart()
             more = self._rehearsal.randomness.normal(self._values, self._scale)
             drawn.append(np.asarray(more, np.float64) / self._scale)
-        checks.gaussian(np.concatenate(drawn) * self._scale, self._scale)
+        checks.gaussian(np.concatenate(drawn) * self._scale, first * self._scale)
         for name, each in squares.items():
             checks.same_spread(name, *each, self._rehearsal.start[name].size)
-        row = [self._stand_in([]) for _ in range(IN_A_ROW)]
+        correlated = self._bands > 1
+        row = [
+            self._stand_in([], keep=correlated)
+            for _ in range(max(IN_A_ROW, 2 * self._bands) if correlated else IN_A_ROW)
+        ]
         yield from self._rehearsal.sequence(*row)
         self._asked(row)
+        if correlated:
+            rows = [np.concatenate(one.drawn)[: self._values] for one in row]
+            whitened = self._rehearsal.randomness.whitened(rows)
+            checks.independent(whitened * self._scale, self._scale)
 
     def _hides(
         self, record: int, others: list[int], later: Floats, gains: list[dict[str, float]]
