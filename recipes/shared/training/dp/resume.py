@@ -10,6 +10,9 @@ from traindeck.core import track
 from traindeck.core.base.errors import USAGE
 from traindeck.core.privacy.plan import Plan
 
+USUAL = {"bands": 1}
+"""What a checkpoint says only where it is otherwise: there were checkpoints before."""
+
 
 def kind(plan: Plan) -> dict[str, Any]:
     """What all steps of a run have in common, kept with each checkpoint."""
@@ -19,7 +22,7 @@ def kind(plan: Plan) -> dict[str, Any]:
         "sampling_rate": plan.mechanism.sampling_rate,
         "clipping_norm": plan.clipping_norm,
         "seeded": plan.seeded,
-        **({"bands": bands} if bands > 1 else {}),  # checkpoints of before have none
+        **({"bands": bands} if bands > 1 else {}),
     }
 
 
@@ -28,10 +31,11 @@ def go_on(run: track.Run, path: Path, step: int, was: Mapping[str, Any]) -> None
 
     Ends the process (2) where they are of another kind, and (4) where none are left.
     """
-    for name, value in ({"bands": 1} | kind(run.plan)).items():
-        if was.get(name, 1 if name == "bands" else None) != value:
+    then = USUAL | dict(was)
+    for name, value in (USUAL | kind(run.plan)).items():
+        if then.get(name) != value:
             track.abort(
-                f"--resume: {path} was trained with {name} {was.get(name)}, not {value}: its"
+                f"--resume: {path} was trained with {name} {then.get(name)}, not {value}: its"
                 " steps and these have no common epsilon",
                 USAGE,
             )

@@ -60,7 +60,7 @@ class Training:
         """Go on from a checkpoint; ends the process when that cannot be or would spoil epsilon."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                state = {name: file[name] for name in self._state()}
+                state = dict(file)
             for name, variable in self._variables().items():
                 variable.assign(state[name])
             self.step = int(state["step"])
