@@ -17,6 +17,7 @@ from traindeck.core.base.errors import UsageError
 from traindeck.core.base.files import read_json
 from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.bounds import or_infinite, or_null
+from traindeck.core.privacy.clipping import AdaptiveClipping
 from traindeck.core.privacy.mechanism import MAX_STEPS, Mechanism, relation_of
 from traindeck.core.privacy.risk import Risk, risk
 from traindeck.core.recipe.accounting import Accounting
@@ -24,6 +25,7 @@ from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
 
 CURVE_POINTS = 24
+COUNT_NOISE = 20  # a batch has so many times the count's noise (Andrew et al. 2021, section 3.1)
 MAX_RECORDS_FOR_DEFAULT_DELTA = 10**5
 DEFAULT_DELTA = 1e-5
 SEEDED = "seeded noise: not private"
@@ -44,6 +46,7 @@ class Plan:
     curve       epsilon after so many steps, at CURVE_POINTS places up to the last
     risk        what the whole plan lets an attacker find out
     seeded      sampler and noise come from a seed that is written down: not private
+    adaptive    how the clipping norm moves from `clipping_norm` on, where it does
     """
 
     dataset: str
@@ -59,6 +62,17 @@ class Plan:
     accountant: str
     risk: Risk
     seeded: bool
+    adaptive: AdaptiveClipping | None = None
+
+    @property
+    def gradient_noise(self) -> float:
+        """Standard deviation of the noise in a sum of gradients, over the clipping norm.
+
+        It is the mechanism's, but where a noisy count of the same sample moves the clipping norm:
+        the mechanism is then that of both together.
+        """
+        joint = self.mechanism.noise_multiplier
+        return self.adaptive.gradient_noise(joint) if self.adaptive else joint
 
     @property
     def private(self) -> bool:
@@ -83,6 +97,10 @@ class Plan:
         data["epsilon"] = or_null(self.epsilon)
         data["curve"] = [[steps, or_null(value)] for steps, value in self.curve]
         data["risk"] = self.risk.to_json()
+        if self.adaptive is None:  # as it was written before there was such a field
+            del data["adaptive"]
+        else:
+            data["adaptive"] = self.adaptive.to_json(self.mechanism.noise_multiplier)
         return data
 
     @classmethod
@@ -103,6 +121,7 @@ class Plan:
             "epsilon": or_infinite(data["epsilon"]),
             "curve": curve,
             "risk": Risk.from_json(data["risk"]),
+            "adaptive": AdaptiveClipping.from_json(data.get("adaptive")),
         }
         return cls(**{**data, **parsed})
 
@@ -112,8 +131,9 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
 
     The standard parameters decide: epsilon (noise is solved for) or noise_multiplier, delta,
     clipping_norm, batch_size, epochs or steps, noise_seed; of federated recipes rounds, with
-    local_steps in each; noise=banded, in so many bands. Without a sampler all records are in each
-    step, whatever batch_size.
+    local_steps in each; noise=banded, in so many bands; clipping=adaptive, to clipping_quantile by
+    clipping_lr with count_noise. Without a sampler all records are in each step, whatever
+    batch_size.
     Takes 1 to 2 s, most of it the accountant's import. Raises PlanError.
     """
     recipe = recipe.chosen(params)
@@ -151,6 +171,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
             " epsilon; a run without noise is one of epsilon inf)"
         )
     mechanism = Mechanism(noise, rate, steps, declared.sampler, bands=bands)
+    adaptive = _adaptive(params, mechanism, batch_size)
     curve = accountant.curve(mechanism, delta, CURVE_POINTS)
     if given and curve[-1][1] > wanted != recipe.defaults()["epsilon"]:
         raise PlanError(
@@ -171,6 +192,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         accountant=accountant.bound([mechanism], delta).accountant,
         risk=risk([mechanism]),
         seeded=_number(params, "noise_seed", -1) >= 0,
+        adaptive=adaptive,
     )
 
 
@@ -227,6 +249,35 @@ def _bands(params: Mapping[str, Value], declared: Accounting, batch_size: int) -
             f" so many parts of the {declared.records} records"
         )
     return bands
+
+
+def _adaptive(
+    params: Mapping[str, Value], mechanism: Mechanism, batch_size: int
+) -> AdaptiveClipping | None:
+    """How the clipping norm moves; None where it stays."""
+    if params.get("clipping") != "adaptive":
+        return None
+    if mechanism.bands > 1:
+        raise PlanError("clipping: adaptive clipping needs noise=independent, not banded noise")
+    if "rounds" in params:
+        raise PlanError("clipping: in a federation the clipping norm stays as it was agreed on")
+    quantile = _number(params, "clipping_quantile", 0.5)
+    if not 0 < quantile < 1:
+        raise PlanError(f"clipping_quantile: {quantile:g} is not between 0 and 1")
+    lr = _number(params, "clipping_lr", 0.2)
+    if not 0 < lr < math.inf:
+        raise PlanError(f"clipping_lr: {lr:g} is not above 0 and finite")
+    noise = _number(params, "count_noise", 0.0) or batch_size / COUNT_NOISE
+    if not 0 < noise < math.inf:
+        raise PlanError(f"count_noise: {noise:g} is not above 0 and finite")
+    if not mechanism.noise_multiplier:
+        noise = 0.0
+    moves = AdaptiveClipping(quantile, lr, noise)
+    try:
+        moves.gradient_noise(mechanism.noise_multiplier)
+    except ValueError as error:
+        raise PlanError(f"count_noise: {error}") from None
+    return moves
 
 
 def _number(params: Mapping[str, Value], name: str, default: float) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from traindeck.core.base import tolerant
 from traindeck.core.privacy.audit.result import AuditResult
 from traindeck.core.privacy.bounds import at_least, at_most, or_null
+from traindeck.core.privacy.clipping import AdaptiveClipping
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.risk import Risk
 from traindeck.core.run import events
@@ -37,6 +38,8 @@ class RunPrivacy:
     epsilon        an upper bound on what has been spent so far, at delta; may be infinite
     sampling_rate  the share of all records that a batch holds, in expectation
     noise_multiplier  standard deviation of the noise over the clipping norm
+    clipping_norm  at first, where it is `adaptive`; noise_multiplier is then that of gradients and
+                   count together
     bands          of noise that later steps take back in part; 1: each step's is independent
     steps          how many steps epsilon covers, those of the runs it was resumed from included
     inherited      how many those were: they were paid for by the runs that took them
@@ -59,6 +62,7 @@ class RunPrivacy:
     noise_multiplier: float
     bands: int
     clipping_norm: float
+    adaptive: AdaptiveClipping | None
     steps: int
     inherited: int
     accountant: str
@@ -95,6 +99,7 @@ class RunPrivacy:
             "noise_multiplier": self.noise_multiplier,
             "bands": self.bands,
             "clipping_norm": self.clipping_norm,
+            "adaptive": self.adaptive.to_json(self.noise_multiplier) if self.adaptive else None,
             "steps": self.steps,
             "inherited": self.inherited,
             "accountant": self.accountant,
@@ -135,6 +140,7 @@ class RunPrivacy:
             noise_multiplier=tolerant.number(known("noise_multiplier")),
             bands=tolerant.count(known("bands")) or 1,
             clipping_norm=tolerant.number(known("clipping_norm")),
+            adaptive=_adaptive(known("adaptive")),
             steps=tolerant.count(known("steps")) or 0,
             inherited=tolerant.count(known("inherited")) or 0,
             accountant=tolerant.text(known("accountant")),
@@ -183,6 +189,7 @@ def report(folder: Path, ledger: str | None) -> RunPrivacy | None:
         noise_multiplier=mechanism.noise_multiplier,
         bands=mechanism.bands,
         clipping_norm=plan.clipping_norm,
+        adaptive=plan.adaptive,
         steps=released.steps,
         inherited=inherited,
         accountant=plan.accountant,
@@ -215,7 +222,7 @@ def words(privacy: RunPrivacy) -> dict[str, str]:
     facts = {
         "privacy": f"epsilon {at_most(privacy.epsilon)} at most, at delta {privacy.delta:g},"
         f" of one {privacy.unit} ({privacy.relation})",
-        "by": f"{sampling(privacy)}, clipping norm {privacy.clipping_norm:g}; {privacy.accountant}",
+        "by": f"{sampling(privacy)}, {clipping(privacy)}; {privacy.accountant}",
         "planned": f"epsilon {at_most(privacy.planned.epsilon)} at most after all"
         f" {privacy.planned.steps} steps",
         "risk": risk_in_words(privacy),
@@ -270,6 +277,26 @@ def sampling(privacy: RunPrivacy) -> str:
     )
 
 
+def clipping(privacy: RunPrivacy) -> str:
+    """What gradients are clipped to."""
+    norm, how = f"clipping norm {privacy.clipping_norm:g}", privacy.adaptive
+    if how is None:
+        return norm
+    return (
+        f"{norm} at first, moved to the quantile {how.quantile:g} by a count with noise"
+        f" {how.count_noise:g} (the gradients' is {gradient_noise(privacy):.4g})"
+    )
+
+
+def gradient_noise(privacy: RunPrivacy) -> float:
+    """The noise multiplier of the gradients alone; of a damaged document NaN."""
+    how = privacy.adaptive
+    try:
+        return how.gradient_noise(privacy.noise_multiplier) if how else privacy.noise_multiplier
+    except ValueError:
+        return math.nan
+
+
 def in_short(privacy: RunPrivacy) -> str:
     """A run's epsilon for a list: infinite, too, when its noise is seeded."""
     if privacy.violated:
@@ -280,6 +307,13 @@ def in_short(privacy: RunPrivacy) -> str:
 def _epsilon(data: dict[str, Any]) -> float:
     epsilon = tolerant.real(data.get("epsilon"))
     return math.inf if epsilon is None else epsilon
+
+
+def _adaptive(data: object) -> AdaptiveClipping | None:
+    try:
+        return AdaptiveClipping.from_json(data)
+    except ValueError:
+        return None
 
 
 def _mechanisms(data: object) -> tuple[Mechanism, ...]:

@@ -62,7 +62,7 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
             "noise σ",
             f"{_real(privacy.noise_multiplier, 5)} × clipping norm (Gaussian{correlated}, float)",
         ),
-        ("clipping norm", _real(privacy.clipping_norm)),
+        ("clipping norm", _clipping(privacy)),
         ("batch size", f"{_count(privacy.batch_size)} in expectation, public"),
         ("records", f"{_count(privacy.records)} at most, public"),
         ("data set", _known(privacy.dataset)),
@@ -71,6 +71,17 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
         *([("audits see", POWER)] if privacy.audit else []),
     ]
     return Content.styled("assumptions", "bold") + "\n" + rows(pairs, width)
+
+
+def _clipping(privacy: RunPrivacy) -> str:
+    norm, how = _real(privacy.clipping_norm), privacy.adaptive
+    if how is None:
+        return norm
+    noise = report.gradient_noise(privacy)
+    return (
+        f"{norm} at first, adaptive: quantile {_real(how.quantile)}, noise {_real(how.count_noise)}"
+        f" on its count, {_real(noise, 5)} on gradients"
+    )
 
 
 def _reliance(privacy: RunPrivacy, width: int) -> Content:

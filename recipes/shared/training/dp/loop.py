@@ -16,15 +16,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from traindeck.core import track
 from traindeck.core.base.errors import USAGE
+from traindeck.core.privacy.clipping import SENSITIVITY
 from traindeck.recipes.shared.training.dp import selftest
 from traindeck.recipes.shared.training.dp.rehearsal import Rehearsed, StandIn
 from traindeck.recipes.shared.training.loop import LOG_EVERY, Tested
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from traindeck.recipes.shared.training.dp.canaries import Canaries
     from traindeck.recipes.shared.training.dp.randomness import Randomness
     from traindeck.recipes.shared.training.dp.selftest import SelfTest
@@ -44,23 +47,52 @@ class PrivateTraining(Rehearsed, Protocol):
     def save(self) -> None: ...
 
 
+class AdaptiveTraining(PrivateTraining, Protocol):
+    """What is trained with adaptive clipping.
+
+    clipping_norm  of the next step: a part of what `snapshot` gives, as `clipping/norm`, and saved
+    """
+
+    clipping_norm: float
+
+
 @dataclass(slots=True)
 class PrivateStep:
     """One private step, paid for or the self-test's.
 
-    rate        chance of each record to be in the batch
-    noise       its standard deviation, in the sum of clipped gradients
-    randomness  what batch and noise are drawn from
-    result      what the batch gave; no epsilon covers it
+    rate           chance of each record to be in the batch
+    noise          its standard deviation, in the sum of clipped gradients
+    randomness     what batch and noise are drawn from
+    clipping_norm  what gradients are clipped to
+    result         what the batch gave; no epsilon covers it
     """
 
     rate: float
     noise: float
     randomness: Randomness
+    clipping_norm: float
+    moved: Callable[[float], None] | None = None
+    count_noise: float = 0.0
     result: BatchResult = field(init=False)
 
     def gave(self, result: BatchResult) -> None:
         self.result = result
+
+    def follow(self, norms: ArrayLike) -> None:
+        """With adaptive clipping, move the norm that the next step's gradients are clipped to.
+
+        norms  (n,), of the batch's gradients before clipping
+
+        It goes by how many are not clipped, with noise: the first that a step draws. Otherwise
+        nothing is drawn, and nothing happens.
+        """
+        if self.moved is None:
+            return
+        import numpy as np
+
+        kept = np.asarray(norms) <= self.clipping_norm
+        count = float(np.count_nonzero(kept)) - kept.size * SENSITIVITY
+        self.moved(count + float(self.randomness.normal(1, self.count_noise)[0]))
 
 
 def check_records(run: track.Run, count: int, records: str) -> None:
@@ -74,11 +106,15 @@ def announce(run: track.Run, randomness: Randomness, device: object, records: st
     """Say what the run is about to release."""
     plan = run.plan
     multiplier = plan.mechanism.noise_multiplier
-    source = randomness.name if multiplier * plan.clipping_norm else "no noise: not private"
+    source = randomness.name if multiplier else "no noise: not private"
+    how = plan.adaptive
+    count = ""
+    if how:
+        count = f" (gradients' {plan.gradient_noise:.4g}, and {how.count_noise:.4g} on a count)"
     print(
         f"training on {device}: {plan.mechanism.steps} steps of about {plan.batch_size} {records},"
-        f" noise multiplier {multiplier:.4g}, epsilon {plan.epsilon:.4g} at delta {plan.delta:g};"
-        f" {source}",
+        f" noise multiplier {multiplier:.4g}{count}, epsilon {plan.epsilon:.4g} at delta"
+        f" {plan.delta:g}; {source}",
         flush=True,
     )
 
@@ -100,11 +136,19 @@ def private_steps(
     """
     plan = run.plan
     total = plan.mechanism.steps
+    norm, adaptive = plan.clipping_norm, cast("AdaptiveTraining", training)
 
     def step_with(source: Randomness) -> PrivateStep:
-        noise = plan.mechanism.noise_multiplier * plan.clipping_norm
         source.advance()
-        return PrivateStep(plan.mechanism.sampling_rate, noise, source)
+        rate, how = plan.mechanism.sampling_rate, plan.adaptive
+        if how is None:
+            return PrivateStep(rate, plan.gradient_noise * norm, source, norm)
+        now = adaptive.clipping_norm
+
+        def moved(count: float) -> None:
+            adaptive.clipping_norm = how.next_norm(now, count, plan.batch_size)
+
+        return PrivateStep(rate, plan.gradient_noise * now, source, now, moved, how.count_noise)
 
     values = 0
     if test:
@@ -134,7 +178,9 @@ def private_steps(
         part_over = stopping or done % part_steps == 0 or done == total
         if part_over or done % LOG_EVERY == 0:
             seconds = (time.perf_counter() - window_began) / (done - logged)
-            run.log(done, step.result.telemetry(plan.clipping_norm))
+            run.log(done, step.result.telemetry(step.clipping_norm))
+            if plan.adaptive:  # by noisy counts alone: it is released
+                run.log(done, {"clipping_norm": step.clipping_norm})
             run.log(done, {"step_seconds": seconds})
             run.log(done, {"examples_per_second": plan.batch_size / seconds})
             logged, window_began = done, time.perf_counter()

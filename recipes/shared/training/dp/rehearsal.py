@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     State = dict[str, NDArray[np.float64]]
 
 Step = TypeVar("Step")
+CLIPPING_NORM = "clipping/norm"
+"""What `snapshot` calls the clipping norm where it moves."""
 
 
 class Rehearsed(Protocol):
@@ -43,6 +45,7 @@ class StandIn(Randomness):
     batch  which records come, in this order; None: as the run's randomness says
     noise  flat, of standard deviation `scale` in the sum of gradients; zeros beyond its end. A
            step that asks for another scale gets it in proportion. None: the run's own
+    scale  one for all values, or one for each
 
     rates  chances that batches were asked for with
     drawn  the run's own noise as it was given out, in units of what was asked for
@@ -54,7 +57,7 @@ class StandIn(Randomness):
         randomness: Randomness,
         batch: Sequence[int] | None = None,
         noise: Floats | None = None,
-        scale: float = 1.0,
+        scale: float | Floats = 1.0,
         keep: bool = False,
     ) -> None:
         self.private = randomness.private
@@ -98,7 +101,8 @@ class StandIn(Randomness):
             return drawn
         given = np.zeros(size, np.float32)
         part = self._noise[at : at + size]
-        given[: len(part)] = part * (scale / self._scale)
+        planned = np.broadcast_to(self._scale, len(self._noise))[at : at + size]
+        given[: len(part)] = part * (scale / planned)
         return given.reshape(shape)
 
 

@@ -10,7 +10,7 @@ from traindeck.core import track
 from traindeck.core.base.errors import USAGE
 from traindeck.core.privacy.plan import Plan
 
-USUAL = {"bands": 1}
+USUAL = {"bands": 1, "clipping": "fixed"}
 """What a checkpoint says only where it is otherwise: there were checkpoints before."""
 
 
@@ -23,6 +23,7 @@ def kind(plan: Plan) -> dict[str, Any]:
         "clipping_norm": plan.clipping_norm,
         "seeded": plan.seeded,
         **({"bands": bands} if bands > 1 else {}),
+        **({"clipping": "adaptive"} if plan.adaptive else {}),
     }
 
 

@@ -25,10 +25,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
 from traindeck.core import track
+from traindeck.core.privacy.clipping import SENSITIVITY
 from traindeck.recipes.shared.training.dp import checks
 from traindeck.recipes.shared.training.dp.checks import SelfTestError, norm, rms
 from traindeck.recipes.shared.training.dp.randomness import Randomness
-from traindeck.recipes.shared.training.dp.rehearsal import Rehearsal, Rehearsed, StandIn, Step
+from traindeck.recipes.shared.training.dp.rehearsal import (
+    CLIPPING_NORM,
+    Rehearsal,
+    Rehearsed,
+    StandIn,
+    Step,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,13 +87,13 @@ def rehearse(
     """
     began = time.perf_counter()
     rehearsal = Rehearsal(training, randomness, step_with)
-    scale = plan.mechanism.noise_multiplier * plan.clipping_norm
     try:
-        chosen = _choose(test, rehearsal, plan.clipping_norm)
+        norm_now = _norm_now(plan, rehearsal.start)
+        chosen = _choose(test, rehearsal, norm_now)
         if test.clipped_sum:
-            checks.gradients(list(chosen), plan.clipping_norm, test.clipped_sum, chosen)
-        if scale:
-            steps = _Steps(rehearsal, plan, test.records, chosen)
+            checks.gradients(list(chosen), norm_now, test.clipped_sum, chosen)
+        if plan.gradient_noise:
+            steps = _Steps(rehearsal, plan, test.records, chosen, norm_now)
             yield from steps.hidden()
             yield from steps.noise()
         how = plan.mechanism
@@ -97,14 +104,26 @@ def rehearse(
         track.abort(f"self-test: {error}", 1)
     rehearsal.end()
     longest = max(norm(gradient) for gradient in chosen.values())
-    if longest <= plan.clipping_norm:
+    if longest <= norm_now:
         print("self-test: no record's gradient is so long that clipping shows", flush=True)
     print(
         "self-test passed: gradients, clipping, noise, sampling; the recipe's own step taken"
         f" {rehearsal.taken} times in {time.perf_counter() - began:.1f} s",
         flush=True,
     )
-    return len(next(iter(chosen.values()))) if scale else 0
+    values = len(next(iter(chosen.values()))) + (plan.adaptive is not None)
+    return values if plan.gradient_noise else 0
+
+
+def _norm_now(plan: Plan, state: State) -> float:
+    """What gradients are clipped to where the run stands."""
+    if not plan.adaptive:
+        return plan.clipping_norm
+    if CLIPPING_NORM not in state:
+        raise SelfTestError(
+            f"clipping: it is adaptive, and a snapshot of the training has no {CLIPPING_NORM}"
+        )
+    return float(state[CLIPPING_NORM].item())
 
 
 def _choose(test: SelfTest, rehearsal: Rehearsal[Any], clipping_norm: float) -> dict[int, Floats]:
@@ -154,17 +173,27 @@ class _Steps(Generic[Step]):
     """The checks that take the recipe's own steps."""
 
     def __init__(
-        self, rehearsal: Rehearsal[Step], plan: Plan, records: int, chosen: dict[int, Floats]
+        self,
+        rehearsal: Rehearsal[Step],
+        plan: Plan,
+        records: int,
+        chosen: dict[int, Floats],
+        clipping_norm: float,
     ) -> None:
         import numpy as np
 
         self._rehearsal = rehearsal
         self._rate = plan.mechanism.sampling_rate
-        self._clipping_norm = plan.clipping_norm
-        self._scale = plan.mechanism.noise_multiplier * plan.clipping_norm
+        self._clipping_norm = clipping_norm
+        self._scale = plan.gradient_noise * clipping_norm
+        self._adaptive = plan.adaptive
         self._many = range(min(plan.batch_size, records))
         self._bands = plan.mechanism.bands
-        self._values = len(next(iter(chosen.values())))
+        scales = np.full(len(next(iter(chosen.values()))), self._scale)
+        if plan.adaptive:  # the count comes first
+            scales = np.concatenate(([plan.adaptive.count_noise], scales))
+        self._scales: Floats = scales
+        self._values = len(scales)
         self._chosen = chosen
         self._rng = np.random.default_rng()
 
@@ -173,7 +202,7 @@ class _Steps(Generic[Step]):
         import numpy as np
 
         later = self._draw()
-        signs = self._rng.choice([-self._scale, self._scale], self._values)
+        signs = self._rng.choice([-1.0, 1.0], self._values) * self._scales
         ends = []
         for noise in (signs, -signs, 0 * signs):  # an even function tells none from the other
             after = yield from self._taken([], noise, later)
@@ -185,7 +214,7 @@ class _Steps(Generic[Step]):
             }
             for up, down, none in zip(*ends, strict=True)
         ]
-        gains = [{name: rms(by) / self._scale for name, by in each.items()} for each in moved]
+        gains = [{name: rms(by) / self._of(name)[0] for name, by in e.items()} for e in moved]
         self._reaches_all(moved[0], gains[0])
         indices = list(self._chosen)
         for place, record in enumerate(indices):
@@ -238,15 +267,13 @@ class _Steps(Generic[Step]):
     def _hides(
         self, record: int, others: list[int], later: Floats, gains: list[dict[str, float]]
     ) -> Generator[Step, None, None]:
-        gradient = self._chosen[record]
-        clipped = checks.clipped(gradient, self._clipping_norm)
         noise = self._draw()
         put_in = yield from self._taken([*others, record], noise, later)
-        in_noise = yield from self._taken(others, noise + clipped, later)
+        in_noise = yield from self._taken(others, noise + self._released(record), later)
         for place, gain in enumerate(gains):
             for name, was in in_noise[place].items():
                 left = norm(put_in[place][name] - was)
-                worth = gain[name] * self._clipping_norm
+                worth = gain[name] * self._of(name)[1]
                 if left <= HIDDEN * worth + FLOAT32 * norm(was):
                     continue
                 beside = f"beside {len(others)} others" if others else "alone"
@@ -261,14 +288,14 @@ class _Steps(Generic[Step]):
                 may = norm(was - without[place][name]) / worth
                 raise SelfTestError(
                     f"sensitivity: measured by its noise, a record {beside} moves {name} by"
-                    f" {moved:.4g} clipping norms{when}, its clipped gradient by {may:.4g}:"
+                    f" {moved:.4g} {self._of(name)[2]}{when}, its clipped gradient by {may:.4g}:"
                     f" {left / worth:.3g} of them are not hidden"
                 )
 
     def _reaches_all(self, moved: State, gain: dict[str, float]) -> None:
         """Where noise reaches some values of an array, it reaches all."""
         for name, by in moved.items():
-            expected = gain[name] * self._scale
+            expected = gain[name] * self._of(name)[0]
             still = by < 0.01 * expected
             still &= expected > 1024 * FLOAT32 * abs(self._rehearsal.start[name])
             if still.any():
@@ -313,7 +340,24 @@ class _Steps(Generic[Step]):
     def _stand_in(
         self, batch: Sequence[int], noise: Floats | None = None, keep: bool = False
     ) -> StandIn:
-        return StandIn(self._rehearsal.randomness, batch, noise, self._scale, keep)
+        return StandIn(self._rehearsal.randomness, batch, noise, self._scales, keep)
 
     def _draw(self) -> Floats:
-        return self._rng.normal(0.0, self._scale, self._values)
+        return self._rng.normal(0.0, self._scales)
+
+    def _released(self, record: int) -> Floats:
+        """What a record adds to what is released of a batch: to the count, if any, and the sum."""
+        import numpy as np
+
+        gradient = self._chosen[record]
+        clipped = checks.clipped(gradient, self._clipping_norm)
+        if not self._adaptive:
+            return clipped
+        kept = norm(gradient) <= self._clipping_norm
+        return np.concatenate(([SENSITIVITY if kept else -SENSITIVITY], clipped))
+
+    def _of(self, name: str) -> tuple[float, float, str]:
+        """What moves an array: the scale of its noise, what a record adds at most, and its unit."""
+        if self._adaptive and name == CLIPPING_NORM:
+            return self._adaptive.count_noise, SENSITIVITY, "halves of a count"
+        return self._scale, self._clipping_norm, "clipping norms"
