@@ -50,6 +50,7 @@ RECORDS = 4  # that are put in and taken out
 LONG = 2  # of them, whose gradients are longer than the clipping norm
 PROBED = 64  # records looked at for such
 STRETCHES = (0.3, 1.0, 3.0, 10.0)  # of random weights, where none is so long at the run's own
+ANOTHER = 0.7  # of the clipping norm, where it moves: the steps are taken from there
 TIMES = 64  # steps with the run's own noise, and as many with the test's
 IN_A_ROW = 12  # steps
 VALUES = 50_000  # of noise, at least
@@ -85,6 +86,8 @@ def rehearse(
     Returns how many values of noise each step must draw. The noise that is drawn here is thrown
     away with the steps; it releases nothing.
     """
+    import numpy as np
+
     began = time.perf_counter()
     rehearsal = Rehearsal(training, randomness, step_with)
     try:
@@ -92,6 +95,9 @@ def rehearse(
         chosen = _choose(test, rehearsal, norm_now)
         if test.clipped_sum:
             checks.gradients(list(chosen), norm_now, test.clipped_sum, chosen)
+        if plan.adaptive:  # a step that clips to the first norm for ever is wrong from another on
+            norm_now *= ANOTHER
+            rehearsal.start = rehearsal.start | {CLIPPING_NORM: np.array(norm_now)}
         if plan.gradient_noise:
             steps = _Steps(rehearsal, plan, test.records, chosen, norm_now)
             yield from steps.hidden()

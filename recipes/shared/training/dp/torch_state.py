@@ -86,7 +86,7 @@ class Training:
             "kind": resume.kind(self._run.plan),
         }
         if self._run.plan.adaptive:
-            state["clipping_norm"] = self.clipping_norm
+            state[CLIPPING_NORM] = self.clipping_norm
         path = checkpoints.path(self._run, self.step, ".pt")
         checkpoints.write(self._run, path, lambda part: torch.save(state, part))
 
@@ -99,7 +99,7 @@ class Training:
             self.average.load_state_dict(state["average"])
             self._velocities = {name: state["velocities"][name] for name in self._velocities}
             self.step, was = int(state["step"]), dict(state["kind"])
-            self.clipping_norm = float(state.get("clipping_norm", self.clipping_norm))
+            self.clipping_norm = float(state.get(CLIPPING_NORM, self.clipping_norm))
         except Exception:  # torch raises a different one for each way to be wrong
             checkpoints.refuse(path)
         resume.go_on(self._run, path, self.step, was)
