@@ -148,7 +148,7 @@ def _of_budget(
 
     account = ledger.account()
     left = remaining(plan, earlier.paid_steps(account, plan.mechanism))
-    cost = accountant.rho(left, account.order) * left.steps
+    cost = accountant.rho(left, account.order, account.delta) * left.steps
     refused = ""
     try:
         check_named(ledger, plan)

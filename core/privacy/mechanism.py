@@ -19,6 +19,8 @@ PUBLIC_OWNERS = "zero-out over public owners"
 """An owner's update against zeros in its place: who takes part is public, and not hidden."""
 RELATIONS = RELATION, ZERO_OUT, PUBLIC_OWNERS
 MAX_STEPS = 10**9
+USUAL = {"after": 0, "bands": 1, "max_batch": 0, "records": 0}
+"""What is left out where it is so: mechanisms were written before there were such fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,14 @@ class Mechanism:
     noise_multiplier   the noise's standard deviation over the clipping norm; 0 is no noise at all
     sampling_rate      the share q of all records that a batch holds, in expectation
     sampler            `poisson`: each record in each batch with probability q by itself, which
-                       amplifies the privacy; `shuffle`: every record once in each pass over the
-                       data, which takes `pass_steps`, however few records there really are: a
-                       last small batch is a step too, none is dropped; `none`: every record in
-                       every batch. The last two amplify nothing.
+                       amplifies the privacy; `truncated`: likewise, but of a batch of more than
+                       `max_batch` some at random are left out; `shuffle`: every record once in
+                       each pass over the data, which takes `pass_steps`, however few records there
+                       really are: a last small batch is a step too, none is dropped; `none`: every
+                       record in every batch. The last two amplify nothing.
+    max_batch          of the truncated sampler, the most that a batch holds
+    records            of the truncated sampler, the public bound on how many there are: they say
+                       how rarely a batch is cut off
     after              of a shuffled run's later part, the steps before it: where in a pass it began
     bands              of noise that later steps take back in part, by a strategy matrix of so many
                        bands whose columns have norm 1, so that a record's gradient spreads over as
@@ -54,6 +60,8 @@ class Mechanism:
     sampler: str = "poisson"
     after: int = 0
     bands: int = 1
+    max_batch: int = 0
+    records: int = 0
 
     def __post_init__(self) -> None:
         if not (_is_number(self.noise_multiplier) and self.noise_multiplier >= 0):
@@ -68,6 +76,14 @@ class Mechanism:
             raise ValueError(f"after {before!r} is not a whole number from 0 to {MAX_STEPS}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler {self.sampler!r} is not one of {', '.join(SAMPLERS)}")
+        sizes, truncated = (self.max_batch, self.records), self.sampler == "truncated"
+        if any(isinstance(size, bool) or not isinstance(size, int) for size in sizes) or not (
+            0 < self.max_batch <= self.records if truncated else sizes == (0, 0)
+        ):
+            raise ValueError(
+                f"max_batch {self.max_batch!r} of records {self.records!r}: the sampler truncated"
+                " has both, the first the smaller one, and no other sampler has"
+            )
         bands = self.bands
         if isinstance(bands, bool) or not isinstance(bands, int) or not 1 <= bands <= MAX_STEPS:
             raise ValueError(f"bands {bands!r} is not a whole number from 1 to {MAX_STEPS}")
@@ -98,7 +114,8 @@ class Mechanism:
     @property
     def release_rate(self) -> float:
         """The chance of a record to be in a release that it may be in."""
-        rate = self.bands * self.sampling_rate if self.sampler == "poisson" else 1.0
+        amplified = self.sampler in ("poisson", "truncated")
+        rate = self.bands * self.sampling_rate if amplified else 1.0
         return 1.0 if rate > 1 - 1e-9 else rate
 
     @property
@@ -125,15 +142,14 @@ class Mechanism:
         return replace(self, steps=steps)
 
     def to_json(self) -> dict[str, Any]:
-        usual = {"after": 0, "bands": 1}  # is left out, as it was before there were such fields
         data = {"mechanism": "gaussian", **asdict(self)}
-        return {name: value for name, value in data.items() if usual.get(name) != value}
+        return {name: value for name, value in data.items() if USUAL.get(name) != value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Mechanism:
         """Read what `to_json` wrote. Raises ValueError for anything else."""
         names = {field.name for field in fields(cls)}
-        if not isinstance(data, Mapping) or {*data, "after", "bands"} != names | {"mechanism"}:
+        if not isinstance(data, Mapping) or {*data, *USUAL} != names | {"mechanism"}:
             raise ValueError("not a mechanism: other fields than a Gaussian's")
         if data["mechanism"] != "gaussian":
             raise ValueError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +153,8 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         batch_size = declared.records
     if not 1 <= batch_size <= declared.records:
         raise PlanError(f"batch_size: {batch_size} is not from 1 to the {declared.records} records")
-    rate = batch_size / declared.records
     steps = _steps(params, declared.records, batch_size)
-    bands = _bands(params, declared, batch_size)
+    mechanism = _mechanism(params, declared, batch_size, steps)
     clipping_norm = _number(params, "clipping_norm", 1.0)
     if not 0 < clipping_norm < math.inf:
         raise PlanError(f"clipping_norm: {clipping_norm:g} is not above 0 and finite")
@@ -164,13 +163,16 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     if given == 0.0:
         if wanted <= 0:
             raise PlanError("epsilon: must be above 0 (inf: without privacy)")
-        noise = accountant.noise_multiplier(wanted, delta, rate, steps, declared.sampler, bands)
+        try:
+            noise = accountant.least_noise(wanted, delta, mechanism)
+        except ValueError as error:
+            raise PlanError(f"delta: {error}") from None
     elif not accountant.LEAST_NOISE <= given < math.inf:
         raise PlanError(
             f"noise_multiplier: {given:g} is not from {accountant.LEAST_NOISE:g} on (0: found from"
             " epsilon; a run without noise is one of epsilon inf)"
         )
-    mechanism = Mechanism(noise, rate, steps, declared.sampler, bands=bands)
+    mechanism = replace(mechanism, noise_multiplier=noise)
     adaptive = _adaptive(params, mechanism, batch_size)
     curve = accountant.curve(mechanism, delta, CURVE_POINTS)
     if given and curve[-1][1] > wanted != recipe.defaults()["epsilon"]:
@@ -228,6 +230,22 @@ def _steps(params: Mapping[str, Value], records: int, batch_size: int) -> int:
     if wanted > MAX_STEPS:
         raise PlanError(f"steps or epochs: more than {MAX_STEPS} steps are too many")
     return int(wanted)
+
+
+def _mechanism(
+    params: Mapping[str, Value], declared: Accounting, batch_size: int, steps: int
+) -> Mechanism:
+    """What is released, with a noise that is still to be settled."""
+    rate, sampler = batch_size / declared.records, declared.sampler
+    if sampler != "truncated":
+        return Mechanism(1.0, rate, steps, sampler, bands=_bands(params, declared, batch_size))
+    from traindeck.core.privacy.truncation import max_batch
+
+    _bands(params, declared, batch_size)
+    if declared.unit == "owner" or "rounds" in params:
+        raise PlanError("sampler: in a federation batches are not truncated: take poisson or none")
+    most = max_batch(declared.records, rate)
+    return Mechanism(1.0, rate, steps, sampler, max_batch=most, records=declared.records)
 
 
 def _bands(params: Mapping[str, Value], declared: Accounting, batch_size: int) -> int:

@@ -18,6 +18,7 @@ from traindeck.core.run import events
 UNREADABLE = "what was spent cannot be read: epsilon is not known"
 _SAMPLERS = {
     "poisson": "Poisson sampling",
+    "truncated": "truncated Poisson sampling",
     "shuffle": "shuffled passes, one release in each, not amplified,",
     "none": "all records in each batch",
 }
@@ -50,6 +51,7 @@ class RunPrivacy:
     label          why epsilon must not be relied upon; empty when nothing speaks against it
     exposed        that it made a budget's epsilon infinite; empty when it did not
     records        public bound on how many there are, of which a batch holds `batch_size`
+    max_batch      and never more than these, where the sampler is truncated; 0 where it is not
     ledger         the data set whose budget is charged, if any is
     """
 
@@ -75,6 +77,7 @@ class RunPrivacy:
     dataset: str
     records: int
     batch_size: int
+    max_batch: int
     ledger: str | None
 
     @property
@@ -115,6 +118,7 @@ class RunPrivacy:
             "dataset": self.dataset,
             "records": self.records,
             "batch_size": self.batch_size,
+            "max_batch": self.max_batch,
             "ledger": self.ledger,
         }
 
@@ -153,6 +157,7 @@ class RunPrivacy:
             dataset=tolerant.text(known("dataset")),
             records=tolerant.count(known("records")) or 0,
             batch_size=tolerant.count(known("batch_size")) or 0,
+            max_batch=tolerant.count(known("max_batch")) or 0,
             ledger=tolerant.text(known("ledger")) or None,
         )
 
@@ -202,6 +207,7 @@ def report(folder: Path, ledger: str | None) -> RunPrivacy | None:
         dataset=plan.dataset,
         records=plan.records,
         batch_size=plan.batch_size,
+        max_batch=mechanism.max_batch,
         ledger=ledger,
     )
 
@@ -268,6 +274,8 @@ def inherits(privacy: RunPrivacy) -> str:
 def sampling(privacy: RunPrivacy) -> str:
     """How a run's batches are drawn and what is added to their sums."""
     drawn = _SAMPLERS.get(privacy.sampler, "?")
+    if privacy.max_batch:
+        drawn += f" of {privacy.max_batch} records at most"
     if privacy.bands > 1:
         drawn += f" from one of {privacy.bands} parts in turn"
     bands = f" in {privacy.bands} bands" if privacy.bands > 1 else ""

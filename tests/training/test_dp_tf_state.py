@@ -21,7 +21,11 @@ class Recorder:
         self.artifacts = folder
         self.plan = SimpleNamespace(
             mechanism=SimpleNamespace(
-                noise_multiplier=noise_multiplier, sampling_rate=0.01, steps=100, bands=1
+                noise_multiplier=noise_multiplier,
+                sampling_rate=0.01,
+                steps=100,
+                bands=1,
+                max_batch=0,
             ),
             clipping_norm=0.1,
             seeded=False,

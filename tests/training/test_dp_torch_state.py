@@ -20,7 +20,7 @@ class TestTraining:
         from traindeck.recipes.shared.training.dp.torch_state import Training
 
         given = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "steps": 9, "clipping_norm": 0.5}
-        given |= {"seeded": False, "bands": 1, "adaptive": None} | kind
+        given |= {"seeded": False, "bands": 1, "max_batch": 0, "adaptive": None} | kind
         run = SimpleNamespace(
             plan=SimpleNamespace(mechanism=SimpleNamespace(**given), **given),
             artifacts=folder,

@@ -20,6 +20,7 @@ LARGE_WIDTH = 50
 _AXIS_WIDEST = 72
 _SAMPLERS = {
     "poisson": "Poisson: each record in each batch by itself",
+    "truncated": "truncated Poisson: each record by itself, up to a largest batch",
     "shuffle": "shuffled passes: one release in each, not amplified",
     "none": "every record in every batch",
 }
@@ -53,6 +54,7 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
     ledger, bands = privacy.ledger, privacy.bands
     cycles = f" in one step of each {bands}, its part's turn" if bands > 1 else ""
     correlated = f" in {bands} bands" if bands > 1 else ""
+    most = f", {_count(privacy.max_batch)} at most" if privacy.max_batch else ""
     pairs: list[Row] = [
         ("unit", f"one {_known(privacy.unit)}"),
         ("neighbours", _known(privacy.relation)),
@@ -63,7 +65,7 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
             f"{_real(privacy.noise_multiplier, 5)} × clipping norm (Gaussian{correlated}, float)",
         ),
         ("clipping norm", _clipping(privacy)),
-        ("batch size", f"{_count(privacy.batch_size)} in expectation, public"),
+        ("batch size", f"{_count(privacy.batch_size)} in expectation{most}, public"),
         ("records", f"{_count(privacy.records)} at most, public"),
         ("data set", _known(privacy.dataset)),
         ("accountant", _known(privacy.accountant)),

@@ -52,7 +52,7 @@ def test_a_run_costs_what_its_cycles_cost_sampled_at_the_parts_rate(
 
 def test_the_price_of_amplification_is_noise_that_grows_with_the_bands() -> None:
     alone = accountant.noise_multiplier(2.93, DELTA, 2048 / 60000, 1171)
-    banded = accountant.noise_multiplier(2.93, DELTA, 2048 / 60000, 1171, bands=8)
+    banded = accountant.least_noise(2.93, DELTA, CNN)
     assert (alone, banded) == (pytest.approx(1.84), pytest.approx(4.84))
 
 

@@ -64,6 +64,8 @@ class PrivateStep:
     noise          its standard deviation, in the sum of clipped gradients
     randomness     what batch and noise are drawn from
     clipping_norm  what gradients are clipped to
+    most           how many records the batch may hold, with truncated sampling: it is then drawn
+                   by `randomness.truncated_batch(records, rate, most)`
     result         what the batch gave; no epsilon covers it
     """
 
@@ -71,6 +73,7 @@ class PrivateStep:
     noise: float
     randomness: Randomness
     clipping_norm: float
+    most: int = 0
     moved: Callable[[float], None] | None = None
     count_noise: float = 0.0
     result: BatchResult = field(init=False)
@@ -140,16 +143,19 @@ def private_steps(
 
     def step_with(source: Randomness) -> PrivateStep:
         source.advance()
-        rate, how = plan.mechanism.sampling_rate, plan.adaptive
+        how, rate, most = plan.adaptive, plan.mechanism.sampling_rate, plan.mechanism.max_batch
         if how is None:
-            return PrivateStep(rate, plan.gradient_noise * norm, source, norm)
+            return PrivateStep(rate, plan.gradient_noise * norm, source, norm, most)
         now = adaptive.clipping_norm
 
         def moved(count: float) -> None:
             adaptive.clipping_norm = how.next_norm(now, count, plan.batch_size)
 
-        return PrivateStep(rate, plan.gradient_noise * now, source, now, moved, how.count_noise)
+        noise = plan.gradient_noise * now
+        return PrivateStep(rate, noise, source, now, most, moved, how.count_noise)
 
+    if planted and planted.count and plan.mechanism.max_batch:
+        track.abort("audit: canaries are more records than the largest batch was made for", USAGE)
     values = 0
     if test:
         values = yield from selftest.rehearse(test, plan, training, randomness, step_with)

@@ -100,6 +100,16 @@ class Randomness:
             return np.flatnonzero(self._seeded.random(records) < rate)
         return np.flatnonzero(_words(records) < np.uint64(int(rate * 2.0**64)))
 
+    def truncated_batch(self, records: int, rate: float, most: int) -> NDArray[np.intp]:
+        """As `poisson_batch`, but of a batch of more than `most` so many at random are kept."""
+        import numpy as np
+
+        batch = self.poisson_batch(records, rate)
+        if len(batch) <= most:
+            return batch
+        keys = _words(len(batch)) if self._seeded is None else self._seeded.random(len(batch))
+        return np.sort(batch[np.argsort(keys)[:most]])
+
     def below(self, bound: int, count: int) -> NDArray[np.intp]:
         """So many independent whole numbers from 0 on, each below `bound` and as likely."""
         import numpy as np

@@ -47,7 +47,7 @@ class StandIn(Randomness):
            step that asks for another scale gets it in proportion. None: the run's own
     scale  one for all values, or one for each
 
-    rates  chances that batches were asked for with
+    rates  chances that batches were asked for with, and `most` how many they may hold: 0 for any
     drawn  the run's own noise as it was given out, in units of what was asked for
     values how many values of noise were asked for
     """
@@ -62,6 +62,7 @@ class StandIn(Randomness):
     ) -> None:
         self.private = randomness.private
         self.rates: list[float] = []
+        self.most: list[int] = []
         self.drawn: list[Floats] = []
         self.values = 0
         self._real = randomness
@@ -82,12 +83,18 @@ class StandIn(Randomness):
         self._real.advance()
 
     def poisson_batch(self, records: int, rate: float) -> NDArray[np.intp]:
+        return self.truncated_batch(records, rate, 0)
+
+    def truncated_batch(self, records: int, rate: float, most: int) -> NDArray[np.intp]:
         import numpy as np
 
         self.rates.append(rate)
-        if self._batch is None:
-            return self._real.poisson_batch(records, rate)
-        return np.asarray(self._batch, np.intp)
+        self.most.append(most)
+        if self._batch is not None:
+            return np.asarray(self._batch, np.intp)
+        if most:
+            return self._real.truncated_batch(records, rate, most)
+        return self._real.poisson_batch(records, rate)
 
     def normal(self, shape: int | tuple[int, ...], scale: float) -> NDArray[np.float32]:
         import numpy as np

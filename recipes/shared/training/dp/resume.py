@@ -10,20 +10,23 @@ from traindeck.core import track
 from traindeck.core.base.errors import USAGE
 from traindeck.core.privacy.plan import Plan
 
-USUAL = {"bands": 1, "clipping": "fixed"}
+USUAL: dict[str, Any] = {"bands": 1, "clipping": "fixed", "max_batch": 0}
 """What a checkpoint says only where it is otherwise: there were checkpoints before."""
 
 
 def kind(plan: Plan) -> dict[str, Any]:
     """What all steps of a run have in common, kept with each checkpoint."""
-    bands = plan.mechanism.bands
+    own = {
+        "bands": plan.mechanism.bands,
+        "clipping": "adaptive" if plan.adaptive else "fixed",
+        "max_batch": plan.mechanism.max_batch,
+    }
     return {
         "noise_multiplier": plan.mechanism.noise_multiplier,
         "sampling_rate": plan.mechanism.sampling_rate,
         "clipping_norm": plan.clipping_norm,
         "seeded": plan.seeded,
-        **({"bands": bands} if bands > 1 else {}),
-        **({"clipping": "adaptive"} if plan.adaptive else {}),
+        **{name: value for name, value in own.items() if value != USUAL[name]},
     }
 
 

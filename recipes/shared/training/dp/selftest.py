@@ -103,7 +103,7 @@ def rehearse(
             yield from steps.hidden()
             yield from steps.noise()
         how = plan.mechanism
-        checks.sampler(rehearsal.randomness, test.records, how.sampling_rate)
+        checks.sampler(rehearsal.randomness, test.records, how.sampling_rate, how.max_batch)
         if how.bands > 1:
             checks.cycles(rehearsal.randomness, test.records, how.sampling_rate, how.bands)
     except SelfTestError as error:
@@ -195,6 +195,7 @@ class _Steps(Generic[Step]):
         self._adaptive = plan.adaptive
         self._many = range(min(plan.batch_size, records))
         self._bands = plan.mechanism.bands
+        self._most = plan.mechanism.max_batch
         scales = np.full(len(next(iter(chosen.values()))), self._scale)
         if plan.adaptive:  # the count comes first
             scales = np.concatenate(([plan.adaptive.count_noise], scales))
@@ -336,6 +337,11 @@ class _Steps(Generic[Step]):
                 raise SelfTestError(
                     f"sampling: a step asks its randomness for batches at the rates {asked},"
                     f" not for one at {self._rate:.6g}"
+                )
+            if one.most != [self._most]:
+                raise SelfTestError(
+                    f"sampling: a step asks its randomness for a batch of {one.most[0] or 'any'}"
+                    f" records at most, not of {self._most or 'any'}"
                 )
             if one.values < self._values:
                 raise SelfTestError(
