@@ -175,6 +175,11 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     mechanism = replace(mechanism, noise_multiplier=noise)
     adaptive = _adaptive(params, mechanism, batch_size)
     curve = accountant.curve(mechanism, delta, CURVE_POINTS)
+    if noise and math.isinf(curve[-1][1]):
+        raise PlanError(
+            f"noise_multiplier: {noise:g} has no finite epsilon with the sampler"
+            f" {declared.sampler}: take more"
+        )
     if given and curve[-1][1] > wanted != recipe.defaults()["epsilon"]:
         raise PlanError(
             f"noise_multiplier: {given:g} costs an epsilon of {curve[-1][1]:.4g}, more than the"
@@ -277,6 +282,11 @@ def _adaptive(
         return None
     if mechanism.bands > 1:
         raise PlanError("clipping: adaptive clipping needs noise=independent, not banded noise")
+    if mechanism.sampler == "shuffle":
+        raise PlanError(
+            "clipping: adaptive clipping needs another sampler than shuffle: its count is of"
+            " records that are there or not, and a shuffled one is there with zeros"
+        )
     if "rounds" in params:
         raise PlanError("clipping: in a federation the clipping norm stays as it was agreed on")
     quantile = _number(params, "clipping_quantile", 0.5)

@@ -124,6 +124,12 @@ def test_in_a_federation_it_is_refused(tmp_path: Path) -> None:
         plan(tmp_path, ADAPTIVE.replace("# ///\nimport", rounds + "# ///\nimport"))
 
 
+def test_of_shuffled_records_no_count_is_taken(tmp_path: Path) -> None:
+    shuffled = ADAPTIVE.replace("records = 10000", 'records = 10000\n# sampler = "shuffle"')
+    with pytest.raises(PlanError, match="another sampler than shuffle"):
+        plan(tmp_path, shuffled)
+
+
 @pytest.mark.slow
 def test_it_costs_the_budget_what_a_fixed_norm_does_and_show_says_how_it_moves(
     traindeck: Command, home: Home

@@ -158,6 +158,10 @@ def test_the_plan_derives_the_largest_batch(tmp_path: Path) -> None:
     mechanism = plan.mechanism
     assert (mechanism.sampler, mechanism.max_batch, mechanism.records) == ("truncated", 768, 10_000)
     assert plan.epsilon <= 1.0 and plan.relation == "add-or-remove-one"
+    little = '# [tool.traindeck.params.noise_multiplier]\n# type = "float"\n# default = 0.2\n'
+    with pytest.raises(PlanError, match=r"0\.2 has no finite epsilon with the sampler truncated"):
+        other = recipe(tmp_path, TRUNCATING.replace("# ///\nimport", little + "# ///\nimport"))
+        make(other, other.validate({"epsilon": math.inf}))
     rounds = '# [tool.traindeck.params.rounds]\n# type = "int"\n# default = 5\n# ///\nimport'
     other = recipe(tmp_path, TRUNCATING.replace("# ///\nimport", rounds))
     with pytest.raises(PlanError, match="in a federation batches are not truncated"):
