@@ -221,3 +221,24 @@ def test_a_copy_of_the_randomness_does_not_move_it() -> None:
     other = copy.deepcopy(randomness)
     row_of(other, 3, 10)
     assert np.array_equal(randomness.normal(10, 1.0), Banded(BANDS, STEPS, 0.0, 3).normal(10, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon, share", [(8.0, 0.78), (2.93, 0.94), (1.0, 1.0)])
+def test_what_is_left_of_the_noise_in_the_weights_of_the_mnist_cnn(
+    epsilon: float, share: float
+) -> None:
+    """Root mean square over 1171 steps with momentum 0.9, beside independent noise."""
+    from scipy.signal import lfilter
+
+    from traindeck.core.privacy.accountant import least_noise
+
+    def left(bands: int) -> float:
+        plan = Mechanism(1.0, 2048 / 60000, 1171, bands=bands)
+        impulse = np.zeros(plan.steps)
+        impulse[0] = least_noise(epsilon, 1e-5, plan)
+        noise = lfilter([1.0], coefficients(bands, 0.9), impulse)
+        weights = np.cumsum(lfilter([1.0], [1.0, -0.9], noise))
+        return float(np.sqrt(np.cumsum(weights**2).mean()))
+
+    assert left(8) / left(1) == pytest.approx(share, abs=0.006)
