@@ -21,7 +21,7 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from traindeck.core.privacy import losses, renyi
+from traindeck.core.privacy import losses, renyi, truncation
 from traindeck.core.privacy.losses import Kind
 from traindeck.core.privacy.mechanism import Mechanism
 
@@ -54,12 +54,14 @@ def bound(mechanisms: Iterable[Mechanism], delta: float) -> Bound:
         return Bound(math.inf, f"{library()} PLD")
     if not released:
         return Bound(0.0, f"{library()} PLD")
-    kinds = _kinds(released)
-    pld = _pld(kinds, delta)
-    rdp, order = renyi.epsilon(kinds, delta)
+    kinds, lost = _kinds(released), truncation.delta_lost(released)
+    if lost >= delta:
+        return Bound(math.inf, f"{library()} PLD")
+    pld = _pld(kinds, delta - lost)
+    rdp, order = renyi.epsilon(kinds, delta - lost)
     if rdp < pld:
-        return Bound(rdp, f"{library()} RDP, order {order:g}")
-    return Bound(pld, f"{library()} PLD, interval {losses.interval(kinds):.2g}")
+        return Bound(_holds(rdp, lost), f"{library()} RDP, order {order:g}")
+    return Bound(_holds(pld, lost), f"{library()} PLD, interval {losses.interval(kinds):.2g}")
 
 
 def epsilon(mechanisms: Iterable[Mechanism], delta: float) -> float:
@@ -72,7 +74,12 @@ def distribution(mechanisms: Iterable[Mechanism]) -> PrivacyLossDistribution:
     released = [one for one in mechanisms if one.releases]
     if not released or any(one.noise_multiplier == 0 for one in released):
         raise ValueError("only what is released with noise has a privacy loss distribution")
-    return losses.distribution(losses.composed(_kinds(released)))
+    lost = truncation.delta_lost(released)
+    removed, added = (
+        replace(one, infinite=min(1.0, one.infinite + lost))
+        for one in losses.composed(_kinds(released))
+    )
+    return losses.distribution((removed, added))
 
 
 def curve(mechanism: Mechanism, delta: float, points: int) -> tuple[tuple[int, float], ...]:
@@ -84,49 +91,62 @@ def curve(mechanism: Mechanism, delta: float, points: int) -> tuple[tuple[int, f
     last = epsilon([mechanism], delta)
     if math.isinf(last) or not steps:
         return tuple((n, last) for n in steps)
-    whole = _kinds([mechanism])
+    whole, lost = _kinds([mechanism]), truncation.delta_lost([mechanism])
     grid = losses.interval(whole)
 
     def after(n: int) -> float:
         kinds = _kinds([mechanism.with_steps(n)])
         both = losses.composed(kinds, grid, roughly=True)
-        pld = max(one.epsilon(delta) for one in both)
-        return min(pld, renyi.epsilon(kinds, delta)[0], last)
+        pld = max(one.epsilon(delta - lost) for one in both)
+        return min(pld, renyi.epsilon(kinds, delta - lost)[0], last)
 
     return (*((n, after(n)) for n in steps[:-1]), (steps[-1], last))
 
 
-def rho(mechanism: Mechanism, order: float) -> float:
+def rho(mechanism: Mechanism, order: float, delta: float = 0.0) -> float:
     """The Rényi divergence of this order that one step costs; infinite without noise.
 
-    A step of a shuffled run costs its share of the passes that the run touches.
+    delta  the budget's, by which truncated sampling is priced; the other samplers do without
+
+    A step of a shuffled run costs its share of the passes that the run touches, and one of banded
+    noise its share of the run's releases. Raises ValueError for truncated sampling without a delta.
     """
     if mechanism.noise_multiplier == 0:
         return math.inf
-    rate = mechanism.sampling_rate if mechanism.sampler == "poisson" else 1.0
+    rate = mechanism.release_rate
     one = max(renyi.divergence(mechanism.noise_multiplier, rate, order), LEAST_RHO)
-    if mechanism.sampler == "shuffle" and mechanism.steps:
+    if mechanism.releases != mechanism.steps:
         return one * mechanism.releases / mechanism.steps
-    return one
+    return one + truncation.divergence(mechanism, delta, order)
 
 
 def noise_multiplier(
     wanted: float, delta: float, sampling_rate: float, steps: int, sampler: str = "poisson"
 ) -> float:
-    """The least noise multiplier, in thousandths, whose epsilon is at most what is wanted.
+    """The least noise multiplier of such steps: see `least_noise`."""
+    return least_noise(wanted, delta, Mechanism(1.0, sampling_rate, steps, sampler))
 
-    Within 1e-4 of its size where that is more. 0 when an infinite epsilon is wanted.
+
+def least_noise(wanted: float, delta: float, mechanism: Mechanism) -> float:
+    """The least noise multiplier, in thousandths, that makes its epsilon at most what is wanted.
+
+    Within 1e-4 of its size where that is more. 0 when an infinite epsilon is wanted. Raises
+    ValueError where no noise does, as truncation alone takes all of delta.
     """
     if math.isinf(wanted):
         return 0.0
+    lost = truncation.delta_lost([mechanism])
+    if lost >= delta:
+        raise ValueError(f"batches that overflow take {lost:.3g}, all of delta {delta:g}")
+    wanted = min(wanted, truncation.MOST_EPSILON) if lost else wanted
 
     def excess(noise: float) -> float:
         """Logarithm of epsilon over what is wanted; above 0 is too much."""
-        kinds = _kinds([Mechanism(noise, sampling_rate, steps, sampler)])
-        epsilon, _ = renyi.epsilon(kinds, delta, renyi.FEW)
+        kinds = _kinds([replace(mechanism, noise_multiplier=noise)])
+        epsilon, _ = renyi.epsilon(kinds, delta - lost, renyi.FEW)
         if epsilon < FAR * wanted:
-            pld = _pld(kinds, delta)
-            epsilon = pld if math.isfinite(pld) else renyi.epsilon(kinds, delta)[0]
+            pld = _pld(kinds, delta - lost)
+            epsilon = pld if math.isfinite(pld) else renyi.epsilon(kinds, delta - lost)[0]
         return min(math.log(epsilon / wanted), 100.0) if epsilon else -100.0
 
     from scipy.optimize import brentq
@@ -162,15 +182,18 @@ def epsilon_budget(rho: float, delta: float, order: float) -> float:
 
 
 def largest_epsilon(
-    mechanism: Mechanism, delta: float, rho_left: float, order: float
+    mechanism: Mechanism, delta: float, rho_left: float, order: float, budget_delta: float = 0.0
 ) -> float | None:
     """The epsilon of a plan of this rate and length with just the noise to fit; None: none does.
+
+    budget_delta  the budget's, as of `rho`
 
     Rounded down to three digits, so that what asks for it fits.
     """
 
     def fits(noise: float) -> bool:
-        return rho(replace(mechanism, noise_multiplier=noise), order) * mechanism.steps <= rho_left
+        one = rho(replace(mechanism, noise_multiplier=noise), order, budget_delta)
+        return one * mechanism.steps <= rho_left
 
     if rho_left <= 0:
         return None
@@ -183,7 +206,7 @@ def largest_epsilon(
         middle = (low + high) / 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     largest = epsilon([replace(mechanism, noise_multiplier=high)], delta)
-    if not largest > 0.01:
+    if not 0.01 < largest < math.inf:
         return None
     digit = 10.0 ** (math.floor(math.log10(largest)) - 2)
     return float(f"{math.floor(largest / digit) * digit:.3g}")
@@ -221,7 +244,15 @@ def repeat_and_select(mechanism: Mechanism, delta: float, mean_repeats: float) -
     run = dp_accounting.SelfComposedDpEvent(sampled, kind.count)
     accountant = RdpAccountant()
     accountant.compose(RepeatAndSelectDpEvent(run, mean_repeats, 1.0))
-    return float(accountant.get_epsilon(delta))
+    lost = mean_repeats * truncation.delta_lost([mechanism])
+    if lost >= delta:
+        return math.inf
+    return _holds(float(accountant.get_epsilon(delta - lost)), lost)
+
+
+def _holds(epsilon: float, lost: float) -> float:
+    """An epsilon, infinite where what truncation takes of delta was not worked out for so much."""
+    return math.inf if lost and epsilon > truncation.MOST_EPSILON else epsilon
 
 
 @cache
@@ -240,7 +271,6 @@ def _kinds(mechanisms: Sequence[Mechanism]) -> tuple[Kind, ...]:
     """Those that differ only in their steps as one: composing costs by the number of kinds."""
     counts: dict[tuple[float, float], int] = {}
     for one in mechanisms:
-        rate = one.sampling_rate if one.sampler == "poisson" else 1.0
-        kind = one.noise_multiplier, rate
+        kind = one.noise_multiplier, one.release_rate
         counts[kind] = counts.get(kind, 0) + one.releases
     return tuple(Kind(noise, rate, count) for (noise, rate), count in sorted(counts.items()))

@@ -95,6 +95,7 @@ class Forecast:
             "delta": plan.delta,
             "unit": plan.unit,
             "noise_multiplier": mechanism.noise_multiplier,
+            "bands": mechanism.bands,
             "sampling_rate": mechanism.sampling_rate,
             "steps": mechanism.steps,
             "steps_resumed": self.steps_resumed,
@@ -147,7 +148,7 @@ def _of_budget(
 
     account = account_now(ledger)
     left = remaining(plan, earlier.paid_steps(account, plan.mechanism))
-    cost = accountant.rho(left, account.order) * left.steps
+    cost = accountant.rho(left, account.order, account.delta) * left.steps
     refused = ""
     try:
         check_named(ledger, plan)

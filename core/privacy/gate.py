@@ -19,6 +19,7 @@ from traindeck.core.privacy.ledger.filter import OverBudget, cost_of, over_budge
 from traindeck.core.privacy.mechanism import Mechanism, covers
 from traindeck.core.privacy.origin import Inherited
 from traindeck.core.privacy.plan import SEEDED, Plan, usual_delta
+from traindeck.core.privacy.truncation import MOST_EPSILON
 from traindeck.core.recipe.recipe import Recipe
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.state import ENDED
@@ -128,7 +129,7 @@ def admit(
         account = ledger.account()
         paid = earlier.paid_steps(account, plan.mechanism)
         left = remaining(plan, paid)
-        cost = accountant.rho(left, account.order)
+        cost = accountant.rho(left, account.order, account.delta)
         if not math.isfinite(cost):
             raise BudgetRefused(f"no bound on what a step of {recipe} costs can be computed")
         epsilon = accountant.epsilon([left], plan.delta) if paid else plan.epsilon
@@ -189,12 +190,14 @@ def refusal(
 
     paid = earlier.paid_steps(account, plan.mechanism)
     left = remaining(plan, paid)
-    rho = accountant.rho(left, account.order)
+    rho = accountant.rho(left, account.order, account.delta)
     if cost_of(left, rho, left.steps) <= account.exact_left:
         return None
     largest = None
     if not earlier.steps:  # a checkpoint of another noise cannot be taken up
-        largest = accountant.largest_epsilon(left, plan.delta, account.rho_left, account.order)
+        largest = accountant.largest_epsilon(
+            left, plan.delta, account.rho_left, account.order, account.delta
+        )
     error = over_budget(
         account.name,
         recipe,
@@ -267,6 +270,11 @@ def check_fit(plan: Plan, account: Account) -> None:
             f"the budget of {name} is for the relation {account.relation}, this run's is"
             f" {plan.relation}: it would promise too little. A budget made with"
             f" `--relation {plan.relation}` admits it"
+        )
+    if plan.mechanism.sampler == "truncated" and account.epsilon > MOST_EPSILON:
+        raise BudgetRefused(
+            f"the budget of {name} is one of epsilon {account.epsilon:g}, and truncated sampling is"
+            f' priced for budgets up to {MOST_EPSILON:g}: take sampler = "poisson"'
         )
     if account.delta >= 1 / plan.records:
         raise BudgetRefused(

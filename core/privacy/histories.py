@@ -52,11 +52,16 @@ class History:
 
 
 def written(events: Iterable[Mechanism], form: str, finite: bool) -> dict[str, Any]:
-    """Events in another library's terms.
+    """Events in another library's terms. Raises UsageError where it has none for them.
 
     finite  that no other run made epsilon infinite; else what is written says so as well
     """
     kinds = list(_summed(_plain(one) for one in events if one.steps))
+    if form != LIBRARY and any(one.sampler == "truncated" for one in kinds):
+        raise UsageError(
+            f"a run's batches were drawn by truncated sampling, of which {form} knows nothing:"
+            f" {LIBRARY} does"
+        )
     finite = finite and all(one.noise_multiplier for one in kinds)
     if form == ZCDP:
         return _zcdp(kinds, finite)
@@ -101,10 +106,11 @@ def read(data: bytes, form: str = "") -> History:
 
 
 def _plain(one: Mechanism) -> Mechanism:
-    """Without a sampler of our own: what it does not amplify are so many Gaussians."""
-    if one.sampler == "poisson":
+    """Without bands, and samplers that amplify nothing: what is released, one by one."""
+    if one.sampler == "truncated":
         return one
-    return Mechanism(one.noise_multiplier, 1.0, one.releases, "none")
+    sampler = "poisson" if one.release_rate < 1 else "none"
+    return Mechanism(one.noise_multiplier, one.release_rate, one.releases, sampler)
 
 
 def _named(name: str, **fields: Any) -> dict[str, Any]:
@@ -116,6 +122,14 @@ def _event(one: Mechanism) -> dict[str, Any]:
     if one.sampler == "poisson":
         rate = one.sampling_rate
         event = _named("PoissonSampledDpEvent", sampling_probability=rate, event=event)
+    if one.sampler == "truncated":
+        event = _named(
+            "TruncatedSubsampledGaussianDpEvent",
+            dataset_size=one.records,
+            sampling_probability=one.sampling_rate,
+            truncated_batch_size=one.max_batch,
+            noise_multiplier=one.noise_multiplier,
+        )
     return _named("SelfComposedDpEvent", event=event, count=one.steps)
 
 

@@ -73,7 +73,8 @@ def check(runs: list[LiveRun], account: Account) -> None:
                 f"run {run.id}, which goes on and has taken {run.taken:,} of its"
                 f" {mechanism.steps:,} steps, counts against the budget: {error}{mend}"
             )
-        cost = cost_of(mechanism, accountant.rho(mechanism, account.order), mechanism.steps)
+        rho = accountant.rho(mechanism, account.order, account.delta)
+        cost = cost_of(mechanism, rho, mechanism.steps)
         left = replace(left, exact_left=left.exact_left - cost)
 
 

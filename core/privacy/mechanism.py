@@ -19,6 +19,8 @@ PUBLIC_OWNERS = "zero-out over public owners"
 """An owner's update against zeros in its place: who takes part is public, and not hidden."""
 RELATIONS = RELATION, ZERO_OUT, PUBLIC_OWNERS
 MAX_STEPS = 10**9
+USUAL = {"after": 0, "bands": 1, "max_batch": 0, "records": 0}
+"""What is left out where it is so: mechanisms were written before there were such fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,22 @@ class Mechanism:
     noise_multiplier   the noise's standard deviation over the clipping norm; 0 is no noise at all
     sampling_rate      the share q of all records that a batch holds, in expectation
     sampler            `poisson`: each record in each batch with probability q by itself, which
-                       amplifies the privacy; `shuffle`: every record once in each pass over the
-                       data, which takes `pass_steps`, however few records there really are: a
-                       last small batch is a step too, none is dropped; `none`: every record in
-                       every batch. The last two amplify nothing.
+                       amplifies the privacy; `truncated`: likewise, but of a batch of more than
+                       `max_batch` some at random are left out; `shuffle`: every record once in
+                       each pass over the data, which takes `pass_steps`, however few records there
+                       really are: a last small batch is a step too, none is dropped; `none`: every
+                       record in every batch. The last two amplify nothing.
+    max_batch          of the truncated sampler, the most that a batch holds
+    records            of the truncated sampler, the public bound on how many there are: they say
+                       how rarely a batch is cut off
     after              of a shuffled run's later part, the steps before it: where in a pass it began
+    bands              of noise that later steps take back in part, by a strategy matrix of so many
+                       bands whose columns have norm 1, so that a record's gradient spreads over as
+                       many rows. It is once put into one of that many parts, by a coin of its own;
+                       step i draws from part i modulo `bands`, each with probability bands·q. Each
+                       `bands` steps are then one Gaussian that is sampled at this rate
+                       (Choquette-Choo et al. 2023, (Amplified) banded matrix factorization,
+                       arXiv 2306.08153): the rows that a record is in do not overlap
 
     Shuffled batches are of a fixed size: one record more moves others from batch to batch, so that
     a pass is no single Gaussian under add-or-remove-one. It is one under `zero-out`, which is the
@@ -46,6 +59,9 @@ class Mechanism:
     steps: int
     sampler: str = "poisson"
     after: int = 0
+    bands: int = 1
+    max_batch: int = 0
+    records: int = 0
 
     def __post_init__(self) -> None:
         if not (_is_number(self.noise_multiplier) and self.noise_multiplier >= 0):
@@ -60,17 +76,47 @@ class Mechanism:
             raise ValueError(f"after {before!r} is not a whole number from 0 to {MAX_STEPS}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler {self.sampler!r} is not one of {', '.join(SAMPLERS)}")
+        sizes, truncated = (self.max_batch, self.records), self.sampler == "truncated"
+        if any(isinstance(size, bool) or not isinstance(size, int) for size in sizes) or not (
+            0 < self.max_batch <= self.records if truncated else sizes == (0, 0)
+        ):
+            raise ValueError(
+                f"max_batch {self.max_batch!r} of records {self.records!r}: the sampler truncated"
+                " has both, the first the smaller one, and no other sampler has"
+            )
+        bands = self.bands
+        if isinstance(bands, bool) or not isinstance(bands, int) or not 1 <= bands <= MAX_STEPS:
+            raise ValueError(f"bands {bands!r} is not a whole number from 1 to {MAX_STEPS}")
+        if bands > 1 and self.sampler != "poisson":
+            raise ValueError(
+                f"noise in {bands} bands needs the sampler poisson, not {self.sampler}"
+            )
+        if bands * self.sampling_rate > 1 + 1e-9:
+            raise ValueError(
+                f"{bands} bands at sampling_rate {self.sampling_rate!r}: a part holds fewer records"
+                " than a batch"
+            )
 
     @property
     def releases(self) -> int:
         """How often one record's gradient may be in what is released, without amplification.
 
-        Of a shuffled run it is once in each pass that it touches, by where it began.
+        Of a shuffled run it is once in each pass that it touches, by where it began; of banded
+        noise, once in each `bands` steps that it began.
         """
+        if self.bands > 1:
+            return -(-self.steps // self.bands)
         if self.sampler == "shuffle" and self.steps:
             end = self.after + self.steps
             return -(-end // self.pass_steps) - self.after // self.pass_steps
         return self.steps
+
+    @property
+    def release_rate(self) -> float:
+        """The chance of a record to be in a release that it may be in."""
+        amplified = self.sampler in ("poisson", "truncated")
+        rate = self.bands * self.sampling_rate if amplified else 1.0
+        return 1.0 if rate > 1 - 1e-9 else rate
 
     @property
     def pass_steps(self) -> int:
@@ -97,15 +143,13 @@ class Mechanism:
 
     def to_json(self) -> dict[str, Any]:
         data = {"mechanism": "gaussian", **asdict(self)}
-        if not self.after:  # as it was written before there was such a field
-            del data["after"]
-        return data
+        return {name: value for name, value in data.items() if USUAL.get(name) != value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Mechanism:
         """Read what `to_json` wrote. Raises ValueError for anything else."""
         names = {field.name for field in fields(cls)}
-        if not isinstance(data, Mapping) or {*data, "after"} != names | {"mechanism"}:
+        if not isinstance(data, Mapping) or {*data, *USUAL} != names | {"mechanism"}:
             raise ValueError("not a mechanism: other fields than a Gaussian's")
         if data["mechanism"] != "gaussian":
             raise ValueError(

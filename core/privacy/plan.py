@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from traindeck.core.base.errors import UsageError
 from traindeck.core.base.files import read_json
 from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.bounds import or_infinite, or_null
+from traindeck.core.privacy.clipping import AdaptiveClipping
 from traindeck.core.privacy.mechanism import MAX_STEPS, Mechanism, relation_of
 from traindeck.core.privacy.risk import Risk, risk
+from traindeck.core.recipe.accounting import Accounting
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
 
 CURVE_POINTS = 24
+COUNT_NOISE = 20  # a batch has so many times the count's noise (Andrew et al. 2021, section 3.1)
 MAX_RECORDS_FOR_DEFAULT_DELTA = 10**5
 DEFAULT_DELTA = 1e-5
 SEEDED = "seeded noise: not private"
@@ -43,6 +46,7 @@ class Plan:
     curve       epsilon after so many steps, at CURVE_POINTS places up to the last
     risk        what the whole plan lets an attacker find out
     seeded      sampler and noise come from a seed that is written down: not private
+    adaptive    how the clipping norm moves from `clipping_norm` on, where it does
     """
 
     dataset: str
@@ -58,6 +62,17 @@ class Plan:
     accountant: str
     risk: Risk
     seeded: bool
+    adaptive: AdaptiveClipping | None = None
+
+    @property
+    def gradient_noise(self) -> float:
+        """Standard deviation of the noise in a sum of gradients, over the clipping norm.
+
+        It is the mechanism's, but where a noisy count of the same sample moves the clipping norm:
+        the mechanism is then that of both together.
+        """
+        joint = self.mechanism.noise_multiplier
+        return self.adaptive.gradient_noise(joint) if self.adaptive else joint
 
     @property
     def private(self) -> bool:
@@ -82,6 +97,10 @@ class Plan:
         data["epsilon"] = or_null(self.epsilon)
         data["curve"] = [[steps, or_null(value)] for steps, value in self.curve]
         data["risk"] = self.risk.to_json()
+        if self.adaptive is None:  # as it was written before there was such a field
+            del data["adaptive"]
+        else:
+            data["adaptive"] = self.adaptive.to_json(self.mechanism.noise_multiplier)
         return data
 
     @classmethod
@@ -102,6 +121,7 @@ class Plan:
             "epsilon": or_infinite(data["epsilon"]),
             "curve": curve,
             "risk": Risk.from_json(data["risk"]),
+            "adaptive": AdaptiveClipping.from_json(data.get("adaptive")),
         }
         return cls(**{**data, **parsed})
 
@@ -111,7 +131,9 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
 
     The standard parameters decide: epsilon (noise is solved for) or noise_multiplier, delta,
     clipping_norm, batch_size, epochs or steps, noise_seed; of federated recipes rounds, with
-    local_steps in each. Without a sampler all records are in each step, whatever batch_size.
+    local_steps in each; noise=banded, in so many bands; clipping=adaptive, to clipping_quantile by
+    clipping_lr with count_noise. Without a sampler all records are in each step, whatever
+    batch_size.
     Takes 1 to 2 s, most of it the accountant's import. Raises PlanError.
     """
     recipe = recipe.chosen(params)
@@ -131,8 +153,8 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         batch_size = declared.records
     if not 1 <= batch_size <= declared.records:
         raise PlanError(f"batch_size: {batch_size} is not from 1 to the {declared.records} records")
-    rate = batch_size / declared.records
     steps = _steps(params, declared.records, batch_size)
+    mechanism = _mechanism(params, declared, batch_size, steps)
     clipping_norm = _number(params, "clipping_norm", 1.0)
     if not 0 < clipping_norm < math.inf:
         raise PlanError(f"clipping_norm: {clipping_norm:g} is not above 0 and finite")
@@ -141,14 +163,23 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     if given == 0.0:
         if wanted <= 0:
             raise PlanError("epsilon: must be above 0 (inf: without privacy)")
-        noise = accountant.noise_multiplier(wanted, delta, rate, steps, declared.sampler)
+        try:
+            noise = accountant.least_noise(wanted, delta, mechanism)
+        except ValueError as error:
+            raise PlanError(f"delta: {error}") from None
     elif not accountant.LEAST_NOISE <= given < math.inf:
         raise PlanError(
             f"noise_multiplier: {given:g} is not from {accountant.LEAST_NOISE:g} on (0: found from"
             " epsilon; a run without noise is one of epsilon inf)"
         )
-    mechanism = Mechanism(noise, rate, steps, declared.sampler)
+    mechanism = replace(mechanism, noise_multiplier=noise)
+    adaptive = _adaptive(params, mechanism, batch_size)
     curve = accountant.curve(mechanism, delta, CURVE_POINTS)
+    if noise and math.isinf(curve[-1][1]):
+        raise PlanError(
+            f"noise_multiplier: {noise:g} has no finite epsilon with the sampler"
+            f" {declared.sampler}: take more"
+        )
     if given and curve[-1][1] > wanted != recipe.defaults()["epsilon"]:
         raise PlanError(
             f"noise_multiplier: {given:g} costs an epsilon of {curve[-1][1]:.4g}, more than the"
@@ -168,6 +199,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         accountant=accountant.bound([mechanism], delta).accountant,
         risk=risk([mechanism]),
         seeded=_number(params, "noise_seed", -1) >= 0,
+        adaptive=adaptive,
     )
 
 
@@ -203,6 +235,77 @@ def _steps(params: Mapping[str, Value], records: int, batch_size: int) -> int:
     if wanted > MAX_STEPS:
         raise PlanError(f"steps or epochs: more than {MAX_STEPS} steps are too many")
     return int(wanted)
+
+
+def _mechanism(
+    params: Mapping[str, Value], declared: Accounting, batch_size: int, steps: int
+) -> Mechanism:
+    """What is released, with a noise that is still to be settled."""
+    rate, sampler = batch_size / declared.records, declared.sampler
+    if sampler != "truncated":
+        return Mechanism(1.0, rate, steps, sampler, bands=_bands(params, declared, batch_size))
+    from traindeck.core.privacy.truncation import max_batch
+
+    _bands(params, declared, batch_size)
+    if declared.unit == "owner" or "rounds" in params:
+        raise PlanError("sampler: in a federation batches are not truncated: take poisson or none")
+    most = max_batch(declared.records, rate)
+    return Mechanism(1.0, rate, steps, sampler, max_batch=most, records=declared.records)
+
+
+def _bands(params: Mapping[str, Value], declared: Accounting, batch_size: int) -> int:
+    """Of the noise; 1 where that of each step is independent."""
+    if params.get("noise") != "banded":
+        return 1
+    if declared.sampler != "poisson":
+        raise PlanError(
+            f"noise: banded noise needs the sampler poisson, not {declared.sampler}: each record is"
+            " drawn in one step of each cycle"
+        )
+    if declared.unit == "owner" or "rounds" in params:
+        raise PlanError("noise: in a federation each round's noise is independent of the others")
+    bands = int(_number(params, "bands", 0))
+    most = declared.records // batch_size
+    if not 1 <= bands <= most:
+        raise PlanError(
+            f"bands: {bands} is not from 1 to {most}: a batch of {batch_size} is drawn from one of"
+            f" so many parts of the {declared.records} records"
+        )
+    return bands
+
+
+def _adaptive(
+    params: Mapping[str, Value], mechanism: Mechanism, batch_size: int
+) -> AdaptiveClipping | None:
+    """How the clipping norm moves; None where it stays."""
+    if params.get("clipping") != "adaptive":
+        return None
+    if mechanism.bands > 1:
+        raise PlanError("clipping: adaptive clipping needs noise=independent, not banded noise")
+    if mechanism.sampler == "shuffle":
+        raise PlanError(
+            "clipping: adaptive clipping needs another sampler than shuffle: its count is of"
+            " records that are there or not, and a shuffled one is there with zeros"
+        )
+    if "rounds" in params:
+        raise PlanError("clipping: in a federation the clipping norm stays as it was agreed on")
+    quantile = _number(params, "clipping_quantile", 0.5)
+    if not 0 < quantile < 1:
+        raise PlanError(f"clipping_quantile: {quantile:g} is not between 0 and 1")
+    lr = _number(params, "clipping_lr", 0.2)
+    if not 0 < lr < math.inf:
+        raise PlanError(f"clipping_lr: {lr:g} is not above 0 and finite")
+    noise = _number(params, "count_noise", 0.0) or batch_size / COUNT_NOISE
+    if not 0 < noise < math.inf:
+        raise PlanError(f"count_noise: {noise:g} is not above 0 and finite")
+    if not mechanism.noise_multiplier:
+        noise = 0.0
+    moves = AdaptiveClipping(quantile, lr, noise)
+    try:
+        moves.gradient_noise(mechanism.noise_multiplier)
+    except ValueError as error:
+        raise PlanError(f"count_noise: {error}") from None
+    return moves
 
 
 def _number(params: Mapping[str, Value], name: str, default: float) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from traindeck.core.base import tolerant
 from traindeck.core.privacy.audit.result import AuditResult
 from traindeck.core.privacy.bounds import at_least, at_most, or_null
+from traindeck.core.privacy.clipping import AdaptiveClipping
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.risk import Risk
 from traindeck.core.run import events
@@ -17,6 +18,7 @@ from traindeck.core.run import events
 UNREADABLE = "what was spent cannot be read: epsilon is not known"
 _SAMPLERS = {
     "poisson": "Poisson sampling",
+    "truncated": "truncated Poisson sampling",
     "shuffle": "shuffled passes, one release in each, not amplified,",
     "none": "all records in each batch",
 }
@@ -37,7 +39,10 @@ class RunPrivacy:
     epsilon        an upper bound on what has been spent so far, at delta; may be infinite
     sampling_rate  the share of all records that a batch holds, in expectation
     noise_multiplier  standard deviation of the noise over the clipping norm
-    steps          how many releases epsilon covers, those of the runs it was resumed from included
+    clipping_norm  at first, where it is `adaptive`; noise_multiplier is then that of gradients and
+                   count together
+    bands          of noise that later steps take back in part; 1: each step's is independent
+    steps          how many steps epsilon covers, those of the runs it was resumed from included
     inherited      how many those were: they were paid for by the runs that took them
     events         the mechanisms released, for anyone to account for again
     audit          the measured lower bound, when the run was audited
@@ -46,6 +51,7 @@ class RunPrivacy:
     label          why epsilon must not be relied upon; empty when nothing speaks against it
     exposed        that it made a budget's epsilon infinite; empty when it did not
     records        public bound on how many there are, of which a batch holds `batch_size`
+    max_batch      and never more than these, where the sampler is truncated; 0 where it is not
     ledger         the data set whose budget is charged, if any is
     """
 
@@ -56,7 +62,9 @@ class RunPrivacy:
     sampler: str
     sampling_rate: float
     noise_multiplier: float
+    bands: int
     clipping_norm: float
+    adaptive: AdaptiveClipping | None
     steps: int
     inherited: int
     accountant: str
@@ -69,6 +77,7 @@ class RunPrivacy:
     dataset: str
     records: int
     batch_size: int
+    max_batch: int
     ledger: str | None
 
     @property
@@ -91,7 +100,9 @@ class RunPrivacy:
             "sampler": self.sampler,
             "sampling_rate": self.sampling_rate,
             "noise_multiplier": self.noise_multiplier,
+            "bands": self.bands,
             "clipping_norm": self.clipping_norm,
+            "adaptive": self.adaptive.to_json(self.noise_multiplier) if self.adaptive else None,
             "steps": self.steps,
             "inherited": self.inherited,
             "accountant": self.accountant,
@@ -107,6 +118,7 @@ class RunPrivacy:
             "dataset": self.dataset,
             "records": self.records,
             "batch_size": self.batch_size,
+            "max_batch": self.max_batch,
             "ledger": self.ledger,
         }
 
@@ -130,7 +142,9 @@ class RunPrivacy:
             sampler=tolerant.text(known("sampler")),
             sampling_rate=tolerant.number(known("sampling_rate")),
             noise_multiplier=tolerant.number(known("noise_multiplier")),
+            bands=tolerant.count(known("bands")) or 1,
             clipping_norm=tolerant.number(known("clipping_norm")),
+            adaptive=_adaptive(known("adaptive")),
             steps=tolerant.count(known("steps")) or 0,
             inherited=tolerant.count(known("inherited")) or 0,
             accountant=tolerant.text(known("accountant")),
@@ -143,6 +157,7 @@ class RunPrivacy:
             dataset=tolerant.text(known("dataset")),
             records=tolerant.count(known("records")) or 0,
             batch_size=tolerant.count(known("batch_size")) or 0,
+            max_batch=tolerant.count(known("max_batch")) or 0,
             ledger=tolerant.text(known("ledger")) or None,
         )
 
@@ -177,7 +192,9 @@ def report(folder: Path, ledger: str | None) -> RunPrivacy | None:
         sampler=mechanism.sampler,
         sampling_rate=mechanism.sampling_rate,
         noise_multiplier=mechanism.noise_multiplier,
+        bands=mechanism.bands,
         clipping_norm=plan.clipping_norm,
+        adaptive=plan.adaptive,
         steps=released.steps,
         inherited=inherited,
         accountant=plan.accountant,
@@ -190,6 +207,7 @@ def report(folder: Path, ledger: str | None) -> RunPrivacy | None:
         dataset=plan.dataset,
         records=plan.records,
         batch_size=plan.batch_size,
+        max_batch=mechanism.max_batch,
         ledger=ledger,
     )
 
@@ -210,7 +228,7 @@ def words(privacy: RunPrivacy) -> dict[str, str]:
     facts = {
         "privacy": f"epsilon {at_most(privacy.epsilon)} at most, at delta {privacy.delta:g},"
         f" of one {privacy.unit} ({privacy.relation})",
-        "by": f"{sampling(privacy)}, clipping norm {privacy.clipping_norm:g}; {privacy.accountant}",
+        "by": f"{sampling(privacy)}, {clipping(privacy)}; {privacy.accountant}",
         "planned": f"epsilon {at_most(privacy.planned.epsilon)} at most after all"
         f" {privacy.planned.steps} steps",
         "risk": risk_in_words(privacy),
@@ -255,10 +273,36 @@ def inherits(privacy: RunPrivacy) -> str:
 
 def sampling(privacy: RunPrivacy) -> str:
     """How a run's batches are drawn and what is added to their sums."""
+    drawn = _SAMPLERS.get(privacy.sampler, "?")
+    if privacy.max_batch:
+        drawn += f" of {privacy.max_batch} records at most"
+    if privacy.bands > 1:
+        drawn += f" from one of {privacy.bands} parts in turn"
+    bands = f" in {privacy.bands} bands" if privacy.bands > 1 else ""
     return (
-        f"{_SAMPLERS.get(privacy.sampler, '?')} at rate {privacy.sampling_rate:.4g}, Gaussian noise"
-        f" (float) {privacy.noise_multiplier:.4g}, {privacy.steps} steps"
+        f"{drawn} at rate {privacy.sampling_rate:.4g}, Gaussian noise (float){bands}"
+        f" {privacy.noise_multiplier:.4g}, {privacy.steps} steps"
     )
+
+
+def clipping(privacy: RunPrivacy) -> str:
+    """What gradients are clipped to."""
+    norm, how = f"clipping norm {privacy.clipping_norm:g}", privacy.adaptive
+    if how is None:
+        return norm
+    return (
+        f"{norm} at first, moved to the quantile {how.quantile:g} by a count with noise"
+        f" {how.count_noise:g} (the gradients' is {gradient_noise(privacy):.4g})"
+    )
+
+
+def gradient_noise(privacy: RunPrivacy) -> float:
+    """The noise multiplier of the gradients alone; of a damaged document NaN."""
+    how = privacy.adaptive
+    try:
+        return how.gradient_noise(privacy.noise_multiplier) if how else privacy.noise_multiplier
+    except ValueError:
+        return math.nan
 
 
 def in_short(privacy: RunPrivacy) -> str:
@@ -271,6 +315,13 @@ def in_short(privacy: RunPrivacy) -> str:
 def _epsilon(data: dict[str, Any]) -> float:
     epsilon = tolerant.real(data.get("epsilon"))
     return math.inf if epsilon is None else epsilon
+
+
+def _adaptive(data: object) -> AdaptiveClipping | None:
+    try:
+        return AdaptiveClipping.from_json(data)
+    except ValueError:
+        return None
 
 
 def _mechanisms(data: object) -> tuple[Mechanism, ...]:

@@ -193,6 +193,14 @@ class Spending:
             )
             self.refused = True
             return False
+        if self._earlier % plan.bands:
+            self.problem = (
+                f"a run with noise in {plan.bands} bands goes on after a multiple of so many steps"
+                f" only, not after step {self._earlier}: it draws new noise and divides the records"
+                " anew, and one that was drawn in this cycle could be drawn in it again"
+            )
+            self.refused = True
+            return False
         if self._gone:
             self.problem = f"the ledger of {self._gone}, in which the run is reserved, is gone"
             self.refused = True

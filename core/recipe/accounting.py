@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SAMPLERS = ("poisson", "shuffle", "none")
+SAMPLERS = ("poisson", "truncated", "shuffle", "none")
 UNITS = ("example", "user", "owner")
 
 

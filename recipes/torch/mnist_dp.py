@@ -19,8 +19,15 @@
 # noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
 # delta = {type = "float", default = 1e-5, min = 0.0, max = 1.0, help = "chance outside epsilon"}
 # clipping_norm = {type = "float", default = 0.1, min = 1e-9, help = "most that an image adds"}
+# clipping = {type = "choice", default = "fixed", help = """\
+#   adaptive: follows a quantile of the gradients' norms""", choices = ["fixed", "adaptive"]}
+# clipping_quantile = {type = "float", default = 0.5, min = 0.0, max = 1.0, help = "left unclipped"}
+# clipping_lr = {type = "float", default = 0.2, min = 1e-6, max = 10.0, help = "how fast it moves"}
+# count_noise = {type = "float", default = 0.0, min = 0.0, help = "its count's; 0: batch_size / 20"}
 # batch_size = {type = "int", default = 2048, min = 1, max = 60000, help = "images a step, mean"}
 # epochs = {type = "float", default = 40.0, min = 0.001, max = 10000.0, help = "may be a fraction"}
+# noise = {type = "choice", default = "independent", choices = ["independent", "banded"]}
+# bands = {type = "int", default = 8, min = 1, max = 64, help = "of banded noise: steps it spans"}
 # lr = {type = "float", default = 3.0, min = 1e-6, max = 1000.0, help = "learning rate"}
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
 # noise_seed = {type = "int", default = -1, min = -1, help = "-1: true noise; else not private"}
@@ -42,9 +49,8 @@ from typing import Any
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, mnist
-from traindeck.recipes.shared.training.dp import canaries
+from traindeck.recipes.shared.training.dp import banded, canaries
 from traindeck.recipes.shared.training.dp.loop import announce, check_records, private_steps
-from traindeck.recipes.shared.training.dp.randomness import Randomness
 from traindeck.recipes.shared.training.loop import Tested
 
 MOMENTUM = 0.9
@@ -114,15 +120,17 @@ def main(run: track.Run) -> None:
         return Tested(loss / len(test_x), hits / len(test_x))
 
     micro_batch = 4096 if device.type == "cuda" else dp_torch.MICRO_BATCH
-    clipped = dp_torch.ClippedGradients(model, plan.clipping_norm, micro_batch=micro_batch)
+    clipped = dp_torch.ClippedGradients(model, training.clipping_norm, micro_batch=micro_batch)
     test = dp_torch.self_test(clipped, records, examples) if p.self_test else None
-    randomness = Randomness(p.noise_seed, stream=training.step)
+    randomness = banded.randomness(plan, p.noise_seed, training.step, MOMENTUM)
     count = canaries.COUNT if p.audit else 0
     planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
     announce(run, randomness, device, "images")
     for step in private_steps(run, training, randomness, evaluate, test, planted):
+        clipped.clip_to(step.clipping_norm)
         batch = step.randomness.poisson_batch(planted.records, step.rate)
         result = clipped(*examples(planted.among(batch)))
+        step.follow(result.norms)
         # Divided by the expected size, whatever the batch holds, and be it nothing.
         sums = [*result.sums, torch.from_numpy(planted.sum(clipped.weights)).to(device)]
         gradients = dp_torch.noisy_mean(sums, step.noise, plan.batch_size, step.randomness)

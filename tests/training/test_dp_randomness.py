@@ -80,6 +80,24 @@ class TestPoissonBatches:
             Randomness(noise_seed).poisson_batch(5, rate)
 
 
+@SOURCES
+class TestTruncatedBatches:
+    def test_are_poisson_batches_as_long_as_they_fit(self, noise_seed: int) -> None:
+        randomness = Randomness(noise_seed)
+        sizes = [len(randomness.truncated_batch(2000, 0.05, 2000)) for _ in range(500)]
+        assert abs(np.mean(sizes) - 100) < 5 * np.sqrt(95 / len(sizes))
+        assert len(randomness.truncated_batch(10, 1e-9, 1)) == 0
+
+    def test_hold_no_more_than_they_may_and_each_record_as_likely(self, noise_seed: int) -> None:
+        randomness = Randomness(noise_seed)
+        counts = np.zeros(50)
+        for _ in range(4000):
+            batch = randomness.truncated_batch(50, 1.0, 15)
+            assert len(batch) == 15 and (np.diff(batch) > 0).all()
+            counts[batch] += 1
+        assert np.abs(counts - 1200).max() < 5.5 * np.sqrt(4000 * 0.3 * 0.7)
+
+
 def test_the_default_is_the_systems_entropy_and_never_comes_again() -> None:
     np.random.seed(0)
     one, other = Randomness(), Randomness()

@@ -21,10 +21,15 @@ class Recorder:
         self.artifacts = folder
         self.plan = SimpleNamespace(
             mechanism=SimpleNamespace(
-                noise_multiplier=noise_multiplier, sampling_rate=0.01, steps=100
+                noise_multiplier=noise_multiplier,
+                sampling_rate=0.01,
+                steps=100,
+                bands=1,
+                max_batch=0,
             ),
             clipping_norm=0.1,
             seeded=False,
+            adaptive=None,
         )
         self.paid = 0
 

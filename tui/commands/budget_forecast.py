@@ -51,10 +51,11 @@ def _print(recipe: str, priced: Forecast, budgets: bool) -> None:
 
     plan, mechanism = priced.plan, priced.plan.mechanism
     relation = "" if plan.relation == RELATION else f", {plan.relation}"
+    bands = f" in {mechanism.bands} bands" if mechanism.bands > 1 else ""
     print(
         f"{recipe}: epsilon {epsilon(plan.epsilon)} at delta {plan.delta:g} per"
         f" {plan.unit}{relation} ({mechanism.steps} steps, sampling rate"
-        f" {mechanism.sampling_rate:.4g}, noise multiplier {mechanism.noise_multiplier:.4g};"
+        f" {mechanism.sampling_rate:.4g}, noise multiplier {mechanism.noise_multiplier:.4g}{bands};"
         f" {plan.accountant})"
     )
     if plan.label:

@@ -118,7 +118,8 @@ def details(entry: Entry) -> str:
     words = [f"{WORDS.get(key, key)} {value}" for key, value in own_fields(entry).items()]
     if "mechanism" in entry:
         one = entry["mechanism"]
-        words.append(f"noise {one['noise_multiplier']:g}, q {one['sampling_rate']:.4g}")
+        bands = f" in {one['bands']} bands" if "bands" in one else ""
+        words.append(f"noise {one['noise_multiplier']:g}{bands}, q {one['sampling_rate']:.4g}")
     return ", ".join(words)
 
 

@@ -20,6 +20,7 @@ LARGE_WIDTH = 50
 _AXIS_WIDEST = 72
 _SAMPLERS = {
     "poisson": "Poisson: each record in each batch by itself",
+    "truncated": "truncated Poisson: each record by itself, up to a largest batch",
     "shuffle": "shuffled passes: one release in each, not amplified",
     "none": "every record in every batch",
 }
@@ -50,15 +51,21 @@ def foot(privacy: RunPrivacy, width: int) -> Content:
 
 def assumptions(privacy: RunPrivacy, width: int) -> Content:
     """Everything that the epsilon was computed from, and so depends on."""
-    ledger = privacy.ledger
+    ledger, bands = privacy.ledger, privacy.bands
+    cycles = f" in one step of each {bands}, its part's turn" if bands > 1 else ""
+    correlated = f" in {bands} bands" if bands > 1 else ""
+    most = f", {_count(privacy.max_batch)} at most" if privacy.max_batch else ""
     pairs: list[Row] = [
         ("unit", f"one {_known(privacy.unit)}"),
         ("neighbours", _known(privacy.relation)),
-        ("sampler", _SAMPLERS.get(privacy.sampler, _known(privacy.sampler))),
+        ("sampler", _SAMPLERS.get(privacy.sampler, _known(privacy.sampler)) + cycles),
         ("rate q", _real(privacy.sampling_rate, 6)),
-        ("noise σ", f"{_real(privacy.noise_multiplier, 5)} × clipping norm (Gaussian, float)"),
-        ("clipping norm", _real(privacy.clipping_norm)),
-        ("batch size", f"{_count(privacy.batch_size)} in expectation, public"),
+        (
+            "noise σ",
+            f"{_real(privacy.noise_multiplier, 5)} × clipping norm (Gaussian{correlated}, float)",
+        ),
+        ("clipping norm", _clipping(privacy)),
+        ("batch size", f"{_count(privacy.batch_size)} in expectation{most}, public"),
         ("records", f"{_count(privacy.records)} at most, public"),
         ("data set", _known(privacy.dataset)),
         ("accountant", _known(privacy.accountant)),
@@ -66,6 +73,17 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
         *([("audits see", POWER)] if privacy.audit else []),
     ]
     return Content.styled("assumptions", "bold") + "\n" + rows(pairs, width)
+
+
+def _clipping(privacy: RunPrivacy) -> str:
+    norm, how = _real(privacy.clipping_norm), privacy.adaptive
+    if how is None:
+        return norm
+    noise = report.gradient_noise(privacy)
+    return (
+        f"{norm} at first, adaptive: quantile {_real(how.quantile)}, noise {_real(how.count_noise)}"
+        f" on its count, {_real(noise, 5)} on gradients"
+    )
 
 
 def _reliance(privacy: RunPrivacy, width: int) -> Content:

@@ -59,6 +59,8 @@ class Filter:
     datasets  those that spend this budget, and their fingerprints
     open      the runs that may still commit; ended: those that are settled
     exposed   the runs without privacy
+    truncated whether a run with truncated sampling was reserved: its price is for budgets of an
+              epsilon up to `truncation.MOST_EPSILON`
     """
 
     name: str
@@ -70,6 +72,7 @@ class Filter:
     open: dict[str, Reservation] = field(default_factory=dict)
     ended: dict[str, None] = field(default_factory=dict)
     exposed: dict[str, None] = field(default_factory=dict)
+    truncated: bool = False
 
     @classmethod
     def begun(cls, name: str, entry: Entry) -> Filter:
@@ -95,6 +98,7 @@ class Filter:
             },
             "ended": list(self.ended),
             "exposed": list(self.exposed),
+            **({"truncated": True} if self.truncated else {}),
         }
 
     @classmethod
@@ -113,6 +117,7 @@ class Filter:
             },
             dict.fromkeys(data["ended"]),
             dict.fromkeys(data["exposed"]),
+            data.get("truncated", False),
         )
 
     @property
@@ -131,6 +136,8 @@ class Filter:
         raise ValueError("a ledger has one create entry, its first")
 
     def _set(self, entry: Entry) -> None:
+        if self.truncated:
+            self._check_truncated(entry["rho_budget"])
         self.rho_budget = entry["rho_budget"]
 
     def _pin(self, entry: Entry) -> None:
@@ -155,6 +162,9 @@ class Filter:
             raise NotOpen(f"run {run} has a reservation already")
         self._known(entry["dataset"])
         mechanism = mechanism_of(entry["mechanism"])
+        truncated = mechanism.sampler == "truncated"
+        if truncated:
+            self._check_truncated(self.rho_budget)
         cost = cost_of(mechanism, rho, mechanism.steps)
         if cost > self.left:
             raise over_budget(
@@ -169,6 +179,18 @@ class Filter:
             )
         self.charged += cost
         self.open[run] = Reservation(mechanism, rho)
+        self.truncated |= truncated
+
+    def _check_truncated(self, rho_budget: float) -> None:
+        from traindeck.core.privacy.accountant import epsilon_budget
+        from traindeck.core.privacy.truncation import MOST_EPSILON
+
+        epsilon = epsilon_budget(rho_budget, self.delta, self.order)
+        if rho_budget and epsilon > MOST_EPSILON * (1 + 1e-9):
+            raise BudgetRefused(
+                f"a budget of {self.name} of epsilon {epsilon:.4g} is too large for truncated"
+                f" sampling, which is priced for budgets up to {MOST_EPSILON:g}"
+            )
 
     def still_admits(self, run: str, steps: int) -> None:
         """Raises OverBudget for a commit that a budget no longer covers.

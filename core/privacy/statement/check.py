@@ -105,7 +105,8 @@ def _asides(document: dict[str, Any]) -> Iterator[Line]:
             says = f"measured at least {audit['lower']:.4g}, claimed {audit['claimed'] or 0:.4g}"
             yield Line(f"{where}.audit", says, bool(run["void"]) or not violated)
         if budget:
-            rho = accountant.rho(Mechanism.from_json(run["plan"]), budget["order"])
+            plan = Mechanism.from_json(run["plan"])
+            rho = accountant.rho(plan, budget["order"], budget["delta"])
             says = f"charged {run['rho_per_step']:.9g}, recomputed {rho:.9g}"
             fits = run["rho_per_step"] >= rho * (1 - TOO_LITTLE)
             yield Line(f"{where}.rho_per_step", says, fits)

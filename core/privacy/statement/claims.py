@@ -43,7 +43,7 @@ def of_budget(home: Home, ledger: Ledger) -> dict[str, Any]:
         "guarantee": {"unit": account.unit, "relation": account.relation},
         "adaptivity": terms.ADAPTIVE,
         "mechanism": terms.MECHANISM,
-        "sampling": _sampling(run.mechanism.sampler for run in account.runs),
+        "sampling": _sampling(run.mechanism for run in account.runs),
         "trust": terms.trust(account.unit, False, ".owner" in account.name),
         "hyperparameters": terms.TUNED_HERE,
         "keys": terms.KEYS,
@@ -87,7 +87,7 @@ def of_run(home: Home, folder: Path, ledger: Ledger | None, federated: bool) -> 
         },
         "adaptivity": terms.FIXED if privacy else terms.NONE,
         "mechanism": terms.MECHANISM if privacy else "",
-        "sampling": _sampling([privacy.sampler] if privacy else []),
+        "sampling": _sampling([plan.mechanism] if privacy and plan else []),
         "trust": terms.trust(privacy.unit if privacy else "", federated),
         "hyperparameters": terms.TUNED_HERE if charge else terms.NOT_TUNED,
         "keys": terms.KEYS,
@@ -254,8 +254,9 @@ def _made() -> dict[str, Any]:
     }
 
 
-def _sampling(samplers: Iterable[str]) -> dict[str, str]:
-    return {name: terms.SAMPLING[name] for name in dict.fromkeys(samplers)}
+def _sampling(mechanisms: Iterable[Mechanism]) -> dict[str, str]:
+    names = (f"{one.sampler} in bands" if one.bands > 1 else one.sampler for one in mechanisms)
+    return {name: terms.SAMPLING[name] for name in dict.fromkeys(names)}
 
 
 def _audit(home: Home, run: str) -> AuditResult | None:

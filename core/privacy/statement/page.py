@@ -37,7 +37,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
                 f"| {_text(run['id'])} | {_text(run['recipe'])} | {_text(run['state'])}"
                 f" | {event['steps']:,} of {run['plan']['steps']:,}"
                 f" | {event['noise_multiplier']:g} | {event['sampling_rate']:.4g}"
-                f" | {event['sampler']} | {at_most(run['epsilon'])} |"
+                f" | {event['sampler']}{_bands(event)} | {at_most(run['epsilon'])} |"
             )
     if guarantee["infinite_because"]:
         yield from ("", "Epsilon is infinite:", "")
@@ -105,3 +105,7 @@ def _audits(runs: list[dict[str, Any]]) -> str:
 def _text(value: object) -> str:
     """One line; nothing in it is markup of a table."""
     return plain(str(value), WHOLE).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _bands(event: dict[str, Any]) -> str:
+    return f", {event['bands']} bands" if "bands" in event else ""

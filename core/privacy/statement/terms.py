@@ -47,6 +47,12 @@ KEYS = (
 )
 SAMPLING = {
     "poisson": "each record is in each batch with the sampling rate's chance, independently",
+    "poisson in bands": "each record is in one of so many parts, by a coin of its own, and in each"
+    " batch of its part's turn with bands times the sampling rate's chance; the noise of later"
+    " steps takes back part of the last ones' (Choquette-Choo et al. 2023)",
+    "truncated": "each record is in each batch with the sampling rate's chance, independently; of a"
+    " batch of more than max_batch some at random are left out, for which epsilon is at a smaller"
+    " delta",
     "shuffle": "each record is in one batch of each pass; a pass is accounted for as one release,"
     " without amplification",
     "none": "all records are in each batch; no amplification",

@@ -188,12 +188,30 @@ def test_a_private_recipe_declares_its_accounting_and_its_data_set(tmp_path: Pat
         recipe(tmp_path, header=HEADER.replace('# privacy = "dp-sgd"\n', ""))
 
 
-MECHANISMS = st.builds(
-    Mechanism,
-    noise_multiplier=st.floats(0, 1e6),
-    sampling_rate=st.floats(1e-9, 1.0),
-    steps=st.integers(0, 10**9),
-    sampler=st.sampled_from(["poisson", "shuffle", "none"]),
+MECHANISMS = (
+    st.builds(
+        Mechanism,
+        noise_multiplier=st.floats(0, 1e6),
+        sampling_rate=st.floats(1e-9, 1.0),
+        steps=st.integers(0, 10**9),
+        sampler=st.sampled_from(["poisson", "shuffle", "none"]),
+    )
+    | st.builds(
+        Mechanism,
+        noise_multiplier=st.floats(0, 1e6),
+        sampling_rate=st.floats(1e-9, 0.01),
+        steps=st.integers(0, 10**9),
+        bands=st.integers(1, 100),
+    )
+    | st.builds(
+        Mechanism,
+        noise_multiplier=st.floats(0, 1e6),
+        sampling_rate=st.floats(1e-9, 1.0),
+        steps=st.integers(0, 10**9),
+        sampler=st.just("truncated"),
+        max_batch=st.integers(1, 1000),
+        records=st.integers(1000, 10**9),
+    )
 )
 
 

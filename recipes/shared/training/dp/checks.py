@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 DRAWS = 200  # batches drawn to see how their sizes vary
+CYCLES = 3  # of banded noise, to see when records come
 TOLERANCE = 1e-5  # relative, of gradients in float32
 SIGMAS = 5.0  # a right run fails any one of the statistical checks once in 100,000 starts or less
 
@@ -93,14 +94,22 @@ def same_spread(name: str, own: Sequence[float], promised: Sequence[float], size
         )
 
 
-def sampler(randomness: Randomness, records: int, sampling_rate: float) -> None:
-    """Sizes of batches vary as those of Poisson sampling: mean Nq, variance Nq(1-q).
+def sampler(randomness: Randomness, records: int, sampling_rate: float, most: int = 0) -> None:
+    """Sizes of first batches vary as those of Poisson sampling: mean Nq, variance Nq(1-q).
 
     Batches of one size, as a shuffled data set gives, would not have the epsilon that is shown.
+    Truncated ones differ from these once in more than 10^30.
     """
     import numpy as np
 
-    batches = [randomness.poisson_batch(records, sampling_rate) for _ in range(DRAWS)]
+    batches = []
+    for _ in range(DRAWS):
+        randomness.restart()
+        batches.append(
+            randomness.truncated_batch(records, sampling_rate, most)
+            if most
+            else randomness.poisson_batch(records, sampling_rate)
+        )
     sizes = np.array([len(batch) for batch in batches], np.float64)
     mean = records * sampling_rate
     variance = mean * (1 - sampling_rate)
@@ -113,6 +122,45 @@ def sampler(randomness: Randomness, records: int, sampling_rate: float) -> None:
             f"sampling: the size of batches has a variance of {sizes.var(ddof=1):.6g}, where"
             f" Poisson sampling gives {variance:.6g}"
         )
+
+
+def cycles(randomness: Randomness, records: int, sampling_rate: float, bands: int) -> None:
+    """Each record comes in the turn of one part alone, there by a coin of probability bands·q."""
+    import numpy as np
+
+    part = np.full(records, -1)
+    last: dict[int, NDArray[np.intp]] = {}
+    drawn = again = 0
+    randomness.restart()
+    for step in range(CYCLES * bands):
+        randomness.advance()
+        batch, turn = randomness.poisson_batch(records, sampling_rate), step % bands
+        if ((part[batch] != -1) & (part[batch] != turn)).any():
+            raise SelfTestError("sampling: a record is drawn in the turns of two parts")
+        part[batch] = turn
+        if turn in last:
+            drawn += len(last[turn])
+            again += len(np.intersect1d(last[turn], batch))
+        last[turn] = batch
+    rate = min(1.0, bands * sampling_rate)
+    if abs(again - drawn * rate) > SIGMAS * math.sqrt(drawn * rate * (1 - rate)) + 1e-9:
+        raise SelfTestError(
+            f"sampling: of {drawn} records {again} are drawn in their part's next turn too, where"
+            f" the rate is {rate:.4g}"
+        )
+
+
+def independent(rows: Floats, scale: float) -> None:
+    """Noises of steps, (steps, values), are Gaussians of this scale that do not hang together."""
+    gaussian(rows.ravel(), scale)
+    for back in range(1, len(rows)):
+        products = rows[back:] * rows[:-back] / scale**2
+        correlation = float(products.mean())
+        if abs(correlation) > SIGMAS / math.sqrt(products.size):
+            raise SelfTestError(
+                f"noise: that of steps {back} apart is correlated by {correlation:.3g} where it"
+                " should be independent"
+            )
 
 
 def clipped(gradient: Floats, clipping_norm: float) -> Floats:

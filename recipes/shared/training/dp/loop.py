@@ -16,15 +16,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from traindeck.core import track
 from traindeck.core.base.errors import USAGE
+from traindeck.core.privacy.clipping import SENSITIVITY
 from traindeck.recipes.shared.training.dp import selftest
 from traindeck.recipes.shared.training.dp.rehearsal import Rehearsed, StandIn
 from traindeck.recipes.shared.training.loop import LOG_EVERY, Tested
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from traindeck.recipes.shared.training.dp.canaries import Canaries
     from traindeck.recipes.shared.training.dp.randomness import Randomness
     from traindeck.recipes.shared.training.dp.selftest import SelfTest
@@ -44,23 +47,55 @@ class PrivateTraining(Rehearsed, Protocol):
     def save(self) -> None: ...
 
 
+class AdaptiveTraining(PrivateTraining, Protocol):
+    """What is trained with adaptive clipping.
+
+    clipping_norm  of the next step: a part of what `snapshot` gives, as `clipping/norm`, and saved
+    """
+
+    clipping_norm: float
+
+
 @dataclass(slots=True)
 class PrivateStep:
     """One private step, paid for or the self-test's.
 
-    rate        chance of each record to be in the batch
-    noise       its standard deviation, in the sum of clipped gradients
-    randomness  what batch and noise are drawn from
-    result      what the batch gave; no epsilon covers it
+    rate           chance of each record to be in the batch
+    noise          its standard deviation, in the sum of clipped gradients
+    randomness     what batch and noise are drawn from
+    clipping_norm  what gradients are clipped to
+    most           how many records the batch may hold, with truncated sampling: it is then drawn
+                   by `randomness.truncated_batch(records, rate, most)`
+    result         what the batch gave; no epsilon covers it
     """
 
     rate: float
     noise: float
     randomness: Randomness
+    clipping_norm: float
+    most: int = 0
+    moved: Callable[[float], None] | None = None
+    count_noise: float = 0.0
     result: BatchResult = field(init=False)
 
     def gave(self, result: BatchResult) -> None:
         self.result = result
+
+    def follow(self, norms: ArrayLike) -> None:
+        """With adaptive clipping, move the norm that the next step's gradients are clipped to.
+
+        norms  (n,), of the batch's gradients before clipping
+
+        It goes by how many are not clipped, with noise: the first that a step draws. Otherwise
+        nothing is drawn, and nothing happens.
+        """
+        if self.moved is None:
+            return
+        import numpy as np
+
+        kept = np.asarray(norms) <= self.clipping_norm
+        count = float(np.count_nonzero(kept)) - kept.size * SENSITIVITY
+        self.moved(count + float(self.randomness.normal(1, self.count_noise)[0]))
 
 
 def check_records(run: track.Run, count: int, records: str) -> None:
@@ -74,11 +109,15 @@ def announce(run: track.Run, randomness: Randomness, device: object, records: st
     """Say what the run is about to release."""
     plan = run.plan
     multiplier = plan.mechanism.noise_multiplier
-    source = randomness.name if multiplier * plan.clipping_norm else "no noise: not private"
+    source = randomness.name if multiplier else "no noise: not private"
+    how = plan.adaptive
+    count = ""
+    if how:
+        count = f" (gradients' {plan.gradient_noise:.4g}, and {how.count_noise:.4g} on a count)"
     print(
         f"training on {device}: {plan.mechanism.steps} steps of about {plan.batch_size} {records},"
-        f" noise multiplier {multiplier:.4g}, epsilon {plan.epsilon:.4g} at delta {plan.delta:g};"
-        f" {source}",
+        f" noise multiplier {multiplier:.4g}{count}, epsilon {plan.epsilon:.4g} at delta"
+        f" {plan.delta:g}; {source}",
         flush=True,
     )
 
@@ -96,21 +135,34 @@ def private_steps(
     Checkpoints are written and the model is tested ten times in the run and on a stop; the
     canaries' scores are kept at the end. Ends the process (1) when the self-test fails or a step
     that is paid for draws too little noise, before anything of it is kept, and (5) when the budget
-    admits no further step.
+    admits no further step. With banded noise a stop waits for the end of a cycle.
     """
     plan = run.plan
     total = plan.mechanism.steps
+    norm, adaptive = plan.clipping_norm, cast("AdaptiveTraining", training)
 
     def step_with(source: Randomness) -> PrivateStep:
-        noise = plan.mechanism.noise_multiplier * plan.clipping_norm
-        return PrivateStep(plan.mechanism.sampling_rate, noise, source)
+        source.advance()
+        how, rate, most = plan.adaptive, plan.mechanism.sampling_rate, plan.mechanism.max_batch
+        if how is None:
+            return PrivateStep(rate, plan.gradient_noise * norm, source, norm, most)
+        now = adaptive.clipping_norm
 
+        def moved(count: float) -> None:
+            adaptive.clipping_norm = how.next_norm(now, count, plan.batch_size)
+
+        noise = plan.gradient_noise * now
+        return PrivateStep(rate, noise, source, now, most, moved, how.count_noise)
+
+    if planted and planted.count and plan.mechanism.max_batch:
+        track.abort("audit: canaries are more records than the largest batch was made for", USAGE)
     values = 0
     if test:
         values = yield from selftest.rehearse(test, plan, training, randomness, step_with)
         if planted:
             planted.begin()
-    part_steps = -(-total // CHECKPOINTS)
+    bands = plan.mechanism.bands  # only after a multiple of them can a run be resumed
+    part_steps = -(-total // (CHECKPOINTS * bands)) * bands
     logged = training.step
     window_began = part_began = time.perf_counter()
     stopping = False
@@ -128,11 +180,13 @@ def private_steps(
 
         done = training.step
         run.progress(done, total)
-        stopping = run.should_stop()
+        stopping = run.should_stop() and done % bands == 0
         part_over = stopping or done % part_steps == 0 or done == total
         if part_over or done % LOG_EVERY == 0:
             seconds = (time.perf_counter() - window_began) / (done - logged)
-            run.log(done, step.result.telemetry(plan.clipping_norm))
+            run.log(done, step.result.telemetry(step.clipping_norm))
+            if plan.adaptive:  # by noisy counts alone: it is released
+                run.log(done, {"clipping_norm": step.clipping_norm})
             run.log(done, {"step_seconds": seconds})
             run.log(done, {"examples_per_second": plan.batch_size / seconds})
             logged, window_began = done, time.perf_counter()

@@ -7,7 +7,8 @@ system's entropy, and the seed that makes the first weights repeatable has no pa
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +48,23 @@ class Randomness:
             return "floating-point Gaussian from the operating system's entropy"
         return "seeded noise: not private"
 
+    def restart(self) -> None:
+        """Forget the steps that were taken, as the self-test's."""
+
+    def advance(self) -> None:
+        """Another step's batch and noise come next."""
+
+    @property
+    def first(self) -> float:
+        """The standard deviation of the first step's noise over the scale that it was asked for."""
+        return 1.0
+
+    def whitened(self, rows: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.floating[Any]]:
+        """What the noises of the first steps, (steps, values), were made of: independent ones."""
+        import numpy as np
+
+        return np.asarray(rows)
+
     def normal(self, shape: int | tuple[int, ...], scale: float) -> NDArray[np.float32]:
         """Independent Gaussians of mean 0 and standard deviation `scale`."""
         import numpy as np
@@ -81,6 +99,24 @@ class Randomness:
         if self._seeded is not None:
             return np.flatnonzero(self._seeded.random(records) < rate)
         return np.flatnonzero(_words(records) < np.uint64(int(rate * 2.0**64)))
+
+    def truncated_batch(self, records: int, rate: float, most: int) -> NDArray[np.intp]:
+        """As `poisson_batch`, but of a batch of more than `most` so many at random are kept."""
+        import numpy as np
+
+        batch = self.poisson_batch(records, rate)
+        if len(batch) <= most:
+            return batch
+        keys = _words(len(batch)) if self._seeded is None else self._seeded.random(len(batch))
+        return np.sort(batch[np.argsort(keys)[:most]])
+
+    def below(self, bound: int, count: int) -> NDArray[np.intp]:
+        """So many independent whole numbers from 0 on, each below `bound` and as likely."""
+        import numpy as np
+
+        if self._seeded is not None:
+            return self._seeded.integers(bound, size=count)
+        return (_words(count) % np.uint64(bound)).astype(np.intp)
 
 
 def _words(count: int) -> NDArray[np.uint64]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     State = dict[str, NDArray[np.float64]]
 
 Step = TypeVar("Step")
+CLIPPING_NORM = "clipping/norm"
+"""What `snapshot` calls the clipping norm where it moves."""
 
 
 class Rehearsed(Protocol):
@@ -43,8 +45,9 @@ class StandIn(Randomness):
     batch  which records come, in this order; None: as the run's randomness says
     noise  flat, of standard deviation `scale` in the sum of gradients; zeros beyond its end. A
            step that asks for another scale gets it in proportion. None: the run's own
+    scale  one for all values, or one for each
 
-    rates  chances that batches were asked for with
+    rates  chances that batches were asked for with, and `most` how many they may hold: 0 for any
     drawn  the run's own noise as it was given out, in units of what was asked for
     values how many values of noise were asked for
     """
@@ -54,11 +57,12 @@ class StandIn(Randomness):
         randomness: Randomness,
         batch: Sequence[int] | None = None,
         noise: Floats | None = None,
-        scale: float = 1.0,
+        scale: float | Floats = 1.0,
         keep: bool = False,
     ) -> None:
         self.private = randomness.private
         self.rates: list[float] = []
+        self.most: list[int] = []
         self.drawn: list[Floats] = []
         self.values = 0
         self._real = randomness
@@ -68,13 +72,29 @@ class StandIn(Randomness):
     def name(self) -> str:
         return self._real.name
 
+    @property
+    def first(self) -> float:
+        return self._real.first
+
+    def restart(self) -> None:
+        self._real.restart()
+
+    def advance(self) -> None:
+        self._real.advance()
+
     def poisson_batch(self, records: int, rate: float) -> NDArray[np.intp]:
+        return self.truncated_batch(records, rate, 0)
+
+    def truncated_batch(self, records: int, rate: float, most: int) -> NDArray[np.intp]:
         import numpy as np
 
         self.rates.append(rate)
-        if self._batch is None:
-            return self._real.poisson_batch(records, rate)
-        return np.asarray(self._batch, np.intp)
+        self.most.append(most)
+        if self._batch is not None:
+            return np.asarray(self._batch, np.intp)
+        if most:
+            return self._real.truncated_batch(records, rate, most)
+        return self._real.poisson_batch(records, rate)
 
     def normal(self, shape: int | tuple[int, ...], scale: float) -> NDArray[np.float32]:
         import numpy as np
@@ -88,7 +108,8 @@ class StandIn(Randomness):
             return drawn
         given = np.zeros(size, np.float32)
         part = self._noise[at : at + size]
-        given[: len(part)] = part * (scale / self._scale)
+        planned = np.broadcast_to(self._scale, len(self._noise))[at : at + size]
+        given[: len(part)] = part * (scale / planned)
         return given.reshape(shape)
 
 
@@ -111,6 +132,7 @@ class Rehearsal(Generic[Step]):
 
     def begin(self) -> None:
         """Go back to the start."""
+        self.randomness.restart()
         self.training.restore(self.start)
         self.training.step = self._number
 

@@ -10,14 +10,23 @@ from traindeck.core import track
 from traindeck.core.base.errors import USAGE
 from traindeck.core.privacy.plan import Plan
 
+USUAL: dict[str, Any] = {"bands": 1, "clipping": "fixed", "max_batch": 0}
+"""What a checkpoint says only where it is otherwise: there were checkpoints before."""
+
 
 def kind(plan: Plan) -> dict[str, Any]:
     """What all steps of a run have in common, kept with each checkpoint."""
+    own = {
+        "bands": plan.mechanism.bands,
+        "clipping": "adaptive" if plan.adaptive else "fixed",
+        "max_batch": plan.mechanism.max_batch,
+    }
     return {
         "noise_multiplier": plan.mechanism.noise_multiplier,
         "sampling_rate": plan.mechanism.sampling_rate,
         "clipping_norm": plan.clipping_norm,
         "seeded": plan.seeded,
+        **{name: value for name, value in own.items() if value != USUAL[name]},
     }
 
 
@@ -26,10 +35,11 @@ def go_on(run: track.Run, path: Path, step: int, was: Mapping[str, Any]) -> None
 
     Ends the process (2) where they are of another kind, and (4) where none are left.
     """
-    for name, value in kind(run.plan).items():
-        if was.get(name) != value:
+    then = USUAL | dict(was)
+    for name, value in (USUAL | kind(run.plan)).items():
+        if then.get(name) != value:
             track.abort(
-                f"--resume: {path} was trained with {name} {was.get(name)}, not {value}: its"
+                f"--resume: {path} was trained with {name} {then.get(name)}, not {value}: its"
                 " steps and these have no common epsilon",
                 USAGE,
             )

@@ -25,10 +25,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
 from traindeck.core import track
+from traindeck.core.privacy.clipping import SENSITIVITY
 from traindeck.recipes.shared.training.dp import checks
 from traindeck.recipes.shared.training.dp.checks import SelfTestError, norm, rms
 from traindeck.recipes.shared.training.dp.randomness import Randomness
-from traindeck.recipes.shared.training.dp.rehearsal import Rehearsal, Rehearsed, StandIn, Step
+from traindeck.recipes.shared.training.dp.rehearsal import (
+    CLIPPING_NORM,
+    Rehearsal,
+    Rehearsed,
+    StandIn,
+    Step,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +50,7 @@ RECORDS = 4  # that are put in and taken out
 LONG = 2  # of them, whose gradients are longer than the clipping norm
 PROBED = 64  # records looked at for such
 STRETCHES = (0.3, 1.0, 3.0, 10.0)  # of random weights, where none is so long at the run's own
+ANOTHER = 0.7  # of the clipping norm, where it moves: the steps are taken from there
 TIMES = 64  # steps with the run's own noise, and as many with the test's
 IN_A_ROW = 12  # steps
 VALUES = 50_000  # of noise, at least
@@ -78,30 +86,50 @@ def rehearse(
     Returns how many values of noise each step must draw. The noise that is drawn here is thrown
     away with the steps; it releases nothing.
     """
+    import numpy as np
+
     began = time.perf_counter()
     rehearsal = Rehearsal(training, randomness, step_with)
-    scale = plan.mechanism.noise_multiplier * plan.clipping_norm
     try:
-        chosen = _choose(test, rehearsal, plan.clipping_norm)
+        norm_now = _norm_now(plan, rehearsal.start)
+        chosen = _choose(test, rehearsal, norm_now)
         if test.clipped_sum:
-            checks.gradients(list(chosen), plan.clipping_norm, test.clipped_sum, chosen)
-        if scale:
-            steps = _Steps(rehearsal, plan, test.records, chosen)
+            checks.gradients(list(chosen), norm_now, test.clipped_sum, chosen)
+        if plan.adaptive:  # a step that clips to the first norm for ever is wrong from another on
+            norm_now *= ANOTHER
+            rehearsal.start = rehearsal.start | {CLIPPING_NORM: np.array(norm_now)}
+        if plan.gradient_noise:
+            steps = _Steps(rehearsal, plan, test.records, chosen, norm_now)
             yield from steps.hidden()
             yield from steps.noise()
-        checks.sampler(rehearsal.randomness, test.records, plan.mechanism.sampling_rate)
+        how = plan.mechanism
+        checks.sampler(rehearsal.randomness, test.records, how.sampling_rate, how.max_batch)
+        if how.bands > 1:
+            checks.cycles(rehearsal.randomness, test.records, how.sampling_rate, how.bands)
     except SelfTestError as error:
         track.abort(f"self-test: {error}", 1)
     rehearsal.end()
     longest = max(norm(gradient) for gradient in chosen.values())
-    if longest <= plan.clipping_norm:
+    if longest <= norm_now:
         print("self-test: no record's gradient is so long that clipping shows", flush=True)
     print(
         "self-test passed: gradients, clipping, noise, sampling; the recipe's own step taken"
         f" {rehearsal.taken} times in {time.perf_counter() - began:.1f} s",
         flush=True,
     )
-    return len(next(iter(chosen.values()))) if scale else 0
+    values = len(next(iter(chosen.values()))) + (plan.adaptive is not None)
+    return values if plan.gradient_noise else 0
+
+
+def _norm_now(plan: Plan, state: State) -> float:
+    """What gradients are clipped to where the run stands."""
+    if not plan.adaptive:
+        return plan.clipping_norm
+    if CLIPPING_NORM not in state:
+        raise SelfTestError(
+            f"clipping: it is adaptive, and a snapshot of the training has no {CLIPPING_NORM}"
+        )
+    return float(state[CLIPPING_NORM].item())
 
 
 def _choose(test: SelfTest, rehearsal: Rehearsal[Any], clipping_norm: float) -> dict[int, Floats]:
@@ -151,16 +179,28 @@ class _Steps(Generic[Step]):
     """The checks that take the recipe's own steps."""
 
     def __init__(
-        self, rehearsal: Rehearsal[Step], plan: Plan, records: int, chosen: dict[int, Floats]
+        self,
+        rehearsal: Rehearsal[Step],
+        plan: Plan,
+        records: int,
+        chosen: dict[int, Floats],
+        clipping_norm: float,
     ) -> None:
         import numpy as np
 
         self._rehearsal = rehearsal
         self._rate = plan.mechanism.sampling_rate
-        self._clipping_norm = plan.clipping_norm
-        self._scale = plan.mechanism.noise_multiplier * plan.clipping_norm
+        self._clipping_norm = clipping_norm
+        self._scale = plan.gradient_noise * clipping_norm
+        self._adaptive = plan.adaptive
         self._many = range(min(plan.batch_size, records))
-        self._values = len(next(iter(chosen.values())))
+        self._bands = plan.mechanism.bands
+        self._most = plan.mechanism.max_batch
+        scales = np.full(len(next(iter(chosen.values()))), self._scale)
+        if plan.adaptive:  # the count comes first
+            scales = np.concatenate(([plan.adaptive.count_noise], scales))
+        self._scales: Floats = scales
+        self._values = len(scales)
         self._chosen = chosen
         self._rng = np.random.default_rng()
 
@@ -169,7 +209,7 @@ class _Steps(Generic[Step]):
         import numpy as np
 
         later = self._draw()
-        signs = self._rng.choice([-self._scale, self._scale], self._values)
+        signs = self._rng.choice([-1.0, 1.0], self._values) * self._scales
         ends = []
         for noise in (signs, -signs, 0 * signs):  # an even function tells none from the other
             after = yield from self._taken([], noise, later)
@@ -181,7 +221,7 @@ class _Steps(Generic[Step]):
             }
             for up, down, none in zip(*ends, strict=True)
         ]
-        gains = [{name: rms(by) / self._scale for name, by in each.items()} for each in moved]
+        gains = [{name: rms(by) / self._of(name)[0] for name, by in e.items()} for e in moved]
         self._reaches_all(moved[0], gains[0])
         indices = list(self._chosen)
         for place, record in enumerate(indices):
@@ -195,6 +235,7 @@ class _Steps(Generic[Step]):
         import numpy as np
 
         own: list[Floats] = []
+        first = self._rehearsal.randomness.first
         few = list(self._chosen)
         squares: dict[str, tuple[list[float], list[float]]] = {}
         for batch in ([], few):
@@ -202,7 +243,7 @@ class _Steps(Generic[Step]):
             for kind in (0, 1):
                 for _ in range(TIMES // 2):
                     if kind:
-                        after = yield from self._taken(batch, self._draw())
+                        after = yield from self._taken(batch, first * self._draw())
                     else:
                         after = yield from self._taken(batch, None, own=own)
                     for name, values in after[0].items():
@@ -212,27 +253,34 @@ class _Steps(Generic[Step]):
         if self._values > 1 and len({row.tobytes() for row in drawn}) < len(drawn):
             raise SelfTestError("noise: two steps get the same")
         while sum(map(len, drawn)) < VALUES:
+            self._rehearsal.randomness.restart()
             more = self._rehearsal.randomness.normal(self._values, self._scale)
             drawn.append(np.asarray(more, np.float64) / self._scale)
-        checks.gaussian(np.concatenate(drawn) * self._scale, self._scale)
+        checks.gaussian(np.concatenate(drawn) * self._scale, first * self._scale)
         for name, each in squares.items():
             checks.same_spread(name, *each, self._rehearsal.start[name].size)
-        row = [self._stand_in([]) for _ in range(IN_A_ROW)]
+        correlated = self._bands > 1
+        row = [
+            self._stand_in([], keep=correlated)
+            for _ in range(max(IN_A_ROW, 2 * self._bands) if correlated else IN_A_ROW)
+        ]
         yield from self._rehearsal.sequence(*row)
         self._asked(row)
+        if correlated:
+            rows = [np.concatenate(one.drawn)[: self._values] for one in row]
+            whitened = self._rehearsal.randomness.whitened(rows)
+            checks.independent(whitened * self._scale, self._scale)
 
     def _hides(
         self, record: int, others: list[int], later: Floats, gains: list[dict[str, float]]
     ) -> Generator[Step, None, None]:
-        gradient = self._chosen[record]
-        clipped = checks.clipped(gradient, self._clipping_norm)
         noise = self._draw()
         put_in = yield from self._taken([*others, record], noise, later)
-        in_noise = yield from self._taken(others, noise + clipped, later)
+        in_noise = yield from self._taken(others, noise + self._released(record), later)
         for place, gain in enumerate(gains):
             for name, was in in_noise[place].items():
                 left = norm(put_in[place][name] - was)
-                worth = gain[name] * self._clipping_norm
+                worth = gain[name] * self._of(name)[1]
                 if left <= HIDDEN * worth + FLOAT32 * norm(was):
                     continue
                 beside = f"beside {len(others)} others" if others else "alone"
@@ -247,14 +295,14 @@ class _Steps(Generic[Step]):
                 may = norm(was - without[place][name]) / worth
                 raise SelfTestError(
                     f"sensitivity: measured by its noise, a record {beside} moves {name} by"
-                    f" {moved:.4g} clipping norms{when}, its clipped gradient by {may:.4g}:"
+                    f" {moved:.4g} {self._of(name)[2]}{when}, its clipped gradient by {may:.4g}:"
                     f" {left / worth:.3g} of them are not hidden"
                 )
 
     def _reaches_all(self, moved: State, gain: dict[str, float]) -> None:
         """Where noise reaches some values of an array, it reaches all."""
         for name, by in moved.items():
-            expected = gain[name] * self._scale
+            expected = gain[name] * self._of(name)[0]
             still = by < 0.01 * expected
             still &= expected > 1024 * FLOAT32 * abs(self._rehearsal.start[name])
             if still.any():
@@ -290,6 +338,11 @@ class _Steps(Generic[Step]):
                     f"sampling: a step asks its randomness for batches at the rates {asked},"
                     f" not for one at {self._rate:.6g}"
                 )
+            if one.most != [self._most]:
+                raise SelfTestError(
+                    f"sampling: a step asks its randomness for a batch of {one.most[0] or 'any'}"
+                    f" records at most, not of {self._most or 'any'}"
+                )
             if one.values < self._values:
                 raise SelfTestError(
                     f"noise: a step asks its randomness for {one.values} values, and has"
@@ -299,7 +352,24 @@ class _Steps(Generic[Step]):
     def _stand_in(
         self, batch: Sequence[int], noise: Floats | None = None, keep: bool = False
     ) -> StandIn:
-        return StandIn(self._rehearsal.randomness, batch, noise, self._scale, keep)
+        return StandIn(self._rehearsal.randomness, batch, noise, self._scales, keep)
 
     def _draw(self) -> Floats:
-        return self._rng.normal(0.0, self._scale, self._values)
+        return self._rng.normal(0.0, self._scales)
+
+    def _released(self, record: int) -> Floats:
+        """What a record adds to what is released of a batch: to the count, if any, and the sum."""
+        import numpy as np
+
+        gradient = self._chosen[record]
+        clipped = checks.clipped(gradient, self._clipping_norm)
+        if not self._adaptive:
+            return clipped
+        kept = norm(gradient) <= self._clipping_norm
+        return np.concatenate(([SENSITIVITY if kept else -SENSITIVITY], clipped))
+
+    def _of(self, name: str) -> tuple[float, float, str]:
+        """What moves an array: the scale of its noise, what a record adds at most, and its unit."""
+        if self._adaptive and name == CLIPPING_NORM:
+            return self._adaptive.count_noise, SENSITIVITY, "halves of a count"
+        return self._scale, self._clipping_norm, "clipping norms"

@@ -93,7 +93,8 @@ class ClippedGradients:
         self.loss = loss
         self._layers = [layer for layer in weighted(model) if layer.trainable_variables]
         self._places = {id(v): place for place, v in enumerate(model.trainable_variables)}
-        self._bound = clipping_norm * (1 - _ROUNDING)
+        self._bound = tf.Variable(0.0, trainable=False)
+        self.clip_to(clipping_norm)
         self._micro_batch = micro_batch
         # TF32 rounds to 10 bits: a GPU's sum of clipped gradients could be longer than their bound.
         tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -115,9 +116,14 @@ class ClippedGradients:
         totals = [tf.add_n(parts) for parts in zip(*sums, strict=True)]
         return Clipped(totals, tf.concat(norms, 0), tf.concat(losses, 0), sum(faulty))
 
+    def clip_to(self, clipping_norm: float) -> None:
+        """Clip to another norm from now on."""
+        self._bound.assign(clipping_norm * (1 - _ROUNDING))
+
     def weights(self, norms: Any) -> Any:
         """What gradients of these norms (n,) are multiplied by, (n,), so that none is too long."""
-        return self._bound / tf.maximum(norms, self._bound)
+        bound = tf.convert_to_tensor(self._bound)
+        return bound / tf.maximum(norms, bound)
 
     def _finite(self, x: Any, y: Any) -> Clipped:
         sums, norms, losses = self._part(x, y, tf.constant(len(x)))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints
 from traindeck.recipes.shared.training.dp import resume
+from traindeck.recipes.shared.training.dp.rehearsal import CLIPPING_NORM
 
 
 class Training:
@@ -31,6 +32,7 @@ class Training:
         self.average = tf.keras.models.clone_model(model)
         self.average.set_weights(model.get_weights())
         self.step = 0
+        self.clipping_norm = run.plan.clipping_norm
         self._run = run
         self._lr, self._momentum, self._averaging = lr, momentum, averaging
         self._velocities = [tf.Variable(tf.zeros(v.shape)) for v in model.trainable_variables]
@@ -45,12 +47,13 @@ class Training:
     def snapshot(self) -> dict[str, NDArray[np.float64]]:
         """All that a step changes, by name, statistics of layers too."""
         named = self._variables().items()
-        return {name: np.asarray(value).astype(np.float64) for name, value in named}
+        return self._norm() | {name: np.asarray(v).astype(np.float64) for name, v in named}
 
     def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
         """Put a snapshot back."""
         for name, variable in self._variables().items():
             variable.assign(state[name].astype(np.asarray(variable).dtype))
+        self.clipping_norm = float(state.get(CLIPPING_NORM, self.clipping_norm))
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -61,10 +64,11 @@ class Training:
         """Go on from a checkpoint; ends the process when that cannot be or would spoil epsilon."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                state = {name: file[name] for name in self._state()}
+                state = dict(file)
             for name, variable in self._variables().items():
                 variable.assign(state[name])
             self.step = int(state["step"])
+            self.clipping_norm = float(state.get(CLIPPING_NORM, self.clipping_norm))
         except Exception:  # numpy raises a different one for each way to be wrong
             checkpoints.refuse(path)
         resume.go_on(self._run, path, self.step, state)
@@ -83,7 +87,10 @@ class Training:
 
     def _state(self) -> dict[str, Any]:
         values = {name: np.asarray(value) for name, value in self._variables().items()}
-        return {**values, **resume.kind(self._run.plan), "step": self.step}
+        return {**values, **self._norm(), **resume.kind(self._run.plan), "step": self.step}
+
+    def _norm(self) -> dict[str, NDArray[np.float64]]:
+        return {CLIPPING_NORM: np.array(self.clipping_norm)} if self._run.plan.adaptive else {}
 
     def _variables(self) -> dict[str, Any]:
         return {

@@ -88,7 +88,7 @@ class ClippedGradients:
     ) -> None:
         self.model = model
         self.loss = loss
-        self._bound = clipping_norm * (1 - _ROUNDING)
+        self.clip_to(clipping_norm)
         self._micro_batch = micro_batch
         self._layers = Layers(model)
         self._tried = False
@@ -119,6 +119,10 @@ class ClippedGradients:
         all_norms = torch.cat(norms)
         faulty = len(all_norms) - int(all_norms.isfinite().sum())
         return Clipped(list(sums.values()), all_norms, torch.cat(losses), faulty)
+
+    def clip_to(self, clipping_norm: float) -> None:
+        """Clip to another norm from now on."""
+        self._bound = clipping_norm * (1 - _ROUNDING)
 
     def weights(self, norms: ArrayLike) -> Tensor:
         """What gradients of these norms (n,) are multiplied by, (n,), so that none is too long."""

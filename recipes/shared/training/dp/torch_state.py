@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints
 from traindeck.recipes.shared.training.dp import resume
+from traindeck.recipes.shared.training.dp.rehearsal import CLIPPING_NORM
 
 
 class Training:
@@ -32,6 +33,7 @@ class Training:
         self.model = model
         self.average = copy.deepcopy(model)
         self.step = 0
+        self.clipping_norm = run.plan.clipping_norm
         self._run = run
         self._lr, self._momentum, self._averaging = lr, momentum, averaging
         named = model.named_parameters()
@@ -55,7 +57,8 @@ class Training:
 
     def snapshot(self) -> dict[str, NDArray[np.float64]]:
         """All that a step changes, by name, statistics of layers too."""
-        return {
+        norm = {CLIPPING_NORM: np.array(self.clipping_norm)} if self._run.plan.adaptive else {}
+        return norm | {
             name: tensor.detach().to("cpu", torch.float64, copy=True).numpy()
             for name, tensor in self._tensors().items()
         }
@@ -65,6 +68,7 @@ class Training:
         """Put a snapshot back."""
         for name, tensor in self._tensors().items():
             tensor.copy_(torch.from_numpy(state[name]))
+        self.clipping_norm = float(state.get(CLIPPING_NORM, self.clipping_norm))
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {
@@ -86,6 +90,8 @@ class Training:
             "step": self.step,
             "kind": resume.kind(self._run.plan),
         }
+        if self._run.plan.adaptive:
+            state[CLIPPING_NORM] = self.clipping_norm
         path = checkpoints.path(self._run, self.step, ".pt")
         checkpoints.write(self._run, path, lambda part: torch.save(state, part))
 
@@ -98,6 +104,7 @@ class Training:
             self.average.load_state_dict(state["average"])
             self._load(state)
             self.step, was = int(state["step"]), dict(state["kind"])
+            self.clipping_norm = float(state.get(CLIPPING_NORM, self.clipping_norm))
         except Exception:  # torch raises a different one for each way to be wrong
             checkpoints.refuse(path)
         resume.go_on(self._run, path, self.step, was)

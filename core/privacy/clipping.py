@@ -1,0 +1,78 @@
+"""Adaptive clipping: what the count that moves the clipping norm costs, and where it moves it.
+
+G. Andrew, O. Thakkar, H. B. McMahan, S. Ramaswamy: Differentially private learning with adaptive
+clipping, NeurIPS 2021, Algorithm 1 and Theorem 1. Standard library only: recipes import this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+SENSITIVITY = 0.5
+"""Of the count: a record adds 1/2 to it when its gradient is not clipped, and else takes 1/2."""
+ROUNDING = 1e-12
+"""Relative: the gradients' noise is rounded up by so much."""
+LONGEST = 5.0
+"""Of one step of the norm's logarithm, however noisy the count is."""
+LEAST, MOST = 1e-9, 1e9
+"""The norm stays between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveClipping:
+    """A clipping norm that follows a quantile of the gradients' norms, by a noisy count a step.
+
+    quantile     the share of records whose gradients are to be left as they are
+    lr           how fast the norm's logarithm moves
+    count_noise  standard deviation of the noise on the count; 0 in a twin without privacy
+    """
+
+    quantile: float
+    lr: float
+    count_noise: float
+
+    def gradient_noise(self, joint: float) -> float:
+        """The multiplier of the gradients' noise that with the count's makes this joint one.
+
+        Count and sum are two Gaussians of one sample, over their sensitivities one of noise
+        multiplier z with z^-2 = z_gradients^-2 + (count_noise / SENSITIVITY)^-2. Raises ValueError
+        where the count alone tells more than the joint one may.
+        """
+        if joint == 0:
+            return 0.0
+        count = self.count_noise / SENSITIVITY
+        if count <= joint:
+            raise ValueError(
+                f"a count with noise {self.count_noise:g} tells as much as both together may at"
+                f" noise multiplier {joint:g}: take more than {joint * SENSITIVITY:.4g}"
+            )
+        return joint / math.sqrt(1 - (joint / count) ** 2) * (1 + ROUNDING)
+
+    def to_json(self, joint: float) -> dict[str, float]:
+        """With the noise multiplier that is left for the gradients."""
+        return {**asdict(self), "gradient_noise": self.gradient_noise(joint)}
+
+    @classmethod
+    def from_json(cls, data: object) -> AdaptiveClipping | None:
+        """The inverse of `to_json`; None of nothing. Raises ValueError for anything else."""
+        if data is None:
+            return None
+        names = [field.name for field in fields(cls)]
+        if not isinstance(data, Mapping) or not set(names) <= set(data):
+            raise ValueError("not an adaptive clipping")
+        try:
+            return cls(*(float(data[name]) for name in names))
+        except TypeError as error:
+            raise ValueError(f"not an adaptive clipping: {error}") from None
+
+    def next_norm(self, norm: float, count: float, batch_size: int) -> float:
+        """Where the clipping norm goes after a step whose noisy count was this one.
+
+        batch_size  the public one: the share of gradients that were not clipped is
+                    count / batch_size + 1/2 on average
+        """
+        share = count / batch_size + 0.5
+        step = self.lr * (share - self.quantile)
+        return min(max(norm * math.exp(-min(max(step, -LONGEST), LONGEST)), LEAST), MOST)
