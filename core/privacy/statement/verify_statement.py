@@ -57,4 +57,4 @@ for name, claim, events, order in rows:
         wrong |= (off := abs(stated - computed) > 0.01 * computed + 1e-6)
         print("WRONG" if off else "OK   ", f"{name}: stated {stated}, recomputed {computed:.6g}")
 print("epsilon is infinite because:", guarantee["infinite_because"] or "it is not")
-sys.exit(wrong)
+sys.exit(bool(wrong))

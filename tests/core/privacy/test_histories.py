@@ -22,7 +22,8 @@ from traindeck.core.privacy.mechanism import Mechanism
 POISSON = Mechanism(1.1, 0.01, 500)
 FULL = Mechanism(5.0, 1.0, 10, "none")
 SHUFFLED = Mechanism(4.0, 0.1, 25, "shuffle", 3)
-SOME = [POISSON, FULL, SHUFFLED]
+BANDED = Mechanism(3.0, 0.01, 100, bands=8)
+SOME = [POISSON, FULL, SHUFFLED, BANDED]
 NAMED = {"module_name": "dp_accounting.dp_event"}
 GAUSSIAN = {**NAMED, "class_name": "GaussianDpEvent", "noise_multiplier": 2.0}
 
@@ -68,6 +69,18 @@ def test_what_is_read_again_costs_the_same(form: str) -> None:
             sum(one.steps * accountant.rho(one, order) for one in each) for each in (SOME, again)
         ]
         assert costs[0] == pytest.approx(costs[1], rel=1e-12)
+
+
+def test_truncated_batches_are_dp_accountings_alone() -> None:
+    from dp_accounting.pld import PLDAccountant
+
+    truncated = Mechanism(1.84, 2048 / 60000, 100, "truncated", max_batch=2578, records=60000)
+    event = as_library(written([truncated], "dp-accounting", True))
+    assert "TruncatedSubsampledGaussianDpEvent" in str(event)
+    theirs = PLDAccountant().compose(event).get_epsilon(1e-5)
+    assert theirs == pytest.approx(accountant.epsilon([truncated], 1e-5), rel=5e-3)
+    with pytest.raises(UsageError, match="of which opacus knows nothing: dp-accounting does"):
+        written([truncated], "opacus", True)
 
 
 def test_a_named_tuple_that_went_through_json_is_read() -> None:
