@@ -178,3 +178,17 @@ class TestFilter:
 def test_the_best_of_a_random_number_of_repeats_costs_less_than_all_of_them() -> None:
     assert accountant.repeat_and_select(SCATTERING, DELTA, 10) == pytest.approx(6.05, abs=0.01)
     assert accountant.epsilon([SCATTERING] * 10, DELTA) == pytest.approx(11.1, abs=0.1)
+
+
+def test_no_rounding_makes_a_divergence_nothing() -> None:
+    """Of so much noise dp-accounting's series come out negative, which counted as no loss."""
+    for noise in (1e5, 1e8):
+        many = [Mechanism(noise, 1e-5, 10**6)]
+        assert 0 < accountant.epsilon(many, 1e-300) < 1
+        assert accountant.rho(many[0], 1.25) > 0
+
+
+@pytest.mark.parametrize("noise", [1.0001e8, 1e30, 1e200, math.inf, math.nan])
+def test_more_noise_than_can_be_accounted_for_is_no_mechanism(noise: float) -> None:
+    with pytest.raises(ValueError, match=r"is not from 0 to 1e\+08"):
+        Mechanism(noise, 0.01, 10)
