@@ -19,7 +19,7 @@ PUBLIC_OWNERS = "zero-out over public owners"
 """An owner's update against zeros in its place: who takes part is public, and not hidden."""
 RELATIONS = RELATION, ZERO_OUT, PUBLIC_OWNERS
 MAX_STEPS = 10**9
-MOST_NOISE = 1e8
+LARGEST_NOISE = 1e8
 """Of more nothing is left but rounding."""
 USUAL = {"after": 0, "bands": 1, "max_batch": 0, "records": 0}
 """What is left out where it is so: mechanisms were written before there were such fields."""
@@ -67,8 +67,8 @@ class Mechanism:
 
     def __post_init__(self) -> None:
         noise = self.noise_multiplier
-        if not (_is_number(noise) and 0 <= noise <= MOST_NOISE):
-            raise ValueError(f"noise_multiplier {noise!r} is not from 0 to {MOST_NOISE:g}")
+        if not (_is_number(noise) and 0 <= noise <= LARGEST_NOISE):
+            raise ValueError(f"noise_multiplier {noise!r} is not from 0 to {LARGEST_NOISE:g}")
         if not (_is_number(self.sampling_rate) and 0 < self.sampling_rate <= 1):
             raise ValueError(f"sampling_rate {self.sampling_rate!r} is not above 0 and at most 1")
         steps = self.steps

@@ -18,7 +18,7 @@ from traindeck.core.base.files import read_json
 from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.bounds import or_infinite, or_null
 from traindeck.core.privacy.clipping import AdaptiveClipping
-from traindeck.core.privacy.mechanism import MAX_STEPS, MOST_NOISE, Mechanism, relation_of
+from traindeck.core.privacy.mechanism import MAX_STEPS, LARGEST_NOISE, Mechanism, relation_of
 from traindeck.core.privacy.risk import Risk, risk
 from traindeck.core.recipe.accounting import Accounting
 from traindeck.core.recipe.params import Value
@@ -167,9 +167,9 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
             noise = accountant.least_noise(wanted, delta, mechanism)
         except ValueError as error:
             raise PlanError(f"delta: {error}") from None
-    elif not accountant.LEAST_NOISE <= given <= MOST_NOISE:
+    elif not accountant.LEAST_NOISE <= given <= LARGEST_NOISE:
         raise PlanError(
-            f"noise_multiplier: {given:g} is not from {accountant.LEAST_NOISE:g} to {MOST_NOISE:g}"
+            f"noise_multiplier: {given:g} is not from {accountant.LEAST_NOISE:g} to {LARGEST_NOISE:g}"
             " (0: found from epsilon; a run without noise is one of epsilon inf)"
         )
     mechanism = replace(mechanism, noise_multiplier=noise)
