@@ -18,7 +18,7 @@ from traindeck.core.base.files import read_json
 from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.bounds import or_infinite, or_null
 from traindeck.core.privacy.clipping import AdaptiveClipping
-from traindeck.core.privacy.mechanism import MAX_STEPS, LARGEST_NOISE, Mechanism, relation_of
+from traindeck.core.privacy.mechanism import LARGEST_NOISE, MAX_STEPS, Mechanism, relation_of
 from traindeck.core.privacy.risk import Risk, risk
 from traindeck.core.recipe.accounting import Accounting
 from traindeck.core.recipe.params import Value
