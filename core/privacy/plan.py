@@ -169,8 +169,8 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
             raise PlanError(f"delta: {error}") from None
     elif not accountant.LEAST_NOISE <= given <= LARGEST_NOISE:
         raise PlanError(
-            f"noise_multiplier: {given:g} is not from {accountant.LEAST_NOISE:g} to {LARGEST_NOISE:g}"
-            " (0: found from epsilon; a run without noise is one of epsilon inf)"
+            f"noise_multiplier: {given:g} is not from {accountant.LEAST_NOISE:g} to"
+            f" {LARGEST_NOISE:g} (0: found from epsilon; a run without noise is one of epsilon inf)"
         )
     mechanism = replace(mechanism, noise_multiplier=noise)
     adaptive = _adaptive(params, mechanism, batch_size)
