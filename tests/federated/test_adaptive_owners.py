@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -212,6 +214,18 @@ class TestRounds:
                 assert outcome.count == pytest.approx({1: 2.0, 2: 0.0, 3: -2.0}[number], abs=1e-4)
                 assert outcome.examples == 4, "all owners weigh the same"
 
+    def test_who_is_lost_is_in_neither_sum(self, tmp_path: Path) -> None:
+        owned = tools.shards(20, 30, 10, 20)
+        with tools.federation(
+            tmp_path, owned, rounds=1, clip=1.0, noise=1e-9, count_noise=1e-9
+        ) as federation:
+            os.kill(tools.status(federation.root, "owner-4")["pid"], signal.SIGKILL)
+            outcome = federation.round(1, tools.first(), 100.0)
+        true = [tools.true_update(tools.first(), owned[f"owner-{n}"]) for n in (1, 2, 3)]
+        assert outcome.lost == ["owner-4"] and outcome.examples == 3
+        assert outcome.count == pytest.approx(1.5, abs=1e-4), "three of three were not clipped"
+        assert outcome.update == pytest.approx(np.mean(true, 0), abs=2e-4)
+
     def test_both_noises_are_in_the_sum_whatever_scripts_give(self, tmp_path: Path) -> None:
         owned = tools.shards(20, 30, 10, 20)
         numbers = range(1, 9)
@@ -264,6 +278,11 @@ class TestRecipe:
         norms = [each.clipping_norm for each in federation.rounds]
         assert norms[0] == 0.5 and len(set(norms)) == 3
         assert "clipping_norm" in read_names(folder)
+        plan = Plan.read(folder)
+        fixed = central(owners=3, rounds=3, noise_multiplier=2.0, clipping="fixed")
+        assert plan is not None and plan.mechanism == fixed.mechanism
+        own = tools.status(folder / "federation", "owner-1")["privacy"]
+        assert own["epsilon"] == plan.epsilon == fixed.epsilon and own["steps"] == 3
         last = max(folder.glob("artifacts/checkpoint-*.npz"))
         with np.load(last, allow_pickle=False) as state:
             kept = float(state["clipping_norm"])
