@@ -208,13 +208,17 @@ class OwnerStatus:
 
 @dataclass(frozen=True, slots=True)
 class RoundStatus:
-    """A finished round, as the aggregator saw it."""
+    """A finished round, as the aggregator saw it.
+
+    clipping_norm  what updates were clipped to, where that moves by noisy counts
+    """
 
     number: int
     seconds: float | None = None
     accuracy: float | None = None
     lost: tuple[str, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
+    clipping_norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +270,7 @@ class FederationStatus:
                     "seconds": each.seconds,
                     "accuracy": each.accuracy,
                     "lost": list(each.lost),
+                    **({} if each.clipping_norm is None else {"clipping_norm": each.clipping_norm}),
                 }
                 for each in self.rounds
             ],
@@ -297,6 +302,7 @@ def federation_of(said: dict[str, Any]) -> tuple[FederationStatus, dict[str, tup
                 }
                 if isinstance(states, dict)
                 else {},
+                tolerant.real(each.get("clipping_norm")),
             )
     central = FederationStatus(
         heard=True,

@@ -17,7 +17,7 @@ from traindeck.core.base.errors import UsageError
 from traindeck.core.base.files import read_json
 from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.privacy.bounds import or_infinite, or_null
-from traindeck.core.privacy.clipping import AdaptiveClipping
+from traindeck.core.privacy.clipping import SENSITIVITY, ZEROED, AdaptiveClipping
 from traindeck.core.privacy.mechanism import LARGEST_NOISE, MAX_STEPS, Mechanism, relation_of
 from traindeck.core.privacy.risk import Risk, risk
 from traindeck.core.recipe.accounting import Accounting
@@ -26,6 +26,8 @@ from traindeck.core.recipe.recipe import Recipe
 
 CURVE_POINTS = 24
 COUNT_NOISE = 20  # a batch has so many times the count's noise (Andrew et al. 2021, section 3.1)
+FEW = 3.0
+"""The noise of a count of few owners, over what it is at the least: updates then have 6 % more."""
 MAX_RECORDS_FOR_DEFAULT_DELTA = 10**5
 DEFAULT_DELTA = 1e-5
 SEEDED = "seeded noise: not private"
@@ -132,8 +134,8 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     The standard parameters decide: epsilon (noise is solved for) or noise_multiplier, delta,
     clipping_norm, batch_size, epochs or steps, noise_seed; of federated recipes rounds, with
     local_steps in each; noise=banded, in so many bands; clipping=adaptive, to clipping_quantile by
-    clipping_lr with count_noise. Without a sampler all records are in each step, whatever
-    batch_size.
+    clipping_lr with count_noise, of owners' updates as well. Without a sampler all records are in
+    each step, whatever batch_size.
     Takes 1 to 2 s, most of it the accountant's import. Raises PlanError.
     """
     recipe = recipe.chosen(params)
@@ -173,7 +175,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
             f" {LARGEST_NOISE:g} (0: found from epsilon; a run without noise is one of epsilon inf)"
         )
     mechanism = replace(mechanism, noise_multiplier=noise)
-    adaptive = _adaptive(params, mechanism, batch_size)
+    adaptive = _adaptive(params, declared, mechanism, batch_size)
     curve = accountant.curve(mechanism, delta, CURVE_POINTS)
     if noise and math.isinf(curve[-1][1]):
         raise PlanError(
@@ -275,7 +277,7 @@ def _bands(params: Mapping[str, Value], declared: Accounting, batch_size: int) -
 
 
 def _adaptive(
-    params: Mapping[str, Value], mechanism: Mechanism, batch_size: int
+    params: Mapping[str, Value], declared: Accounting, mechanism: Mechanism, batch_size: int
 ) -> AdaptiveClipping | None:
     """How the clipping norm moves; None where it stays."""
     if params.get("clipping") != "adaptive":
@@ -287,22 +289,27 @@ def _adaptive(
             "clipping: adaptive clipping needs another sampler than shuffle: its count is of"
             " records that are there or not, and a shuffled one is there with zeros"
         )
-    if "rounds" in params:
-        raise PlanError("clipping: in a federation the clipping norm stays as it was agreed on")
+    owners, joint = declared.unit == "owner", mechanism.noise_multiplier
+    if "rounds" in params and not owners:
+        raise PlanError(
+            f"clipping: in a federation whose unit is the {declared.unit} the norm of gradients"
+            " stays as it was agreed on; adaptive clipping is of owners' updates (dp=central), and"
+            " of gradients in recipes on one machine"
+        )
     quantile = _number(params, "clipping_quantile", 0.5)
     if not 0 < quantile < 1:
         raise PlanError(f"clipping_quantile: {quantile:g} is not between 0 and 1")
     lr = _number(params, "clipping_lr", 0.2)
     if not 0 < lr < math.inf:
         raise PlanError(f"clipping_lr: {lr:g} is not above 0 and finite")
-    noise = _number(params, "count_noise", 0.0) or batch_size / COUNT_NOISE
+    sensitivity = ZEROED if owners else SENSITIVITY
+    usual = max(batch_size / COUNT_NOISE, FEW * sensitivity * joint if owners else 0.0)
+    noise = _number(params, "count_noise", 0.0) or usual
     if not 0 < noise < math.inf:
         raise PlanError(f"count_noise: {noise:g} is not above 0 and finite")
-    if not mechanism.noise_multiplier:
-        noise = 0.0
-    moves = AdaptiveClipping(quantile, lr, noise)
+    moves = AdaptiveClipping(quantile, lr, noise if joint else 0.0, sensitivity)
     try:
-        moves.gradient_noise(mechanism.noise_multiplier)
+        moves.gradient_noise(joint)
     except ValueError as error:
         raise PlanError(f"count_noise: {error}") from None
     return moves

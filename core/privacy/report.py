@@ -286,13 +286,14 @@ def sampling(privacy: RunPrivacy) -> str:
 
 
 def clipping(privacy: RunPrivacy) -> str:
-    """What gradients are clipped to."""
+    """What gradients, or owners' updates, are clipped to."""
     norm, how = f"clipping norm {privacy.clipping_norm:g}", privacy.adaptive
     if how is None:
         return norm
+    whose = "updates" if privacy.unit == "owner" else "gradients"
     return (
         f"{norm} at first, moved to the quantile {how.quantile:g} by a count with noise"
-        f" {how.count_noise:g} (the gradients' is {gradient_noise(privacy):.4g})"
+        f" {how.count_noise:g} (the {whose}' is {gradient_noise(privacy):.4g})"
     )
 
 

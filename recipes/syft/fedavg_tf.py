@@ -34,6 +34,13 @@
 # server_lr = {type = "float", default = 1.0, min = 1e-6, max = 100.0, help = "of the mean"}
 # server_momentum = {type = "float", default = 0.0, min = 0.0, max = 0.999, help = "FedAvgM"}
 # clipping_norm = {type = "float", default = 10.0, min = 1e-9, max = 1e6, help = "of an update"}
+# clipping = {type = "choice", default = "fixed", help = """\
+#   adaptive: with dp=central, follows a quantile of the updates' norms""", choices = [
+#   "fixed", "adaptive",
+# ]}
+# clipping_quantile = {type = "float", default = 0.5, min = 0.0, max = 1.0, help = "left unclipped"}
+# clipping_lr = {type = "float", default = 0.2, min = 1e-6, max = 10.0, help = "how fast it moves"}
+# count_noise = {type = "float", default = 0.0, min = 0.0, max = 1e3, help = "0: 3 times its least"}
 # local_steps = {type = "int", default = 1, min = 1, max = 1000, help = "dp=local: a round's"}
 # epsilon = {type = "float", default = inf, min = 0.0, help = "of the whole run, with dp"}
 # noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}

@@ -78,6 +78,16 @@ def refused(root: Path, *flags: str) -> str:
         (["--dp=central", "--aggregation=transport"], "aggregation: transport would show updates"),
         (["--dp=central", "--aggregation=ckks"], "aggregation: ckks would show updates"),
         (["--dp=local"], "dataset: the accounting of syft-fedavg is for mnist, not digits"),
+        (["--clipping=adaptive"], "clipping: adaptive would tell by its count"),
+        (
+            ["--dp=local", "--dataset=mnist", "--clipping=adaptive"],
+            "clipping: in a federation whose unit is the example the norm of gradients stays",
+        ),
+        (
+            ["--dp=central", "--clipping=adaptive", "--noise-multiplier=2", "--count-noise=1.9"],
+            "count_noise: a count with noise 1.9 tells as much as both together may at noise"
+            " multiplier 2: take more than 2",
+        ),
         (["--local-steps=2"], "local_steps: they are those of dp=local"),
         (["--dp=central", "--local-steps=2"], "local_steps: they are those of dp=local"),
     ],

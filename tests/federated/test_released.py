@@ -30,7 +30,7 @@ pytestmark = [
 ]
 RECIPE = Path(traindeck.recipes.__file__).parent / "syft" / "fedavg.py"
 RECORDS = 61
-NOISED = {"weights", "velocity", "accuracy", "loss", "body"}
+NOISED = {"weights", "velocity", "accuracy", "loss", "body", "clipping_norm"}
 RANDOM = {"nonce", "seal", "session", "signature", "advert", "shares", "keys", "alive", "dropped"}
 KEYED = {"data", "sha256", "seal"}  # of a checkpoint's origin; sha256 is that of the checkpoint
 NAMES_A_RUN = {"t", "run", "charged"}
@@ -105,8 +105,12 @@ def released(folder: Path, printed: str) -> dict[str, Any]:
     [
         ("--dp=local", "--noise-multiplier=2", "--epsilon=inf", "--local-steps=1"),
         ("--dp=central", "--noise-multiplier=5", "--epsilon=inf", "--owners=3"),
+        (
+            *("--dp=central", "--noise-multiplier=5", "--epsilon=inf", "--owners=3"),
+            "--clipping=adaptive",
+        ),
     ],
-    ids=["local", "central"],
+    ids=["local", "central", "central adaptive"],
 )
 def test_only_what_is_noised_or_random_depends_on_a_record(
     flags: tuple[str, ...], tmp_path: Path

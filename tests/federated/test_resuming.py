@@ -160,6 +160,18 @@ def test_one_without_privacy_says_nothing_of_data_and_goes_anywhere(
     assert f"was trained without privacy, not {KIND}" in said
 
 
+def test_the_norm_that_moved_is_kept_and_sealed(
+    home: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = Trained(model().weights, model().velocity, 3, clipping_norm=0.37)
+    with track.Run(folder=tmp_path / "a") as run:
+        Checkpoints(run, KIND, owned()).write(moved)
+    [path] = (tmp_path / "a").glob("artifacts/checkpoint-*.npz")
+    assert read(tmp_path / "b", path, owned()).clipping_norm == 0.37
+    np.savez(path, **{**content(path), "clipping_norm": 0.38})
+    assert "was changed since" in refused(tmp_path / "c", path, owned(), capsys)
+
+
 def test_a_damaged_secret_is_named(
     home: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -273,6 +273,19 @@ class TestLines:
         assert all(len(line) <= 75 for line in matrix(status, 75).plain.split("\n"))
         assert hidden(status, 400, 0).plain == ""
 
+    def test_a_norm_that_moves_is_a_row_below_the_accuracy(self) -> None:
+        def rows(*norms: float | None) -> list[str]:
+            rounds = tuple(
+                RoundStatus(n, 0.1, 0.5, states={"a": "sent"}, clipping_norm=norm)
+                for n, norm in enumerate(norms, 1)
+            )
+            status = FederationStatus(True, owners=(OwnerStatus("a"),), rounds=rounds)
+            lines = matrix(status, 75).plain.split("\n")
+            return [" ".join(line.split()[:2]) for line in lines[2:]]
+
+        assert rows(0.5, 0.4, 0.25) == ["accuracy 0.5", "norm 0.25", "seconds 0.1"]
+        assert rows(None, None) == ["accuracy 0.5", "seconds 0.1"]
+
     def test_a_run_that_was_broken_off_says_so(self) -> None:
         status = FederationStatus(
             True, phase="warming", waiting_for=("a",), owners=(OwnerStatus("a"),)

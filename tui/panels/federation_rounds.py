@@ -72,7 +72,7 @@ def hidden(federation: FederationStatus, width: int, back: int) -> Content:
 
 
 def matrix(federation: FederationStatus, width: int, back: int = 0) -> Content:
-    """Owners against rounds; below them accuracy and seconds of each round."""
+    """Owners against rounds; below them accuracy, the norm if it moves, and seconds of each."""
     seen = window(federation, width, back)
     left = _left(federation)
     names = _name_cells(federation)
@@ -100,6 +100,7 @@ def matrix(federation: FederationStatus, width: int, back: int = 0) -> Content:
     finished = [each for each in seen.columns if each is not None]
     for label, unit, values in (
         ("accuracy", "", [each.accuracy for each in finished]),
+        ("norm", "", [each.clipping_norm for each in finished]),
         ("seconds", " s", [each.seconds for each in finished]),
     ):
         if any(value is not None and math.isfinite(value) for value in values):

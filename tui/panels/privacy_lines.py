@@ -79,10 +79,12 @@ def _clipping(privacy: RunPrivacy) -> str:
     norm, how = _real(privacy.clipping_norm), privacy.adaptive
     if how is None:
         return norm
-    noise = report.gradient_noise(privacy)
+    noise, whose = report.gradient_noise(privacy), "gradients"
+    if privacy.unit == "owner":
+        whose = "updates"
     return (
         f"{norm} at first, adaptive: quantile {_real(how.quantile)}, noise {_real(how.count_noise)}"
-        f" on its count, {_real(noise, 5)} on gradients"
+        f" on its count, {_real(noise, 5)} on {whose}"
     )
 
 

@@ -65,6 +65,15 @@ class TestReading:
         assert facts["rounds"][6].keys() == {"number", "seconds", "accuracy", "lost"}
         orjson.dumps(facts)
 
+    def test_json_has_the_norm_of_rounds_where_it_moves(self, home: Home) -> None:
+        folder = federated_run(home, rounds=2)
+        path = folder / "federation" / "coordinator.json"
+        said = json.loads(path.read_text())
+        said["rounds"][1]["clipping_norm"] = 0.25
+        path.write_text(json.dumps(said))
+        first, second = federation_in(folder).to_json()["rounds"]
+        assert "clipping_norm" not in first and second["clipping_norm"] == 0.25
+
     def test_each_owner_tells_what_its_part_has_cost(self, home: Home) -> None:
         folder = federated_run(home)
         write_status(folder, 1, privacy=PRIVACY)
@@ -218,6 +227,7 @@ coordinators = like(
             number=st.integers(0, 300) | numbers,
             seconds=numbers,
             accuracy=numbers,
+            clipping_norm=numbers,
             lost=st.lists(texts, max_size=2),
             states=st.dictionaries(texts, states, max_size=3),
         ),

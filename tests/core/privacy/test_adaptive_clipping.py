@@ -118,10 +118,52 @@ def test_what_makes_no_sense_is_refused(
         plan(tmp_path, **params)
 
 
-def test_in_a_federation_it_is_refused(tmp_path: Path) -> None:
-    rounds = '# [tool.traindeck.params.rounds]\n# type = "int"\n# default = 5\n'
-    with pytest.raises(PlanError, match="in a federation"):
-        plan(tmp_path, ADAPTIVE.replace("# ///\nimport", rounds + "# ///\nimport"))
+ROUNDS = '# [tool.traindeck.params.rounds]\n# type = "int"\n# default = 5\n# ///\nimport'
+OWNERS = ADAPTIVE.replace("# ///\nimport", ROUNDS).replace(
+    "records = 10000", 'records = 16\n# unit = "owner"\n# sampler = "none"'
+)
+
+
+def test_in_a_federation_of_examples_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"in a federation whose unit is the example.*dp=central"):
+        plan(tmp_path, ADAPTIVE.replace("# ///\nimport", ROUNDS))
+
+
+def test_an_owner_that_is_zeroed_moves_the_count_by_a_whole(tmp_path: Path) -> None:
+    """Its update was clipped and took 1/2; zeros are not, and add 1/2: priced by the library."""
+    import dp_accounting
+    from dp_accounting.pld import PLDAccountant
+
+    made = plan(tmp_path, OWNERS, noise_multiplier=2.0, steps=5)
+    assert made.adaptive == AdaptiveClipping(0.5, 0.2, 6.0, sensitivity=1.0)
+    assert made.gradient_noise == pytest.approx((2.0**-2 - 6.0**-2) ** -0.5)
+    released = PLDAccountant()
+    released.compose(dp_accounting.GaussianDpEvent(made.gradient_noise), 5)  # of updates, C or less
+    released.compose(dp_accounting.GaussianDpEvent(6.0), 5)  # of a count that moves by 1
+    epsilon = released.get_epsilon(DELTA)
+    assert made.epsilon == pytest.approx(epsilon, rel=1e-3)
+    assert made.relation == "zero-out over public owners" and made.mechanism.steps == 5
+    data = json.loads(json.dumps(made.to_json()))
+    assert data["adaptive"]["sensitivity"] == 1.0 and Plan.from_json(data) == made
+
+
+def test_a_count_of_owners_with_too_little_noise_is_refused_with_what_would_do(
+    tmp_path: Path,
+) -> None:
+    """Half of it would do for records that are there or not."""
+    with pytest.raises(PlanError, match=r"count_noise: .* take more than 2$"):
+        plan(tmp_path, OWNERS, noise_multiplier=2.0, count_noise=1.5)
+    assert plan(tmp_path, OWNERS, noise_multiplier=2.0, count_noise=2.1).gradient_noise > 6
+    twin = plan(tmp_path, OWNERS, epsilon=math.inf)
+    assert twin.adaptive is not None and twin.adaptive.count_noise == twin.gradient_noise == 0.0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 2.0, math.nan])
+def test_no_other_sensitivity_is_read(value: float) -> None:
+    data = {"quantile": 0.5, "lr": 0.2, "count_noise": 6.0}
+    assert AdaptiveClipping.from_json(data) == AdaptiveClipping(0.5, 0.2, 6.0, 0.5)
+    with pytest.raises(ValueError, match="sensitivity"):
+        AdaptiveClipping.from_json({**data, "sensitivity": value})
 
 
 def test_of_shuffled_records_no_count_is_taken(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from traindeck.core.federation.status import OwnerFile
 from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.hiding.modes import OwnerSide
+from traindeck.recipes.shared.federated.owner import release
 from traindeck.recipes.shared.federated.owner.payer import Unpaid
 from traindeck.recipes.shared.federated.owner.policy import Policy
 from traindeck.recipes.shared.federated.post import mail, wire
@@ -77,8 +78,10 @@ class Gate:
         self._outputs = outputs
         self._expected = 0  # the round that the script is in
         self._size = 0
+        self._clip = 0.0  # L2 norm that the round's update is clipped to
         self._began = 0.0
-        self._next: tuple[int, bytes] | None = None  # a round that came while it was in another
+        # a round that came while it was in another
+        self._next: tuple[int, bytes, float] | None = None
         self.done = False
 
     def serve(self, until: float) -> None:
@@ -123,11 +126,14 @@ class Gate:
                 raise Refused(f"round {number} of {owner.policy.rounds} was not agreed")
             if not np.isfinite(weights).all():
                 raise Refused(f"round {number}: the model has values that are not finite")
+            clip = owner.policy.clip
+            if owner.policy.count_noise is not None:
+                clip = release.norm(letter.facts["clipping_norm"], number)
             owner.status.round = number
             if self._expected:  # the script reads nothing before it has sent its update
-                self._next = number, letter.body
+                self._next = number, letter.body, clip
             else:
-                self._begin(number, letter.body)
+                self._begin(number, letter.body, clip)
         elif letter.type == "end":
             self.done = True
             wire.send(self._job, {"type": "end"})
@@ -136,10 +142,10 @@ class Gate:
             answer = {**facts, "type": "answer", "to": letter.facts.get("ask")}
             owner.mail.send(SCIENTIST, answer, body, kind="ciphertext")
 
-    def _begin(self, number: int, weights: bytes) -> None:
+    def _begin(self, number: int, weights: bytes, clip: float) -> None:
         """Give the script the model of a round."""
         status = self._owner.status
-        self._next = None
+        self._next, self._clip = None, clip
         self._expected, self._size, self._began = number, len(weights) // 4, time.monotonic()
         status.bytes_round = {}
         status.enter("training")
@@ -214,17 +220,16 @@ class Gate:
                 f"round {number}: the update is not of the owner's number of examples",
             )
         update = np.frombuffer(body, np.float64)
-        norm = float(np.linalg.norm(update))
+        with np.errstate(over="ignore"):  # a norm that overflows is not finite
+            norm = float(np.linalg.norm(update))
         if not np.isfinite(norm):
             if not owner.policy.noise:
                 raise Refused(f"round {number}: the update has values that are not finite")
             update, norm = np.zeros_like(update), 0.0  # a refusal would tell of it without noise
-        if norm > owner.policy.clip:
-            update = update * (owner.policy.clip / norm)
-        if owner.policy.noise:
-            update = update + owner.randomness.normal(update.shape, owner.policy.noise)
+        values = release.clipped(update, norm, self._clip, owner.policy, owner.randomness)
+        if owner.policy.noise or owner.policy.count_noise is not None:
             examples = 1
-        more, sealed = owner.mode.update(number, update, examples)
+        more, sealed = owner.mode.update(number, values, examples)
         self._expected = 0
         owner.pay()
         kind = owner.mode.kind if owner.policy.encrypt or owner.mode.kind == "masked" else "raw"

@@ -134,7 +134,7 @@ class Owner:
                 (1, policy.rounds),
                 policy.threshold,
                 policy.home / "answered",
-                policy.clip + FARTHEST * policy.noise,
+                policy.clip + FARTHEST * max(policy.noise, policy.count_noise or 0.0),
             )
         elif policy.aggregation == "ckks":
             self.mode = modes.CkksOwner(policy.name, self._boxes)

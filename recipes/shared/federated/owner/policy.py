@@ -26,6 +26,9 @@ class Policy:
     clip         L2 norm that an update is clipped to
     noise        standard deviation of the Gaussian noise that this owner adds to each number of a
                  clipped update, its share of the noise of the sum; all owners then weigh the same
+    count_noise  likewise, of what it adds to the count of updates that were not clipped; None: clip
+                 stays. Else the norm comes with each round, and clip and noise are over it, see
+                 `release`
     ledgers      folder of all privacy ledgers, and run: what they know this owner's part by
     plan         what the whole run may release; None: it has no differential privacy
     local_steps  steps of the plan in a round; done: rounds that the model holds already; charged:
@@ -53,6 +56,7 @@ class Policy:
     threshold: int = 2
     clip: float = 10.0
     noise: float = 0.0
+    count_noise: float | None = None
     plan: Plan | None = None
     local_steps: int = 1
     done: int = 0

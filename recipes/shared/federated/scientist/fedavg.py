@@ -16,7 +16,9 @@ central  The unit is an owner with all its data, and the relation zero-out over 
          but one of the fewest are the whole noise, so that the sum is private for each owner alone
          too. What owners tell the aggregator or each other of their shares is not in its noise any
          more. All owners take part in each round: there is no amplification by sampling. Few
-         owners make this expensive.
+         owners make this expensive. With clipping=adaptive (G. Andrew et al., NeurIPS 2021) the
+         norm follows a quantile of the updates' norms, by a count in the same sum, see
+         `owner.release`.
 local    The unit is an example. DP-SGD (M. Abadi et al., CCS 2016) at each owner: it draws a
          Poisson batch of its own examples, clips each one's gradient and adds the noise of the
          whole plan, some steps a round. Each example is one owner's, so what one owner's steps cost
@@ -78,6 +80,11 @@ def _check(p: Any) -> None:
             f"aggregation: {p.aggregation} would show updates that have a share of the noise only:"
             " dp=central needs secagg"
         )
+    if p.dp == "none" and p.clipping == "adaptive":
+        raise Unfit(
+            "clipping: adaptive would tell by its count whose updates are long: it needs the noise"
+            " of dp=central"
+        )
     if p.dp != "local" and p.local_steps != 1:
         raise Unfit("local_steps: they are those of dp=local; else local_epochs count")
 
@@ -89,11 +96,12 @@ def _kind(p: Any, plan: Plan | None) -> str:
     """
     if plan is None:
         return "without privacy"
-    how = plan.mechanism
+    how, moves = plan.mechanism, plan.adaptive
+    clipping = f" (adaptive, count_noise {moves.count_noise!r})" if moves else ""
     return (
         f"with dp={p.dp}, {p.owners} owners,"
         f" noise_multiplier {how.noise_multiplier!r}, sampling_rate {how.sampling_rate!r},"
-        f" clipping_norm {plan.clipping_norm!r} and {p.local_steps} local_steps"
+        f" clipping_norm {plan.clipping_norm!r}{clipping} and {p.local_steps} local_steps"
     )
 
 
@@ -112,8 +120,11 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         keep=p.keep_messages,
         preload=preload,
     )
+    moves = plan.adaptive if plan else None
+    if moves:
+        options.clip, options.count_noise = 1.0, moves.count_noise
     if plan and p.dp == "central":
-        options.noise = plan.mechanism.noise_multiplier * plan.clipping_norm
+        options.noise = plan.gradient_noise * options.clip
     fewest = threshold(options, p.owners, run)  # before anything is read
     resume = checkpoints.find(p.resume, ".npz") if p.resume else None
     if p.dataset == "mnist":
@@ -138,7 +149,8 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
     mock = {"x": np.zeros_like(train_x[:4]), "y": np.zeros_like(train_y[:4])}
 
     first = mlp.first(inputs, p.seed)
-    model = Trained(first, np.zeros(len(first)))
+    norm = plan.clipping_norm if plan and moves else 0.0
+    model = Trained(first, np.zeros(len(first)), clipping_norm=norm)
     if resume:
         model = kept.read(resume, model)
         if model.round >= rounds:
@@ -160,10 +172,13 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             "expected": plan.batch_size / p.owners,
         }
     if plan:
+        how = plan.mechanism
+        both = ""
+        if moves:
+            both = f" (updates' {options.noise:.4g}, and {moves.count_noise:.4g} on a count)"
         print(
-            f"{plan.mechanism.steps} steps, noise multiplier {plan.mechanism.noise_multiplier:.4g},"
-            f" epsilon {plan.epsilon:.4g} at delta {plan.delta:g} for {plan.unit}s"
-            f" ({plan.relation})",
+            f"{how.steps} steps, noise multiplier {how.noise_multiplier:.4g}{both}, epsilon"
+            f" {plan.epsilon:.4g} at delta {plan.delta:g} for {plan.unit}s ({plan.relation})",
             flush=True,
         )
         if not plan.private:
@@ -197,13 +212,17 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             if plan and not all(run.spend() for _ in range(p.local_steps)):
                 kept.write(model)
                 raise FederationOverBudget(run.problem)
-            outcome = federation.round(number, model.weights)
+            norm = model.clipping_norm
+            outcome = federation.round(number, model.weights, norm)
             velocity = p.server_momentum * model.velocity + outcome.update
             weights = np.asarray(model.weights + p.server_lr * velocity, np.float32)
-            model = Trained(weights, velocity, number)
+            clipping = {"clipping_norm": norm} if moves else {}
+            if moves:
+                norm = moves.next_norm(norm, outcome.count, outcome.examples)
+            model = Trained(weights, velocity, number, norm)
             loss, accuracy = mlp.evaluate(weights, test_x, data.test_y)
-            federation.tell(number, outcome, accuracy=accuracy)
-            run.log(number, {"test/loss": loss, "test/accuracy": accuracy})
+            federation.tell(number, outcome, accuracy=accuracy, **clipping)
+            run.log(number, {"test/loss": loss, "test/accuracy": accuracy, **clipping})
             run.log(number, round_seconds=outcome.seconds, owners=p.owners - len(outcome.lost))
             run.progress(number, rounds)
             stopping = run.should_stop()
@@ -212,9 +231,10 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
             if stopping or news or number % every == 0 or number == rounds:
                 kept.write(model)
                 without = f"  without {federation.named(lost)}" if lost else ""
+                clipped = f"  clipped to {clipping['clipping_norm']:.4g}" if moves else ""
                 print(
                     f"round {number}/{rounds}  test loss {loss:.4f}  test accuracy {accuracy:.4f}"
-                    f"  {outcome.seconds:.2f} s{without}",
+                    f"{clipped}  {outcome.seconds:.2f} s{without}",
                     flush=True,
                 )
             if stopping:

@@ -32,12 +32,17 @@ from traindeck.recipes.shared.federated.scientist.dialogue import Dialogue
 
 @dataclass(frozen=True)
 class Outcome:
-    """One round: mean update (d,) weighted by examples, from how many, and who was lost."""
+    """One round: mean update (d,) weighted by examples, from how many, and who was lost.
+
+    count  where the clipping norm moves, the noisy sum of what owners add to its count: 1/2 each
+           whose update was not clipped, -1/2 each whose was
+    """
 
     update: npt.NDArray[np.float64]
     examples: int
     lost: list[str]
     seconds: float
+    count: float = 0.0
 
 
 class Federation:
@@ -61,8 +66,14 @@ class Federation:
         self._size = size
         self._threshold = threshold
 
-    def round(self, number: int, weights: npt.NDArray[np.float32]) -> Outcome:
-        """One round from the model's weights (d,). Raises Failed when it cannot be completed."""
+    def round(
+        self, number: int, weights: npt.NDArray[np.float32], clipping_norm: float = 0.0
+    ) -> Outcome:
+        """One round from the model's weights (d,). Raises Failed when it cannot be completed.
+
+        clipping_norm: what updates are clipped to in this round, where that moves: owners then send
+        their updates over it, and the count's coordinate behind.
+        """
         began = time.monotonic()
         dialogue, roster = self._dialogue, self._roster
         self.status.round = number
@@ -71,8 +82,12 @@ class Federation:
             self.status.owner(name, "training")
         self.status.enter("training", alive)
         body = np.ascontiguousarray(weights, "<f4").tobytes()
+        facts: dict[str, Any] = {"type": "round", "number": number}
+        counts = self.options.count_noise is not None
+        if counts:
+            facts["clipping_norm"] = clipping_norm
         for name in alive:
-            dialogue.post(name, {"type": "round", "number": number}, body)
+            dialogue.post(name, facts, body)
         updates = dialogue.collect(
             alive,
             lambda letter: letter.type == "update" and letter.facts.get("number") == number,
@@ -95,9 +110,13 @@ class Federation:
                 FederationOverBudget if len(updates) < self._threshold <= had_they_paid else Failed
             )
             dialogue.give_up(f"{error}{roster.reasons()}", kind)
-        if update.shape != (self._size,) or not np.isfinite(update).all():
+        if update.shape != (self._size + counts,) or not np.isfinite(update).all():
             dialogue.give_up(f"round {number}: the sum is not of the model, or not finite")
-        return Outcome(update, examples, lost, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        if not counts:
+            return Outcome(update, examples, lost, seconds)
+        mean, count = update[:-1] * clipping_norm, float(update[-1]) * examples
+        return Outcome(mean, examples, lost, seconds, count)
 
     def tell(self, number: int, outcome: Outcome, **facts: float) -> None:
         """Show a finished round: its seconds, who was lost, and facts such as the accuracy."""

@@ -203,6 +203,9 @@ class Founding:
         """What each owner is told; scientist: the hash of our keys."""
         options = self.options
         shares = noise_shares(len(self.owners), self._threshold)
+        counted = options.count_noise
+        if counted is not None:
+            counted /= math.sqrt(shares)
         return [
             Policy(
                 name=name,
@@ -224,6 +227,7 @@ class Founding:
                 threshold=self._threshold,
                 clip=options.clip,
                 noise=options.noise / math.sqrt(shares),
+                count_noise=counted,
                 plan=options.plan,
                 local_steps=options.local_steps,
                 done=options.done,
@@ -309,7 +313,8 @@ class Founding:
         if not self._size:
             return mode
         if self.options.aggregation == "secagg":
-            mode = modes.SecAggAggregator(self._size, self._threshold)
+            counts = self.options.count_noise is not None
+            mode = modes.SecAggAggregator(self._size + counts, self._threshold)
         elif self.options.aggregation == "ckks":
             mode = modes.CkksAggregator(self._size)
         self.status.enter("keys", self.owners)

@@ -27,6 +27,9 @@ class Options:
     noise          standard deviation of the Gaussian noise in the sum of clipped updates, of which
                    each owner adds a share: those of all but one of the fewest whose sum an
                    aggregator can open suffice
+    count_noise    likewise, of that on the count of updates that were not clipped; None: the norm
+                   that updates are clipped to stays. Else clip and noise are in units of the
+                   round's norm
     plan           what the run may release, by which each owner accounts for itself; None: no
                    differential privacy. local_steps: its steps in a round; done: rounds that a
                    resumed model holds already; charged: the runs that took them, with their steps
@@ -43,6 +46,7 @@ class Options:
     threshold: int = 0
     clip: float = 10.0
     noise: float = 0.0
+    count_noise: float | None = None
     plan: Plan | None = None
     local_steps: int = 1
     done: int = 0

@@ -32,11 +32,15 @@ NONCE = 16  # bytes
 
 @dataclass
 class Trained:
-    """A model after so many rounds: its weights (d,), and the velocity (d,) of server momentum."""
+    """A model after so many rounds: its weights (d,), and the velocity (d,) of server momentum.
+
+    clipping_norm  of the next round, where it moves by noisy counts; 0 where it stays
+    """
 
     weights: mlp.Row
     velocity: Any
     round: int = 0
+    clipping_norm: float = 0.0
 
 
 class Checkpoints:
@@ -65,6 +69,8 @@ class Checkpoints:
         """Keep a model, see `checkpoints.write`."""
         content = {"weights": model.weights, "velocity": model.velocity}
         facts: dict[str, Any] = {"round": model.round, "kind": self._kind}
+        if model.clipping_norm:
+            facts["clipping_norm"] = model.clipping_norm
         if self._key:
             nonce = secrets.token_bytes(NONCE)
             facts |= {"nonce": nonce.hex(), "seal": self._seal(model, nonce)}
@@ -85,6 +91,7 @@ class Checkpoints:
                     state["weights"].astype(np.float32).reshape(like.weights.shape),
                     state["velocity"].astype(np.float64).reshape(like.velocity.shape),
                     int(state["round"]),
+                    float(state["clipping_norm"]) if "clipping_norm" in state else 0.0,
                 )
                 was = str(state["kind"])
                 nonce, seal = (str(state[n]) if n in state else "" for n in ("nonce", "seal"))
@@ -103,7 +110,8 @@ class Checkpoints:
 
     def _seal(self, model: Trained, nonce: bytes) -> str:
         numbers = hashlib.sha256(model.weights.tobytes() + model.velocity.tobytes()).digest()
-        facts = repr((nonce, self._kind, model.round)).encode()
+        norm = [model.clipping_norm] if model.clipping_norm else []  # as it was sealed before
+        facts = repr((nonce, self._kind, model.round, *norm)).encode()
         return _mac(self._key, facts, numbers).hex()
 
 
