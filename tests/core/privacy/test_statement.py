@@ -205,6 +205,61 @@ def test_each_figure_that_was_changed_and_signed_again_is_computed_to_be_wrong(
             assert wrong(changed(document, place, other), elsewhere, home.root), place
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (("guarantee", "epsilon"), 0.01, "fields"),
+        (("runs", 0, "true_epsilon"), 0.01, "fields"),
+        (("risk",), 0.01, "fields"),
+        (
+            ("guarantee", "fixed_schedule", "risk", "members", "0.5"),
+            0.01,
+            "guarantee.fixed_schedule.risk.members.0.5",
+        ),
+        (
+            ("runs", 0, "event", "noise_multiplier"),
+            1.1 * 1.0009,
+            "runs[0].event.noise_multiplier",
+        ),
+    ],
+)
+@pytest.mark.slow
+def test_a_figure_that_follows_from_nothing_is_wrong(
+    home: Home, ledger: Ledger, tmp_path: Path, place: tuple[Any, ...], value: float, says: str
+) -> None:
+    document, elsewhere = stated(home, ledger), Home(tmp_path / "elsewhere")
+    elsewhere.make()
+    assert wrong(changed(document, place, value), elsewhere, home.root) == [says]
+
+
+@pytest.mark.slow
+def test_without_a_budget_there_is_no_epsilon_of_its_filter(
+    home: Home, ledger: Ledger, tmp_path: Path
+) -> None:
+    """Nothing would compute it, and the page would show it."""
+    document, elsewhere = stated(home, ledger), Home(tmp_path / "elsewhere")
+    elsewhere.make()
+    guarantee = document["guarantee"]
+    guarantee |= {"whole_plan": guarantee["fixed_schedule"]}
+    guarantee["filter"]["epsilon"] = 0.001
+    for none in ({}, None):
+        said = wrong({**document, "budget": none}, elsewhere, home.root)
+        assert "fields" in said
+
+
+@pytest.mark.slow
+def test_other_words_than_a_statements_own_are_named(
+    home: Home, ledger: Ledger, tmp_path: Path
+) -> None:
+    document, elsewhere = stated(home, ledger), Home(tmp_path / "elsewhere")
+    elsewhere.make()
+    other = {**document, "adaptivity": "epsilon 0.01, adaptively", "not_covered": []}
+    lines = check(opened(signed(other, home.root)), elsewhere)
+    said = {line.what: line.says for line in lines if line.ok is None}
+    assert {"adaptivity", "not_covered"} <= said.keys()
+    assert "read them" in said["adaptivity"]
+
+
 @pytest.mark.slow
 def test_the_ledger_that_has_the_chain_head_tells_every_other_fact(
     home: Home, ledger: Ledger
@@ -344,9 +399,24 @@ def test_the_script_sees_what_is_wrong(home: Home, ledger: Ledger, tmp_path: Pat
     done = alone(file, "0" * 32)
     assert done.returncode == 1 and "signed by another key" in done.stdout
     assert "WRONG fixed_schedule" in done.stdout
+    text = json.dumps({**changed(document, place, 7.25), "key": ""}, indent=1)
+    file.write_bytes(signed_by_anyone(text.replace("7.25", "NaN")))
+    done = alone(file)
+    assert done.returncode == 1 and "WRONG fixed_schedule" in done.stdout
     file.write_bytes(file.read_bytes().replace(b'"first"', b'"fires"'))
     done = alone(file)
     assert done.returncode == 1 and "InvalidSignature" in done.stderr
+
+
+def signed_by_anyone(text: str) -> bytes:
+    """A statement in which there is what no JSON has."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    public = f'"key": "{key.public_key().public_bytes_raw().hex()}"'
+    body = text.replace('"key": ""', public).removesuffix("\n}").encode()
+    signature = key.sign(body + b"\n}\n").hex().encode()
+    return body + b',\n "signature": "%b"\n}\n' % signature
 
 
 def alone(*words: str | Path) -> subprocess.CompletedProcess[str]:
