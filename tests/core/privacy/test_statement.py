@@ -7,13 +7,22 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.core.privacy.statements import (
+    DATA,
+    POISSON,
+    changed,
+    leaves,
+    signed,
+    spend,
+    spent,
+    stated,
+    wrong,
+)
 from traindeck.core.base.errors import TraindeckError, UsageError
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import accountant
@@ -26,66 +35,12 @@ from traindeck.core.privacy.statement.check import check
 from traindeck.core.privacy.statement.page import page
 from traindeck.core.privacy.statement.signing import opened, own_fingerprint, sign
 
-DATA = "a" * 64
 SCRIPT = Path(claims.__file__).with_name("verify_statement.py")
-POISSON = Mechanism(1.1, 0.05, 200)
 
 
 @pytest.fixture
 def ledger(home: Home) -> Ledger:
-    """A budget with a run that is settled, one that goes on and one that released nothing."""
-    made = create(home, "toy", 6.0, 1e-5, "example", DATA)
-    for run, mechanism in (
-        ("first", POISSON),
-        ("goes-on", replace(POISSON, noise_multiplier=3.0)),
-        ("nothing", replace(POISSON, steps=10)),
-    ):
-        spend(made, run, mechanism)
-    made.commit("first", 150)
-    made.settle("first", "finished", 140)
-    made.commit("goes-on", 7)
-    return made
-
-
-def spend(ledger: Ledger, run: str, mechanism: Mechanism) -> None:
-    account = ledger.account()
-    rho = accountant.rho(mechanism, account.order, account.delta)
-    ledger.reserve(run, "private", mechanism, rho, 1.0, None)
-
-
-def stated(home: Home, ledger: Ledger) -> dict[str, Any]:
-    return opened(sign(claims.of_budget(home, ledger), home.root)).document
-
-
-def signed(document: dict[str, Any], signer: Path) -> bytes:
-    known = {name: one for name, one in document.items() if name not in ("format", "key")}
-    return sign(known, signer)
-
-
-def wrong(document: dict[str, Any], home: Home, signer: Path | None = None) -> list[str]:
-    """What a home says is wrong with a statement that says this and was signed anew."""
-    lines = check(opened(signed(document, signer or home.root)), home)
-    return [line.what for line in lines if line.ok is False]
-
-
-def leaves(value: Any, *place: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every place in a document that holds no further ones, and what is there."""
-    if isinstance(value, dict | list) and value:
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, one in pairs:
-            yield from leaves(one, *place, name)
-    else:
-        yield place, value
-
-
-def changed(document: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    copy: Any = json.loads(json.dumps(document))
-    at = copy
-    for name in place[:-1]:
-        at = at[name]
-    at[place[-1]] = value
-    result: dict[str, Any] = copy
-    return result
+    return spent(home)
 
 
 def test_a_statement_says_what_was_spent_in_bounds_that_are_rounded_up(
@@ -203,61 +158,6 @@ def test_each_figure_that_was_changed_and_signed_again_is_computed_to_be_wrong(
             other = int(other)
         if other != value:
             assert wrong(changed(document, place, other), elsewhere, home.root), place
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "says"),
-    [
-        (("guarantee", "epsilon"), 0.01, "fields"),
-        (("runs", 0, "true_epsilon"), 0.01, "fields"),
-        (("risk",), 0.01, "fields"),
-        (
-            ("guarantee", "fixed_schedule", "risk", "members", "0.5"),
-            0.01,
-            "guarantee.fixed_schedule.risk.members.0.5",
-        ),
-        (
-            ("runs", 0, "event", "noise_multiplier"),
-            1.1 * 1.0009,
-            "runs[0].event.noise_multiplier",
-        ),
-    ],
-)
-@pytest.mark.slow
-def test_a_figure_that_follows_from_nothing_is_wrong(
-    home: Home, ledger: Ledger, tmp_path: Path, place: tuple[Any, ...], value: float, says: str
-) -> None:
-    document, elsewhere = stated(home, ledger), Home(tmp_path / "elsewhere")
-    elsewhere.make()
-    assert wrong(changed(document, place, value), elsewhere, home.root) == [says]
-
-
-@pytest.mark.slow
-def test_without_a_budget_there_is_no_epsilon_of_its_filter(
-    home: Home, ledger: Ledger, tmp_path: Path
-) -> None:
-    """Nothing would compute it, and the page would show it."""
-    document, elsewhere = stated(home, ledger), Home(tmp_path / "elsewhere")
-    elsewhere.make()
-    guarantee = document["guarantee"]
-    guarantee |= {"whole_plan": guarantee["fixed_schedule"]}
-    guarantee["filter"]["epsilon"] = 0.001
-    for none in ({}, None):
-        said = wrong({**document, "budget": none}, elsewhere, home.root)
-        assert "fields" in said
-
-
-@pytest.mark.slow
-def test_other_words_than_a_statements_own_are_named(
-    home: Home, ledger: Ledger, tmp_path: Path
-) -> None:
-    document, elsewhere = stated(home, ledger), Home(tmp_path / "elsewhere")
-    elsewhere.make()
-    other = {**document, "adaptivity": "epsilon 0.01, adaptively", "not_covered": []}
-    lines = check(opened(signed(other, home.root)), elsewhere)
-    said = {line.what: line.says for line in lines if line.ok is None}
-    assert {"adaptivity", "not_covered"} <= said.keys()
-    assert "read them" in said["adaptivity"]
 
 
 @pytest.mark.slow
