@@ -84,7 +84,7 @@ def read(data: bytes, form: str = "") -> History:
     form  the format; else it is seen by what is there
     """
     try:
-        value = json.loads(data, parse_constant=_no_number)
+        value = json.loads(data, parse_constant=_no_number, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             "the history is not JSON, and nothing else is read, for a checkpoint or pickle may run"
@@ -255,6 +255,14 @@ def _summed(steps: Iterable[Mechanism]) -> Iterator[Mechanism]:
     for kind, count in counts.items():
         if count:
             yield kind.with_steps(count)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ValueError where a field is given twice: others might read the other one."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field is given twice")
+    return fields
 
 
 def _no_number(name: str) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.dp_tf_models import CLASSES, clip_and_sum, flat, off, plain
+from tests.training.dp_tf_models import CLASSES, build, clip_and_sum, flat, off, plain
 
 pytestmark = pytest.mark.framework
 COUNT, WORDS, LENGTH, SIZE = 5, 9, 6, 4
@@ -131,3 +131,14 @@ def test_layers_are_keras_own_again_after_a_step(tf: Any, dp: Any) -> None:
     dp.ClippedGradients(model, 0.1)(tf.constant(x), tf.constant(y))
     assert np.array_equal(model(x), before)
     assert not any("call" in vars(layer) for layer in model._flatten_layers())
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(("inputs", "end"), [(3e18, 1e-20), (1e-20, 1e18)])
+def test_what_is_too_small_to_be_squared_is_clipped_all_the_same(
+    tf: Any, dp: Any, biased: bool, inputs: float, end: float
+) -> None:
+    model = build(tf, (4,), lambda layers: layers.Dense(2, use_bias=biased), head=False)
+    loss = lambda y, outputs: tf.reduce_sum(outputs * y, 1)  # noqa: E731
+    result = dp.ClippedGradients(model, 1e-3, loss)(tf.fill((1, 4), inputs), tf.fill((1, 2), end))
+    assert 0.99e-3 < np.linalg.norm(flat(result.sums)) <= 1e-3

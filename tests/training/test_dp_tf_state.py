@@ -21,12 +21,14 @@ class Recorder:
         self.artifacts = folder
         self.plan = SimpleNamespace(
             mechanism=SimpleNamespace(
+                sampler="poisson",
                 noise_multiplier=noise_multiplier,
                 sampling_rate=0.01,
                 steps=100,
                 bands=1,
                 max_batch=0,
             ),
+            unit="example",
             clipping_norm=0.1,
             seeded=False,
             adaptive=None,

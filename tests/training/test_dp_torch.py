@@ -250,6 +250,13 @@ class TestNoisyMean:
         dp_torch.noisy_mean(sums, 1.0, 16, Randomness())
         assert sums[0].tolist() == [1.0, 1.0, 1.0]
 
+    def test_nothing_of_a_sum_is_finer_than_the_noise(self) -> None:
+        """Else who knows what the sum may be sees whether noise of float32 makes the rest of it."""
+        sums = [torch.rand(1000, dtype=torch.float64)]
+        [mean] = dp_torch.noisy_mean(sums, 4.0, 1, Randomness())
+        assert mean.dtype == torch.float64
+        assert torch.equal(mean, mean.float().double())
+
     def test_noise_is_the_randomness_of_the_run(self) -> None:
         [mean] = dp_torch.noisy_mean([torch.zeros(5)], 2.0, 4, Randomness(3))
         assert np.array_equal(mean.numpy(), Randomness(3).normal(5, 2.0) / 4)

@@ -326,3 +326,20 @@ def test_positions_that_cancel_out_are_clipped_by_what_is_left() -> None:
     exact = 0.01 * 50**0.5 * 40**0.5
     assert got.norms.tolist() == pytest.approx([exact] * 3, rel=1e-3)
     assert float(torch.cat([s.flatten() for s in got.sums]).norm()) <= 3 * 0.02
+
+
+@pytest.mark.parametrize("positions", [(), (3,), (40,)])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(("inputs", "end"), [(3e18, 2e-23), (1e-23, 1e16)])
+def test_what_is_too_small_to_be_squared_is_clipped_all_the_same(
+    positions: tuple[int, ...], biased: bool, inputs: float, end: float
+) -> None:
+    model = nn.Linear(30, 40, bias=biased)
+    x, y = torch.full((1, *positions, 30), inputs), torch.full((1, *positions, 40), end)
+
+    def product(outputs: Any, y: Any) -> Any:
+        return (outputs * y).flatten(1).sum(1)
+
+    got = dp_torch.ClippedGradients(model, 1e-7, product)(x, y)
+    length = torch.cat([s.flatten() for s in got.sums]).double().norm()
+    assert 0.99e-7 < float(length) <= 1e-7

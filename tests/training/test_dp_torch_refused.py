@@ -122,6 +122,7 @@ def attention(**options: Any) -> Any:
         (TiedWords, "last (Linear) shares weights with words (Embedding)"),
         (lambda: nn.Sequential(*[nn.Linear(4, 4)] * 2), "1 (Linear) shares weights with 0"),
         (lambda: half_frozen(nn.Linear(4, 4)), "is frozen in part"),
+        (lambda: nn.Linear(4, 4).bfloat16(), "the model (Linear) has weights of torch.bfloat16"),
     ],
 )
 def test_a_layer_that_cannot_be_used_is_refused_by_name(make: Callable[[], Any], says: str) -> None:
@@ -150,6 +151,28 @@ def test_what_only_shows_in_the_forward_pass_is_refused_there(
     with pytest.raises(dp_layers.UnsupportedLayer) as refused:
         dp_torch.ClippedGradients(make(), 0.1)(x, y)
     assert says in str(refused.value)
+
+
+class CastsWithin(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.layer(x).float()
+
+
+def test_autocast_is_refused_around_a_model_and_within() -> None:
+    x, y = torch.randn(4, 4), torch.randint(0, 3, (4,))
+    with pytest.raises(dp_layers.UnsupportedLayer, match=r"layer \(Linear\).*leave autocast out"):
+        dp_torch.ClippedGradients(CastsWithin(), 0.1)(x, y)
+    clipped = dp_torch.ClippedGradients(nn.Linear(4, 4), 0.1)
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(dp_layers.UnsupportedLayer, match="in autocast: leave it out"),
+    ):
+        clipped(x, y)
 
 
 def test_outputs_without_a_dim_of_examples_are_refused() -> None:

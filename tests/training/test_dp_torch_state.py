@@ -16,6 +16,7 @@ pytestmark = pytest.mark.framework
 def stand_in(folder: Path, **kind: Any) -> Any:
     """As much of a run as checkpoints ask for."""
     given = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "steps": 9, "clipping_norm": 0.5}
+    given |= {"unit": "example", "sampler": "poisson"}
     given |= {"seeded": False, "bands": 1, "max_batch": 0, "adaptive": None} | kind
     return SimpleNamespace(
         plan=SimpleNamespace(mechanism=SimpleNamespace(**given), **given),
@@ -68,6 +69,8 @@ class TestTraining:
         "kind",
         [
             {"noise_multiplier": 0.5},
+            {"unit": "user"},
+            {"sampler": "none"},
             {"sampling_rate": 0.2},
             {"clipping_norm": 1.0},
             {"seeded": True},

@@ -34,6 +34,13 @@ def test_each_user_gives_at_most_so_many_of_its_own() -> None:
         assert (owner[own] == user).all()
 
 
+def test_places_that_a_user_does_not_fill_hold_no_other_users_records() -> None:
+    """A gradient that is not finite there would leave the user out, by another's data."""
+    owner = np.array([7, 3, 7, 7, 9, 3, 7])
+    given = users.of(owner, 3, seed=0)
+    assert (owner[given.records] == np.array([[3], [7], [9]])).all()
+
+
 def test_no_other_user_changes_what_one_gives() -> None:
     owner = np.random.default_rng(1).integers(0, 50, 2000)
     everybody = users.of(owner, 10, seed=4)

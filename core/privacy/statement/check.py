@@ -65,6 +65,8 @@ def check(statement: Opened, home: Home, key: str = "") -> Iterator[Line]:
 def _recomputed(document: dict[str, Any]) -> Iterator[Line]:
     """Each figure beside what it comes to."""
     known = document["budget"] or document["guarantee"]["fixed_schedule"]
+    if strange := sorted(claims.unknown_fields(document)):
+        yield Line("fields", f"{', '.join(strange)}: nothing that is checked", False)
     made = claims.figures_of(document, known["delta"] if known else None)
     same_version = document["accountant"] == accountant.library()
     for field, computed in made.items():
@@ -74,6 +76,9 @@ def _recomputed(document: dict[str, Any]) -> Iterator[Line]:
 def _compared(what: str, stated: Any, computed: Any, same: bool) -> Iterator[Line]:
     """A figure, or all that are computed of an object; `same`: by the same accountant."""
     if isinstance(computed, dict) and isinstance(stated, dict):
+        more = stated.keys() - computed.keys() if "." in what else set()
+        for name in sorted(more):
+            yield Line(f"{what}.{name}", "follows from nothing", False)
         for name in computed:
             yield from _compared(
                 f"{what}.{name}", stated.get(name, "nothing"), computed[name], same
@@ -81,7 +86,7 @@ def _compared(what: str, stated: Any, computed: Any, same: bool) -> Iterator[Lin
     elif isinstance(computed, list) and isinstance(stated, list) and len(stated) == len(computed):
         for number, pair in enumerate(zip(stated, computed, strict=True)):
             yield from _compared(f"{what}[{number}]", *pair, same)
-    elif _is_figure(stated) and _is_figure(computed):
+    elif _is_figure(stated) and _is_figure(computed) and ".event." not in what:
         fits = stated >= computed * (1 - TOO_LITTLE) and stated <= computed * (
             1 + (TOO_MUCH if same else OTHER_VERSION)
         )
@@ -97,6 +102,10 @@ def _compared(what: str, stated: Any, computed: Any, same: bool) -> Iterator[Lin
 def _asides(document: dict[str, Any]) -> Iterator[Line]:
     """What is no figure of its own and must fit all the same."""
     budget = document["budget"]
+    for field in claims.unlike(document):
+        yield Line(
+            field, "not in this traindeck's words: read them, nothing here checks them", None
+        )
     for number, run in enumerate(document["runs"]):
         where, audit = f"runs[{number}]", run["audit"]
         if audit:
@@ -183,6 +192,11 @@ def _run_in(account: Account, document: dict[str, Any]) -> Iterator[Line]:
     charge = next((one for one in account.runs if one.id == run), None)
     stated = sum(one["event"]["steps"] for one in document["runs"])
     if charge:
+        plans = [Mechanism.from_json(one["plan"]) for one in document["runs"]]
+        fits = all(plan.like(charge.mechanism) for plan in plans)
+        yield Line("runs.plan", f"{run}: what was reserved in the ledger", fits)
+        fits = document["guarantee"]["unit"] == account.unit
+        yield Line("guarantee.unit", f"for one {account.unit}, by the ledger", fits)
         says = f"{run}: {stated:,} steps stated, {charge.released:,} charged in the ledger"
         yield Line("runs", says, stated >= charge.released)
     elif not document["exposed"]:

@@ -254,6 +254,47 @@ def _made() -> dict[str, Any]:
     }
 
 
+FIELDS = {"format", "key", "issued", "software", "accountant", "subject", "guarantee", "adaptivity"}
+FIELDS |= {"mechanism", "sampling", "trust", "hyperparameters", "keys", "not_covered", "budget"}
+FIELDS |= {"runs", "exposed", "ledger"}
+_OF_RUN = {"id", "recipe", "dataset", "state", "plan", "committed", "settled", "rho_per_step"}
+_OF_RUN |= {"inherited", "void", "audit", "event", "epsilon", "delta", "accountant"}
+_BY_BUDGET = {"rho_spent", "rho_charged"}
+_ALONE = {"batch_size", "clipping_norm", "records_at_most"}
+
+
+def unknown_fields(document: dict[str, Any]) -> Iterator[str]:
+    """What no statement of this kind has: a figure there would be read, and checked by nobody."""
+    budget = bool(document["budget"])
+    if document["budget"] is not None:
+        of_budget = {"epsilon", "delta", "order", "rho_budget"}
+        yield from (f"budget.{name}" for name in of_budget ^ set(document["budget"]))
+    guarantee = {"unit", "relation", "infinite_because", "fixed_schedule"}
+    if document["runs"] or budget:
+        guarantee |= {"filter", "naive_sum"} if budget else {"whole_plan"}
+    yield from document.keys() - FIELDS
+    yield from (f"guarantee.{name}" for name in document["guarantee"].keys() - guarantee)
+    for number, run in enumerate(document["runs"]):
+        known = _OF_RUN | (_BY_BUDGET if run["rho_per_step"] is not None else set())
+        known |= set() if budget else _ALONE
+        yield from (f"runs[{number}].{name}" for name in run.keys() - known)
+
+
+def unlike(document: dict[str, Any]) -> Iterator[str]:
+    """The fields of words that say something else than this version's."""
+    runs = [Mechanism.from_json(run["plan"]) for run in document["runs"]]
+    known: dict[str, Any] = {
+        "adaptivity": (terms.ADAPTIVE, terms.FIXED, terms.NONE),
+        "mechanism": (terms.MECHANISM,) if runs else (terms.MECHANISM, ""),
+        "sampling": (_sampling(runs),),
+        "trust": (terms.CENTRAL, terms.OWNERS, terms.LOCAL, terms.PART),
+        "hyperparameters": (terms.TUNED_HERE, terms.NOT_TUNED),
+        "keys": (terms.KEYS,),
+        "not_covered": (list(terms.NOT_COVERED),),
+    }
+    yield from (field for field, words in known.items() if document[field] not in words)
+
+
 def _sampling(mechanisms: Iterable[Mechanism]) -> dict[str, str]:
     names = (f"{one.sampler} in bands" if one.bands > 1 else one.sampler for one in mechanisms)
     return {name: terms.SAMPLING[name] for name in dict.fromkeys(names)}

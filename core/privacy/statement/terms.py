@@ -59,7 +59,9 @@ SAMPLING = {
 }
 MECHANISM = (
     "DP-SGD (Abadi et al. 2016): sums of gradients clipped to a norm, each with Gaussian noise of"
-    " noise_multiplier times that norm"
+    " noise_multiplier times that norm. Where the norm follows a noisy count of the gradients that"
+    " are not clipped, sum and count together are one release of that noise_multiplier, and the"
+    " sum's own noise is larger (Andrew et al. 2021)"
 )
 NOT_COVERED = (
     "what was learnt before the budget was made, in other homes, or by commands without a data set",

@@ -163,6 +163,7 @@ def test_what_cannot_be_charged_is_refused_by_its_name(value: Any, why: str) -> 
     "data",
     [
         b'{"history": [[NaN, 0.1, 1]]}',
+        b'{"history": [[1.0, 0.1, 1000]], "history": [[1.0, 0.1, 1]]}',
         b'{"history": [[Infinity, 0.1, 1]]}',
         b'{"history": [[1e999, 0.1, 1]]}',
         b"PK\x03\x04 a checkpoint",

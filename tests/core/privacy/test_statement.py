@@ -7,13 +7,22 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.core.privacy.statements import (
+    DATA,
+    POISSON,
+    changed,
+    leaves,
+    signed,
+    spend,
+    spent,
+    stated,
+    wrong,
+)
 from traindeck.core.base.errors import TraindeckError, UsageError
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import accountant
@@ -26,66 +35,12 @@ from traindeck.core.privacy.statement.check import check
 from traindeck.core.privacy.statement.page import page
 from traindeck.core.privacy.statement.signing import opened, own_fingerprint, sign
 
-DATA = "a" * 64
 SCRIPT = Path(claims.__file__).with_name("verify_statement.py")
-POISSON = Mechanism(1.1, 0.05, 200)
 
 
 @pytest.fixture
 def ledger(home: Home) -> Ledger:
-    """A budget with a run that is settled, one that goes on and one that released nothing."""
-    made = create(home, "toy", 6.0, 1e-5, "example", DATA)
-    for run, mechanism in (
-        ("first", POISSON),
-        ("goes-on", replace(POISSON, noise_multiplier=3.0)),
-        ("nothing", replace(POISSON, steps=10)),
-    ):
-        spend(made, run, mechanism)
-    made.commit("first", 150)
-    made.settle("first", "finished", 140)
-    made.commit("goes-on", 7)
-    return made
-
-
-def spend(ledger: Ledger, run: str, mechanism: Mechanism) -> None:
-    account = ledger.account()
-    rho = accountant.rho(mechanism, account.order, account.delta)
-    ledger.reserve(run, "private", mechanism, rho, 1.0, None)
-
-
-def stated(home: Home, ledger: Ledger) -> dict[str, Any]:
-    return opened(sign(claims.of_budget(home, ledger), home.root)).document
-
-
-def signed(document: dict[str, Any], signer: Path) -> bytes:
-    known = {name: one for name, one in document.items() if name not in ("format", "key")}
-    return sign(known, signer)
-
-
-def wrong(document: dict[str, Any], home: Home, signer: Path | None = None) -> list[str]:
-    """What a home says is wrong with a statement that says this and was signed anew."""
-    lines = check(opened(signed(document, signer or home.root)), home)
-    return [line.what for line in lines if line.ok is False]
-
-
-def leaves(value: Any, *place: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every place in a document that holds no further ones, and what is there."""
-    if isinstance(value, dict | list) and value:
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, one in pairs:
-            yield from leaves(one, *place, name)
-    else:
-        yield place, value
-
-
-def changed(document: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    copy: Any = json.loads(json.dumps(document))
-    at = copy
-    for name in place[:-1]:
-        at = at[name]
-    at[place[-1]] = value
-    result: dict[str, Any] = copy
-    return result
+    return spent(home)
 
 
 def test_a_statement_says_what_was_spent_in_bounds_that_are_rounded_up(
@@ -344,9 +299,24 @@ def test_the_script_sees_what_is_wrong(home: Home, ledger: Ledger, tmp_path: Pat
     done = alone(file, "0" * 32)
     assert done.returncode == 1 and "signed by another key" in done.stdout
     assert "WRONG fixed_schedule" in done.stdout
+    text = json.dumps({**changed(document, place, 7.25), "key": ""}, indent=1)
+    file.write_bytes(signed_by_anyone(text.replace("7.25", "NaN")))
+    done = alone(file)
+    assert done.returncode == 1 and "WRONG fixed_schedule" in done.stdout
     file.write_bytes(file.read_bytes().replace(b'"first"', b'"fires"'))
     done = alone(file)
     assert done.returncode == 1 and "InvalidSignature" in done.stderr
+
+
+def signed_by_anyone(text: str) -> bytes:
+    """A statement in which there is what no JSON has."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    public = f'"key": "{key.public_key().public_bytes_raw().hex()}"'
+    body = text.replace('"key": ""', public).removesuffix("\n}").encode()
+    signature = key.sign(body + b"\n}\n").hex().encode()
+    return body + b',\n "signature": "%b"\n}\n' % signature
 
 
 def alone(*words: str | Path) -> subprocess.CompletedProcess[str]:

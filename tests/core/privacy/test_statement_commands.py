@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from tests.core.privacy.private_recipes import Command, run
+from traindeck.core.base.home import Home
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import Mechanism
+from traindeck.core.privacy.statement.check import check
+from traindeck.core.privacy.statement.claims import with_figures
+from traindeck.core.privacy.statement.signing import opened, sign
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("recipes")]
 
@@ -99,6 +103,12 @@ def test_a_charged_run_is_matched_to_its_ledger(
     nowhere = {**os.environ, "TRAINDECK_HOME": str(tmp_path / "nowhere")}
     elsewhere = traindeck("verify", str(file), env=nowhere).stdout
     assert "not checked  ledger: toy: no such one here" in elsewhere
+    home = Home(budget.folder.parent)
+    for name, value in ("noise_multiplier", 50.0), ("sampling_rate", 1e-4):
+        other = {k: v for k, v in document.items() if k not in ("format", "key", "signature")}
+        other["runs"] = [{**one, "plan": {**one["plan"], name: value}} for one in other["runs"]]
+        lines = check(opened(sign(with_figures(other, 1e-5), home.root)), home)
+        assert [line.what for line in lines if line.ok is False] == ["runs.plan"]
     assert not (tmp_path / "nowhere").exists()
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Users:
     """So many users, and what each gives.
 
-    records  (users, most) indices of records, each user's own first and then any
+    records  (users, most) indices of records, each user's own, and then its first again
     given    (users, most) whether that place is one of the user's own
     """
 
@@ -48,6 +48,7 @@ def of(users: NDArray[np.integer], most: int, seed: int) -> Users:
         # By the user's own name, so that no other user changes what it gives.
         chance = np.random.default_rng((seed, int(names[place])))
         chosen = np.sort(chance.permutation(own)[:most])
+        records[place] = chosen[0]
         records[place, : len(chosen)] = chosen
         given[place, : len(chosen)] = True
     return Users(records, given)

@@ -10,13 +10,21 @@ from traindeck.core import track
 from traindeck.core.base.errors import USAGE
 from traindeck.core.privacy.plan import Plan
 
-USUAL: dict[str, Any] = {"bands": 1, "clipping": "fixed", "max_batch": 0}
+USUAL: dict[str, Any] = {
+    "unit": "example",
+    "sampler": "poisson",
+    "bands": 1,
+    "clipping": "fixed",
+    "max_batch": 0,
+}
 """What a checkpoint says only where it is otherwise: there were checkpoints before."""
 
 
 def kind(plan: Plan) -> dict[str, Any]:
     """What all steps of a run have in common, kept with each checkpoint."""
     own = {
+        "unit": plan.unit,
+        "sampler": plan.mechanism.sampler,
         "bands": plan.mechanism.bands,
         "clipping": "adaptive" if plan.adaptive else "fixed",
         "max_batch": plan.mechanism.max_batch,

@@ -128,13 +128,25 @@ def _scales(layer: Any, normal: Any, g: Any) -> Share:
 
 def _outer(a: Any, g: Any, biased: bool) -> Share:
     """Gradients are outer products of a (n, inputs) and g (n, outputs)."""
-    square = tf.reduce_sum(g * g, 1) * (tf.reduce_sum(a * a, 1) + float(biased))
+    inputs, size = (a, 1.0) if biased else _unit(a)
+    unit, length = _unit(g)
+    square = tf.reduce_sum(unit * unit, 1) * (tf.reduce_sum(inputs * inputs, 1) + float(biased))
+    square = (tf.sqrt(square) * (length * size)) ** 2
 
     def weighted_sum(weights: Any) -> list[Any]:
         scaled = g * weights[:, None]
         return [tf.matmul(a, scaled, transpose_a=True), tf.reduce_sum(scaled, 0)][: 1 + biased]
 
     return square, weighted_sum
+
+
+def _unit(x: Any) -> tuple[Any, Any]:
+    """An example's values (n, features) over the largest of them, and that one (n,): TensorFlow has
+    no squares below 1e-38, and what times something large is not small would be clipped as nothing.
+    """
+    size = tf.reduce_max(tf.abs(x), 1)
+    size = tf.where(size > 0, size, tf.ones_like(size))
+    return x / size[:, None], size
 
 
 def _products(a: Any, g: Any, biased: bool) -> Share:

@@ -20,7 +20,12 @@ from torch.nn import functional as F
 
 from traindeck.recipes.shared.training.dp.randomness import Randomness
 from traindeck.recipes.shared.training.dp.selftest import SelfTest
-from traindeck.recipes.shared.training.dp.torch_layers import Layers, Use, refuse_dropout
+from traindeck.recipes.shared.training.dp.torch_layers import (
+    Layers,
+    UnsupportedLayer,
+    Use,
+    refuse_dropout,
+)
 
 NOTHING = -1  # instead of a label
 MICRO_BATCH = 128  # examples: a CPU's cache still holds their gradients
@@ -157,6 +162,8 @@ class ClippedGradients:
         return losses.detach(), uses, [[next(flat) for _ in use.outputs] for use in uses]
 
     def _forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Use]]:
+        if torch.is_autocast_enabled(x.device.type):
+            raise UnsupportedLayer("norms have too few digits in autocast: leave it out")
         with self._layers.watched(len(x)) as uses:
             losses: Tensor = self.loss(self.model(x), y)
         if losses.shape != x.shape[:1]:
@@ -173,13 +180,14 @@ def noisy_mean(
     multiplier times the clipping norm, divided by the public batch size.
 
     However many examples the batch really holds, and be it none: to divide by that number, or to
-    release nothing, would tell it.
+    release nothing, would tell it. Sums are rounded to the noise's float32 first, of a model in
+    float64: what is finer than the noise would be released without any.
     """
-    flat = torch.cat([total.flatten() for total in sums])
+    flat = torch.cat([total.flatten().float() for total in sums])
     flat += torch.from_numpy(randomness.normal(flat.numel(), noise)).to(flat.device)
     flat /= batch_size
     parts = flat.split([total.numel() for total in sums])
-    return [part.view_as(total) for part, total in zip(parts, sums, strict=True)]
+    return [part.view_as(total).to(total.dtype) for part, total in zip(parts, sums, strict=True)]
 
 
 def self_test(

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
@@ -61,6 +63,12 @@ class Use:
             raise UnsupportedLayer(
                 f"what comes after {self.called} changes its output in place: use inplace=False"
             )
+        for output, (weight, _) in product(self.outputs, self.weights):
+            if output.dtype != weight.dtype:
+                raise UnsupportedLayer(
+                    f"{self.called} gives {output.dtype} for weights of {weight.dtype}: leave"
+                    " autocast out, norms of so few digits let gradients be longer than their bound"
+                )
 
 
 class Layers:
@@ -85,6 +93,11 @@ class Layers:
                         f"{called} shares weights with {owners[parameter]}: give each its own"
                     )
                 owners[parameter] = called
+                if parameter.dtype not in (torch.float32, torch.float64):
+                    raise UnsupportedLayer(
+                        f"{called} has weights of {parameter.dtype}, whose digits are too few for"
+                        " norms and sums that nothing is longer than: use float32"
+                    )
             if inside is not None and (not inside or name.startswith(f"{inside}.")):
                 continue  # of a layer that is taken whole
             inside = None

@@ -32,7 +32,9 @@ def linear(a: Tensor, g: Tensor, biased: bool) -> Share:
     if a.dim() > 2:
         return _positions(a.flatten(1, -2).contiguous(), g.flatten(1, -2).contiguous(), biased)
     # The gradient is an outer product: its norm is that of the factors.
-    norm = norms(g) * (a.square().sum(1) + float(biased)).sqrt()
+    inputs, size = (a, 1.0) if biased else _unit(a)
+    unit, length = _unit(g)
+    norm = norms(unit) * (inputs.square().sum(1) + float(biased)).sqrt() * (length * size)
 
     def weighted_sum(weights: Tensor) -> list[Tensor]:
         scaled = g * weights[:, None]
@@ -45,26 +47,37 @@ def _positions(a: Tensor, g: Tensor, biased: bool) -> Share:
     """The same weights at several positions of an example: (n, positions, …) each."""
     if 2 * a.shape[1] ** 2 >= a.shape[2] * g.shape[2]:
         return each([g.mT @ a, g.sum(1)][: 1 + biased])
-    products = _gram(a).mul_(_gram(g))
+    (inputs, size), (unit, length) = _unit(a), _unit(g)
+    size = size * length
+    products = _gram(inputs).mul_(_gram(unit))
     square = products.sum((1, 2))
     own = products.diagonal(dim1=1, dim2=2).sum(1)
     # Where positions cancel out, the little that is left would be lost in rounding, and the
     # clipping with it: there the gradients are made after all, for the norm and for the sum.
     [cancelled] = torch.nonzero(square * CANCELLED < own, as_tuple=True)
-    made = g[cancelled].mT @ a[cancelled]
+    made = unit[cancelled].mT @ inputs[cancelled]
     square[cancelled] = made.square().sum((1, 2))
+    norm = square.sqrt() * size
     if biased:
-        square += g.sum(1).square().sum(1)
+        norm = torch.hypot(norm, unit.sum(1).square().sum(1).sqrt() * length)
 
     def weighted_sum(weights: Tensor) -> list[Tensor]:
         scaled = g * weights[:, None, None]
         bias = scaled.sum((0, 1))
         scaled[cancelled] = 0
         weight = scaled.flatten(0, 1).T @ a.flatten(0, 1)
-        weight += torch.tensordot(weights[cancelled], made, 1)
+        weight += torch.tensordot((weights * size)[cancelled], made, 1)
         return [weight, bias][: 1 + biased]
 
-    return square.sqrt(), weighted_sum
+    return norm, weighted_sum
+
+
+def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
+    """An example's values (n, …) over the largest of them, and that one (n,): float32 has no
+    squares below 1e-45, and what times something large is not small would be clipped as nothing."""
+    size = x.flatten(1).abs().amax(1) if x[0].numel() else x.new_ones(len(x))
+    size = torch.where(size > 0, size, 1.0)
+    return x / size.view(-1, *[1] * (x.dim() - 1)), size
 
 
 def _gram(x: Tensor) -> Tensor:
