@@ -68,11 +68,12 @@ SOCKETS = PEERS | {"socket", "socketpair"}
 
 @dataclass(frozen=True)
 class Check:
-    """What an argument's low 32 bits may be, under a mask."""
+    """What an argument's low 32 bits may be, under a mask; with `none` what they may not be."""
 
     argument: int
     values: tuple[int, ...]
     mask: int = 0xFFFFFFFF
+    none: bool = False
 
 
 Rules = Mapping[str, tuple[tuple[Check, ...], ...]]
@@ -92,6 +93,7 @@ _TERMINAL = (0x5401, 0x5413, 0x540F, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)
 _PRCTL = (2, 3, 7, 15, 16, 21, 23, 38, 39, 51, 56, 0x53564D41)  # names, and what is read of oneself
 _MADVISE = (0, 1, 2, 3, 4, *range(8, 26))  # none that harms memory of others
 _KILL, _SET_DEATH_SIGNAL = 9, 1
+_ALL = 0xFFFFFFFF  # to whom kill(2) sends: -1
 
 
 def rules(*, enclosed: bool) -> Rules:
@@ -120,8 +122,8 @@ def rules(*, enclosed: bool) -> Rules:
         **{call: ((Check(0, own),),) for call in _OF_SELF},
         **{call: ((Check(at, (0,), _FASTOPEN),),) for call, at in _FLAGS_OF.items()},
     }
-    made |= dict.fromkeys(("kill", "tgkill"), () if enclosed else ((Check(0, own),),))
-    made["tkill"] = () if enclosed else ((Check(0, own[1:]),),)
+    known = Check(0, (_ALL,), none=True) if enclosed else Check(0, own)
+    made |= dict.fromkeys(("kill", "tkill", "tgkill"), ((known,),))
     return made
 
 

@@ -82,7 +82,8 @@ def root(machine: str, read: Iterable[Path], write: Iterable[Path]) -> None:
             if whole[path] or not any(path.is_relative_to(above) for above in bound):
                 _bind(path, base, whole[path])
                 bound.append(path)
-        os.symlink("/proc/self/fd", base / "dev" / "fd")
+        with contextlib.suppress(FileExistsError):
+            os.symlink("/proc/self/fd", base / "dev" / "fd")
         (base / "proc").mkdir()
         try:
             kernel.mount("proc", str(base / "proc"), "proc", _NOSUID | _NODEV | _NOEXEC)

@@ -132,7 +132,9 @@ def confine(
     files = "mount" in made.names
     open_to = {name: why for name, why in {**made.failed, **(left or {})}.items() if why}
     if not abi and not files:
-        open_to["files of this user"] = "no Landlock, no mount namespace"
+        open_to["files of this user"] = "no Landlock, no mount namespace: its processes' memory too"
+    elif not abi:
+        open_to["/proc"] = "no Landlock"
     if not filtered:
         open_to["system calls"] = "no filter for this machine or kernel"
     if ports:

@@ -69,7 +69,6 @@ def program(
     """The filter. known: calls' numbers; asked: whether denied calls are asked of a listener."""
     rules = allowed.rules(enclosed=enclosed)
     plain = allowed.ALWAYS | (allowed.PEERS if ports else frozenset())
-    plain |= {call for call, ways in rules.items() if not ways}
     quiet = allowed.ABSENT | allowed.NO_ATTRIBUTES
     steps: list[Step] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -89,7 +88,7 @@ def program(
     for call in sorted(plain & known.keys(), key=known.__getitem__):
         steps += _when(known[call], [(_RETURN, 0, 0, _ALLOW)])
     for call, ways in rules.items():
-        if ways and call in known:
+        if call in known:
             block = [step for way in ways for step in _way(way)]
             steps += _when(known[call], [*block, *_denial(call, asked)])
     for call in sorted(known.keys() - plain - rules.keys()):
@@ -108,17 +107,18 @@ def _when(number: int, block: list[Step]) -> list[Step]:
 
 def _way(checks: Iterable[allowed.Check]) -> list[Step]:
     """Allow if all checks hold, else go on behind."""
-    checks = list(checks)
     blocks: list[list[Step]] = []
     for check in checks:
-        tests = [
+        tests: list[Step] = [
             (_EQUAL, len(check.values) - at, 0, value) for at, value in enumerate(check.values)
         ]
+        passed: list[Step] = [(_JUMP, 0, 0, 1)] if check.none else []
         blocks.append(
             [
                 (_LOAD, 0, 0, _ARGUMENTS + 8 * check.argument),
                 (_MASK, 0, 0, check.mask),
-                *tests,  # one that holds skips the others and the jump behind
+                *tests,  # one that holds skips the others, and the jump behind unless for `none`
+                *passed,
                 (_JUMP, 0, 0, 0),
             ]
         )
