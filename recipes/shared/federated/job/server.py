@@ -93,6 +93,7 @@ def _serve(orders: socket.socket) -> NoReturn:
     if sys.platform == "linux":
         kernel.prctl(kernel.SUBREAPER, 1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sandbox.libraries()  # whose first asking takes long
     while True:
         try:
             order, _ = wire.receive(orders)

@@ -85,8 +85,8 @@ def program(
         ),  # of a kernel to come: its callers know another way
         (_RETURN, 0, 0, _ERROR | errno.ENOSYS),
     ]
-    for call in sorted(plain & known.keys(), key=known.__getitem__):
-        steps += _when(known[call], [(_RETURN, 0, 0, _ALLOW)])
+    for first, last in _ranges(known[call] for call in plain & known.keys()):
+        steps += [(_ABOVE, 0, 2, first), (_ABOVE, 1, 0, last + 1), (_RETURN, 0, 0, _ALLOW)]
     for call, ways in rules.items():
         if call in known:
             block = [step for way in ways for step in _way(way)]
@@ -95,6 +95,17 @@ def program(
         if call in quiet or call in allowed.SOCKETS:
             steps += _when(known[call], _denial(call, asked and call not in quiet))
     return [*steps, *_denial("", asked)]
+
+
+def _ranges(calls: Iterable[int]) -> list[tuple[int, int]]:
+    """Numbers that follow each other, as first and last: the kernel takes time for each step."""
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(calls):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = ranges[-1][0], number
+        else:
+            ranges.append((number, number))
+    return ranges
 
 
 def _denial(call: str, asked: bool) -> list[Step]:
