@@ -44,7 +44,8 @@ ptrace 16902,VICTIM,0,0 ptrace 0,0,0,0 process_vm_readv VICTIM,SPACE,1,SPACE,1,0
 process_vm_writev VICTIM,SPACE,1,SPACE,1,0 process_madvise 0,SPACE,1,4,0 process_mrelease 0,0
 kcmp VICTIM,VICTIM,0,0,0 migrate_pages VICTIM,8,SPACE,SPACE move_pages VICTIM,0,SPACE,0,SPACE,0
 get_robust_list VICTIM,SPACE,SPACE getpgid VICTIM getsid VICTIM setpgid VICTIM,0 fcntl 0,8,VICTIM
-fcntl 0,15,SPACE fcntl 0,1026,1 capget SPACE,SPACE"""
+fcntl 0,15,SPACE fcntl 0,1026,1 fcntl 0,1024,0 capget SPACE,SPACE clock_gettime CLOCK,SPACE
+flock 1,2 fcntl 1,6,SPACE fcntl 1,5,SPACE fcntl 1,37,SPACE fcntl 1,36,SPACE"""
 KERNEL = """perf_event_open SPACE,0,-1,-1,0 userfaultfd 0 userfaultfd 1 bpf 0,SPACE,64
 io_uring_setup 4,SPACE io_uring_enter 0,0,0,0,0,0 io_uring_register 0,0,0,0 personality 4194304
 init_module SPACE,0,SPACE finit_module -1,SPACE,0 delete_module SPACE,0 kexec_load 0,0,0,-1
@@ -97,6 +98,7 @@ def probes(params: dict[str, Any], data: str) -> Iterator[Probe]:
         "TMPFS": b"tmpfs",
         "HERE": HERE,
         "VICTIM": params["victim"],
+        "CLOCK": (~params["victim"] << 3) | 2,  # how long it has run
         "SECRET": params["secret"].encode(),
         "DISK": os.makedev(254, 0),
         "MEMORY": os.makedev(1, 1),

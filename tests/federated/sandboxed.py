@@ -38,7 +38,7 @@ for code in told["codes"]:
                 wire.send(job.wire, {})
     except wire.Closed:
         pass
-    confined = {**asdict(job.report), "words": job.report.words()}
+    confined = {**asdict(job.report), "words": job.report.words()} if job.report else {}
     results.append({"exit": server.ended(), "heard": heard, "pid": job.pid, "confined": confined})
 server.close()
 print(json.dumps(results))

@@ -3,7 +3,8 @@
 Measured on this house's jobs in PyTorch, TensorFlow (XLA too) and MPyC, and on what scripts do with
 threads, children and their own files; with the variants that other kernels and libcs use for the
 same. What reaches past the job is in no list: shared memory, queues and keys of System V and POSIX,
-tracing, other processes' limits and priorities, mounts, namespaces, modes and owners of files.
+tracing, other processes' limits and priorities, mounts, namespaces, modes and owners of files, and
+locks of files, which others see on the libraries that all jobs read.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ ALWAYS = _names(
     """read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek open openat
     creat close close_range stat fstat lstat newfstatat statx access faccessat faccessat2 getdents
     getdents64 readlink readlinkat mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2
-    link linkat symlink symlinkat truncate ftruncate fallocate fsync fdatasync sync_file_range flock
+    link linkat symlink symlinkat truncate ftruncate fallocate fsync fdatasync sync_file_range
     fadvise64 copy_file_range sendfile statfs fstatfs chdir fchdir getcwd umask dup dup2 dup3 pipe
     pipe2"""
     # waiting
     """ poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait
-    epoll_pwait2 eventfd eventfd2 timerfd_create timerfd_settime timerfd_gettime signalfd signalfd4
-    nanosleep clock_nanosleep pause alarm setitimer getitimer timer_create timer_settime
+    epoll_pwait2 eventfd eventfd2 timerfd_settime timerfd_gettime signalfd signalfd4
+    nanosleep pause alarm setitimer getitimer timer_settime
     timer_gettime timer_getoverrun timer_delete"""
     # memory
     """ brk mmap munmap mremap mprotect msync mincore mlock mlock2 munlock mbind get_mempolicy
@@ -40,7 +41,7 @@ ALWAYS = _names(
     rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack setsid setpgid getpgrp"""
     # what is read of oneself and of the machine
     """ getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getgroups getrlimit
-    setrlimit getrusage times sysinfo uname time gettimeofday clock_gettime clock_getres getrandom
+    setrlimit getrusage times sysinfo uname time gettimeofday getrandom
     sched_get_priority_max sched_get_priority_min sched_getparam sched_getscheduler
     sched_rr_get_interval"""
     # its wire, and sockets that it has
@@ -51,7 +52,7 @@ PEERS = _names("bind connect listen accept accept4")
 """With ports that were agreed; without any a TCP socket is good for nothing."""
 
 ABSENT = _names(
-    """clone3 openat2 futex_waitv futex_wake futex_wait futex_requeue pidfd_open cachestat mseal
+    """clone3 flock openat2 futex_waitv futex_wake futex_wait futex_requeue pidfd_open cachestat mseal
     statmount listmount lsm_get_self_attr lsm_list_modules memfd_secret set_mempolicy_home_node"""
 )
 """What libraries try and do without on kernels that lack it: denied as lacking, unlogged."""
@@ -87,8 +88,10 @@ _OPTIONS = {
     socket.IPPROTO_TCP: (1, 2, 3, 4, 5, 6, 12, 18),  # no delay, cork, keep alive
     socket.IPPROTO_IPV6: (26,),  # IPv6 alone
 }
+_CLOCKS = tuple(range(12))  # of the machine and of oneself: others' are negative
+_TIMED = ("clock_gettime", "clock_getres", "clock_nanosleep", "timer_create", "timerfd_create")
 _OF_SELF = ("prlimit64", "sched_setaffinity", "sched_getaffinity", "getpgid", "getsid")
-_DESCRIPTOR = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032, 1034)  # no F_SETOWN, F_NOTIFY
+_DESCRIPTOR = (0, 1, 2, 3, 4, 1030, 1031, 1032, 1034)  # no locks, owners, leases, notices
 _TERMINAL = (0x5401, 0x5413, 0x540F, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)  # and FIONBIO …
 _PRCTL = (2, 3, 7, 15, 16, 21, 23, 38, 39, 51, 56, 0x53564D41)  # names, and what is read of oneself
 _MADVISE = (0, 1, 2, 3, 4, *range(8, 26))  # none that harms memory of others
@@ -118,6 +121,7 @@ def rules(*, enclosed: bool) -> Rules:
         "personality": ((Check(0, (0xFFFFFFFF,)),),),  # asked, not set
         "socketpair": ((Check(0, (socket.AF_UNIX,)), Check(1, (1, 5), 0xF)),),  # no datagrams
         "setsockopt": _either((1, 2), _OPTIONS.items()),
+        **{call: ((Check(0, _CLOCKS),),) for call in _TIMED},
         "getpriority": ((Check(0, (0,)), Check(1, own)),),
         **{call: ((Check(0, own),),) for call in _OF_SELF},
         **{call: ((Check(at, (0,), _FASTOPEN),),) for call, at in _FLAGS_OF.items()},

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from traindeck.recipes.shared.federated.job import kernel
 
-PORTS_FROM, SIGNALS_FROM = 4, 6
-"""Versions from which TCP ports, and signals to processes outside, are confined."""
+LENGTHS_FROM, PORTS_FROM, SIGNALS_FROM = 3, 4, 6
+"""Versions from which are confined: truncate(2), TCP ports, signals to processes outside."""
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # the same numbers on all architectures
 _PATH_BENEATH, _NET_PORT = 1, 2

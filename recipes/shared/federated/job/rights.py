@@ -14,9 +14,13 @@ from pathlib import Path
 from traindeck.recipes.shared.federated.job import kernel
 
 _CAPSET = {"x86_64": 126, "aarch64": 91}
+_STATUS = "/proc/self/status"
 _VERSION_3 = 0x20080522
 _NEEDED = (0, 1, 3, 6, 7)  # to change owners, pass over modes, and become another
-_FIRST, _NOBODY = 1_000_000_000, 65534
+_NOBODY = 65534
+
+FIRST = 1_000_000_000
+"""Users of jobs' own have numbers from here, or `nobody`'s."""
 
 
 def capabilities() -> int:
@@ -26,7 +30,8 @@ def capabilities() -> int:
 
 def gone() -> bool:
     """Whether this process has no capability, nor can get one by what it starts."""
-    return not any(_status(kind) for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"))
+    kinds = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+    return os.path.exists(_STATUS) and not any(_status(kind) for kind in kinds)
 
 
 def hand_over(read: Iterable[Path], write: Iterable[Path]) -> tuple[int, str]:
@@ -40,7 +45,7 @@ def hand_over(read: Iterable[Path], write: Iterable[Path]) -> tuple[int, str]:
     if not all(held >> each & 1 for each in _NEEDED):
         return 0, "this root may not become another"
     why = ""
-    for user in (_FIRST + os.getpid(), _NOBODY):
+    for user in (FIRST + os.getpid(), _NOBODY):
         try:
             for path in write:
                 os.chown(path, user, user)
@@ -98,7 +103,7 @@ def drop(machine: str) -> None:
 
 def _status(name: str) -> int:
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path(_STATUS).read_text().splitlines()
     except OSError:
         return 0
     return next((int(line.split()[1], 16) for line in lines if line.startswith(f"{name}:")), 0)

@@ -67,7 +67,8 @@ class Report:
             said.append(f"calls by an allow-list, others denied{' and logged' * self.noted}")
         if self.namespaces:
             said.append(f"namespaces of its own: {', '.join(self.namespaces)}")
-        said.append(f"user {self.user}" + ", no capabilities" * self.bare)
+        user = "a user of its own" if self.user >= rights.FIRST else f"user {self.user}"
+        said.append(user + ", no capabilities" * self.bare)
         if self.left:
             reasons: dict[str, list[str]] = {}
             for what, why in self.left.items():
@@ -127,7 +128,10 @@ def confine(
     if abi:
         landlock.restrict(abi, read, write, ports)
     bare = rights.gone()
-    filtered, listener = syscalls.restrict(ports=bool(ports), enclosed=enclosed)
+    lengths = abi >= landlock.LENGTHS_FROM or "mount" in made.names
+    filtered, listener = syscalls.restrict(
+        ports=bool(ports), enclosed=enclosed, without=() if lengths else ("truncate",)
+    )
     sys.addaudithook(hook)
     files = "mount" in made.names
     open_to = {name: why for name, why in {**made.failed, **(left or {})}.items() if why}
@@ -138,7 +142,9 @@ def confine(
     if not filtered:
         open_to["system calls"] = "no filter for this machine or kernel"
     if ports:
-        open_to["other machines by its ports"] = "its peers are reached through this network"
+        open_to["other machines by its ports"] = (
+            "its peers' network; listen() alone takes any free port"
+        )
         if abi < landlock.PORTS_FROM:
             open_to["all TCP ports"] = "Landlock before version 4, or none"
     if not bare:

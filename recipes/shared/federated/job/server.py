@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,12 +31,12 @@ ENVIRONMENT = (*KEPT, "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUA
 class Job:
     """A script that runs: our end of its wire, its warden's process, and what confines it.
 
-    The report is empty when the script could not be started: `JobServer.ended` says how.
+    There is no report when the script could not be started: `JobServer.ended` says how.
     """
 
     wire: socket.socket
     pid: int
-    report: sandbox.Report = field(default_factory=sandbox.Report)
+    report: sandbox.Report | None = None
 
     def stop(self) -> None:
         """End it and all that it started."""
@@ -70,7 +70,8 @@ class JobServer:
         started, _ = wire.receive(self._wire)
         with contextlib.suppress(wire.Closed):
             wire.send(ours, facts)
-        return Job(ours, started["pid"], sandbox.Report(**started["sandbox"]))
+        confined = started["sandbox"]
+        return Job(ours, started["pid"], sandbox.Report(**confined) if confined else None)
 
     def ended(self, seconds: float | None = None) -> int | None:
         """Wait for the job's exit code; negative for the signal that ended it.

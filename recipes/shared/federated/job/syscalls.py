@@ -41,8 +41,12 @@ def error_of(call: str) -> int:
     return errno.EACCES if call in allowed.SOCKETS else errno.EPERM
 
 
-def restrict(*, ports: bool, enclosed: bool) -> tuple[bool, int | None]:
+def restrict(
+    *, ports: bool, enclosed: bool, without: Iterable[str] = ()
+) -> tuple[bool, int | None]:
     """Deny this process all calls but those of a training job, see `allowed.rules`.
+
+    without: calls that it is denied besides.
 
     Gives whether it has (no filter is written for other machines), and the listener that denied
     calls are asked of. Needs no_new_privs. The process must have one thread.
@@ -51,7 +55,7 @@ def restrict(*, ports: bool, enclosed: bool) -> tuple[bool, int | None]:
         return False, None
     known = numbers(platform.machine())
     for asked in (True, False):
-        steps = program(_MACHINES[platform.machine()], known, ports, enclosed, asked)
+        steps = program(_MACHINES[platform.machine()], known, ports, enclosed, asked, without)
         kept = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *step) for step in steps))
         filter = _Program(len(steps), ctypes.cast(kept, ctypes.c_void_p).value)
         flags = _NEW_LISTENER if asked else 0
@@ -64,11 +68,16 @@ def restrict(*, ports: bool, enclosed: bool) -> tuple[bool, int | None]:
 
 
 def program(
-    architecture: int, known: dict[str, int], ports: bool, enclosed: bool, asked: bool
+    architecture: int,
+    known: dict[str, int],
+    ports: bool,
+    enclosed: bool,
+    asked: bool,
+    without: Iterable[str] = (),
 ) -> list[Step]:
     """The filter. known: calls' numbers; asked: whether denied calls are asked of a listener."""
     rules = allowed.rules(enclosed=enclosed)
-    plain = allowed.ALWAYS | (allowed.PEERS if ports else frozenset())
+    plain = (allowed.ALWAYS | (allowed.PEERS if ports else frozenset())) - {*without}
     quiet = allowed.ABSENT | allowed.NO_ATTRIBUTES
     steps: list[Step] = [
         (_LOAD, 0, 0, _ARCHITECTURE),

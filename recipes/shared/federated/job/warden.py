@@ -50,7 +50,7 @@ def run(order: dict[str, Any], descriptor: int, reports: int) -> NoReturn:
 
 
 def _guard(order: dict[str, Any], descriptor: int, reports: int) -> int:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     statuses, status = os.pipe()
     folder = Path(order["code"])
     (folder / script.TEMPORARY).mkdir(exist_ok=True)
@@ -69,15 +69,16 @@ def _guard(order: dict[str, Any], descriptor: int, reports: int) -> int:
     os.close(status)
     theirs.close()
     report, listeners, _, _ = socket.recv_fds(ours, MOST_REPORT, 1)
-    os.write(reports, report)
-    os.close(reports)
+    with open(reports, "wb") as owner:
+        owner.write(report)
+    rights.drop(os.uname().machine)
     denials = Denials(listeners[0], _say) if listeners else None
     _attend(child, listeners, denials)
     _, ended = os.waitpid(child, 0)
     if denials:
         denials.end()
-    if "pid" in made.names and len(told_us := os.read(statuses, _STATUS.size)) == _STATUS.size:
-        return int(_STATUS.unpack(told_us)[0])
+    if "pid" in made.names and len(said := os.read(statuses, _STATUS.size)) == _STATUS.size:
+        return int(_STATUS.unpack(said)[0])
     return os.waitstatus_to_exitcode(ended)
 
 

@@ -264,8 +264,9 @@ class Owner:
         }
         job = self._server.start(work, SCRIPT, facts, self.policy.ports)
         job.wire.settimeout(PATIENCE)
-        self.status.sandbox = job.report.words()
-        self.status.write()
+        if job.report:
+            self.status.sandbox = job.report.words()
+            self.status.write()
         gate = Gate(self, job.wire, request.code / "outputs")
         patience = 0.0
         try:
