@@ -52,8 +52,9 @@ PEERS = _names("bind connect listen accept accept4")
 """With ports that were agreed; without any a TCP socket is good for nothing."""
 
 ABSENT = _names(
-    """clone3 flock openat2 futex_waitv futex_wake futex_wait futex_requeue pidfd_open cachestat mseal
-    statmount listmount lsm_get_self_attr lsm_list_modules memfd_secret set_mempolicy_home_node"""
+    """clone3 flock openat2 futex_waitv futex_wake futex_wait futex_requeue pidfd_open cachestat
+    mseal statmount listmount lsm_get_self_attr lsm_list_modules memfd_secret
+    set_mempolicy_home_node"""
 )
 """What libraries try and do without on kernels that lack it: denied as lacking, unlogged."""
 
