@@ -79,9 +79,8 @@ class TestRecipe:
             began.kill()
         began.communicate()
         confined = tools.status(first / "federation", "owner-1")["sandbox"]
-        first_of_namespace = "pid" in confined.partition("of its own: ")[2].partition(";")[0]
-        # the process that owners are forked from; an owner, its job server, a warden, the job
-        assert len(children) == 1 + 3 * (4 + first_of_namespace)
+        # what owners are forked from; then each owner, its job server, and those of its job
+        assert len(children) == 1 + 3 * (2 + tools.processes_of_a_job(confined))
         _, left = psutil.wait_procs(children, timeout=PATIENCE)
         assert not alive(left)
         done = max(int(path.stem.rpartition("-")[2]) for path in checkpoints())
