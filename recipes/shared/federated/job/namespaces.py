@@ -37,8 +37,8 @@ class Made:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def separate(*, net: bool) -> Made:
-    """Make this process's namespaces, the pid's for its children; net: without any network.
+def separate() -> Made:
+    """Make this process's namespaces but the net's, the pid's for its children.
 
     The process must have one thread.
     """
@@ -53,13 +53,22 @@ def separate(*, net: bool) -> Made:
             made.names.append("user")
         except OSError as error:
             made.failed["user"] = error.strerror or str(error)
-    for name, flag in {**FLAGS, **({"net": NET} if net else {})}.items():
-        try:
-            kernel.unshare(flag)
-            made.names.append(name)
-        except OSError as error:
-            made.failed[name] = error.strerror or str(error)
+    for name, flag in FLAGS.items():
+        _leave(made, name, flag)
     return made
+
+
+def leave_network(made: Made) -> None:
+    """Be in a network of this process's own, in which there is nobody."""
+    _leave(made, "net", NET)
+
+
+def _leave(made: Made, name: str, flag: int) -> None:
+    try:
+        kernel.unshare(flag)
+        made.names.append(name)
+    except OSError as error:
+        made.failed[name] = error.strerror or str(error)
 
 
 def root(machine: str, read: Iterable[Path], write: Iterable[Path]) -> None:

@@ -34,10 +34,11 @@ def gone() -> bool:
     return os.path.exists(_STATUS) and not any(_status(kind) for kind in kinds)
 
 
-def hand_over(read: Iterable[Path], write: Iterable[Path]) -> tuple[int, str]:
+def hand_over(number: int, read: Iterable[Path], write: Iterable[Path]) -> tuple[int, str]:
     """Give files to a user of the job's own; gives its number, or 0 and why there is none.
 
-    read: what it may read, with what is right below; write: folders that become its own.
+    number  one that no other job of this machine has, as of a process
+    read    what it may read, with what is right below; write: folders that become its own
     """
     if os.geteuid() != 0:
         return 0, ""
@@ -45,7 +46,7 @@ def hand_over(read: Iterable[Path], write: Iterable[Path]) -> tuple[int, str]:
     if not all(held >> each & 1 for each in _NEEDED):
         return 0, "this root may not become another"
     why = ""
-    for user in (FIRST + os.getpid(), _NOBODY):
+    for user in (FIRST + number, _NOBODY):
         try:
             for path in write:
                 os.chown(path, user, user)

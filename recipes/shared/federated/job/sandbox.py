@@ -9,6 +9,7 @@ around it.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import sysconfig
@@ -78,6 +79,7 @@ class Report:
         return "; ".join(said)
 
 
+@functools.cache
 def libraries() -> list[Path]:
     """What a script needs to read of this machine to run at all: Python, libraries, devices."""
     places = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *SYSTEM}

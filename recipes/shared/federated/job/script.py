@@ -62,12 +62,12 @@ def run(
     descriptor: int,
     line: socket.socket,
     made: Made,
-    user: tuple[int, str],
+    number: int,
 ) -> NoReturn:
     """Be the job. See `warden`, which starts it.
 
-    line   to its warden: what confines the job, and the listener; closed before the script starts
-    user   the number that it is to have, 0 for the one it has, and why
+    line    to its warden: what confines the job, and the listener; closed before the script starts
+    number  one that no other job of this machine has
     """
     code = 1
     try:
@@ -75,6 +75,9 @@ def run(
         no_core()
         resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_FILE, MOST_FILE))
         folder = Path(order["code"])
+        (folder / TEMPORARY).mkdir(exist_ok=True)
+        read, write = readable(order), writable(order)
+        user, why = rights.hand_over(number, read[-2:], write[:1])
         _streams(folder, (descriptor, line.fileno()))
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         os.environ.clear()
@@ -88,18 +91,16 @@ def run(
                 wire.send(tell, {"type": "outside", "path": path})
             os._exit(OUTSIDE)
 
-        left = _lessen(order, made, *user)
+        left = _lessen(order, read, write, made, user, why)
         os.chdir(folder)
         die_with_parent()  # again: whoever becomes another is let off
-        report, listener = sandbox.confine(
-            readable(order), writable(order), order["ports"], denied, made, left
-        )
+        report, listener = sandbox.confine(read, write, order["ports"], denied, made, left)
         said = json.dumps(asdict(report)).encode()
         socket.send_fds(line, [said], [] if listener is None else [listener])
         line.close()
         if listener is not None:
             os.close(listener)
-        reach = [path.resolve() for path in readable(order)]
+        reach = [path.resolve() for path in read]
         sys.path[:] = [each for each in sys.path if _within(each, reach)]
         sys.argv = [order["entry"]]
         runpy.run_path(str(folder / order["entry"]), run_name="__main__")
@@ -136,16 +137,20 @@ def _streams(folder: Path, kept: tuple[int, int]) -> None:
     os.closerange(last + 1, 4096)
 
 
-def _lessen(order: dict[str, Any], made: Made, user: int, why: str) -> dict[str, str]:
+def _lessen(
+    order: dict[str, Any], read: list[Path], write: list[Path], made: Made, user: int, why: str
+) -> dict[str, str]:
     """Take a root of the job's own, another user, and no capabilities, as far as may be.
 
     Gives what could not be, and why.
     """
     if sys.platform != "linux":
         return {}
+    if not order["ports"]:
+        namespaces.leave_network(made)
     if "mount" in made.names:
         try:
-            namespaces.root(platform.machine(), readable(order), writable(order))
+            namespaces.root(platform.machine(), read, write)
         except OSError as error:
             made.names.remove("mount")
             made.failed["mount"] = error.strerror or str(error)
@@ -153,6 +158,6 @@ def _lessen(order: dict[str, Any], made: Made, user: int, why: str) -> dict[str,
     if user:
         needed = [Path(order["data"]), Path(order["code"]) / order["entry"]]
         needed += [Path(place) for place in (sys.executable, os.__file__, job.__file__)]
-        why = rights.become(user, needed, writable(order)[:1])
+        why = rights.become(user, needed, write[:1])
     rights.drop(platform.machine())
     return {"files of root": why} if os.getuid() == 0 and why else {}

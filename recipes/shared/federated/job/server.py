@@ -26,6 +26,9 @@ from traindeck.recipes.shared.federated.post import wire
 ENVIRONMENT = (*KEPT, "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
 """What owners see of it. A job reads that too: a process's first environment stays in /proc."""
 
+_Warden = tuple[int, socket.socket, int]
+"""Its process, the way for its order, and the pipe that its report comes by."""
+
 
 @dataclass
 class Job:
@@ -67,9 +70,9 @@ class JobServer:
         wire.send(self._wire, order)
         socket.send_fds(self._wire, [b"."], [theirs.fileno()])
         theirs.close()
-        started, _ = wire.receive(self._wire)
-        with contextlib.suppress(wire.Closed):
+        with contextlib.suppress(wire.Closed):  # of one that could not be started
             wire.send(ours, facts)
+        started, _ = wire.receive(self._wire)
         confined = started["sandbox"]
         return Job(ours, started["pid"], sandbox.Report(**confined) if confined else None)
 
@@ -95,20 +98,20 @@ def _serve(orders: socket.socket) -> NoReturn:
         kernel.prctl(kernel.SUBREAPER, 1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sandbox.libraries()  # whose first asking takes long
+    ready: _Warden | None = _warden(orders)  # forks of a process that has libraries take long
     while True:
         try:
             order, _ = wire.receive(orders)
             _, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
         except (wire.Closed, wire.BadFrame):
             os._exit(0)
-        reports, report = os.pipe()
-        pid = os.fork()
-        if not pid:
-            orders.close()
-            os.close(reports)
-            warden.run(order, descriptors[0], report)
+        pid, control, reports = ready or _warden(orders)
+        ready = None
+        with contextlib.suppress(OSError):
+            wire.send(control, order)
+            socket.send_fds(control, [b"."], descriptors)
         os.close(descriptors[0])
-        os.close(report)
+        control.close()
         try:
             with open(reports, "rb") as said:
                 confined = json.loads(said.read() or b"{}")
@@ -118,6 +121,20 @@ def _serve(orders: socket.socket) -> NoReturn:
             wire.send(orders, {"exit": os.waitstatus_to_exitcode(status)})
         except wire.Closed:
             os._exit(0)
+
+
+def _warden(orders: socket.socket) -> _Warden:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    reports, report = os.pipe()
+    pid = os.fork()
+    if not pid:
+        orders.close()
+        ours.close()
+        os.close(reports)
+        warden.run(theirs, report)
+    theirs.close()
+    os.close(report)
+    return pid, ours, reports
 
 
 def _end_what_is_left() -> None:

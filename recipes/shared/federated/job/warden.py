@@ -1,7 +1,8 @@
 """The process beside each job: makes its namespaces, notes what it is denied, and ends as it ends.
 
-A job server forks a warden for each script. It is outside of what the job can reach. Where there is
-a pid namespace, its first process stands between them: it only waits, and all ends with it.
+A job server forks a warden for each script, the first before it is needed. It is outside of what
+the job can reach. Where there is a pid namespace, its first process stands between them: it only
+waits, and all ends with it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import signal
 import socket
 import struct
 import sys
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from traindeck.recipes.shared.federated.job import kernel, namespaces, rights, script
 from traindeck.recipes.shared.federated.job.denials import Denials
 from traindeck.recipes.shared.federated.job.namespaces import Made
+from traindeck.recipes.shared.federated.post import wire
 
 MOST_REPORT = 1 << 16
 LOOK = 0.02  # seconds between looks where a child's end cannot be waited for
@@ -26,48 +27,45 @@ LOOK = 0.02  # seconds between looks where a child's end cannot be waited for
 _STATUS = struct.Struct("<i")
 
 
-def run(order: dict[str, Any], descriptor: int, reports: int) -> NoReturn:
+def run(control: socket.socket, reports: int) -> NoReturn:
     """Be the warden of one job.
 
-    descriptor  the job's end of its wire
-    reports     pipe: what confines the job, in JSON, before its script begins; empty: it has failed
+    control  from the job server: its order, and the job's end of its wire, when it comes to that
+    reports  pipe: what confines the job, in JSON, before its script begins; empty: it has failed
     """
     code = 1
     try:
         os.setsid()
         script.die_with_parent()
-        code = _guard(order, descriptor, reports)
+        code = _guard(control, reports)
     except OSError as error:
         _say(f"no job was started: {error}")
     if code < 0:
         script.no_core()
-        signal.signal(-code, signal.SIG_DFL) if -code not in (
-            signal.SIGKILL,
-            signal.SIGSTOP,
-        ) else None
+        if -code not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code & 0xFF)
 
 
-def _guard(order: dict[str, Any], descriptor: int, reports: int) -> int:
+def _guard(control: socket.socket, reports: int) -> int:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     statuses, status = os.pipe()
-    folder = Path(order["code"])
-    (folder / script.TEMPORARY).mkdir(exist_ok=True)
-    user = rights.hand_over([folder, Path(order["data"])], [folder / script.TEMPORARY])
-    made = Made()
+    made, number = Made(), os.getpid()
     if sys.platform == "linux":
-        made = namespaces.separate(net=not order["ports"])
-    child = os.fork()
-    if not child:
-        os.close(reports)
-        if "pid" in made.names:
-            _wait_within(order, descriptor, theirs, made, user, status)
-        script.die_with_parent()
-        script.run(order, descriptor, theirs, made, user)
-    os.close(descriptor)
+        made = namespaces.separate()
+    within = "pid" in made.names
+    if within:
+        child = os.fork()
+        if not child:
+            os.close(reports)
+            ours.close()
+            _wait_within(control, theirs, made, number, status)
+    else:
+        child = _begin(control, theirs, made, number)
+    for end in (control, theirs):
+        end.close()
     os.close(status)
-    theirs.close()
     report, listeners, _, _ = socket.recv_fds(ours, MOST_REPORT, 1)
     with open(reports, "wb") as owner:
         owner.write(report)
@@ -77,9 +75,24 @@ def _guard(order: dict[str, Any], descriptor: int, reports: int) -> int:
     _, ended = os.waitpid(child, 0)
     if denials:
         denials.end()
-    if "pid" in made.names and len(said := os.read(statuses, _STATUS.size)) == _STATUS.size:
+    if within and len(said := os.read(statuses, _STATUS.size)) == _STATUS.size:
         return int(_STATUS.unpack(said)[0])
     return os.waitstatus_to_exitcode(ended)
+
+
+def _begin(control: socket.socket, line: socket.socket, made: Made, number: int) -> int:
+    """Wait for the order, and fork the job. Gives its process."""
+    try:
+        order, _ = wire.receive(control)
+        _, [descriptor], _, _ = socket.recv_fds(control, 1, 1)
+    except (wire.Closed, wire.BadFrame, ValueError):
+        os._exit(0)
+    job = os.fork()
+    if not job:
+        script.die_with_parent()
+        script.run(order, descriptor, line, made, number)
+    os.close(descriptor)
+    return job
 
 
 def _attend(child: int, listeners: list[int], denials: Denials | None) -> None:
@@ -104,20 +117,13 @@ def _attend(child: int, listeners: list[int], denials: Denials | None) -> None:
 
 
 def _wait_within(
-    order: dict[str, Any],
-    descriptor: int,
-    line: socket.socket,
-    made: Made,
-    user: tuple[int, str],
-    status: int,
+    control: socket.socket, line: socket.socket, made: Made, number: int, status: int
 ) -> NoReturn:
     """Be the first process of a pid namespace: all that is in it ends with the job."""
+    script.die_with_parent()
     code = 1
     try:
-        job = os.fork()
-        if not job:
-            script.die_with_parent()
-            script.run(order, descriptor, line, made, user)
+        job = _begin(control, line, made, number)
         os.closerange(0, status)
         os.closerange(status + 1, 4096)
         rights.bound()
