@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def bound() -> None:
 
 def drop(machine: str) -> None:
     """Give all capabilities up. Raises OSError."""
-    if machine in _CAPSET:
+    if sys.platform == "linux" and machine in _CAPSET:
         head, none = struct.pack("<Ii", _VERSION_3, 0), bytes(24)
         kernel.call(_CAPSET[machine], head, none)
 
