@@ -154,6 +154,12 @@ def shown(root: Path) -> dict[str, Any]:
     return facts
 
 
+def processes_of_a_job(sandbox: str) -> int:
+    """How many there are for one: its warden, the first of its pid namespace, its own."""
+    namespaces = sandbox.partition("namespaces of its own: ")[2].partition(";")[0]
+    return 2 + ("pid" in namespaces)
+
+
 def log(root: Path, owner: str) -> str:
     return (root / "owners" / owner / "output.log").read_text()
 

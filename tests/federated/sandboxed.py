@@ -14,6 +14,7 @@ import numpy as np
 
 HOST = """
 import json, os, sys, time
+from dataclasses import asdict
 from pathlib import Path
 from traindeck.recipes.shared.federated.post import wire
 from traindeck.recipes.shared.federated.job.server import JobServer
@@ -37,7 +38,8 @@ for code in told["codes"]:
                 wire.send(job.wire, {})
     except wire.Closed:
         pass
-    results.append({"exit": server.ended(), "heard": heard, "pid": job.pid})
+    confined = {**asdict(job.report), "words": job.report.words()} if job.report else {}
+    results.append({"exit": server.ended(), "heard": heard, "pid": job.pid, "confined": confined})
 server.close()
 print(json.dumps(results))
 """
@@ -45,12 +47,14 @@ print(json.dumps(results))
 
 @dataclass
 class Ran:
-    """How a script ended, and what it told its owner."""
+    """How a script ended, what it told its owner, what confined it, and its owner's log."""
 
     exit: int
     heard: list[dict[str, Any]]
     pid: int
+    confined: dict[str, Any]
     folder: Path
+    log: str
 
     @property
     def result(self) -> dict[str, Any]:
@@ -89,7 +93,8 @@ def run(root: Path, *scripts: str, ports: tuple[int, ...] = ()) -> list[Ran]:
     )
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
-    return [Ran(**one, folder=folder) for one, folder in zip(results, folders, strict=True)]
+    pairs = zip(results, folders, strict=True)
+    return [Ran(**one, folder=folder, log=done.stderr) for one, folder in pairs]
 
 
 IN_SESSION = """

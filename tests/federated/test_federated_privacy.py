@@ -182,7 +182,8 @@ class TestRounds:
 
     @pytest.mark.skipif(not sandbox.version(), reason="this kernel has no Landlock")
     def test_a_script_reaches_no_ledger(self, course: Course) -> None:
-        assert course.reach["read"] == course.reach["write"] == errno.EACCES
+        # where its files are all there is, no ledger is there
+        assert {course.reach["read"], course.reach["write"]} <= {errno.EACCES, errno.ENOENT}
 
 
 def kill_in_training(root: Path, name: str) -> None:

@@ -106,7 +106,8 @@ class TestMalice:
         if not status["sandbox"].startswith("Landlock"):
             pytest.skip(status["sandbox"])
         tried = status["facts"]
-        assert tried["read"] == tried["write"] == tried["denied"]
+        # where its files are all there is, another's are not there
+        assert {tried["read"], tried["write"]} <= {tried["denied"], errno.ENOENT}
         assert tried["connect"] == tried["listen"] == tried["denied"]
         if "no other sockets" in status["sandbox"]:  # the filter that keeps modes, too, is in force
             assert tried["chmod"] == errno.EPERM

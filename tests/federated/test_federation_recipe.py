@@ -78,7 +78,9 @@ class TestRecipe:
         finally:
             began.kill()
         began.communicate()
-        assert len(children) == 1 + 3 * 3
+        confined = tools.status(first / "federation", "owner-1")["sandbox"]
+        # what owners are forked from; then each owner, its job server, and those of its job
+        assert len(children) == 1 + 3 * (2 + tools.processes_of_a_job(confined))
         _, left = psutil.wait_procs(children, timeout=PATIENCE)
         assert not alive(left)
         done = max(int(path.stem.rpartition("-")[2]) for path in checkpoints())

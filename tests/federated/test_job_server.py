@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.federated.sandboxed import BY_C, IN_SESSION, run
 from traindeck.recipes.shared.federated.job import sandbox
+
+SLEEP = f"60.{os.getpid()}"
+"""An argument by which a script's child is known: its number is another within its namespace."""
 
 
 @pytest.mark.skipif(sandbox.version() < 6, reason="this kernel confines no signals")
@@ -32,8 +37,7 @@ def test_how_a_script_ends_is_told(tmp_path: Path) -> None:
         "import os\nos.kill(os.getpid(), 9)",
         alone
         + "import os, socket, subprocess, time\n"
-        + "child = subprocess.Popen(['sleep', '60'])\n"
-        + "open('tmp/child', 'w').write(str(child.pid))\n"
+        + f"child = subprocess.Popen(['sleep', '{SLEEP}'])\n"
         + "end = socket.socket(fileno=int(os.environ['TRAINDECK_JOB_SOCKET']))\n"
         + "wire.receive(end)\n"
         + "wire.send(end, {'type': 'stop'})\n"
@@ -42,9 +46,9 @@ def test_how_a_script_ends_is_told(tmp_path: Path) -> None:
     assert [ran.exit for ran in ended] == [0, 3, 1, 1, -9, -9]
     assert ended[0].output.endswith("hello\n")
     assert "ZeroDivisionError" in ended[3].errors
-    child = int((ended[-1].folder / "tmp" / "child").read_text())
-    for pid in (child, *(ran.pid for ran in ended)):
-        assert not _runs(pid), "what a script has started ends with it"
+    for ran in ended:
+        assert not _runs(ran.pid)
+    assert not _sleeping(), "what a script has started ends with it"
 
 
 def test_what_a_script_has_left_behind_ends_with_it(tmp_path: Path) -> None:
@@ -54,15 +58,15 @@ def test_what_a_script_has_left_behind_ends_with_it(tmp_path: Path) -> None:
         "if not os.fork():\n"
         "    os.setsid()\n"
         "    if not os.fork():\n"
-        "        open('tmp/left', 'w').write(str(os.getpid()))\n"
-        "        time.sleep(60)\n"
+        "        open('tmp/left', 'w').write('here')\n"
+        f"        os.execlp('sleep', 'sleep', '{SLEEP}')\n"
         "    os._exit(0)\n"
         "os.wait()\n"
         "while not os.path.exists('tmp/left') or not os.path.getsize('tmp/left'):\n"
         "    time.sleep(0.01)\n",
     )
     assert ran.exit == 0, ran.errors
-    assert not _runs(int((ran.folder / "tmp" / "left").read_text()))
+    assert not _sleeping()
 
 
 def test_a_script_fills_no_disk_with_what_it_prints_and_leaves_no_core(tmp_path: Path) -> None:
@@ -74,6 +78,15 @@ def test_a_script_fills_no_disk_with_what_it_prints_and_leaves_no_core(tmp_path:
     """
     [ran] = run(tmp_path, textwrap.dedent(script) + IN_SESSION)
     assert ran.result == {"limits": [[0, 0], [1 << 30, 1 << 30]]}
+
+
+def _sleeping() -> list[int]:
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if SLEEP in process.cmdline() and _runs(process.pid):
+                left.append(process.pid)
+    return left
 
 
 def _runs(pid: int) -> bool:

@@ -81,7 +81,7 @@ def test_nothing_else_can_be_reached_even_by_c(tmp_path: Path) -> None:
     assert {what for what, error in ran.result.items() if not error} == set()
     assert secret.read_text() == "another's" and not (tmp_path / "made").exists()
     assert (ran.folder / "tmp" / "stolen").read_text() == ""
-    assert ran.output.startswith("Landlock ")
+    assert ran.confined["words"].startswith("Landlock ")
 
 
 @pytest.mark.skipif(
@@ -216,7 +216,8 @@ def test_without_landlock_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
         from traindeck.recipes.shared.federated.job import sandbox
         sandbox.version = lambda: 0
         seen = []
-        print(sandbox.confine([Path("/usr")], [Path({str(tmp_path)!r})], [], seen.append))
+        report, _ = sandbox.confine([Path("/usr")], [Path({str(tmp_path)!r})], [], seen.append)
+        print(report.words())
         open("/etc/hostname").close()
         open({str(tmp_path / "mine")!r}, "w").close()
         open("/usr/../usr/bin/env").close()

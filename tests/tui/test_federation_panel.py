@@ -107,6 +107,17 @@ async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, hom
         assert "own status, which the aggregator does not" in text
 
 
+def test_what_a_job_is_not_shut_in_from_has_a_line_of_its_own() -> None:
+    said = (
+        f"Landlock 7: files of the job alone{', and so on' * 20}; not shut in: net (not permitted)"
+    )
+    shut = OwnerStatus("owner-1", heard=True, sandbox=said)
+    text = words(FederationStatus(heard=True, owners=(shut,)), 120).plain
+    assert any(
+        " ".join(line.split()) == "not shut in net (not permitted)" for line in text.split("\n")
+    )
+
+
 @pytest.mark.parametrize("size", [(80, 50), (120, 50), (160, 50)], ids=lambda size: str(size[0]))
 async def test_each_owner_has_its_own_epsilon(
     app: TraindeckApp, home: Home, size: tuple[int, int]

@@ -99,8 +99,10 @@ def words(federation: FederationStatus, width: int) -> Content:
         owners = [owner.name for owner in federation.owners if owner.approval == how]
         if owners:
             pairs.append(("approval", f"{named(owners)}: {said}"))
-    confined = dict.fromkeys(plain(owner.sandbox) for owner in federation.owners)
-    pairs += [("sandbox", said) for said in list(confined)[:3]]
+    confined = dict.fromkeys(plain(owner.sandbox, WHOLE) for owner in federation.owners)
+    for said in list(confined)[:3]:
+        walls, _, left = said.partition("; not shut in: ")
+        pairs += [("sandbox", walls), ("not shut in", left)]
     pairs += [("privacy", said) for said in _privacy(federation.owners)]
     for owner in federation.owners:
         why = owner.reason or (owner.job.reason if owner.job else "")

@@ -1,58 +1,90 @@
-"""What a job may reach: its data, its folder and the libraries; by Linux's Landlock, for good.
+"""What a job may reach: its data, its folder and the libraries; for good, whatever it does.
 
-Of sockets a job makes TCP's alone (`syscalls`), for the ports that Landlock leaves it; and of files
-it changes nothing but what is in them.
-
-Landlock (docs.kernel.org, userspace-api/landlock) takes rights from a process and all that it
-starts, and nothing gives them back. Where a kernel has none, an audit hook of Python is all that
-is left: it stops code that does not try to get around it, and `confine` says so.
+Each wall stands alone: Landlock has its files and ports (`landlock`), seccomp its system calls
+(`syscalls`), namespaces what it sees of the machine (`namespaces`), and it is nobody who could do
+more (`rights`). What this kernel, or this container, does not have is said in the `Report`. A hook
+of Python's tells the owner of a file that the script tried to open, and stops nobody who goes
+around it.
 """
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import os
-import struct
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from traindeck.core.base.installed import package_folder
-from traindeck.recipes.shared.federated.job import syscalls
-
-_CREATE, _ADD, _RESTRICT = 444, 445, 446  # the same numbers on all architectures
-_PATH_BENEATH, _NET_PORT = 1, 2
-_READ = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, read a folder
-_ALL_FILES = (1 << 13) - 1  # of version 1
-_REFER, _TRUNCATE, _DEVICES = 1 << 13, 1 << 14, 1 << 15
-_BIND, _CONNECT = 1 << 0, 1 << 1
-_SCOPES = 1 << 0 | 1 << 1  # abstract sockets and signals of the outside
-_FILE_RIGHTS = 1 << 0 | 1 << 1 | 1 << 2 | _TRUNCATE | _DEVICES
-_NO_NEW_PRIVILEGES = 38
+from traindeck.recipes.shared.federated.job import kernel, landlock, rights, syscalls
+from traindeck.recipes.shared.federated.job.namespaces import Made
 
 SYSTEM: tuple[str, ...] = (
-    *("/usr", "/lib", "/lib64", "/sys"),
-    *("/etc/ld.so.cache", "/etc/localtime", "/etc/ssl", "/etc/hosts", "/etc/nsswitch.conf"),
-    *("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"),
+    *("/usr", "/bin", "/lib", "/lib64"),
+    *("/sys/devices", "/sys/bus/pci", "/sys/kernel/mm"),
+    *("/etc/ld.so.cache", "/etc/localtime", "/etc/hosts", "/etc/nsswitch.conf"),
+    *("/etc/ssl/certs", "/etc/ssl/openssl.cnf"),
+    *("/dev/zero", "/dev/random", "/dev/urandom"),
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/kernel"),
 )
 
-_libc = ctypes.CDLL(None, use_errno=True)
+version = landlock.version
+"""Landlock's in this kernel; 0: there is none."""
 
 
-def version() -> int:
-    """Landlock's version in this kernel; 0: there is none."""
-    if sys.platform != "linux":
-        return 0
-    return max(0, int(_libc.syscall(_CREATE, None, ctypes.c_size_t(0), 1)))
+@dataclass
+class Report:
+    """What is in force around a job, as its process found it before the script began.
+
+    landlock    its version; 0: this kernel has none
+    files       whether its file system has the job's files alone, by a mount namespace
+    filtered    whether system calls are those of an allow-list; noted: those denied are noted
+    namespaces  those of its own; user: its number; bare: it has no capabilities
+    left        what it is not shut in from, and why
+    """
+
+    landlock: int = 0
+    files: bool = False
+    filtered: bool = False
+    noted: bool = False
+    namespaces: list[str] = field(default_factory=list)
+    user: int = 0
+    bare: bool = False
+    left: dict[str, str] = field(default_factory=dict)
+
+    def words(self) -> str:
+        """For screens."""
+        net = " and TCP ports" if self.landlock >= landlock.PORTS_FROM else ""
+        said = ["no sandbox: this kernel has no Landlock; Python's own opening of files is watched"]
+        if self.files:
+            said = ["no Landlock in this kernel; files of the job alone by a mount namespace"]
+        if self.landlock:
+            said = [f"Landlock {self.landlock}: files{net} of the job alone"]
+        if self.filtered:
+            said[0] += ", no other sockets"
+            said.append(f"calls by an allow-list, others denied{' and logged' * self.noted}")
+        if self.namespaces:
+            said.append(f"namespaces of its own: {', '.join(self.namespaces)}")
+        user = "a user of its own" if self.user >= rights.FIRST else f"user {self.user}"
+        said.append(user + ", no capabilities" * self.bare)
+        if self.left:
+            reasons: dict[str, list[str]] = {}
+            for what, why in self.left.items():
+                reasons.setdefault(why, []).append(what)
+            left = (f"{', '.join(what)} ({why})" for why, what in reasons.items())
+            said.append(f"not shut in: {'; '.join(left)}")
+        return "; ".join(said)
 
 
+@functools.cache
 def libraries() -> list[Path]:
     """What a script needs to read of this machine to run at all: Python, libraries, devices."""
     places = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *SYSTEM}
-    places |= {str((package_folder() / room).resolve()) for room in ("core", "recipes")}
+    rooms = [package_folder() / room for room in ("core", "recipes")]
+    places |= {str(path) for room in rooms for path in (room, room.resolve())}
     places |= {str(device) for device in Path("/dev").glob("nvidia*")}
     return [Path(place) for place in sorted(places) if Path(place).exists()]
 
@@ -68,15 +100,20 @@ def confine(
     write: Iterable[Path],
     ports: Iterable[int],
     denied: Callable[[str], None],
-) -> str:
-    """Leave this process only these files and TCP ports. Says in words what is in force.
+    made: Made | None = None,
+    left: dict[str, str] | None = None,
+) -> tuple[Report, int | None]:
+    """Leave this process only these files, TCP ports and system calls.
 
-    Before version 4 Landlock confines no ports: without any a job makes no sockets then, else it
-    can reach all. Before version 6 it can send signals to the user's other processes.
+    made: namespaces that it is in already; left: what it could not be shut in from before. Gives
+    what is in force, and the listener that denied calls are asked of, see `denials`.
+
+    Before version 4 Landlock confines no ports: a job that has some can reach all.
 
     denied is told of a path that Python code tried to open outside of them, and need not return.
     Raises OSError when the kernel has Landlock and refuses it.
     """
+    made = made or Made()
     read, write, ports = [*map(Path, read)], [*map(Path, write)], [*ports]
     roots = tuple(str(path.resolve()) for path in (*read, *write))
 
@@ -87,45 +124,43 @@ def confine(
                 denied(path)
 
     abi = version()
-    if sys.platform == "linux" and _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "no_new_privs")
+    if sys.platform == "linux":
+        kernel.prctl(kernel.NO_NEW_PRIVILEGES, 1)
+    enclosed = abi >= landlock.SIGNALS_FROM or "pid" in made.names
     if abi:
-        _landlock(abi, read, write, ports)
-    filtered = syscalls.restrict(tcp=abi >= 4 or bool(ports))
+        landlock.restrict(abi, read, write, ports)
+    bare = rights.gone()
+    lengths = abi >= landlock.LENGTHS_FROM or "mount" in made.names
+    filtered, listener = syscalls.restrict(
+        ports=bool(ports), enclosed=enclosed, without=() if lengths else ("truncate",)
+    )
     sys.addaudithook(hook)
-    if not abi:
-        return "no sandbox: this kernel has no Landlock; Python's own opening of files is watched"
-    net = " and TCP ports" if abi >= 4 else ""
-    return f"Landlock {abi}: files{net} of the job alone" + ", no other sockets" * filtered
-
-
-def _landlock(abi: int, read: list[Path], write: list[Path], ports: Iterable[int]) -> None:
-    files = _ALL_FILES
-    files |= _REFER if abi >= 2 else 0
-    files |= _TRUNCATE if abi >= 3 else 0
-    files |= _DEVICES if abi >= 5 else 0
-    net = _BIND | _CONNECT if abi >= 4 else 0
-    scopes = _SCOPES if abi >= 6 else 0
-    rules = struct.pack("<QQQ", files, net, scopes)[: 24 if abi >= 6 else 16 if net else 8]
-    ruleset = _call(_CREATE, rules, len(rules), 0)
-    for paths, rights in ((read, _READ), (write, files)):
-        for path in paths:
-            beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            allowed = rights if path.is_dir() else rights & _FILE_RIGHTS
-            rule = struct.pack("<Qi", allowed & files, beneath)
-            _call(_ADD, ruleset, _PATH_BENEATH, rule, 0)
-            os.close(beneath)
-    if net:
-        for port in ports:
-            _call(_ADD, ruleset, _NET_PORT, struct.pack("<QQ", net, port), 0)
-    _call(_RESTRICT, ruleset, 0)
-    os.close(ruleset)
-
-
-def _call(number: int, *args: Any) -> int:
-    sized = [ctypes.c_size_t(arg) if isinstance(arg, int) else arg for arg in args]
-    result = int(_libc.syscall(number, *sized))
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"Landlock: {os.strerror(error)}")
-    return result
+    files = "mount" in made.names
+    open_to = {name: why for name, why in {**made.failed, **(left or {})}.items() if why}
+    if not abi and not files:
+        open_to["files of this user"] = "no Landlock, no mount namespace: its processes' memory too"
+    elif not abi:
+        open_to["/proc"] = "no Landlock"
+    if not filtered:
+        open_to["system calls"] = "no filter for this machine or kernel"
+    if ports:
+        open_to["other machines by its ports"] = (
+            "its peers' network; listen() alone takes any free port"
+        )
+        if abi < landlock.PORTS_FROM:
+            open_to["all TCP ports"] = "Landlock before version 4, or none"
+    if not bare:
+        open_to["capabilities"] = "they could not be given up"
+    return (
+        Report(
+            landlock=abi,
+            files=files,
+            filtered=filtered,
+            noted=listener is not None,
+            namespaces=sorted(made.names),
+            user=os.getuid(),
+            bare=bare,
+            left=open_to,
+        ),
+        listener,
+    )

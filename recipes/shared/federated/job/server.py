@@ -7,57 +7,39 @@ the job starts in milliseconds, for PyTorch or TensorFlow is there already.
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import json
 import os
-import resource
-import runpy
 import select
 import signal
 import socket
 import sys
-import tempfile
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil
 
-from traindeck.recipes.shared.federated.job import job, sandbox
+from traindeck.recipes.shared.federated.job import kernel, sandbox, warden
+from traindeck.recipes.shared.federated.job.script import KEPT, die_with_parent
 from traindeck.recipes.shared.federated.post import wire
-
-KEPT: tuple[str, ...] = (
-    *("PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
-    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_CPP_MIN_LOG_LEVEL"),
-    "CUDA_VISIBLE_DEVICES",
-)
-"""Of the environment, what a job sees."""
 
 ENVIRONMENT = (*KEPT, "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
 """What owners see of it. A job reads that too: a process's first environment stays in /proc."""
 
-OUTSIDE = 77
-"""Exit code of a job that reached for what is not its own."""
-
-TEMPORARY = "tmp"  # folder that a job may write to
-
-MOST_FILE = 1 << 30  # bytes of a file that a job writes, what it prints among them
-
-_DEATH_SIGNAL, _SUBREAPER = 1, 36  # of prctl
-
-
-def die_with_parent() -> None:
-    """Be killed when the process that started this one ends, however it ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+_Warden = tuple[int, socket.socket, int]
+"""Its process, the way for its order, and the pipe that its report comes by."""
 
 
 @dataclass
 class Job:
-    """A script that runs: our end of its wire, and its process."""
+    """A script that runs: our end of its wire, its warden's process, and what confines it.
+
+    There is no report when the script could not be started: `JobServer.ended` says how.
+    """
 
     wire: socket.socket
     pid: int
+    report: sandbox.Report | None = None
 
     def stop(self) -> None:
         """End it and all that it started."""
@@ -88,9 +70,11 @@ class JobServer:
         wire.send(self._wire, order)
         socket.send_fds(self._wire, [b"."], [theirs.fileno()])
         theirs.close()
+        with contextlib.suppress(wire.Closed):  # of one that could not be started
+            wire.send(ours, facts)
         started, _ = wire.receive(self._wire)
-        wire.send(ours, facts)
-        return Job(ours, started["pid"])
+        confined = started["sandbox"]
+        return Job(ours, started["pid"], sandbox.Report(**confined) if confined else None)
 
     def ended(self, seconds: float | None = None) -> int | None:
         """Wait for the job's exit code; negative for the signal that ended it.
@@ -111,26 +95,46 @@ class JobServer:
 def _serve(orders: socket.socket) -> NoReturn:
     die_with_parent()
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+        kernel.prctl(kernel.SUBREAPER, 1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sandbox.libraries()  # whose first asking takes long
+    ready: _Warden | None = _warden(orders)  # forks of a process that has libraries take long
     while True:
         try:
             order, _ = wire.receive(orders)
             _, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
         except (wire.Closed, wire.BadFrame):
             os._exit(0)
-        pid = os.fork()
-        if not pid:
-            orders.close()
-            _run(order, descriptors[0])
+        pid, control, reports = ready or _warden(orders)
+        ready = None
+        with contextlib.suppress(OSError):
+            wire.send(control, order)
+            socket.send_fds(control, [b"."], descriptors)
         os.close(descriptors[0])
+        control.close()
         try:
-            wire.send(orders, {"pid": pid})
+            with open(reports, "rb") as said:
+                confined = json.loads(said.read() or b"{}")
+            wire.send(orders, {"pid": pid, "sandbox": confined})
             _, status = os.waitpid(pid, 0)
             _end_what_is_left()
             wire.send(orders, {"exit": os.waitstatus_to_exitcode(status)})
         except wire.Closed:
             os._exit(0)
+
+
+def _warden(orders: socket.socket) -> _Warden:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    reports, report = os.pipe()
+    pid = os.fork()
+    if not pid:
+        orders.close()
+        ours.close()
+        os.close(reports)
+        warden.run(theirs, report)
+    theirs.close()
+    os.close(report)
+    return pid, ours, reports
 
 
 def _end_what_is_left() -> None:
@@ -143,56 +147,3 @@ def _end_what_is_left() -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
-
-
-def no_core() -> None:
-    """Leave no memory behind on a crash: it holds keys and private data."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _run(order: dict[str, Any], descriptor: int) -> NoReturn:
-    """The job's process."""
-    code = 1
-    try:
-        os.setsid()
-        die_with_parent()
-        no_core()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_FILE, MOST_FILE))
-        folder = Path(order["code"])
-        os.chdir(folder)
-        (folder / TEMPORARY).mkdir(exist_ok=True)
-        for output, name in ((1, "stdout"), (2, "stderr")):
-            log = os.open(folder / f".{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            os.dup2(log, output)
-        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.closerange(3, descriptor)
-        os.closerange(descriptor + 1, 4096)
-        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-        os.environ.clear()
-        os.environ.update(kept, HOME=str(folder), TMPDIR=str(folder / TEMPORARY))
-        tempfile.tempdir = str(folder / TEMPORARY)
-        os.environ[job.SOCKET] = str(descriptor)
-
-        def denied(path: str) -> None:
-            tell = socket.socket(fileno=os.dup(descriptor))
-            with contextlib.suppress(wire.Closed):
-                wire.send(tell, {"type": "outside", "path": path})
-            os._exit(OUTSIDE)
-
-        readable = [*sandbox.libraries(), folder, Path(order["data"])]
-        print(sandbox.confine(readable, [folder / TEMPORARY], order["ports"], denied), flush=True)
-        sys.argv = [order["entry"]]
-        runpy.run_path(str(folder / order["entry"]), run_name="__main__")
-        code = 0
-    except SystemExit as ending:
-        code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        os._exit(code)

@@ -1,96 +1,150 @@
-"""What Landlock leaves open to a job, closed by a seccomp filter of its process.
+"""The filter of a job's system calls: what `allowed` names, and nothing else.
 
-Landlock confines TCP ports, and neither datagrams nor the sockets of other programs (a session bus
-that starts programs outside, an agent that signs). It confines what is in files, and not whose they
-are, who may read them, their times and attributes, which a path is enough to change. The filter
-(seccomp(2), man-pages) takes away all sockets but TCP's and all those changes, of a job's own files
-too: `shutil.copyfile` works, `shutil.copy`, which copies the mode besides, does not. It does so for
-good, and for all that the process starts. Ways around it (io_uring, the calls of other
-architectures) it takes away whole.
+By seccomp(2) (man-pages), for good, and for all that the process starts. What is denied is asked of
+whoever holds the listener (seccomp_unotify(2)), who notes it and says no, see `denials`; where a
+kernel has no listener, or another program's filter has one, it is denied without a note.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import platform
-import socket
 import struct
+import sys
+from collections.abc import Iterable
 
-_SECCOMP, _FILTER = 22, 2  # of prctl
-_ALLOW, _DENY, _KEEP = 0x7FFF0000, 0x00050000 | errno.EACCES, 0x00050000 | errno.EPERM
-_LOAD, _MASK, _EQUAL, _ABOVE, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # of classic BPF
-_NUMBER, _ARCHITECTURE, _DOMAIN, _TYPE, _PROTOCOL = 0, 4, 16, 24, 32  # in struct seccomp_data
+from traindeck.recipes.shared.federated.job import allowed, kernel
+from traindeck.recipes.shared.federated.job.calls import numbers
+
+_SET_FILTER, _NEW_LISTENER = 1, 1 << 3  # of seccomp(2)
+_ALLOW, _ERROR, _ASK = 0x7FFF0000, 0x00050000, 0x7FC00000
+_LOAD, _MASK, _EQUAL, _ABOVE, _JUMP, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x05, 0x06  # classic BPF
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # in struct seccomp_data
 _OTHER_ABI = 0x40000000  # x32's calls are from here
-_RING = 425  # io_uring_setup, by which sockets are made past this filter; everywhere the same
-_MACHINES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}  # audit's, socket's number
-_CHANGES = {  # calls that change a file's mode, owner, times or attributes
-    "x86_64": (
-        *(90, 91, 268),  # chmod, fchmod, fchmodat
-        *(92, 93, 94, 260),  # chown, fchown, lchown, fchownat
-        *(132, 235, 261, 280),  # utime, utimes, futimesat, utimensat
-        *(188, 189, 190, 197, 198, 199),  # setxattr, lsetxattr, fsetxattr; removexattr and so on
-    ),
-    "aarch64": (52, 53, 54, 55, 88, 5, 6, 7, 14, 15, 16),
-}
-_NEW_CHANGES = (
-    452,
-    463,
-    466,
-    469,
-)  # fchmodat2, setxattrat, removexattrat, file_setattr: everywhere
+_MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # as audit knows them
 
-_libc = ctypes.CDLL(None, use_errno=True)
+Step = tuple[int, int, int, int]
+"""An instruction: code, steps to skip when it holds, when it does not, its number."""
 
 
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_void_p)]
 
 
-def restrict(*, tcp: bool) -> bool:
-    """Let this process make no sockets but TCP's, or none, and change no file but its content.
+def error_of(call: str) -> int:
+    """What a denied call ends with."""
+    if call in allowed.ABSENT:
+        return errno.ENOSYS
+    if call in allowed.NO_ATTRIBUTES:
+        return errno.EOPNOTSUPP
+    return errno.EACCES if call in allowed.SOCKETS else errno.EPERM
 
-    Socket pairs of its own stay.
 
-    Needs no_new_privs. False, and nothing done, where the machine or the kernel has no such filter.
+def restrict(
+    *, ports: bool, enclosed: bool, without: Iterable[str] = ()
+) -> tuple[bool, int | None]:
+    """Deny this process all calls but those of a training job, see `allowed.rules`.
+
+    without: calls that it is denied besides.
+
+    Gives whether it has (no filter is written for other machines), and the listener that denied
+    calls are asked of. Needs no_new_privs. The process must have one thread.
     """
-    if os.name != "posix" or platform.machine() not in _MACHINES:
-        return False
-    architecture, make = _MACHINES[platform.machine()]
-    changes = _CHANGES[platform.machine()] + _NEW_CHANGES
-    deny, keep, allow = "deny", "keep", "allow"
-    lines: list[tuple[int, int, str, str]] = [
-        (_LOAD, _ARCHITECTURE, "", ""),
-        (_EQUAL, architecture, "", deny),
-        (_LOAD, _NUMBER, "", ""),
-        (_ABOVE, _OTHER_ABI, deny, ""),
-        (_EQUAL, _RING, deny, ""),
-        *((_EQUAL, call, keep, "") for call in changes),
-        (_EQUAL, make, "" if tcp else deny, allow),
-        (_LOAD, _DOMAIN, "", ""),
-        (_EQUAL, socket.AF_INET, "type", ""),
-        (_EQUAL, socket.AF_INET6, "type", deny),
-        (_LOAD, _TYPE, "", ""),
-        (_MASK, 0xF, "", ""),  # without SOCK_CLOEXEC and SOCK_NONBLOCK
-        (_EQUAL, socket.SOCK_STREAM, "", deny),
-        (_LOAD, _PROTOCOL, "", ""),
-        (_EQUAL, 0, allow, ""),
-        (_EQUAL, socket.IPPROTO_TCP, allow, deny),
-        (_RETURN, _DENY, "", ""),
-        (_RETURN, _KEEP, "", ""),
-        (_RETURN, _ALLOW, "", ""),
+    if sys.platform != "linux" or platform.machine() not in _MACHINES:
+        return False, None
+    known = numbers(platform.machine())
+    for asked in (True, False):
+        steps = program(_MACHINES[platform.machine()], known, ports, enclosed, asked, without)
+        kept = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *step) for step in steps))
+        filter = _Program(len(steps), ctypes.cast(kept, ctypes.c_void_p).value)
+        flags = _NEW_LISTENER if asked else 0
+        try:
+            given = kernel.call(known["seccomp"], _SET_FILTER, flags, bytes(filter))
+        except OSError:
+            continue
+        return True, given if asked else None
+    return False, None
+
+
+def program(
+    architecture: int,
+    known: dict[str, int],
+    ports: bool,
+    enclosed: bool,
+    asked: bool,
+    without: Iterable[str] = (),
+) -> list[Step]:
+    """The filter. known: calls' numbers; asked: whether denied calls are asked of a listener."""
+    rules = allowed.rules(enclosed=enclosed)
+    plain = (allowed.ALWAYS | (allowed.PEERS if ports else frozenset())) - {*without}
+    quiet = allowed.ABSENT | allowed.NO_ATTRIBUTES
+    steps: list[Step] = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _ERROR | errno.EPERM),
+        (_LOAD, 0, 0, _NUMBER),
+        (_ABOVE, 0, 1, _OTHER_ABI),
+        (_RETURN, 0, 0, _ERROR | errno.EPERM),
+        (
+            _ABOVE,
+            0,
+            1,
+            max(known.values()) + 1,
+        ),  # of a kernel to come: its callers know another way
+        (_RETURN, 0, 0, _ERROR | errno.ENOSYS),
     ]
-    places = {name: len(lines) - 3 + at for at, name in enumerate((deny, keep, allow))}
-    places["type"] = lines.index((_LOAD, _TYPE, "", ""))
+    for first, last in _ranges(known[call] for call in plain & known.keys()):
+        steps += [(_ABOVE, 0, 2, first), (_ABOVE, 1, 0, last + 1), (_RETURN, 0, 0, _ALLOW)]
+    for call, ways in rules.items():
+        if call in known:
+            block = [step for way in ways for step in _way(way)]
+            steps += _when(known[call], [*block, *_denial(call, asked)])
+    for call in sorted(known.keys() - plain - rules.keys()):
+        if call in quiet or call in allowed.SOCKETS:
+            steps += _when(known[call], _denial(call, asked and call not in quiet))
+    return [*steps, *_denial("", asked)]
 
-    def jump(at: int, to: str) -> int:
-        return places[to] - at - 1 if to else 0
 
-    steps = b"".join(
-        struct.pack("<HBBI", code, jump(at, yes), jump(at, no), value)
-        for at, (code, value, yes, no) in enumerate(lines)
-    )
-    kept = ctypes.create_string_buffer(steps, len(steps))
-    program = _Program(len(lines), ctypes.cast(kept, ctypes.c_void_p).value)
-    return not _libc.prctl(_SECCOMP, _FILTER, ctypes.byref(program), 0, 0)
+def _ranges(calls: Iterable[int]) -> list[tuple[int, int]]:
+    """Numbers that follow each other, as first and last: the kernel takes time for each step."""
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(calls):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = ranges[-1][0], number
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+def _denial(call: str, asked: bool) -> list[Step]:
+    return [(_RETURN, 0, 0, _ASK if asked else _ERROR | error_of(call))]
+
+
+def _when(number: int, block: list[Step]) -> list[Step]:
+    return [(_EQUAL, 1, 0, number), (_JUMP, 0, 0, len(block)), *block]
+
+
+def _way(checks: Iterable[allowed.Check]) -> list[Step]:
+    """Allow if all checks hold, else go on behind."""
+    blocks: list[list[Step]] = []
+    for check in checks:
+        tests: list[Step] = [
+            (_EQUAL, len(check.values) - at, 0, value) for at, value in enumerate(check.values)
+        ]
+        passed: list[Step] = [(_JUMP, 0, 0, 1)] if check.none else []
+        blocks.append(
+            [
+                (_LOAD, 0, 0, _ARGUMENTS + 8 * check.argument),
+                (_MASK, 0, 0, check.mask),
+                *tests,  # one that holds skips the others, and the jump behind unless for `none`
+                *passed,
+                (_JUMP, 0, 0, 0),
+            ]
+        )
+    steps: list[Step] = []
+    left = sum(map(len, blocks)) + 1  # with the return
+    for block in blocks:
+        left -= len(block)
+        steps += [*block[:-1], (_JUMP, 0, 0, left)]
+    return [*steps, (_RETURN, 0, 0, _ALLOW)]

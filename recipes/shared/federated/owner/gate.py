@@ -52,10 +52,6 @@ class Guarded(Protocol):
         """What its processes use, now and then."""
         ...
 
-    def learn_sandbox(self) -> None:
-        """What confines the script, once that has said so."""
-        ...
-
     def pay(self) -> None:
         """Account for a round's update, before it leaves. Raises `payer.Unpaid`."""
         ...
@@ -160,7 +156,6 @@ class Gate:
         except TimeoutError:
             raise Refused("the script has left a message unfinished") from None
         owner = self._owner
-        owner.learn_sandbox()
         match facts.get("type"):
             case "log":
                 for name, number in _numbers(facts.get("numbers")).items():

@@ -33,12 +33,8 @@ from traindeck.core.privacy.ledger.filter import OtherData
 from traindeck.recipes.shared.federated.errors import Refused
 from traindeck.recipes.shared.federated.hiding import boxes, modes
 from traindeck.recipes.shared.federated.job.leftovers import remove
-from traindeck.recipes.shared.federated.job.server import (
-    OUTSIDE,
-    JobServer,
-    die_with_parent,
-    no_core,
-)
+from traindeck.recipes.shared.federated.job.script import OUTSIDE, die_with_parent, no_core
+from traindeck.recipes.shared.federated.job.server import JobServer
 from traindeck.recipes.shared.federated.owner import inbox
 from traindeck.recipes.shared.federated.owner.gate import Gate
 from traindeck.recipes.shared.federated.owner.payer import Payer
@@ -268,6 +264,9 @@ class Owner:
         }
         job = self._server.start(work, SCRIPT, facts, self.policy.ports)
         job.wire.settimeout(PATIENCE)
+        if job.report:
+            self.status.sandbox = job.report.words()
+            self.status.write()
         gate = Gate(self, job.wire, request.code / "outputs")
         patience = 0.0
         try:
@@ -280,7 +279,6 @@ class Owner:
             code = self._server.ended() if ended is None else ended
             assert code is not None
             job.wire.close()
-            self.learn_sandbox()
         if gate.done and code == -signal.SIGKILL:
             code = 0  # it had given its result, and had no more to do
         if code and self.status.state != "refused":
@@ -289,13 +287,6 @@ class Owner:
         elif not code:
             self.status.enter("ended")
         return code
-
-    def learn_sandbox(self) -> None:
-        """What confines the script: the first line that its process says, before the script's."""
-        if not self.status.sandbox:
-            said = self.policy.home / "work" / ".stdout"
-            with contextlib.suppress(OSError), said.open(errors="replace") as lines:
-                self.status.sandbox = lines.readline(MOST_LINE).rstrip("\n")
 
     # The world
 

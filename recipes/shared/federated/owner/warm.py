@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from traindeck.recipes.shared.federated.job.server import die_with_parent
+from traindeck.recipes.shared.federated.job.script import die_with_parent
 from traindeck.recipes.shared.federated.owner import owner
 
 ENDING = 8.0  # seconds that owners have to end in
