@@ -263,7 +263,8 @@ def check_fit(plan: Plan, account: Account) -> None:
     if plan.unit != account.unit:
         raise BudgetRefused(
             f"the budget of {name} is for the privacy of one {account.unit}, this run's is of one"
-            f" {plan.unit}: the two cannot be added, and data has one budget"
+            f" {plan.unit}: the two cannot be added, and data has one budget. Another home"
+            " (TRAINDECK_HOME) can have one of that unit, which knows nothing of this"
         )
     if not covers(account.relation, plan.relation):
         raise BudgetRefused(

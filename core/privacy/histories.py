@@ -56,7 +56,7 @@ def written(events: Iterable[Mechanism], form: str, finite: bool) -> dict[str, A
 
     finite  that no other run made epsilon infinite; else what is written says so as well
     """
-    kinds = list(_summed(_plain(one) for one in events if one.steps))
+    kinds = kinds_of(events)
     if form != LIBRARY and any(one.sampler == "truncated" for one in kinds):
         raise UsageError(
             f"a run's batches were drawn by truncated sampling, of which {form} knows nothing:"
@@ -76,6 +76,11 @@ def written(events: Iterable[Mechanism], form: str, finite: bool) -> dict[str, A
     if not finite:
         history.append([0.0, 1.0, 1])
     return {"history": history, "mechanism": "rdp" if form == OPACUS else "prv"}
+
+
+def kinds_of(events: Iterable[Mechanism]) -> list[Mechanism]:
+    """Events as other libraries know them: without bands or passes, those alike as one."""
+    return list(_summed(_plain(one) for one in events if one.steps))
 
 
 def read(data: bytes, form: str = "") -> History:

@@ -6,7 +6,8 @@ import hashlib
 import math
 
 from traindeck.core.base.errors import BudgetRefused, UsageError
-from traindeck.core.privacy.histories import History
+from traindeck.core.privacy.histories import History, kinds_of
+from traindeck.core.privacy.ledger.account import IMPORTED
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.mechanism import covers, relation_of
 from traindeck.core.recipe.accounting import UNITS
@@ -47,6 +48,13 @@ def charge(
         raise BudgetRefused(
             f"the budget of {account.name} is for the relation {account.relation}, the history is"
             f" for {relation_of(unit)}"
+        )
+    here = (run for run in account.runs if run.state != IMPORTED)
+    own = kinds_of(run.mechanism.with_steps(run.released) for run in here)
+    if set(history.mechanisms) == set(own) and not name:
+        raise UsageError(
+            f"{file} is what the budget of {account.name} comes to itself: its runs are charged"
+            " already. Where it is of others that happen to be alike, --run NAME tells them apart"
         )
     known = f"imported-{hashlib.sha256(data + name.encode()).hexdigest()[:16]}"
     runs = []

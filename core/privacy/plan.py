@@ -154,7 +154,8 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
     if declared.sampler == "none":
         batch_size = declared.records
     if not 1 <= batch_size <= declared.records:
-        raise PlanError(f"batch_size: {batch_size} is not from 1 to the {declared.records} records")
+        units = "users" if declared.unit == "user" else "records"
+        raise PlanError(f"batch_size: {batch_size} is not from 1 to the {declared.records} {units}")
     steps = _steps(params, declared.records, batch_size)
     mechanism = _mechanism(params, declared, batch_size, steps)
     clipping_norm = _number(params, "clipping_norm", 1.0)

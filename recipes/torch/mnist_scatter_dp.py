@@ -21,11 +21,12 @@
 # epochs = 60.0
 # [tool.traindeck.params]
 # unit = {type = "choice", default = "example", choices = ["example", "user"], help = "protected"}
+# made_up_users = {type = "bool", default = false, help = "where nobody says who wrote the images"}
 # user_images = {type = "int", default = 20, min = 1, max = 1000, help = "most of one user"}
 # epsilon = {type = "float", default = 2.93, min = 0.0, help = "the whole run's; inf: no privacy"}
 # noise_multiplier = {type = "float", default = 0.0, min = 0.0, help = "0: found from epsilon"}
 # delta = {type = "float", default = 1e-5, min = 0.0, max = 1.0, help = "chance outside epsilon"}
-# clipping_norm = {type = "float", default = 0.1, min = 1e-9, help = "most that an image adds"}
+# clipping_norm = {type = "float", default = 0.1, min = 1e-9, help = "most that one unit adds"}
 # batch_size = {type = "int", default = 4096, min = 1, max = 60000, help = "units a step, mean"}
 # epochs = {type = "float", default = 80.0, min = 0.001, max = 10000.0, help = "may be a fraction"}
 # lr = {type = "float", default = 4.0, min = 1e-6, max = 1000.0, help = "learning rate"}
@@ -42,6 +43,7 @@ F. Tramèr, D. Boneh: Differentially private learning needs better features (or 
 ICLR 2021: noise hurts the less the fewer weights there are, and wavelets need no training.
 """
 
+from functools import partial
 from typing import Any
 
 from traindeck.core import track
@@ -62,8 +64,8 @@ def main(run: track.Run) -> None:
     data = needs.data(mnist.load, p.data_dir)
     given = None
     if p.unit == "user":
-        writers = needs.data(mnist.writers, len(data.train_x), p.data_dir)
-        given = users.of(writers, p.user_images, p.seed)
+        who = partial(mnist.writers, len(data.train_x), p.data_dir, made_up=p.made_up_users)
+        given = users.of(needs.data(who), p.user_images, p.seed)
     units = "users" if given else "images"
     records = len(given or data.train_x)
     check_records(run, records, units)

@@ -76,6 +76,8 @@ def test_labels_are_no_writers(tmp_path: Path) -> None:
 def test_where_nobody_says_it_is_said_that_users_are_made_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dealt = mnist.writers(6001, str(tmp_path))
+    with pytest.raises(DataError, match="nobody says who wrote the images: QMNIST's"):
+        mnist.writers(6001, str(tmp_path))
+    dealt = mnist.writers(6001, str(tmp_path), made_up=True)
     assert np.bincount(dealt).max() == 3 and len(set(dealt)) == mnist.STAND_INS
-    assert "dealt to 3,000 made-up users" in capsys.readouterr().out
+    assert "dealt to 3,000 made-up users: nobody is protected" in capsys.readouterr().out

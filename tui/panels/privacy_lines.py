@@ -55,10 +55,12 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
     cycles = f" in one step of each {bands}, its part's turn" if bands > 1 else ""
     correlated = f" in {bands} bands" if bands > 1 else ""
     most = f", {_count(privacy.max_batch)} at most" if privacy.max_batch else ""
+    units = "users" if privacy.unit == "user" else "records"
+    sampler = _SAMPLERS.get(privacy.sampler, _known(privacy.sampler))
     pairs: list[Row] = [
         ("unit", f"one {_known(privacy.unit)}"),
         ("neighbours", _known(privacy.relation)),
-        ("sampler", _SAMPLERS.get(privacy.sampler, _known(privacy.sampler)) + cycles),
+        ("sampler", sampler.replace("record", units[:-1]) + cycles),
         ("rate q", _real(privacy.sampling_rate, 6)),
         (
             "noise σ",
@@ -66,7 +68,7 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
         ),
         ("clipping norm", _clipping(privacy)),
         ("batch size", f"{_count(privacy.batch_size)} in expectation{most}, public"),
-        ("records", f"{_count(privacy.records)} at most, public"),
+        (units, f"{_count(privacy.records)} at most, public"),
         ("data set", _known(privacy.dataset)),
         ("accountant", _known(privacy.accountant)),
         ("budget", f"of {plain(ledger)}" if ledger else "none: nothing is charged"),

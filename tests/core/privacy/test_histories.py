@@ -263,6 +263,9 @@ class TestCommands:
             traindeck("budget", "create", form, "--epsilon", "3", "--delta", "1e-5")
             traindeck("budget", "import", form, str(file), "--format", form)
             assert Ledger(budget.folder, form).account().rho_spent == first.rho_spent
+            own = traindeck("budget", "import", "toy", str(file), code=2).stderr
+            assert "comes to itself: its runs are charged already" in own
+        assert budget.account().rho_spent == first.rho_spent
 
     def test_what_does_not_fit_is_recorded_when_it_is_said_to_be_released(
         self, traindeck: Command, budget: Ledger, tmp_path: Path

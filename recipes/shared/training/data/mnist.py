@@ -83,11 +83,15 @@ def _cache() -> Path:
     return Home.default().cache / "mnist"
 
 
-def writers(images: int, data_dir: str | None = None) -> NDArray[np.int32]:
+def writers(
+    images: int, data_dir: str | None = None, *, made_up: bool = False
+) -> NDArray[np.int32]:
     """Who wrote each of so many training images, (images,), by QMNIST's file beside MNIST's.
 
-    MNIST itself does not say. Where that file is not there the images are dealt to STAND_INS users,
-    made up, in turn; that is printed. Raises DataError for a file that is none or is another's.
+    made_up  where that file is not there, for MNIST itself does not say: deal the images to
+             STAND_INS users in turn, who are nobody; that is printed
+
+    Raises DataError where nobody says, and for a file that is none or is another's.
     """
     import numpy as np
 
@@ -100,8 +104,10 @@ def writers(images: int, data_dir: str | None = None) -> NDArray[np.int32]:
                 if len(columns) != images or columns.shape[1] < 3 or columns[:, 2].min() < 0:
                     raise DataError(f"{path}: does not say who wrote each of the {images} images")
                 return np.asarray(columns[:, 2], np.int32)
-    print(
-        f"no {WRITERS} beside the images says who wrote them: dealt to {STAND_INS:,} made-up users",
-        flush=True,
-    )
+    if not made_up:
+        raise DataError(
+            f"nobody says who wrote the images: QMNIST's {WRITERS}.gz, beside them, would. To see"
+            f" how it works, --made-up-users deals them to {STAND_INS:,} users who are nobody"
+        )
+    print(f"the images are dealt to {STAND_INS:,} made-up users: nobody is protected", flush=True)
     return np.arange(images, dtype=np.int32) % STAND_INS
