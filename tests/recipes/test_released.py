@@ -112,7 +112,7 @@ def test_only_what_noise_covers_depends_on_a_record(
         folder.parent.mkdir()
         done = subprocess.run(
             [*driver, path, left_out, f"--run-folder={folder}", *flags],
-            env={"TRAINDECK_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
+            env={"TRAINDECK_HOME": str(folder.parent / "home"), "PATH": "/usr/bin:/bin"}
             | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
             cwd=ROOT,
             capture_output=True,
