@@ -14,12 +14,12 @@ anything else is refused by its name. Nothing that is read is imported or run.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
+from traindeck.core.base import strict
 from traindeck.core.base.errors import UsageError
 from traindeck.core.privacy.mechanism import MAX_STEPS, Mechanism
 
@@ -89,7 +89,7 @@ def read(data: bytes, form: str = "") -> History:
     form  the format; else it is seen by what is there
     """
     try:
-        value = json.loads(data, parse_constant=_no_number, object_pairs_hook=_once)
+        value = strict.loads(data)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             "the history is not JSON, and nothing else is read, for a checkpoint or pickle may run"
@@ -99,7 +99,7 @@ def read(data: bytes, form: str = "") -> History:
     form = form or (OPACUS if _is_opacus(value) else LIBRARY)
     try:
         steps = _of_opacus(value) if form == OPACUS else _of_event(value, 1, DEEPEST)
-        kinds = tuple(_summed(steps))
+        kinds = tuple(_summed(steps, MOST_KINDS))
     except ValueError as error:
         raise UsageError(f"the history cannot be charged: {error}") from None
     if not kinds:
@@ -249,29 +249,17 @@ def _gaussian(noise: Any, rate: Any, steps: Any) -> Mechanism:
     return Mechanism(float(noise), float(rate), steps, sampler)
 
 
-def _summed(steps: Iterable[Mechanism]) -> Iterator[Mechanism]:
-    """Those alike as one, in the order in which they first came."""
+def _summed(steps: Iterable[Mechanism], most: float = math.inf) -> Iterator[Mechanism]:
+    """Those alike as one, in the order in which they first came; so many kinds at most."""
     counts: dict[Mechanism, int] = {}
     for one in steps:
         kind = one.with_steps(0)
         counts[kind] = counts.get(kind, 0) + one.steps
-        if len(counts) > MOST_KINDS:
-            raise ValueError(f"more than {MOST_KINDS} kinds of steps")
+        if len(counts) > most:
+            raise ValueError(f"more than {most} kinds of steps")
     for kind, count in counts.items():
         if count:
             yield kind.with_steps(count)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises ValueError where a field is given twice: others might read the other one."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a field is given twice")
-    return fields
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _short(value: object) -> str:

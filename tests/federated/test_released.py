@@ -10,7 +10,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 
 import traindeck.recipes
 from tests.federated import federated_tools as tools
+from tests.leaves import leaves
 from tests.training.idxfiles import drawings, packed, write
 from traindeck.core.run.points import read_names
 from traindeck.recipes.shared.training.data import datasets
@@ -57,19 +57,6 @@ def train(root: Path, records: int, *flags: str) -> tuple[Path, str]:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, (done.stdout + done.stderr).replace(str(place), "")
-
-
-def leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """What a JSON value holds, by its place; lists by their length and parts."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from leaves(part, f"{place}/{key}")
-    elif isinstance(value, list):
-        yield f"{place}/length", len(value)
-        for number, part in enumerate(value):
-            yield from leaves(part, f"{place}/{number}")
-    else:
-        yield place, value
 
 
 def released(folder: Path, printed: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import traindeck.recipes
+from tests.leaves import leaves
 from tests.training.idxfiles import drawings, packed, write
 from traindeck.core.run.points import read_names
 
@@ -39,19 +40,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names += ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
     files = zip(names, map(packed, (x, y, *drawings(20, 2))), strict=True)
     return write(tmp_path_factory.mktemp("released") / "data", dict(files))
-
-
-def leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """What a value holds, by its place; lists by their length and parts."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from leaves(part, f"{place}/{key}")
-    elif isinstance(value, list):
-        yield f"{place}/length", len(value)
-        for number, part in enumerate(value):
-            yield from leaves(part, f"{place}/{number}")
-    else:
-        yield place, value
 
 
 def arrays(path: Path) -> Iterator[tuple[str, Any]]:

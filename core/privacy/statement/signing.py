@@ -22,8 +22,9 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from traindeck.core.base import strict
 from traindeck.core.base.errors import UsageError
 from traindeck.core.base.secret import signing_key
 
@@ -74,7 +75,7 @@ def opened(data: bytes) -> Opened:
         raise UsageError("this is no privacy statement: `traindeck budget statement` makes one")
     body = match[1] + _CLOSED
     try:
-        document = json.loads(body, object_pairs_hook=_once, parse_constant=_no_number)
+        document = strict.loads(body)
         public = document["key"]
         if not _key(public):
             raise ValueError("its key is not 64 hexadecimal digits")
@@ -102,15 +103,3 @@ def own_fingerprint(home_root: Path) -> str:
 
     key = Ed25519PrivateKey.from_private_bytes(signing_key(home_root))
     return fingerprint_of(key.public_key().public_bytes_raw())
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises ValueError where a field is given twice: readers would differ in which they take."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a field is given twice")
-    return fields
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")

@@ -177,6 +177,14 @@ def test_what_is_no_number_or_no_json_is_refused(data: bytes) -> None:
         read(data)
 
 
+def test_a_ledger_of_many_kinds_is_written_though_no_more_than_a_thousand_are_read() -> None:
+    many = [Mechanism(1.0 + n / 1000, 0.01, 5) for n in range(1001)]
+    made = written(many, "opacus", True)
+    assert len(made["history"]) == 1001
+    with pytest.raises(UsageError, match="more than 1000 kinds of steps"):
+        history(made)
+
+
 def test_events_are_followed_so_deep_and_no_deeper() -> None:
     event: Any = GAUSSIAN
     for _ in range(19):
