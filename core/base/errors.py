@@ -11,6 +11,7 @@ NOT_FOUND = 3
 MISSING = 4
 OVER_BUDGET = 5
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 class TraindeckError(Exception):

@@ -23,9 +23,19 @@ _TEMPORARY = re.compile(r"\..+\.\d+-\d+")
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace a file's contents in one step, safe against a crash at any moment.
 
-    Raises OSError; the old contents then still stand.
+    Raises OSError, which names the file; the old contents then still stand.
     """
     temporary = path.parent / f".{path.name}.{os.getpid()}-{threading.get_ident()}"
+    try:
+        _replace(path, temporary, data)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+    with contextlib.suppress(OSError):  # not every file system syncs folders
+        _sync_folder(path.parent)
+
+
+def _replace(path: Path, temporary: Path, data: bytes) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -37,8 +47,6 @@ def write_atomic(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    with contextlib.suppress(OSError):  # not every file system syncs folders
-        _sync_folder(path.parent)
 
 
 def sweep(folder: Path) -> None:
@@ -51,6 +59,17 @@ def sweep(folder: Path) -> None:
                 with contextlib.suppress(OSError):
                     if time.time() - path.stat().st_mtime > TEMPORARY_SECONDS:
                         path.unlink()
+
+
+def sweep_of(folder: Path, pid: int) -> None:
+    """Remove the temporaries that one process has left in a folder: it was killed, as is known."""
+    if folder.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if re.fullmatch(rf"\..+\.{pid}-\d+", path.name):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -153,3 +172,15 @@ def locked(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def disk_use(folder: Path) -> int:
+    """Bytes on the disk of all that is in it, behind no link."""
+    total = 0
+    for place, folders, files in os.walk(folder, followlinks=False):
+        for name in (*folders, *files):
+            try:
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+            except OSError:
+                continue
+    return total

@@ -38,6 +38,11 @@ def size(amount: float) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 99.5 else f"{amount:.3g} {unit}"
 
 
+def counted(count: int, word: str) -> str:
+    """`1 run`, `2,000 runs`."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
 def timespan(seconds: float) -> str:
     """Whole seconds in two units at most: `42s`, `3m05s`, `2h07m`, `5d03h`."""
     whole = int(seconds)
@@ -48,3 +53,17 @@ def timespan(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02}m"
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def harmless(text: str) -> str:
+    """The same lines; nothing in them does anything to a terminal (`sanitize.clean`)."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    from traindeck.core.base.sanitize import clean
+
+    return clean(text)
+
+
+def on_one_line(text: str) -> str:
+    """A name that breaks lines would otherwise say what it likes on lines of its own."""
+    return " ".join(harmless(text).splitlines())

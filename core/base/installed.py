@@ -33,8 +33,8 @@ def installed(paths: Iterable[str]) -> dict[str, str]:
             for entry in os.listdir(folder or os.curdir):
                 stem, _, kind = entry.rpartition(".")
                 name, dash, version = stem.partition("-")
-                if kind == "dist-info" and dash:
-                    versions.setdefault(normal(name), version)
+                if kind in ("dist-info", "egg-info") and dash:  # …-py3.11 is an egg's Python
+                    versions.setdefault(normal(name), version.partition("-")[0])
     return versions
 
 

@@ -10,6 +10,7 @@ Standard library only on Linux. Elsewhere psutil is imported when first needed.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from functools import cache
 from pathlib import Path
 
 _LINUX = sys.platform.startswith("linux")
+_PR_SET_NAME = 15
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 # Where proc(5)'s numbered fields lie once "pid (comm) " is cut off.
-STATE, PPID, UTIME, STIME, CUTIME, CSTIME, THREADS, START, RSS = 0, 1, 11, 12, 13, 14, 17, 19, 21
+STATE, PPID, SESSION, UTIME, STIME, CUTIME, CSTIME = 0, 1, 3, 11, 12, 13, 14
+THREADS, START, RSS = 17, 19, 21
 
 
 def stat_fields(pid: int) -> list[bytes] | None:
@@ -68,6 +71,38 @@ def start_ticks(pid: int) -> int | None:
         return None
     fields = stat_fields(pid)
     return None if fields is None or is_dead(fields) else int(fields[START])
+
+
+def variable(pid: int, name: str) -> str | None:
+    """An environment variable as a process was started with; None where that cannot be read.
+
+    What it has changed in its own since is not seen, and what it has forked has the same.
+    """
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environment = file.read()
+    except OSError:
+        return None
+    start = os.fsencode(f"{name}=")
+    found = (part for part in environment.split(b"\0") if part.startswith(start))
+    return next((os.fsdecode(part[len(start) :]) for part in found), None)
+
+
+def call_oneself(name: str) -> None:
+    """Name this process, in at most 15 bytes: every other can read that, whatever the disks do."""
+    if _LINUX:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def name_of(pid: int) -> str:
+    """What a process is called; empty when there is none."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
 
 
 def _start_portable(pid: int) -> int | None:
@@ -142,6 +177,23 @@ class Identity:
             and not self.out_of_sight
             and start_ticks(self.pid) == self.start_ticks
         )
+
+    def send(self, number: int) -> bool:
+        """Send a signal to this very process; False when it is gone. Raises PermissionError."""
+        try:
+            if not hasattr(os, "pidfd_open"):  # only Linux has it
+                os.kill(self.pid, number)
+                return True
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                if not self.alive():
+                    return False
+                signal.pidfd_send_signal(descriptor, number)
+            finally:
+                os.close(descriptor)
+        except ProcessLookupError:
+            return False
+        return True
 
     @property
     def out_of_sight(self) -> bool:
