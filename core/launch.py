@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from traindeck.core.base.errors import NOT_FOUND, USAGE, TraindeckError
 from traindeck.core.base.files import write_json
-from traindeck.core.base.home import Home
+from traindeck.core.base.grace import check_grace, first_said
+from traindeck.core.base.home import Home, has_ledgers
 from traindeck.core.base.ids import new_folder
 from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.document import RunDoc, document
+from traindeck.core.catalogue.names import free_name
 from traindeck.core.engines.choose import engine
 from traindeck.core.privacy import PLAN_FILE
-from traindeck.core.privacy.gate import admit, check_parts, ledger_for
-from traindeck.core.privacy.origin import inherited
-from traindeck.core.privacy.plan import make as make_plan
+from traindeck.core.recipe import environments
 from traindeck.core.recipe.params import Value
-from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
-from traindeck.core.run.folder import DAMAGED, RunFolder, clean_tags
+from traindeck.core.recipe.typed import command_name, is_followed, parameters
+from traindeck.core.run.folder import RunFolder, check_words, clean_tags
 from traindeck.core.run.spec import Spec, new_spec
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from traindeck.core.privacy.plan import Plan
     from traindeck.core.queue.slots import Claim
 
-GRACE_SECONDS = 10.0
 RESUME = "resume"
 """The parameter by which recipes take up a checkpoint."""
 
@@ -64,19 +62,35 @@ class CheckpointMissing(LaunchError):
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """What to run and where: a recipe with its parameters, or any command."""
+    """What to run and where: a recipe with its parameters, or any command.
+
+    name         as it is; without one the recipe's or command's, numbered where runs have it
+    grace        seconds from a stop to SIGKILL, and `usual_grace` where the recipe says none either
+    arguments    passed on to a script behind its parameters
+    parse        the user's expressions for what the run prints
+    sweep        which sweep's trial it is, see `run.spec`
+    isolated     in an environment of the recipe's own, made of what its header asks for
+    keep_checkpoints  how many are left where the recipe does not say it
+    """
 
     recipe: Recipe | None = None
     command: Sequence[str] = ()
     params: Mapping[str, Value] = field(default_factory=dict)
+    arguments: Sequence[str] = ()
+    parse: Sequence[str] = ()
     on: str = "cpu"
     name: str | None = None
     tags: Sequence[str] = ()
     python: str | None = None
+    isolated: bool = False
     cwd: str | None = None
     again_of: str | None = None
     accept_no_privacy: bool = False
     reason: str = ""
+    grace: float | None = None
+    usual_grace: float | None = None
+    sweep: Mapping[str, Any] | None = None
+    keep_checkpoints: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,7 @@ class _Job:
     params: Mapping[str, Value]
     plan: Plan | None
     ledger: Ledger | None
+    resumed: str | None
     claim: Claim
     python: str
     argv: list[str]
@@ -130,22 +145,46 @@ def launch(home: Home, request: LaunchRequest) -> RunDoc:
 def _job(home: Home, request: LaunchRequest, runner: Engine) -> _Job:
     """Make of a request what is launched. Raises what `launch` does, and leaves nothing behind."""
     recipe = request.recipe
+    check_words(name=request.name, tags=request.tags)
+    check_grace(request.grace)
     cwd = request.cwd or _here()
-    params = recipe.validate(_resumed(home, request, cwd)) if recipe else {}
+    given, resumed = _resumed(home, request, cwd)
+    params = recipe.validate(given) if recipe else {}
     recipe = recipe.chosen(params) if recipe else None
-    plan = make_plan(recipe, params) if recipe else None
-    ledger = ledger_for(home.ledger, recipe) if recipe else None
+    plan = _plan(recipe, params) if recipe else None
+    ledger = _ledger(home, recipe) if recipe else None
     claim = runner.claim(request.on, recipe.devices if recipe else ())
-    python = _interpreter(request.python) if request.python else sys.executable
+    python = _interpreter(home, request)
     if recipe:
-        argv = [python, str(recipe.path), *recipe.argv(params)]
-        name = request.name or recipe.name
+        argv = [python, str(recipe.path), *recipe.argv(params), *request.arguments]
+        if request.arguments:
+            params = {**params, **parameters([str(recipe.path), *request.arguments], cwd)}
+        name = request.name or free_name(home, recipe.name)
     else:
         argv = list(request.command)
         if not argv or not argv[0]:
             raise CommandError("there is no command to run")
-        name = request.name or _command_name(argv)
-    return _Job(recipe, params, plan, ledger, claim, python, argv, name, cwd)
+        name = request.name or free_name(home, command_name(argv))
+        params = parameters(argv, cwd)
+    return _Job(recipe, params, plan, ledger, resumed, claim, python, argv, name, cwd)
+
+
+def _plan(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
+    """What the run will release; none where the recipe accounts for nothing."""
+    if recipe.accounting is None:
+        return None
+    from traindeck.core.privacy.plan import make
+
+    return make(recipe, params)
+
+
+def _ledger(home: Home, recipe: Recipe) -> Ledger | None:
+    """The ledger that the run spends, or is refused by."""
+    if not has_ledgers(home.ledger):
+        return None
+    from traindeck.core.privacy.gate import ledger_for
+
+    return ledger_for(home.ledger, recipe)
 
 
 def _new_folder(home: Home) -> Path:
@@ -186,25 +225,38 @@ def _spec(run_id: str, job: _Job, request: LaunchRequest) -> Spec:
         ledger=job.ledger.name if job.ledger else None,
         params=dict(job.params),
         argv=job.argv,
-        command=typed_command(request, job.params),
+        command=typed_command(
+            request, {**job.params, RESUME: job.resumed} if job.resumed else job.params
+        ),
         cwd=job.cwd,
         python=job.python,
-        follow=recipe is None or not recipe.params,
+        isolated=request.isolated,
+        follow=is_followed(recipe),
+        parse=list(request.parse),
+        arguments=list(request.arguments),
         again_of=request.again_of,
+        resumed=job.resumed,
         on=request.on,
         claim=job.claim.to_json(),
-        grace=GRACE_SECONDS,
+        grace=first_said(request.grace, recipe.grace if recipe else None, request.usual_grace),
+        keep_checkpoints=(recipe and recipe.keep_checkpoints) or request.keep_checkpoints,
         launcher=me.to_json() if me else None,
         state="starting",
         reason="",
+        sweep=dict(request.sweep) if request.sweep else None,
     )
 
 
 def _reserve(folder: Path, job: _Job, request: LaunchRequest) -> None:
     """Reserve what the run may spend. Raises BudgetRefused when the budget is too small."""
-    if job.recipe:
-        ledgers = folder.parent.parent / "ledger"
+    ledgers = folder.parent.parent / "ledger"
+    if job.recipe and (job.plan or has_ledgers(ledgers)):
+        from traindeck.core.privacy.gate import admit, check_paid, check_parts
+        from traindeck.core.privacy.origin import inherited
+
         check_parts(ledgers, folder.name, job.recipe, request.accept_no_privacy)
+        if job.ledger is None and job.plan:
+            check_paid(ledgers, job.plan)
         admit(
             job.ledger,
             folder.name,
@@ -214,6 +266,7 @@ def _reserve(folder: Path, job: _Job, request: LaunchRequest) -> None:
             accept_no_privacy=request.accept_no_privacy,
             instead=job.recipe.private_choices(),
             why=request.reason,
+            place=str((request.sweep or {}).get("place", "")),
         )
 
 
@@ -232,81 +285,54 @@ def resumed_run(home: Home, doc: RunDoc, given: Mapping[str, Value]) -> str:
     return Path(folder).name if Path(folder).parent == home.runs.absolute() else ""
 
 
-def _resumed(home: Home, request: LaunchRequest, cwd: str) -> Mapping[str, Value]:
-    """The parameters, a run that is named for a checkpoint's path replaced by its folder."""
-    from traindeck.core.catalogue.library import Library, RunNotFound
-
+def _resumed(
+    home: Home, request: LaunchRequest, cwd: str
+) -> tuple[Mapping[str, Value], str | None]:
+    """The parameters, a run that is named for a path replaced by its folder, and its id."""
     params, recipe = request.params, request.recipe
     ref, param = params.get(RESUME), recipe.params.get(RESUME) if recipe else None
     if param is None or param.type != "path" or not isinstance(ref, str) or not ref:
-        return params
+        return params, None
+    from traindeck.core.catalogue.library import Library, RunNotFound
+
     try:
         if Path(cwd, ref).expanduser().exists() or Path(ref).expanduser().exists():
-            return params
+            return params, None
         run = Library(home).find(ref, metrics=False)
     except (RunNotFound, OSError, ValueError, RuntimeError):
         raise CheckpointMissing(
             f"resume: {ref} is no file, no folder and no run; `traindeck ls` lists the runs"
         ) from None
-    return {**params, RESUME: str(home.runs.absolute() / run["id"])}
-
-
-def again(home: Home, run_id: str, params: Mapping[str, Value], **changes: Any) -> LaunchRequest:
-    """The request that repeats a run, with other values for some of its parameters.
-
-    Its tags are kept; its name is the one that it was launched with. The recipe is read anew from
-    where it was. Raises LaunchError when it has gone.
-    """
-    folder = RunFolder(home.runs / run_id)
-    spec = folder.spec()
-    if spec is None or "python" not in spec:
-        raise LaunchError(f"run {run_id} cannot be repeated: {DAMAGED}")
-    recipe = None
-    if script := spec.get("script"):
-        path = Path(script)
-        recipe = read_recipe(path, spec.get("origin", ""), bare=True) if path.exists() else None
-        if recipe is None:
-            kept = home.runs / run_id / "source" / path.name
-            raise LaunchError(f"{path} has gone; as it was launched it is kept in {kept}")
-    elif params:
-        raise LaunchError(f"run {run_id} is a command without parameters; type it anew")
-    own = {key: value for key, value in spec["params"].items() if value is not None}
-    typed = {key: _absolute(recipe, key, value) for key, value in params.items()}
-    if recipe and recipe.chosen(own).params != recipe.chosen({**own, **typed}).params:
-        was = recipe.chosen(own).defaults()  # nobody typed these, and others hold now
-        own = {key: value for key, value in own.items() if value != was.get(key)}
-    fields: dict[str, Any] = {
-        "recipe": recipe,
-        "command": () if recipe else spec["argv"],
-        "params": {**own, **typed},
-        "on": spec["on"],
-        "name": spec["name"],
-        "tags": folder.tags(),
-        "python": spec["python"] if _is_other(spec["python"]) else None,
-        "cwd": spec["cwd"],
-        "again_of": run_id,
-    }
-    fields.update({key: value for key, value in changes.items() if value is not None})
-    return LaunchRequest(**fields)
+    return {**params, RESUME: str(home.runs.absolute() / run["id"])}, run["id"]
 
 
 def typed_command(request: LaunchRequest, params: Mapping[str, Value]) -> list[str]:
     """The `traindeck run` command that does the same; defaults are left out."""
     command = ["traindeck", "run"]
-    if request.recipe:
+    bare = request.recipe and request.arguments and not request.recipe.params
+    if request.recipe and not bare:
         by_path = request.recipe.origin.endswith(".py")
         command.append(str(request.recipe.path) if by_path else request.recipe.name)
         defaults = request.recipe.chosen(params).defaults()
         for name, value in params.items():
-            if value != defaults[name]:
+            if name in defaults and value != defaults[name]:
                 shown = str(value).lower() if isinstance(value, bool) else value
                 command += ["-p", f"{name}={shown}"]
     if request.on != "cpu":
         command += ["--on", request.on]
     if request.python:
         command += ["--python", request.python]
+    if request.isolated:
+        command.append("--isolated")
+    if request.grace is not None:
+        command += ["--grace", f"{request.grace:g}"]
     if request.accept_no_privacy:
         command.append("--accept-no-privacy")
+    for text in request.parse:
+        command += ["--parse", text]
+    if bare and request.recipe:  # its flags may be called as ours are
+        return [*command, str(request.recipe.path), "--", *request.arguments]
+    command += request.arguments
     return command if request.recipe else [*command, "--", *request.command]
 
 
@@ -319,38 +345,23 @@ def _here() -> str:
         raise LaunchError(why) from None
 
 
-def _interpreter(python: str) -> str:
-    """What `--python` names, as it can be started from anywhere. Raises InterpreterMissing."""
+def _interpreter(home: Home, request: LaunchRequest) -> str:
+    """What runs it, as it can be started from anywhere: what `--python` names, or the header.
+
+    Raises InterpreterMissing for the one, MissingError for the other, and for an environment of
+    its own that cannot be made.
+    """
+    python = request.python
+    if request.isolated and request.recipe:
+        from traindeck.core.recipe import isolated
+
+        return isolated.python(home, request.recipe, python)
+    if python is None:
+        return (request.recipe and environments.python(home, request.recipe)) or sys.executable
     if shutil.which(python) is None:
         raise InterpreterMissing(f"--python {python}: there is no such program")
     return os.path.abspath(python) if os.sep in python else python
 
 
-def _absolute(recipe: Recipe | None, name: str, value: Value) -> Value:
-    """A path that was typed here means the same where the run was launched."""
-    param = recipe.params.get(name) if recipe else None
-    if param and param.type == "path" and isinstance(value, str) and value:
-        if name == RESUME and not os.path.lexists(value):  # it may be a run's id
-            return value
-        return str(Path(value).absolute())
-    return value
-
-
-def _is_other(python: str) -> bool:
-    """Whether this is another environment's interpreter, not ours by another name."""
-    return Path(python).parent != Path(sys.executable).parent
-
-
-def _command_name(argv: Sequence[str]) -> str:
-    words = [Path(word).name for word in argv if not word.startswith("-")]
-    scripts = [word for word in words if word.endswith((".py", ".sh"))]
-    return (scripts or words or list(argv))[0][:60]
-
-
 def _cannot_write(home: Home, error: OSError) -> str:
     return f"a run cannot be recorded in {home.root}: {error.strerror or error}"
-
-
-def shown(command: Sequence[str]) -> str:
-    """A command as it is typed in a shell."""
-    return shlex.join(command)

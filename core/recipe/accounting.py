@@ -16,9 +16,11 @@ class Accounting:
     of        the data set that has no more, for a recipe that takes several; empty: they all have
     unit      whose privacy is meant: one example, one user or one owner
     sampler   how batches are drawn, see `privacy.mechanism.Mechanism`
+    pretrained  what the public weights that it begins with have seen, which no epsilon covers
     """
 
     records: int
     unit: str = "example"
     sampler: str = "poisson"
     of: str = ""
+    pretrained: str = ""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import re
-import sys
+import os
+import shlex
 from pathlib import Path
 
 from traindeck.core.base.errors import NotFoundError
 from traindeck.core.base.home import Home
-from traindeck.core.base.installed import installed, normal, package_folder
+from traindeck.core.base.installed import package_folder
+from traindeck.core.base.nearest import did_you_mean
 from traindeck.core.recipe.read import discover, read_recipe
 from traindeck.core.recipe.recipe import BrokenRecipe, Recipe
-
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 def shelf(home: Home) -> tuple[list[Recipe], list[BrokenRecipe]]:
@@ -40,8 +39,32 @@ def find_recipe(home: Home, name: str) -> Recipe:
     wrong = [f"{b.path}:{b.line}: {b.reason}" for b in broken if _claims(b.path, name)]
     if wrong:
         raise NotFoundError(f"recipe {name!r} is broken: {wrong[0]}")
-    known = ", ".join(recipe.name for recipe in recipes)
-    raise NotFoundError(f"no recipe {name!r}; there are {known}. For a command: traindeck run -- …")
+    raise NotFoundError(_neither(name, [recipe.name for recipe in recipes]))
+
+
+def _neither(name: str, recipes: list[str]) -> str:
+    """Why a name is neither a recipe nor a script, with what may be meant."""
+    path = Path(name)
+    try:
+        if path.is_file():
+            return f"{name!r} is no recipe and no Python script; {_as_command(name)}"
+        beside = os.listdir(path.parent) if path.suffix or "/" in name else None
+    except (OSError, ValueError):  # no such folder, or no path at all
+        beside = []
+    if beside is not None:
+        files = [str(path.parent / file) for file in beside if not file.startswith(".")]
+        mend = did_you_mean(path.name, files) or did_you_mean(name, recipes)
+        return f"there is no file {name!r}" + (f"; {mend}" if mend else ", and no such recipe")
+    mend = did_you_mean(name, recipes) or "for a command: traindeck run -- COMMAND …;"
+    return f"no recipe {name!r}; {mend} `traindeck recipes` lists them"
+
+
+def _as_command(file: str) -> str:
+    """How a file that is no Python script is run."""
+    words = [file if "/" in file else f"./{file}"]
+    if not os.access(file, os.X_OK):
+        words = ["sh" if file.endswith(".sh") else "PROGRAM", *words]
+    return f"to run any command: traindeck run -- {shlex.join(words)}"
 
 
 def _claims(script: Path, name: str) -> bool:
@@ -52,10 +75,3 @@ def _claims(script: Path, name: str) -> bool:
         return f'name = "{name}"' in script.read_text("utf-8", "replace")
     except OSError:
         return False
-
-
-def missing_dependencies(recipe: Recipe) -> list[str]:
-    """The recipe's requirements that are not installed beside traindeck, as its header has them."""
-    there = installed(sys.path) if recipe.dependencies else {}
-    names = ((requirement, _REQUIREMENT.match(requirement)) for requirement in recipe.dependencies)
-    return [requirement for requirement, name in names if name and normal(name[1]) not in there]

@@ -60,10 +60,13 @@ class Header:
         if not opened:
             return None
         first = opened[0]
-        last = first + 1
-        while last < len(lines) and lines[last] != _CLOSE and _is_inside(lines[last]):
-            last += 1
-        if last == len(lines) or lines[last] != _CLOSE:
+        end = first + 1
+        while end < len(lines) and _is_inside(lines[end]):
+            end += 1
+        # The last one closes it: another may stand in a text of several lines.
+        closed = [number for number in range(first + 1, end) if lines[number] == _CLOSE]
+        last = closed[-1] if closed else 0
+        if not closed:
             reason = "the header is not closed: its lines begin with '# ' and the last is '# ///'"
             raise HeaderError(path, first + 1, reason)
         again = [number for number in opened if number > last]

@@ -11,6 +11,8 @@ Value = int | float | bool | str | None
 
 PARAM_TYPES = ("int", "float", "bool", "str", "choice", "path")
 MAX_INT = 2**63 - 1
+LONGEST_TEXT = 10_000  # a command line holds ten times as much
+LONGEST_NUMBER = 400  # digits: more are no number that fits
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -58,8 +60,12 @@ class Param:
         if text == "" and self.default is None:
             return None
         raw: Value = text
-        if self.type in ("int", "float") and not text.strip():
-            raise ParamError(f"{self.name}: a number is needed")
+        if self.type in ("int", "float"):
+            if not text.strip():
+                raise ParamError(f"{self.name}: a number is needed")
+            if len(text) > LONGEST_NUMBER:
+                raise ParamError(f"{self.name}: {len(text):,} characters are no number")
+        self._check_length(text)
         if self.type == "int":
             try:
                 raw = int(text.strip().replace("_", ""))
@@ -93,12 +99,19 @@ class Param:
         if self.type in ("str", "path", "choice"):
             if not isinstance(value, str):
                 raise ParamError(f"{self.name}: {value!r} is not text")
+            self._check_length(value)
             if "\0" in value:
                 raise ParamError(f"{self.name}: text cannot hold a NUL")
             if self.type == "choice" and value not in self.choices:
                 raise ParamError(f"{self.name}: {value!r} is not one of {', '.join(self.choices)}")
             return value
         return self._check_number(value, typed or str(value))
+
+    def _check_length(self, text: str) -> None:
+        if len(text) > LONGEST_TEXT:
+            raise ParamError(
+                f"{self.name}: a text of {len(text):,} characters; {LONGEST_TEXT:,} at most"
+            )
 
     def _check_number(self, value: Value, typed: str) -> int | float:
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base.grace import MOST_GRACE, is_grace
 from traindeck.core.recipe.accounting import SAMPLERS, UNITS, Accounting
 from traindeck.core.recipe.header import Header, HeaderError
 from traindeck.core.recipe.params import PARAM_TYPES, Param, ParamError
@@ -35,14 +36,18 @@ _RECIPE_KEYS: dict[str, type] = {
     "devices": list,
     "tags": list,
     "headline": str,
+    "grace": float,
+    "keep_checkpoints": int,
     "pair": str,
     "params": dict,
     "accounting": dict,
     "when": dict,
     "environment": str,
+    "parts": str,
     "packages": list,
 }
-_ACCOUNTING_KEYS = ("records", "of", "unit", "sampler")
+_IN_WORDS = {str: "text", list: "a list", dict: "a table", float: "a number", int: "a whole number"}
+_ACCOUNTING_KEYS = ("records", "of", "unit", "sampler", "pretrained")
 _PRIVATE = ("dp-sgd", "dp-fedavg")
 _VARIANT_KEYS: dict[str, type] = {
     "dataset": str,
@@ -57,19 +62,28 @@ def read_recipe(path: Path, origin: str = "", *, bare: bool = False) -> Recipe |
     """Read one script's header.
 
     A script without a `[tool.traindeck]` table is None, or, if `bare` ones are wanted, a recipe
-    without parameters. Raises HeaderError when there is a header and it cannot be used.
+    without parameters, of which is known what it needs. Raises HeaderError when there is a header
+    and it cannot be used.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_HEADER_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
-    except OSError as error:
-        raise HeaderError(path, 1, f"cannot be read: {error.strerror}") from None
-    header = Header.find(path, text)
-    if header is None or header.table is None:
-        if not bare:
-            return None
-        return Recipe(name=path.stem, path=path, title=f"{path.name} (no header)", origin=origin)
-    return _recipe(header, origin)
+    header = Header.find(path, _text(path))
+    if header is not None and header.table is not None:
+        return _recipe(header, origin)
+    if not bare:
+        return None
+    return Recipe(
+        name=path.stem,
+        path=path,
+        title=f"{path.name} (no header)",
+        dependencies=_dependencies(header) if header else (),
+        requires_python=_requires_python(header) if header else "",
+        origin=origin,
+    )
+
+
+def line_with(path: Path, words: str) -> int:
+    """The first line of a script that has these words; 1 where none has."""
+    lines = _text(path).split("\n")
+    return next((number for number, line in enumerate(lines, 1) if words in line), 1)
 
 
 def discover(
@@ -114,8 +128,33 @@ def _scripts(folder: Path) -> Iterator[Path]:
 
 
 def _line_of(path: Path, key: str) -> int:
-    header = Header.find(path, path.read_text("utf-8", "replace"))
+    header = Header.find(path, _text(path))
     return header.line(key) if header else 1
+
+
+def _text(path: Path) -> str:
+    """The script's beginning, a byte order mark and carriage returns left out."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise HeaderError(path, 1, f"cannot be read: {error.strerror}") from None
+    return data.decode("utf-8-sig", "replace").replace("\r\n", "\n")
+
+
+def _dependencies(header: Header) -> tuple[str, ...]:
+    given = header.toml.get("dependencies", [])
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise HeaderError(header.path, header.first_line, "dependencies must be a list of texts")
+    return tuple(given)
+
+
+def _requires_python(header: Header) -> str:
+    given = header.toml.get("requires-python", "")
+    if not isinstance(given, str):
+        why = "requires-python must be text, such as '>=3.11'"
+        raise HeaderError(header.path, header.first_line, why)
+    return given
 
 
 def _recipe(header: Header, origin: str) -> Recipe:
@@ -124,9 +163,9 @@ def _recipe(header: Header, origin: str) -> Recipe:
         if key not in _RECIPE_KEYS:
             known = ", ".join(_RECIPE_KEYS)
             raise header.error(key, f"unknown key {key!r}; known are {known}")
-        if not isinstance(value, _RECIPE_KEYS[key]):
-            kind = {"str": "text", "list": "a list", "dict": "a table"}[_RECIPE_KEYS[key].__name__]
-            raise header.error(key, f"{key} must be {kind}, not {value!r}")
+        kind = _RECIPE_KEYS[key]
+        if not isinstance(value, (int, float) if kind is float else kind) or value is True:
+            raise header.error(key, f"{key} must be {_IN_WORDS[kind]}, not {value!r}")
     name = table.get("name", header.path.stem)
     if not _NAME.fullmatch(name):
         raise header.error("name", f"name {name!r} may hold only letters, digits, '.', '_' and '-'")
@@ -144,9 +183,12 @@ def _recipe(header: Header, origin: str) -> Recipe:
             raise header.error(
                 "devices", f"device {device!r} is not one of {', '.join(DEVICE_KINDS)}"
             )
-    dependencies = header.toml.get("dependencies", [])
-    if not isinstance(dependencies, list) or not all(isinstance(d, str) for d in dependencies):
-        raise HeaderError(header.path, header.first_line, "dependencies must be a list of texts")
+    keep = table.get("keep_checkpoints")
+    if keep is not None and (isinstance(keep, bool) or keep < 1):
+        raise header.error("keep_checkpoints", f"keep_checkpoints {keep!r} is not from 1 on")
+    grace = table.get("grace")
+    if grace is not None and not is_grace(grace):
+        raise header.error("grace", f"grace {grace!r} is not from 0 to {MOST_GRACE:g} seconds")
     params = {key: _param(header, key, spec) for key, spec in table.get("params", {}).items()}
     for key, param in params.items():
         if param.type == "bool" and f"no_{key}" in params:
@@ -165,13 +207,16 @@ def _recipe(header: Header, origin: str) -> Recipe:
         devices=devices,
         tags=_texts(header, table, "tags", []),
         headline=table.get("headline"),
+        grace=None if grace is None else float(grace),
+        keep_checkpoints=keep,
         pair=pair,
         params=params,
         accounting=_accounting(header, table),
         variants=_variants(header, table, params),
-        dependencies=tuple(dependencies),
-        requires_python=str(header.toml.get("requires-python", "")),
-        environment=table.get("environment", ""),
+        dependencies=_dependencies(header),
+        requires_python=_requires_python(header),
+        environment=_environment(header, table, "environment"),
+        parts=_environment(header, table, "parts"),
         packages=_texts(header, table, "packages", []),
         origin=origin,
     )
@@ -206,6 +251,8 @@ def _accounting(header: Header, table: dict[str, Any], where: str = "") -> Accou
         raise header.error("accounting", why, where)
     if not isinstance(given.get("of", ""), str):
         raise header.error("accounting", "accounting: of must be a data set's name", where)
+    if not isinstance(given.get("pretrained", ""), str):
+        raise header.error("accounting", "accounting: pretrained must be a text", where)
     accounting = Accounting(**given)
     for key, allowed in (("unit", UNITS), ("sampler", SAMPLERS)):
         if getattr(accounting, key) not in allowed:
@@ -261,6 +308,14 @@ def _variant(
         privacy = differs.get("privacy", table.get("privacy", "none"))
         accounting = _accounting(header, {**differs, "privacy": privacy}, where)
     return Variant(name, value, changed, differs.get("dataset", ""), privacy, accounting)
+
+
+def _environment(header: Header, table: dict[str, Any], key: str) -> str:
+    name = str(table.get(key, ""))
+    if name and not _NAME.fullmatch(name):
+        why = f"{key} {name!r} may hold only letters, digits, '.', '_' and '-'"
+        raise header.error(key, why)
+    return name
 
 
 def _texts(header: Header, table: dict[str, Any], key: str, default: list[str]) -> tuple[str, ...]:

@@ -38,9 +38,12 @@ class Recipe:
 
     variants     what it is by the value of a choice; all else is as where none of them holds
     pair         its twin in another framework, to compare with, names the same pair
+    grace        seconds from a stop to SIGKILL, where the user says none
+    keep_checkpoints  how many of its own a run leaves; None: what the user says, else all
     also         other names of its data set, by which other choices would know it
-    environment  of a framework that cannot live beside the others: its own Python environment,
-                 `envs/<environment>` in the home or the folder that TRAINDECK_<ENVIRONMENT> names
+    environment  the Python environment that the script runs in, see `environments`; empty: ours
+    parts        the one that the script runs its parts in, of a framework that cannot live
+                 beside the others
     packages     what is installed into that environment
     """
 
@@ -55,6 +58,8 @@ class Recipe:
     devices: tuple[str, ...] = ("cpu",)
     tags: tuple[str, ...] = ()
     headline: str | None = None
+    grace: float | None = None
+    keep_checkpoints: int | None = None
     pair: str | None = None
     params: Mapping[str, Param] = field(default_factory=dict)
     accounting: Accounting | None = None
@@ -63,6 +68,7 @@ class Recipe:
     dependencies: tuple[str, ...] = ()
     requires_python: str = ""
     environment: str = ""
+    parts: str = ""
     packages: tuple[str, ...] = ()
     origin: str = ""
 

@@ -1,0 +1,83 @@
+"""Which of the words behind a flag are its values, and which the command's own.
+
+A script's source says so where it declares the flag, as argparse and click do (`nargs=`, a flag
+without a value). Where nothing does, numbers behind a number are values (``--hidden 8 16``), and
+all else but the first word is the command's. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+MAX_SOURCE = 1 << 20  # bytes
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+_DECLARATION = 1000  # characters
+_NEXT = re.compile(r"add_argument|add_parser|parse_args|\boption\(|\n\s*(?:def|class) ")
+_NARGS = re.compile(r"\bnargs\s*=\s*(?:(?P<count>\d+)|(?P<optional>[\"']\?)|)")
+_NO_VALUE = re.compile(r"store_(?:true|false|const)|BooleanOptionalAction|is_flag\s*=\s*True")
+_OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*=")
+
+
+class Taken(NamedTuple):
+    """How many words behind a flag are its `own`; `most` how many it takes, None: not known.
+
+    `unclear` are the words behind those that may be values, too.
+    """
+
+    own: int
+    most: float | None
+    unclear: Sequence[str] = ()
+
+
+def taken(flag: str, words: Sequence[str], source: str) -> Taken:
+    """Of the words behind a flag, up to the next one, those that are its values."""
+    most = _declared(flag, source)
+    if most is not None:
+        return Taken(int(min(most, len(words))), most)
+    words = list(takewhile(lambda word: not _OVERRIDE.match(word), words))
+    count = len(list(takewhile(NUMBER.fullmatch, words)))
+    rest = words[max(count, 1) :]
+    unclear = not count or any(map(NUMBER.fullmatch, rest))
+    return Taken(max(count, min(len(words), 1)), None, rest if unclear else ())
+
+
+def split(text: str, of: Taken) -> list[str]:
+    """The words of a new value: one, but for a flag that takes several."""
+    try:
+        words = shlex.split(text)
+    except ValueError:  # an open quote
+        words = text.split()
+    numbers = of.most is None and all(map(NUMBER.fullmatch, words))
+    return words if of.own > 1 or (of.most or 0) > 1 or (words and numbers) else [text]
+
+
+def source_of(before: Sequence[str], cwd: str) -> str:
+    """The source of the script that a command's first words end with; "" if it cannot be read."""
+    if not before or not before[-1].endswith(".py"):
+        return ""
+    path = Path(cwd, before[-1])
+    try:
+        return path.read_text("utf-8", "replace") if path.stat().st_size <= MAX_SOURCE else ""
+    except OSError:
+        return ""
+
+
+def is_flag(word: str) -> bool:
+    return word.startswith("-") and len(word) > 1 and not NUMBER.fullmatch(word)
+
+
+def _declared(flag: str, source: str) -> float | None:
+    """How many values a flag takes at most, if the source says what it is."""
+    match = re.search(rf"[\"']{re.escape(flag)}[\"'](?=\s*[,)])", source)
+    if match is None:
+        return None
+    said = _NEXT.split(source[match.end() : match.end() + _DECLARATION], maxsplit=1)[0]
+    if nargs := _NARGS.search(said):
+        return float(nargs["count"] or (1 if nargs["optional"] else "inf"))
+    return 0 if _NO_VALUE.search(said) else 1
