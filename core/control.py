@@ -11,7 +11,7 @@ from traindeck.core.base.files import locked, read_json, write_json
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.engines.choose import engine_of, verdict
-from traindeck.core.run.folder import RunFolder, clean_tags
+from traindeck.core.run.folder import RunFolder, check_words, clean_tags
 from traindeck.core.run.state import LIVE, UNREACHABLE
 
 
@@ -29,17 +29,23 @@ def kill(folder: Path) -> None:
 
 
 def rename(home: Home, run_id: str, name: str) -> None:
-    """Give a run another name; an empty one restores its first. Raises ControlError."""
+    """Give a run another name; an empty one restores its first.
+
+    Raises ControlError, and UsageError for one that is too long.
+    """
+    check_words(name=name)
     _change(home, run_id, name=name.strip())
 
 
 def tag(home: Home, run_id: str, tags: Sequence[str]) -> None:
-    """Set a run's tags. Raises ControlError."""
+    """Set a run's tags. Raises ControlError, and UsageError for too many."""
+    check_words(tags=tags)
     _change(home, run_id, tags=clean_tags(tags))
 
 
 def note(home: Home, run_id: str, text: str) -> None:
-    """Set a run's notes. Raises ControlError."""
+    """Set a run's notes. Raises ControlError, and UsageError for too much."""
+    check_words(notes=text)
     _change(home, run_id, notes=text)
 
 

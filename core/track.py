@@ -23,11 +23,10 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, SimpleNamespace, TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from traindeck.core.base.environ import DEVICE, RUN_FOLDER
@@ -40,19 +39,24 @@ from traindeck.core.base.errors import (
     BudgetRefused,
     TraindeckError,
 )
-from traindeck.core.base.files import read_json, write_json
-from traindeck.core.base.format import compact
+from traindeck.core.base.files import write_json
+from traindeck.core.base.format import compact, on_one_line
 from traindeck.core.base.home import Home
-from traindeck.core.base.process import Identity
 from traindeck.core.recipe.flags import parse
 from traindeck.core.recipe.header import HeaderError
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
-from traindeck.core.run import events
+from traindeck.core.run import events, ranks
+from traindeck.core.run.artifacts import sums
+from traindeck.core.run.asked import Asked
 from traindeck.core.run.flusher import Flusher
+from traindeck.core.run.fractions import Fractions
 from traindeck.core.run.points import PROGRESS
+from traindeck.core.run.ranks import Rank
+from traindeck.core.run.showing import Showing
 
 if TYPE_CHECKING:
+    from traindeck.core.models.bundle import Tensor
     from traindeck.core.privacy.mechanism import Mechanism
     from traindeck.core.privacy.origin import Charged
     from traindeck.core.privacy.plan import Plan
@@ -68,7 +72,8 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
     The script's header makes its flags; they are parsed from `argv` (default: the command line).
     A wrong flag or value ends the process with exit code 2, `--help` with 0.
     """
-    path = Path(script or sys.argv[0])
+    kept = getattr(sys.modules.get("__main__"), "__kept__", "")  # it was changed since its launch
+    path = Path(script or kept or sys.argv[0])
     try:
         recipe = read_recipe(path) if path.is_file() else None
     except HeaderError as error:
@@ -80,33 +85,39 @@ def start(argv: Sequence[str] | None = None, script: str | Path | None = None) -
         recipe, given = parse(recipe, argv)
         device, folder = given.device, managed or given.run_folder
         params = {name: getattr(given, name) for name in recipe.params}
-    run = Run(params, device, Path(folder) if folder else None, managed is not None, path.stem)
+    rank = ranks.own() if recipe else None
+    run = Run(params, device, folder, managed is not None, path.stem, rank)
     if recipe:
-        run._spending = _spending(run, recipe, getattr(given, "accept_no_privacy", False))
+        run._private = recipe.privacy != "none"
+        _begin(run, recipe, getattr(given, "accept_no_privacy", False))
     atexit.register(run.close)  # a recipe without `with` keeps its last points too
     return run
 
 
 def abort(message: str, code: int = MISSING) -> NoReturn:
     """End the process with one line on stderr: by default, something needed is missing (4)."""
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    print(f"error: {on_one_line(message)}", file=sys.stderr, flush=True)
     raise SystemExit(code)
 
 
-class Run:
+class Run(Showing):
     """A run as its own recipe sees it; made by `start`."""
 
     def __init__(
         self,
         params: Mapping[str, Any] | None = None,
         device: str = "cpu",
-        folder: Path | None = None,
+        folder: str | Path | None = None,
         managed: bool = False,
         name: str = "run",
+        rank: Rank | None = None,
     ) -> None:
         self.params = SimpleNamespace(**(params or {}))
         self.device = device
-        self.folder = folder
+        self.rank = rank  # which process of several it is: only the first records anything
+        if rank is not None and rank.number:
+            folder, managed = None, True
+        self.folder = Path(folder) if folder else None
         self.id = f"hand-{os.getpid()}-{time.time_ns():x}"
         """What ledgers know the run by."""
         self._name = name
@@ -118,13 +129,15 @@ class Run:
         self._process = os.getpid()
         self._progress_at = 0.0
         self._printed_at = 0.0
-        self._stop_signal: int | None = None
-        self._listening = False
+        self._asked = Asked(rank)
+        self._fractions = Fractions()
+        self._plan: Plan | None = None
         self._spending: Spending | None = None
         self._use: Callable[[str], None] | None = None
         self._state = "finished"
-        if folder is not None:
-            self._guard(self._open, folder)
+        self._contents = ""
+        if self.folder is not None:
+            self._guard(self._open, self.folder)
 
     @property
     def artifacts(self) -> Path:
@@ -138,16 +151,16 @@ class Run:
                 print(f"checkpoints go to {self._artifacts}", flush=True)
         return self._artifacts
 
-    def log(self, step: int, values: Mapping[str, float] | None = None, **more: float) -> None:
+    def log(self, step: float, values: Mapping[str, float] | None = None, **more: float) -> None:
         """Record the value of each series at a step: `run.log(10, {"train/loss": 0.3})`.
 
-        Values are anything that float() takes. Costs microseconds; points reach the disk within
-        0.1 s. A step lower than before in a series replaces what lay beyond it (a resumed run).
+        Values are anything that float() takes. A step lower than before in a series replaces what
+        lay beyond it. Fractional steps are counted, and kept as a series `step` (`Fractions`).
         """
         values = {**values, **more} if values and more else values or more
         if self._points is not None:
             try:
-                self._points.add(step, values)
+                self._points.add(*self._fractions.whole(step, values))
             except Exception as error:
                 self._warn(error)
         if not self._managed:
@@ -169,15 +182,40 @@ class Run:
         The recipe then leaves its loop, saves a checkpoint, evaluates and returns. From the first
         call on, the first of these signals no longer ends the process; a second one does.
         """
-        if not self._listening and threading.current_thread() is threading.main_thread():
-            self._listening = True
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_signal)
-        return self._stop_signal is not None
+        return self._asked.to_stop()
 
-    def artifact(self, path: str | Path, kind: str) -> None:
+    def artifact(self, path: str | Path, kind: str, **more: Any) -> None:
         """Record a file that the run made; kind is a word such as `checkpoint` or `model`."""
-        self._event("artifact", path=str(Path(path).absolute()), kind=kind)
+        self._event("artifact", path=str(Path(path).absolute()), kind=kind, **more)
+
+    def servable(
+        self,
+        model: str | Path | Callable[[Path], object],
+        inputs: Mapping[str, Tensor] | None = None,
+        outputs: Mapping[str, Tensor] | None = None,
+        code: str = "",
+    ) -> None:
+        """Leave the trained model for `traindeck export`: raw measures in, named outputs out.
+
+        model    a SavedModel's folder, or a file .pt2, .onnx, .tflite, .keras that is there; or
+                 what writes one into the folder it is given, as `saved_model.pb`, `model.pt2` …
+        inputs   what it takes, and outputs what it gives, by name; else the file's own word counts
+        code     of a file .safetensors: `net.py:Net`, the function or class that builds the PyTorch
+                 module when it is called; the file stands for itself, and is run to export it
+
+        It stands in `servable/` of the artifacts once it is whole, in place of an earlier one.
+        """
+        from traindeck.core.models import servable
+        from traindeck.core.privacy.ledger.ledgers import keyed
+
+        try:
+            place = servable.leave(self.artifacts, model, inputs, outputs, code)
+            event = {"path": str(place.absolute()), "kind": "servable", "sha256": sums(place)}
+            if self._contents:
+                event["data"] = keyed(self.ledgers, self._contents)
+            self._event("artifact", **event)
+        except Exception as error:
+            print(f"warning: no servable: {' '.join(str(error).split())}", flush=True)
 
     def note(self, text: str) -> None:
         """Record a sentence for whoever looks at the run later."""
@@ -186,9 +224,9 @@ class Run:
     @property
     def plan(self) -> Plan:
         """What a private run is to release; only for recipes whose header has an accounting."""
-        if self._spending is None:
+        if self._plan is None:
             raise RuntimeError("this recipe's header has no [tool.traindeck.accounting]")
-        return self._spending.plan
+        return self._plan
 
     @property
     def ledgers(self) -> Path:
@@ -202,6 +240,7 @@ class Run:
         Ends the process with exit code 5 when the data set's budget is another data set's, or a
         recipe without privacy uses budgeted data, under whatever name.
         """
+        self._contents = fingerprint
         use = self._spending.use if self._spending is not None else self._use
         if use is not None:
             try:
@@ -265,11 +304,16 @@ class Run:
         if error is not None:
             if self._state != "over_budget":
                 self._state = "failed"
-        elif self._stop_signal is not None:
+        elif self._asked.signal is not None:
             self._state = "stopped"
         self.close()
-        if kind is None and self._stop_signal == signal.SIGINT and not self._managed:
+        if kind is None and self._asked.signal == signal.SIGINT and not self._managed:
             raise SystemExit(INTERRUPTED)
+
+    def hand_over(self) -> None:
+        """Leave recording and spending to ranks: what is reserved is theirs from now on."""
+        self._spending = self._use = None
+        self.close()
 
     def close(self) -> None:
         """Write what is still buffered and stop writing."""
@@ -314,14 +358,10 @@ class Run:
     def _warn(self, error: Exception) -> None:
         if not self._warned:
             self._warned = True
-            where = self.folder or self._artifacts
-            print(
-                f"traindeck: cannot record to {where}: {error}; training goes on",
-                file=sys.stderr,
-                flush=True,
-            )
+            what = f"cannot record to {self.folder or self._artifacts}: {error}; training goes on"
+            print(on_one_line(f"traindeck: {what}"), file=sys.stderr, flush=True)
 
-    def _print(self, step: int, values: Mapping[str, float]) -> None:
+    def _print(self, step: float, values: Mapping[str, float]) -> None:
         now = time.monotonic()
         if now - self._printed_at < PRINT_SECONDS:
             return
@@ -332,66 +372,29 @@ class Run:
         except Exception as error:
             self._warn(error)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stop_signal = number
-        signal.signal(
-            number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler
-        )
-        if number == signal.SIGINT:
-            os.write(2, b"\nstopping after this step; Ctrl-C again ends at once\n")
 
+def _begin(run: Run, recipe: Recipe, accept: bool) -> None:
+    """Reserve what a recipe may spend, or take up what was reserved when it was launched."""
+    from traindeck.core.privacy.beginning import begin
 
-def _same(script: object, path: Path) -> bool:
-    """Whether the script that was launched is this one."""
-    return isinstance(script, str) and os.path.realpath(script) == os.path.realpath(path)
-
-
-def _spending(run: Run, recipe: Recipe, accept: bool) -> Spending | None:
-    """What a recipe may spend. By hand it is reserved here; launched, that was done before.
-
-    A recipe that a launched command starts was never asked: it counts as started by hand.
-    """
-    from traindeck.core.privacy import gate
-    from traindeck.core.privacy.origin import inherited
-    from traindeck.core.privacy.plan import Plan, make
-    from traindeck.core.privacy.spending import Spending
-
-    ledgers = run.ledgers
-    plan: Plan | None
-    spec = (read_json(run.folder / "run.json") if run._managed and run.folder else None) or {}
+    managed = Path(os.environ[RUN_FOLDER]) if RUN_FOLDER in os.environ else None
     try:
-        if run.folder and _same(spec.get("script"), recipe.path):
-            accept = "--accept-no-privacy" in spec.get("command", ())
-            run.id, plan = run.folder.name, Plan.read(run.folder)
-            if recipe.accounting and plan is None:
-                abort(f"{run.folder} has no usable privacy.json", FAILED)
-        else:
-            plan = make(recipe, vars(run.params))
-            me = Identity.of(os.getpid())
-            gate.check_parts(ledgers, run.id, recipe, accept)
-            ledger = gate.ledger_for(ledgers, recipe)
-            earlier = inherited(vars(run.params), "", ledgers.parent)
-            gate.admit(
-                ledger,
-                run.id,
-                recipe.name,
-                plan,
-                earlier=earlier,
-                accept_no_privacy=accept,
-                instead=recipe.private_choices(),
-                who=me,
-            )
-            if plan is not None and run.folder is not None:
-                write_json(run.folder / "privacy.json", plan.to_json())
-        if plan is not None:
-            return Spending(plan, ledgers, run.id, run._spent, recipe=recipe.name)
-        run._use = lambda fingerprint: gate.use_without_privacy(
-            ledgers, run.id, recipe.name, fingerprint, accept
+        begun = begin(
+            recipe,
+            vars(run.params),
+            run.ledgers,
+            run.id,
+            run._spent,
+            managed=managed,
+            accept=accept,
+            rank=run.rank,
         )
-        return None
+        if begun.plan is not None and managed is None and run.folder is not None:
+            write_json(run.folder / "privacy.json", begun.plan.to_json())
     except BudgetRefused as error:
         run._refuse(str(error))
     except TraindeckError as error:
         abort(str(error), error.exit_code)
     except OSError as error:
         abort(f"the privacy ledger of {recipe.dataset} cannot be written: {error}", FAILED)
+    run.id, run._plan, run._spending, run._use = begun

@@ -2,8 +2,9 @@
 
 Every event has `v` (format version, 1), `t` (unix seconds) and `type`; the rest depends on the
 type: `state` (state, reason), `note` and `error` (text; over_budget: true where a privacy budget
-refused what was to be done), `artifact` (path, kind), `spend`
-(event, epsilon, delta), `audit` (result), `round`. An event that lacks what its type needs is none.
+refused what was to be done), `artifact` (path, kind), `spend` (event, epsilon, delta), `audit`
+(result), `round`, `pruned` (text: why its sweep gave it up). An event that lacks what its type
+needs is none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ TAIL_BYTES = 256 << 10
 _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "state": {"state": str},
     "note": {"text": str},
+    "pruned": {"text": str},
     "error": {"text": str},
     "artifact": {"path": str, "kind": str},
     "spend": {"epsilon": (int, float), "delta": (int, float)},

@@ -20,13 +20,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from traindeck.core.base.files import is_held, read_json
+from traindeck.core.base.errors import UsageError
+from traindeck.core.base.files import is_held, read_json, sweep_of
 from traindeck.core.base.process import boot_id
 from traindeck.core.run.spec import END, SPEC, USER, End, Spec, User, identity, is_elsewhere
 from traindeck.core.run.state import LIVE, Verdict
 from traindeck.core.run.verdict import true_state
 
 EXIT_ROOM = 2048
+LONGEST_NAME, MOST_TAGS, LONGEST_NOTES = 1000, 100, 100_000
 DAMAGED = "run.json is missing or damaged"
 
 
@@ -79,6 +81,9 @@ class RunFolder:
         known = read_json(self.path / "exit.json") or {}
         if "keeper" in known:
             spec["keeper"] = known["keeper"]
+        if "scribe" in known:
+            spec["scribe"] = known["scribe"]
+            spec["pipe"] = str(known.get("pipe"))
         if "child" in known:
             spec["child"] = known["child"]
             spec["state"] = "running"
@@ -90,6 +95,13 @@ class RunFolder:
             return False
         supervisor = identity(spec, "supervisor")
         return supervisor is not None and spec["state"] in LIVE and not supervisor.alive()
+
+    def tidy(self) -> None:
+        """Remove what its supervisor was writing if that was killed."""
+        spec = self.spec()
+        supervisor = identity(spec, "supervisor") if spec and not is_elsewhere(spec) else None
+        if supervisor and not supervisor.alive():
+            sweep_of(self.path, supervisor.pid)
 
     def ledger(self) -> str | None:
         """The privacy ledger that the run is paid from; None where it is from none."""
@@ -123,3 +135,18 @@ def encode_exit(record: dict[str, Any]) -> bytes:
 def clean_tags(tags: Iterable[str]) -> list[str]:
     """Tags as they are kept: without space around them, none twice, sorted."""
     return sorted({word.strip() for word in tags} - {""})
+
+
+def check_words(*, name: str | None = None, tags: Iterable[str] = (), notes: str = "") -> None:
+    """Raises UsageError for what people may not write to a run: every list would carry it."""
+    tags = list(tags)
+    longest = max(map(len, tags), default=0)
+    for what, is_long, most in (
+        ("name", len(name or ""), LONGEST_NAME),
+        ("tag", longest, LONGEST_NAME),
+        ("tags", len(tags), MOST_TAGS),
+        ("notes", len(notes), LONGEST_NOTES),
+    ):
+        if is_long > most:
+            unit = "" if what == "tags" else " characters"
+            raise UsageError(f"{what}: {is_long:,}{unit} are more than the {most:,} that are kept")

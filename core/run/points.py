@@ -20,23 +20,29 @@ import threading
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import BinaryIO, NotRequired, TypedDict
 
 from traindeck.core.base.files import opened, reading
+from traindeck.core.run.series import LINES, clean_name
+from traindeck.core.run.series import PROGRESS as PROGRESS
 
 RECORD = struct.Struct("<dqId")
-PROGRESS = "progress"  # reserved series: step is what is done, value is the total
 MAX_UNWRITTEN = 8 << 20
 
 
 class Summary(TypedDict):
-    """One series in short. A value that is not finite is None; `nonfinite` counts those."""
+    """One series in short. A value that is not finite is None; `nonfinite` counts those.
+
+    `min_step`, `max_step`: where these values first stood; earlier versions recorded none.
+    """
 
     last: float | None
     min: float | None
     max: float | None
+    min_step: NotRequired[int | None]
+    max_step: NotRequired[int | None]
     step: int
     count: int
     nonfinite: int
@@ -87,6 +93,20 @@ class PointWriter:
                 buffer += pack(now, step, number, value)
         return was_empty
 
+    def add_all(self, points: Iterable[tuple[float, int, str, float]]) -> None:
+        """Queue many (unix time, step, name, value). Raises OSError as `add` does."""
+        pack = RECORD.pack
+        series = self._series
+        packed: list[bytes] = []
+        with self._lock:
+            room = MAX_UNWRITTEN - len(self._buffer) - len(self._unwritten)
+            try:
+                for when, step, name, value in points:
+                    number = series[name] if name in series else self._register(name)
+                    packed.append(pack(when, step, number, value))
+            finally:
+                self._buffer += b"".join(packed[: max(room // RECORD.size + 1, 0)])
+
     def flush(self) -> None:
         """Append what is queued. Raises OSError; what was not written stays queued.
 
@@ -129,9 +149,10 @@ class PointWriter:
         with self._names_locked() as names:
             self._load_names(names)
             if name not in self._series:
-                stored = clean_name(name)
+                stored = name if name == PROGRESS else clean_name(name)
                 if stored not in self._series:
-                    self._append_name(names, f"{stored}\n".encode("utf-8", "replace"))
+                    line = f"{LINES.get(stored, stored)}\n"
+                    self._append_name(names, line.encode("utf-8", "replace"))
                     self._load_names(names)
                 self._series[name] = self._series[stored]
         return self._series[name]
@@ -153,8 +174,8 @@ class PointWriter:
         data = os.pread(names, size - self._names_read, self._names_read)
         data = data[: data.rfind(b"\n") + 1]
         self._names_read += len(data)
-        for name in data.decode("utf-8", "replace").split("\n")[:-1]:
-            self._series.setdefault(name, self._names_count)
+        for line in data.decode("utf-8", "replace").split("\n")[:-1]:
+            self._series.setdefault(LINES.get(line, line), self._names_count)
             self._names_count += 1
 
     def _cut_torn(self) -> None:
@@ -182,11 +203,6 @@ class _LockedFile:
         os.close(self._file)
 
 
-def clean_name(name: str) -> str:
-    """A series name as it is stored: one line, at most 200 characters."""
-    return "".join(c if c.isprintable() else "_" for c in name)[:200] or "_"
-
-
 def read_names(folder: Path, stem: str = "points") -> list[str]:
     """The series' names so far, by number; a torn last line is not yet written."""
     try:
@@ -194,7 +210,7 @@ def read_names(folder: Path, stem: str = "points") -> list[str]:
             data = file.read()
     except OSError:
         return []
-    return data.decode("utf-8", "replace").split("\n")[:-1]
+    return [LINES.get(line, line) for line in data.decode("utf-8", "replace").split("\n")[:-1]]
 
 
 def summarize(folder: Path, stem: str = "points") -> dict[str, Summary]:
@@ -241,47 +257,13 @@ def read_points(folder: Path, wanted: Collection[str]) -> dict[str, list[tuple[f
     return {names[number]: series for number, series in points.items()}
 
 
-def last_progress(folder: Path) -> tuple[float, int, float] | None:
-    """The last (unix time, done, total) that the run reported; None if none.
-
-    Looked for from the end of its points.
-    """
-    try:
-        number = read_names(folder).index(PROGRESS)
-        with reading(folder / "points.bin") as file:
-            size = os.fstat(file.fileno()).st_size // RECORD.size * RECORD.size
-            while size > 0:
-                start = max(0, size - 4096 * RECORD.size)
-                file.seek(start)
-                block = file.read(size - start)
-                for at in range(len(block) - RECORD.size, -1, -RECORD.size):
-                    when, step, series, value = RECORD.unpack_from(block, at)
-                    if series == number:
-                        return when, step, value
-                size = start
-    except (OSError, ValueError):
-        pass
-    return None
-
-
-def first_progress(folder: Path) -> tuple[float, int] | None:
-    """The first (unix time, done) that the run reported; None if none."""
-    try:
-        number = read_names(folder).index(PROGRESS)
-        with reading(folder / "points.bin") as file:
-            for block in _blocks(file, 1 << 62):
-                for when, step, series, _ in RECORD.iter_unpack(block):
-                    if series == number:
-                        return when, step
-    except (OSError, ValueError):
-        pass
-    return None
-
-
 class _Series:
     """One series' summary. Its points are kept too (16 bytes each), for when a run is resumed."""
 
-    __slots__ = ("_bounds_known", "_steps", "_values", "max", "min", "nonfinite", "step")
+    __slots__ = (
+        *("_bounds_known", "_steps", "_values"),
+        *("max", "max_step", "min", "min_step", "nonfinite", "step"),
+    )
 
     def __init__(self) -> None:
         self._steps = array("q")
@@ -289,6 +271,7 @@ class _Series:
         self.step = -(1 << 63)
         self.min = math.inf
         self.max = -math.inf
+        self.min_step = self.max_step = 0
         self.nonfinite = 0
         self._bounds_known = True
 
@@ -298,13 +281,13 @@ class _Series:
         self.step = step
         self._steps.append(step)
         self._values.append(value)
-        self._take(value)
+        self._take(step, value)
 
     def summary(self) -> Summary:
         if not self._bounds_known:
             self.min, self.max, self.nonfinite = math.inf, -math.inf, 0
-            for value in self._values:
-                self._take(value)
+            for step, value in zip(self._steps, self._values, strict=True):
+                self._take(step, value)
             self._bounds_known = True
         last = self._values[-1]
         finite = len(self._values) > self.nonfinite
@@ -312,19 +295,21 @@ class _Series:
             last=last if math.isfinite(last) else None,
             min=self.min if finite else None,
             max=self.max if finite else None,
+            min_step=self.min_step if finite else None,
+            max_step=self.max_step if finite else None,
             step=self.step,
             count=len(self._values),
             nonfinite=self.nonfinite,
         )
 
-    def _take(self, value: float) -> None:
+    def _take(self, step: int, value: float) -> None:
         if value - value != 0.0:
             self.nonfinite += 1
         else:
             if value < self.min:
-                self.min = value
+                self.min, self.min_step = value, step
             if value > self.max:
-                self.max = value
+                self.max, self.max_step = value, step
 
     def _rewind(self, step: int) -> None:
         """Drop what lies at or beyond a step.
@@ -338,7 +323,7 @@ class _Series:
         del self._steps[kept:], self._values[kept:]
 
 
-def _blocks(file: BinaryIO, limit: int) -> Iterator[memoryview]:
+def blocks(file: BinaryIO, limit: int) -> Iterator[memoryview]:
     """Whole records, at most `limit` bytes of them, in blocks."""
     while limit > 0 and (block := file.read(min(limit, RECORD.size * 32768))):
         whole = len(block) - len(block) % RECORD.size
@@ -349,7 +334,7 @@ def _blocks(file: BinaryIO, limit: int) -> Iterator[memoryview]:
 def _scan(file: BinaryIO, series: dict[int, _Series]) -> int:
     """Add all records from here on to their series; returns how many bytes they had."""
     taken = 0
-    for block in _blocks(file, 1 << 62):
+    for block in blocks(file, 1 << 62):
         for _, step, number, value in RECORD.iter_unpack(block):
             line = series.get(number)
             if line is None:
@@ -363,7 +348,7 @@ def _collect(
     file: BinaryIO, points: dict[int, list[tuple[float, int, float]]], limit: int = 1 << 62
 ) -> None:
     """Collect some series' points as they now stand: a lower step replaces what lay beyond it."""
-    for block in _blocks(file, limit):
+    for block in blocks(file, limit):
         for when, step, number, value in RECORD.iter_unpack(block):
             kept = points.get(number)
             if kept is None:

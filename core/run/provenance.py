@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from traindeck.core.base.files import read_json, write_atomic, write_json
 from traindeck.core.base.installed import installed
+from traindeck.core.base.interpreter import ask, ours
+from traindeck.core.run import program
+from traindeck.core.run.sources import beneath, keep, named
+from traindeck.core.run.spec import Spec, identity
 
 MAX_DIFF = 4 << 20
 MAX_ANSWER = 1 << 20
@@ -29,27 +32,54 @@ _SECRET = re.compile(
     r"(?i)key|token|secret|passw|passphrase|credential|auth|cookie|private|session"
 )
 _DIFF = ("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color")
-_ASK = "import json, sys; print(json.dumps([sys.version, sys.path]))"
 
 
-def record(folder: Path) -> None:
-    """Write `source/provenance.json` and `source/diff.patch` of a run. Raises OSError."""
+def record(folder: Path, descendants: Callable[[int], Iterable[int]]) -> None:
+    """Write `source/provenance.json` and `source/diff.patch` of a run. Raises OSError.
+
+    The scripts of a command are kept beside them, and what these import if git does not know it.
+    Interpreter and packages are those of the command. Where its words do not tell which, the first
+    Python among its processes is waited for, and the file is written again.
+    """
     spec = read_json(folder / "run.json") or {}
-    version, packages = _packages(spec["python"])
-    where = Path(spec["script"]).parent if spec.get("script") else Path(spec["cwd"])
-    write_json(
-        folder / "source" / "provenance.json",
-        {
-            "python": {"executable": spec["python"], "version": version},
-            "packages": packages,
-            "git": _git(where, folder / "source" / "diff.patch"),
-            "argv": spec["argv"],
-            "cwd": spec["cwd"],
-            "host": spec["host"],
-            "platform": platform.platform(),
-            "environment": telling_environment(dict(os.environ)),
-        },
-    )
+    source = folder / "source"
+    git = _code(spec, source)
+    found = program.named(spec["argv"], spec["cwd"])
+    facts = {
+        **_python(found, spec["cwd"]),
+        "git": git,
+        "argv": spec["argv"],
+        "cwd": spec["cwd"],
+        "host": spec["host"],
+        "platform": platform.platform(),
+        "environment": telling_environment(dict(os.environ)),
+    }
+    write_json(source / "provenance.json", facts)
+    child = identity(cast("Spec", spec), "child")
+    if found is None and child and (found := program.running(child.pid, descendants)):
+        facts.update(_python(found, spec["cwd"]))
+        write_json(source / "provenance.json", facts)
+
+
+def _code(spec: Mapping[str, Any], source: Path) -> dict[str, Any] | None:
+    """Keep what ran in `source`; returns what git says of it, as `_git` does."""
+    cwd = Path(spec["cwd"])
+    scripts = [Path(spec["script"])] if spec.get("script") else named(spec["argv"], cwd)
+    where = scripts[0].parent if spec.get("script") else cwd
+    if not spec.get("script") and scripts and _run_git(cwd, "rev-parse", "HEAD") is None:
+        where = scripts[0].parent
+    parts = beneath(scripts, cwd)
+    untracked = _untracked(where, [*scripts, *parts])
+    for path in scripts:
+        keep(path, source, where)
+    for path in parts:
+        if path in untracked:
+            keep(path, source, where)
+    git = _git(where, source / "diff.patch")
+    if git is not None:
+        git["untracked"] = [os.path.relpath(path, where) for path in untracked]
+        git["dirty"] = True if untracked else git["dirty"]
+    return git
 
 
 def telling_environment(environment: dict[str, str]) -> dict[str, str]:
@@ -61,17 +91,38 @@ def telling_environment(environment: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _packages(python: str) -> tuple[str, dict[str, str]]:
-    """An interpreter's version and what is installed for it."""
-    version, paths = sys.version, sys.path
-    if python != sys.executable:
-        try:
-            command = [python, "-c", _ASK]
-            answer = subprocess.run(command, capture_output=True, timeout=WAIT_SECONDS, check=True)
-            version, paths = json.loads(answer.stdout)
-        except (OSError, subprocess.SubprocessError, ValueError):
-            return "", {}
-    return version, dict(sorted(installed(paths).items()))
+def _python(python: str | None, cwd: str) -> dict[str, Any]:
+    """What an interpreter says of itself and its packages; nothing where there is none."""
+    if python is None:
+        return {"python": None, "packages": {}}
+    try:
+        told = ours() if _is_ours(python) else ask(python, cwd)
+    except (OSError, ValueError):
+        return {"python": {"executable": python, "version": ""}, "packages": {}}
+    return {
+        "python": {"executable": python, "version": told.version},
+        "packages": dict(sorted(installed(told.paths).items())),
+    }
+
+
+def _is_ours(python: str) -> bool:
+    """Whether it is our own interpreter, by the name of its environment."""
+    return os.path.abspath(python) == os.path.abspath(sys.executable)
+
+
+def _untracked(where: Path, paths: Sequence[Path]) -> list[Path]:
+    """Those of a repository that git does not track, ignored ones too; all, where there is none."""
+    told = _run_git(where, "rev-parse", "--show-toplevel")
+    if told is None:
+        return list(paths)
+    top = Path(os.fsdecode(told.rstrip(b"\n")))
+    inside = {path: os.path.relpath(path.resolve(), top) for path in paths}
+    inside = {path: name for path, name in inside.items() if not name.startswith("..")}
+    if not inside:
+        return []
+    tracked = _run_git(top, "ls-files", "-z", "--", *inside.values()) or b""
+    known = set(map(os.fsdecode, tracked.split(b"\0")))
+    return [path for path, name in inside.items() if name not in known]
 
 
 def _git(where: Path, diff_path: Path) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ VERSION = 1
 
 State = Annotated[str, one_of(*LIVE, *ENDED)]
 Moment = Annotated[float, moment]
-Who = Literal["launcher", "supervisor", "keeper", "child"]
+Who = Literal["launcher", "supervisor", "keeper", "scribe", "child"]
 
 
 class Queue(TypedDict):
@@ -32,6 +32,19 @@ class Queue(TypedDict):
     reason: str
 
 
+class Imported(TypedDict):
+    """Where a run was made of another tool's files, instead of launched.
+
+    tool   whose they are, `place` where they lay, `part` which of several runs there
+    mark   a digest of all that was taken: the same run again has the same
+    """
+
+    tool: str
+    place: str
+    part: str
+    mark: str
+
+
 class Launched(TypedDict):
     """What a launch says of its run.
 
@@ -39,10 +52,17 @@ class Launched(TypedDict):
     headline   the metric that lists show
     privacy    the recipe's kind of privacy, for `dataset`, paid from `ledger`
     argv       the process, `command` what was typed to start it
-    follow     whether what it writes is looked through for metrics
-    again_of   the run that it repeats
+    isolated   whether `python` is of an environment that was made for its script
+    follow     whether what it writes is looked through for metrics; `parse` by which expressions of
+               the user's, besides
+    arguments  what was passed on to the script behind its parameters
+    again_of   the run that it repeats, and `resumed` the one whose checkpoint it takes up by its id
     claim      what it must hold before it starts (`queue.slots.Claim`)
     grace      seconds between SIGTERM and SIGKILL
+    sweep      of a trial: the sweep's `id`, the `trial`'s number, which repeat of it (`part`),
+               the `values` that were varied, and the `place` it took over in a ledger
+    imported   of a run that was never launched here: whose it is
+    keep_checkpoints  how many of its own a recipe leaves, the best and the last; None: all
     """
 
     id: NotRequired[str]
@@ -60,12 +80,19 @@ class Launched(TypedDict):
     command: list[str]
     cwd: str
     python: NotRequired[str]
+    isolated: NotRequired[bool]
+    parse: NotRequired[list[str]]
+    arguments: NotRequired[list[str]]
     follow: NotRequired[bool]
     again_of: NotRequired[str | None]
+    resumed: NotRequired[str | None]
     on: str
     claim: dict[str, Any]
     grace: Moment
+    keep_checkpoints: NotRequired[int | None]
     launcher: NotRequired[Any]
+    sweep: NotRequired[dict[str, Any] | None]
+    imported: NotRequired[Imported]
 
 
 class Course(TypedDict, total=False):
@@ -73,6 +100,7 @@ class Course(TypedDict, total=False):
 
     device     what `on` became, with `gpus` by their UUIDs
     group      the path of its control group
+    pipe       what /proc calls the pipe that it prints to
     oom_kills  the machine's count of them when it started
     """
 
@@ -87,6 +115,8 @@ class Course(TypedDict, total=False):
     started: Moment | None
     started_boottime: Moment | None
     keeper: Any
+    scribe: Any
+    pipe: str
     child: Any
     exit_code: int | None
     ended: Moment | None
@@ -127,7 +157,7 @@ class User(TypedDict, total=False):
     notes: str
 
 
-SPEC, END, USER = Schema(Spec), Schema(End), Schema(User)
+SPEC, END, USER, IMPORTED = Schema(Spec), Schema(End), Schema(User), Schema(Imported)
 
 
 def new_spec(**said: Unpack[_Said]) -> Spec:

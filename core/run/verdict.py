@@ -5,9 +5,13 @@ Standard library only: the supervisor imports this.
 
 from __future__ import annotations
 
-from traindeck.core.base.process import boot_id
+import re
+
+from traindeck.core.base.process import boot_id, name_of
 from traindeck.core.run.spec import End, Spec, identity, is_elsewhere
-from traindeck.core.run.state import LAUNCH_SECONDS, LIVE, Verdict, boottime, judge
+from traindeck.core.run.state import ENDED, LAUNCH_SECONDS, LIVE, Verdict, boottime, judge
+
+_SPOKEN = "traindeck "
 
 
 def recorded(spec: Spec, end: End | None) -> Verdict | None:
@@ -17,6 +21,20 @@ def recorded(spec: Spec, end: End | None) -> Verdict | None:
     if spec["state"] not in LIVE:
         return Verdict(spec["state"], spec.get("reason", ""), spec.get("exit_code"))
     return None
+
+
+def spoken(verdict: Verdict) -> str:
+    """The name of a supervisor that cannot write its verdict down: see `process.call_oneself`."""
+    code = "" if verdict.exit_code is None else verdict.exit_code
+    return f"{_SPOKEN}{ENDED.index(verdict.state)}:{code}"
+
+
+def _heard(name: str) -> Verdict | None:
+    said = re.fullmatch(_SPOKEN + r"(\d):(-?\d{1,3})?", name)
+    if said is None or int(said[1]) >= len(ENDED):
+        return None
+    why = "this cannot be written down: its supervisor keeps it until the disk can be written"
+    return Verdict(ENDED[int(said[1])], why, int(said[2]) if said[2] else None)
 
 
 def true_state(spec: Spec, end: End | None, *, deserted: bool = False) -> Verdict:
@@ -36,9 +54,12 @@ def true_state(spec: Spec, end: End | None, *, deserted: bool = False) -> Verdic
         return Verdict(state, reason, None)
     supervisor, child = identity(spec, "supervisor"), identity(spec, "child")
     if supervisor and supervisor.alive():
-        if state == "running" and end and child and not child.alive():
-            why = "the run has ended; what it left is being cleaned up"
-            return Verdict("stopping", why, None)
+        if child and not child.alive():
+            if told := _heard(name_of(supervisor.pid)):
+                return told
+            if state == "running":
+                why = "the run has ended; what it left is being cleaned up"
+                return Verdict("stopping", why, None)
         return Verdict(state, reason, None)
     if "error" in end:
         return Verdict("failed", end["error"], None)

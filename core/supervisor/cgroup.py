@@ -39,6 +39,15 @@ def enter(group: Path) -> bool:
     return True
 
 
+def leave() -> None:
+    """Move the calling process out of a run's group, if a run has started it: to be its own."""
+    group = _own_group()
+    while group is not None and group.name.startswith(PREFIX):
+        group = group.parent
+        if not enter(group):
+            return
+
+
 def kill(group: Path) -> None:
     """End whatever is left in the group."""
     with contextlib.suppress(OSError):

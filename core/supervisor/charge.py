@@ -45,6 +45,7 @@ def take_charge(folder: Path) -> Charge:
     spec = run.spec()
     if spec is None or is_elsewhere(spec) or "state" in (run.exit() or {}):
         raise ValueError(f"nothing to supervise in {folder}")
+    run.tidy()
     exit_file = opened(folder / "exit.json", flags)
     fcntl.flock(exit_file, fcntl.LOCK_SH)
     return Charge(folder, lock, exit_file, spec, before)

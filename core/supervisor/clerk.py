@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from traindeck.core.base.files import sweep_of
 from traindeck.core.base.home import Home
-from traindeck.core.devices.proctree import descendants
 from traindeck.core.privacy import AUDIT_FILE
 
 WAIT_SECONDS = 60.0
@@ -43,12 +43,13 @@ class Clerks:
         self._sync_due = self._syncing is None
 
     def provenance(self) -> None:
-        """Write down what was launched: source, git, packages."""
+        """Write down what was launched: source, git, interpreter, packages."""
 
         def work() -> None:
+            from traindeck.core.devices.proctree import descendants
             from traindeck.core.run.provenance import record
 
-            record(self.folder)
+            record(self.folder, descendants)
 
         self._start(work)
 
@@ -65,7 +66,7 @@ class Clerks:
                 claim = claim_of(doc)
                 record(self.home, doc, claim, audit_run(doc, claim))
 
-        if (self.folder / "artifacts" / AUDIT_FILE).exists():
+        if os.path.exists(self.folder / "artifacts" / AUDIT_FILE):
             self._start(work)
 
     def tend(self) -> None:
@@ -76,17 +77,16 @@ class Clerks:
         for work in waiting:
             self._start(work)
 
-    def reaped(self, pid: int) -> None:
-        """Hear that a child has ended; it may have been a clerk."""
+    def reaped(self, pid: int, status: int) -> None:
+        """Hear that a child has ended: of a clerk that was killed, its temporary files go."""
+        if pid in self.busy and status:
+            for folder in (self.folder, self.folder / "source", self.home.root):
+                sweep_of(folder, pid)
         self.busy.discard(pid)
         if pid == self._syncing:
             self._syncing = None
             if self._sync_due:
                 self.sync()
-
-    def family(self) -> set[int]:
-        """The clerks and what they started, such as git."""
-        return self.busy.union(*(descendants(pid) for pid in self.busy))
 
     def wait(self) -> None:
         """Wait until all are done."""
@@ -94,10 +94,12 @@ class Clerks:
         while self._left() and time.monotonic() < deadline:
             self.tend()
             for pid in list(self.busy):
+                status = 0
                 with contextlib.suppress(ChildProcessError):
-                    if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    ended, status = os.waitpid(pid, os.WNOHANG)
+                    if not ended:
                         continue
-                self.reaped(pid)
+                self.reaped(pid, status)
             time.sleep(0.01)
 
     def _left(self) -> bool:

@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 
 import traindeck.core.devices.request  # noqa: F401  needed once the run is known: better now
+from traindeck.core.base.environ import SUPERVISOR
 from traindeck.core.base.files import opened
+from traindeck.core.supervisor import cgroup
 from traindeck.core.supervisor.charge import take_charge
 from traindeck.core.supervisor.supervisor import Supervisor
 
@@ -28,6 +30,8 @@ def main() -> None:
     if not folder:
         return
     path = Path(os.fsdecode(folder))
+    os.environ.pop(SUPERVISOR, None)  # /proc shows it ever after, and no run inherits it
+    cgroup.leave()
     registered, register = os.pipe()
     if os.fork():
         os.close(register)

@@ -13,6 +13,12 @@ from traindeck.core.run import events
 T = TypeVar("T")
 
 
+def tell_trouble() -> None:
+    """Print the error that is being handled to supervisor.log, if that can be written."""
+    with contextlib.suppress(OSError, ValueError):
+        traceback.print_exc()
+
+
 class Reports:
     """Does what reports; what has failed once is told, and done no more."""
 
@@ -27,7 +33,7 @@ class Reports:
         try:
             return report()
         except Exception as error:
-            traceback.print_exc()
+            tell_trouble()
             self._failed.add(what)
             with contextlib.suppress(OSError):
                 text = f"{what} are not reported from now on: {error!r}"

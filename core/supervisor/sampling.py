@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from traindeck.core.base.process import Identity
+from traindeck.core.devices.family import is_supervisors
 from traindeck.core.devices.proctree import TreeSampler
 from traindeck.core.run.points import PointWriter, summarize
 
@@ -19,9 +20,8 @@ class Sampler:
     def __init__(
         self, folder: Path, keeper: Identity | None, child: Identity, gpus: tuple[str, ...]
     ) -> None:
-        self._tree = (
-            TreeSampler(keeper.pid, include_root=False) if keeper else TreeSampler(child.pid)
-        )
+        root = keeper or child
+        self._tree = TreeSampler(root.pid, include_root=keeper is None, apart=is_supervisors)
         self._gpus = gpus
         self._writer: PointWriter | None = None
         with contextlib.suppress(OSError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
+import os
 from pathlib import Path
 
 from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import PLAN_FILE
 from traindeck.core.run.spec import Spec
+from traindeck.core.supervisor.reporting import tell_trouble
 
 
 def give_back(home: Home, folder: Path, spec: Spec, state: str) -> None:
@@ -17,11 +18,11 @@ def give_back(home: Home, folder: Path, spec: Spec, state: str) -> None:
     Where the ledger cannot be written it stays reserved: whoever writes to it next tries again.
     """
     ledger = spec.get("ledger")
-    if not ledger or not (folder / PLAN_FILE).exists():
+    if not ledger or not os.path.exists(folder / PLAN_FILE):
         return
     from traindeck.core.privacy.ledger.ledger import Ledger
 
     try:
         Ledger(home.ledger, ledger).settle(spec["id"], state)
     except (OSError, TraindeckError):
-        traceback.print_exc()
+        tell_trouble()

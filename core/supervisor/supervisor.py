@@ -12,48 +12,53 @@ import os
 import select
 import signal
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Unpack, cast
+from typing import Any, Unpack, cast
 
 from traindeck.core.base.environ import RUN_FOLDER
-from traindeck.core.base.errors import OVER_BUDGET, MissingError
+from traindeck.core.base.errors import MissingError
 from traindeck.core.base.files import read_json, write_json
 from traindeck.core.base.home import Home
 from traindeck.core.base.process import Identity
-from traindeck.core.devices.proctree import descendants
+from traindeck.core.devices.family import family
+from traindeck.core.engines.leftovers import end_left_over
 from traindeck.core.queue.placement import place
 from traindeck.core.queue.slots import Claim, Granted, Place, Waiting
 from traindeck.core.run import events
-from traindeck.core.run.folder import EXIT_ROOM, encode_exit
+from traindeck.core.run.folder import EXIT_ROOM
 from traindeck.core.run.spec import Course, Queue, Spec, identity
-from traindeck.core.run.state import ENDED, Verdict, boottime, judge
+from traindeck.core.run.state import ENDED, Verdict, boottime
 from traindeck.core.supervisor import cgroup
 from traindeck.core.supervisor.charge import Charge
 from traindeck.core.supervisor.clerk import Clerks
+from traindeck.core.supervisor.concluding import conclude
 from traindeck.core.supervisor.intake import Intake
 from traindeck.core.supervisor.keeper import (
+    KILLED_SECONDS,
+    Report,
     Start,
     become_subreaper,
-    fork_keeper,
-    hear,
-    kill_all,
-    send,
+    begin,
 )
+from traindeck.core.supervisor.kept import kept_command
 from traindeck.core.supervisor.oom import OomWatch
-from traindeck.core.supervisor.reporting import Reports
+from traindeck.core.supervisor.output import Output
+from traindeck.core.supervisor.recording import write_end
+from traindeck.core.supervisor.reporting import Reports, tell_trouble
 from traindeck.core.supervisor.sampling import Sampler
+from traindeck.core.supervisor.sending import send
 from traindeck.core.supervisor.settling import give_back
-from traindeck.core.supervisor.traces import last_sign, last_words, refused
+from traindeck.core.supervisor.stopping import Request
+from traindeck.core.supervisor.traces import last_sign
 
 QUEUE_SECONDS = 0.25
 QUEUE_SECONDS_MOST = 5.0
 TICK_SECONDS = 0.25
 BUSY_TICK_SECONDS = 0.02  # while more is written than one tick reads
 NOT_OURS = "it became another user's process and cannot be signalled"
-RETRY_SECONDS = 24 * 3600.0
+KEEPER_SECONDS = 120.0  # over the grace, that a keeper may take to sweep and to record
 
 
 class Supervisor:
@@ -72,12 +77,16 @@ class Supervisor:
         self.held: tuple[int, ...] = ()
         self.place: Place | None = None
         self.left: list[int] = []
+        self.barred = True
         self.adopted = False
-        self.asked = ""
-        self.asked_at = 0.0
+        self.request = Request(self.grace, is_command=self.spec.get("recipe") is None)
         self.unsaved = False
         self.reports = Reports(charge.folder)
         self.child_status: int | None = None
+        self.report: Report | None = None
+        self.told: dict[str, Any] = {}
+        self.over_at = 0.0
+        self.unread: Callable[[], None] | None = None
         self.wakeups, self._wakeup_writer = os.pipe()
         self.poll = select.poll()
 
@@ -101,17 +110,17 @@ class Supervisor:
         try:
             work()
         except Exception as error:
-            traceback.print_exc()
+            tell_trouble()
             self._attend(error)
 
     def _attend(self, error: Exception) -> None:
         """See a run to its end, and record it, without anything else: `error` came up in that."""
         keeper, child = identity(self.spec, "keeper"), identity(self.spec, "child")
-        while (keeper and keeper.alive()) or (child and child.alive()):
+        while self._goes_on(keeper, child):
             self._wait(TICK_SECONDS)
             self._enforce(keeper, child)
         self._kill_orphans()
-        end = read_json(self.folder / "exit.json") or {}
+        end = self._end()
         known = "status" in end or self.child_status is not None
         why = f"its supervisor failed: {error!r}"
         if "state" in end:
@@ -125,7 +134,7 @@ class Supervisor:
         os.pwrite(self.exit_file, b" " * EXIT_ROOM, 0)
         granted = self._wait_for_device()
         if granted is None:
-            how = "killed" if self.asked == "kill" else "stopped"
+            how = "killed" if self.request.asked == "kill" else "stopped"
             self._finish(Verdict(how, "ended on request while it waited for its device", None))
             return
         self.held = granted.descriptors
@@ -148,7 +157,7 @@ class Supervisor:
             started_boottime=boottime(),
         )
         start = Start(
-            argv=self.spec["argv"],
+            argv=kept_command(self.folder, self.spec),
             env={
                 **os.environ,
                 **placement.environment,
@@ -164,12 +173,13 @@ class Supervisor:
             group=self.group,
             grace=self.grace,
         )
-        keeper, report = fork_keeper(start)
-        message = hear(report)
+        keeper, self.report, message = begin(start)
         if message.get("child"):
             self.save(
                 state="running",
                 keeper=keeper.to_json(),
+                scribe=message["scribe"],
+                pipe=message["pipe"],
                 child=message["child"],
             )
             self.clerks.sync()
@@ -185,7 +195,7 @@ class Supervisor:
         oom = OomWatch(self.group, self.spec.get("oom_kills"))
         asked = self.spec["state"] == "stopping"
         if asked:
-            self._ask("stop")
+            self.request.ask("stop")
         ended = self.before.state in ENDED
         self._watch(identity(self.spec, "keeper"), tuple(self.spec.get("gpus") or ()), oom)
         verdict = self._verdict(oom)
@@ -213,7 +223,7 @@ class Supervisor:
         place = Place(self.home, self.spec["id"], Claim.from_json(self.spec["claim"]))
         self.place = place
         try:
-            while not self.asked:
+            while not self.request.asked:
                 try:
                     answer = place.try_take()
                 except OSError as error:  # a disk that is full or away may come back
@@ -234,96 +244,96 @@ class Supervisor:
 
     def _watch(self, keeper: Identity | None, gpus: tuple[str, ...], oom: OomWatch) -> None:
         child = identity(self.spec, "child")
+        output = Output(self.folder, self.spec)
         intake, sampler = None, None
         if child:
-            root = keeper.pid if keeper else child.pid
-            make = partial(Intake, self.folder, self.spec, root, child.pid)
+            make = partial(Intake, self.folder, self.spec, (keeper or child).pid, child.pid)
             intake = self.reports.do("metrics", make, None)
-            sampler = self.reports.do(
-                "samples", partial(Sampler, self.folder, keeper, child, gpus), None
-            )
+            sample = partial(Sampler, self.folder, keeper, child, gpus)
+            sampler = self.reports.do("samples", sample, None)
         pause = TICK_SECONDS
-        while (keeper and keeper.alive()) or (child and child.alive()):
+        while self._goes_on(keeper, child):
             self._wait(pause)
             self._enforce(keeper, child)
+            output.tend(keeper)
             pause = TICK_SECONDS
-            if intake:
-                began = time.monotonic()
-                if self.reports.do("metrics", intake.take, False):  # read on soon, half of the time
-                    took = time.monotonic() - began
-                    pause = min(max(took, BUSY_TICK_SECONDS), TICK_SECONDS)
+            began = time.monotonic()
+            if intake and self.reports.do("metrics", intake.take, False):  # half of the time
+                pause = min(max(time.monotonic() - began, BUSY_TICK_SECONDS), TICK_SECONDS)
             if sampler:
                 self.reports.do("samples", sampler.tick, None)
             self.reports.do("out-of-memory kills", oom.tick, None)
         self._kill_orphans()
+        output.end()
         self._free_device()  # before what is left is read, which may take long
         if intake:
-            self.reports.do("metrics", intake.close, None)
+            well = not self.request.asked and self._end().get("status", self.child_status) == 0
+            end = partial(intake.end, lambda: self._wait(0), lambda: self.request.asked, well=well)
+            self.unread = self.reports.do("metrics", end, None)
         if sampler:
             self.reports.do("samples", sampler.close, None)
 
+    def _goes_on(self, keeper: Identity | None, child: Identity | None) -> bool:
+        """Whether there is something to wait for: not for ever for a keeper that cannot end."""
+        if child and child.alive():
+            return True
+        if not (keeper and keeper.alive()):
+            return False
+        self.over_at = self.over_at or boottime()
+        late = boottime() - self.over_at > self.grace + KEEPER_SECONDS
+        if late:
+            keeper.send(signal.SIGKILL)
+        return not late
+
+    def _end(self) -> dict[str, Any]:
+        """How the run ended, as its keeper has said and written."""
+        if self.report and not self.told:
+            self.told = self.report.hear()
+        return {**self.told, **(read_json(self.folder / "exit.json") or {})}
+
     def _enforce(self, keeper: Identity | None, child: Identity | None) -> None:
-        """Carry on with what was asked: SIGTERM once, SIGKILL when the grace is over."""
-        if not self.asked:
+        """Carry on with what was asked: SIGTERM, SIGKILL when the grace is over."""
+        if not self.request.asked:
             return
+        allowed = self.request.enforce(keeper, child, self.group)
         if self.spec["state"] != "stopping":
-            reason = {"stop": "asked to stop", "kill": "asked to be killed"}[self.asked]
-            number = signal.SIGTERM if self.asked == "stop" else 0
-            if child and child.alive() and not send(child.pid, number):
-                reason = f"{reason}; {NOT_OURS}"
-            self.save(state="stopping", reason=reason)
+            reason = "asked to be killed" if self.request.asked == "kill" else "asked to stop"
+            self.save(state="stopping", reason=reason if allowed else f"{reason}; {NOT_OURS}")
             self.clerks.sync()
-        running = child is not None and child.alive()
-        if running and self.asked == "stop" and boottime() - self.asked_at > self.grace:
-            self.asked = "force"
-        if self.asked in ("force", "kill"):
-            if keeper and keeper.alive():
-                kill_all(keeper.pid, signal.SIGKILL)
-            elif child:
-                if self.group:
-                    cgroup.kill(self.group)
-                kill_all(child.pid, signal.SIGKILL)
-                send(child.pid, signal.SIGKILL)
 
     def _kill_orphans(self) -> None:
         """End what a killed keeper has left behind, or what it was not allowed to end."""
         if self.group:
             cgroup.kill(self.group)
-        while orphans := set(descendants(os.getpid())) - self.clerks.family():
+        deadline = time.monotonic() + KILLED_SECONDS
+        while orphans := family(os.getpid()):
             self.left = sorted(pid for pid in orphans if not send(pid, signal.SIGKILL))
-            if len(self.left) == len(orphans):
+            self.barred = len(self.left) == len(orphans)
+            if self.barred or time.monotonic() > deadline:
+                self.left = sorted(orphans)
                 break
             self._wait(0.05)
         else:
             self.left = []
+        if self.adopted:
+            end_left_over(self.folder)
         self._reap()
         if self.group:
             cgroup.remove(self.group)
 
     def _verdict(self, oom: OomWatch) -> Verdict:
-        end = read_json(self.folder / "exit.json") or {}
-        if "error" in end:
-            return Verdict("failed", end["error"], None)
-        status = end.get("status", self.child_status)
-        if status is None:
-            who = "supervisor and keeper were both" if self.adopted else "its keeper was"
-            return Verdict("lost", f"{who} killed; the exit code is not known", None)
-        ended = end.get("ended_boottime", boottime())
-        waited = max(0.0, ended - self.asked_at) if self.asked else 0.0
-        asked = self.asked if not self.asked or ended >= self.asked_at else ""
-        verdict = judge(status, asked=asked, waited=waited, oom=oom.evidence())
-        if verdict.exit_code == OVER_BUDGET and refused(self.folder):
-            return Verdict("over_budget", last_words(self.folder), OVER_BUDGET)
-        if verdict.state == "failed":
-            why = last_words(self.folder)
-            return Verdict(
-                "failed", f"{verdict.reason}: {why}" if why else verdict.reason, status >> 8
-            )
-        return verdict
+        return conclude(
+            self.folder,
+            self._end(),
+            self.child_status,
+            request=self.request,
+            oom=oom,
+            adopted=self.adopted,
+        )
 
     def _finish(self, verdict: Verdict) -> None:
         self._free_device()
-        end = read_json(self.folder / "exit.json") or {}
+        end = self._end()
         if verdict.state == "lost":
             end.setdefault("ended", last_sign(self.folder) or self.spec["created"])
             end.setdefault("seconds", None)
@@ -333,18 +343,12 @@ class Supervisor:
         reason = verdict.reason
         if self.left:
             pids = ", ".join(map(str, self.left))
-            reason = f"{reason}; left behind: {pids} ({NOT_OURS})".removeprefix("; ")
+            why = NOT_OURS if self.barred else "killed, and still waiting for a disk or device"
+            reason = f"{reason}; left behind: {pids} ({why})".removeprefix("; ")
         end.update(state=verdict.state, reason=reason, exit_code=verdict.exit_code)
         self.clerks.audit()
         self.clerks.wait()
-        deadline = boottime() + RETRY_SECONDS
-        while boottime() < deadline:
-            try:
-                os.pwrite(self.exit_file, encode_exit(end), 0)
-                os.fsync(self.exit_file)
-                break
-            except OSError:  # a read-only disk may come back
-                self._wait(1.0)
+        write_end(self.exit_file, end, verdict, self._wait)
         self.save(
             state=verdict.state,
             reason=reason,
@@ -355,6 +359,9 @@ class Supervisor:
         assert self.spec["state"] in ENDED
         give_back(self.home, self.folder, self.spec, verdict.state)
         self.clerks.sync()
+        if self.unread:
+            self.reports.do("metrics", self.unread, None)
+            self.clerks.sync()
         self.clerks.wait()
 
     def _free_device(self) -> None:
@@ -362,20 +369,15 @@ class Supervisor:
             os.close(descriptor)
         self.held = ()
 
-    def _ask(self, what: str) -> None:
-        if not self.asked or what == "kill":
-            self.asked = what
-            self.asked_at = boottime()
-
     def _wait(self, seconds: float) -> None:
         """Sleep until something happens or the time is over, then see to signals and children."""
         self.poll.poll(seconds * 1000)
         with contextlib.suppress(BlockingIOError):
             for number in os.read(self.wakeups, 4096):
                 if number == signal.SIGTERM:
-                    self._ask("stop")
+                    self.request.ask("stop")
                 elif number == signal.SIGUSR1:
-                    self._ask("kill")
+                    self.request.ask("kill")
         self._reap()
         self.clerks.tend()
         if self.unsaved:
@@ -395,4 +397,4 @@ class Supervisor:
                     return
                 if child and pid == child.pid:
                     self.child_status = status
-                self.clerks.reaped(pid)
+                self.clerks.reaped(pid, status)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from traindeck.core.base.files import tail
 from traindeck.core.run import events
 
-TAIL_BYTES = 4096
+TAIL_BYTES = 64 << 10
 
 
 def last_words(folder: Path) -> str:
-    """Why the run says it failed: its last error event, or the last line it printed, else ""."""
+    """Why the run says it failed: its last error event, or what it printed at last, else ""."""
     try:
         return _last_words(folder)
     except Exception:  # whatever a run wrote, it changes no verdict
@@ -20,12 +21,12 @@ def last_words(folder: Path) -> str:
 
 def _last_words(folder: Path) -> str:
     from traindeck.core.base.sanitize import WHOLE, plain
+    from traindeck.core.supervisor.words import last_line
 
     said = events.last(folder / "events.jsonl", "error")
     if said:
         return plain(said["text"], WHOLE)
-    printed = tail(folder / "output.log", TAIL_BYTES).split(b"\n")
-    return next((plain(line, WHOLE) for line in reversed(printed) if line.strip()), "")
+    return plain(last_line(tail(folder / "output.log", TAIL_BYTES)), WHOLE)
 
 
 def refused(folder: Path) -> bool:
@@ -37,5 +38,8 @@ def refused(folder: Path) -> bool:
 def last_sign(folder: Path) -> float | None:
     """When a lost run was last known to go on: the newest of what it wrote, in unix seconds."""
     names = ("run.json", "device.bin", "points.bin", "output.log")
-    paths = [folder / name for name in names if (folder / name).exists()]
-    return max((path.stat().st_mtime for path in paths), default=None)
+    seen = []
+    for name in names:
+        with contextlib.suppress(OSError):
+            seen.append((folder / name).stat().st_mtime)
+    return max(seen, default=None)
