@@ -50,11 +50,21 @@ class Local:
         boot.supervise(folder, mode)
 
     def signal(self, folder: Path, ask: Ask) -> None:
-        """Signal the run's supervisor; a run that has lost its own gets another first."""
+        """Signal the run's supervisor; a run that has lost its own gets another first.
+
+        Where none can be had, and of a run that has ended, what is left of it is killed from here.
+        """
+        from traindeck.core.base.errors import ControlError
         from traindeck.core.engines.signals import ask as ask_supervisor
 
         number = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1}[ask]
-        ask_supervisor(folder, self, number)
+        try:
+            ask_supervisor(folder, self, number)
+        except ControlError:
+            from traindeck.core.engines.leftovers import end_left_over
+
+            if ask != "kill" or not end_left_over(folder):
+                raise
 
     def look(self, run: RunFolder, spec: Spec) -> Verdict | None:
         """A run of another machine or container that shares this home is out of reach."""

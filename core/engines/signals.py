@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -27,7 +25,7 @@ def ask(folder: Path, engine: Engine, number: int) -> None:
     """
     while True:
         supervisor, state = supervisor_of(folder, engine)
-        if _send(supervisor, number) and _heard(folder, supervisor, state):
+        if supervisor.send(number) and _heard(folder, supervisor, state):
             return
 
 
@@ -50,27 +48,13 @@ def supervisor_of(folder: Path, engine: Engine) -> tuple[Identity, str]:
         if supervisor and supervisor.alive():
             return supervisor, verdict.state
         if supervisor:  # nothing comes of it while another one is adopting the run, or still dying
-            engine.start(folder, "adopt")
+            try:
+                engine.start(folder, "adopt")
+            except OSError as error:
+                why = f"has lost its supervisor, and {error.strerror or error}"
+                raise ControlError(f"run {folder.name} {why}") from None
         time.sleep(0.02)
     raise ControlError(f"run {folder.name} has no supervisor that could be asked")
-
-
-def _send(supervisor: Identity, number: int) -> bool:
-    """Signal this very process, not another with its pid; whether it was there."""
-    try:
-        if not hasattr(os, "pidfd_open"):  # only Linux has it
-            os.kill(supervisor.pid, number)
-            return True
-        descriptor = os.pidfd_open(supervisor.pid)
-        try:
-            if not supervisor.alive():
-                return False
-            signal.pidfd_send_signal(descriptor, number)
-        finally:
-            os.close(descriptor)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _heard(folder: Path, supervisor: Identity, before: str) -> bool:

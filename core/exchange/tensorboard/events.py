@@ -3,7 +3,8 @@
 An event file is a TFRecord file (`records`) of ``Event`` messages (`scalars`). Scalars are
 taken whichever way they were written: as ``simple_value`` (TensorFlow 1, torch's and tensorboardX's
 ``SummaryWriter``) or as a tensor of the ``scalars`` plugin (``tf.summary.scalar``, Keras, JAX).
-Images, histograms, graphs and the like are passed over.
+Images, histograms and texts are handed on as they stand (`summaries` reads them), where somebody
+takes them; graphs and the like are passed over.
 
 A checksum is verified before a record is believed, so a damaged file yields no wrong point. A
 record whose end is not there yet is left for the next read.
@@ -14,7 +15,6 @@ Standard library only: this runs in the small process beside each run.
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from collections import deque
@@ -29,6 +29,7 @@ from traindeck.core.exchange.tensorboard.scalars import (
     MAX_SERIES,
     Malformed,
     Point,
+    Rest,
     Scalars,
 )
 from traindeck.core.run.state import boottime
@@ -49,14 +50,14 @@ _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
 _PARTS = frozenset(
     {"train", "training", "val", "valid", "validation", "test", "eval", "evaluation"}
 )
-_WRITER = re.compile(r"tfevents\.\d+\..+\.(\d+)\.\d+(?:\.v2)?$")
 
 
 class EventFile:
     """One event file that may still grow; its series get ``prefix`` before their tags."""
 
-    def __init__(self, path: Path, prefix: str = "") -> None:
+    def __init__(self, path: Path, prefix: str = "", rest: list[Rest] | None = None) -> None:
         self.path = path
+        self._rest = rest
         self.problem: str | None = None
         """What is wrong with the file and where; None while all is well."""
         self.behind = False
@@ -103,6 +104,7 @@ class EventFile:
         self._stopped = False
         self._head = b""
         self._scalars = Scalars(self._prefix)
+        self._scalars.rest = self._rest
         self._framing = Framing()
 
     def _read(self, file: int, max_bytes: int) -> list[Point]:
@@ -161,6 +163,7 @@ class _Listing(NamedTuple):
     changed: int  # the folder's time of change, ns
     folders: list[str]
     files: list[str]  # only those named like event files
+    tables: list[str]  # only those named like CSV files
 
 
 class EventTree:
@@ -186,11 +189,16 @@ class EventTree:
         folder: Path,
         since: float = 0.0,
         accept: Callable[[Path], bool] = lambda _: True,
+        rest: list[Rest] | None = None,
     ) -> None:
+        self.rest = rest
+        """Where what is no scalar goes, for whoever takes it out; None: nowhere."""
         self.problems: list[str] = []
         """What went wrong, each thing once, for the reader to take out."""
         self.behind = False
         """Whether the last read left something for the next one to read at once."""
+        self.tables: dict[str, int] = {}
+        """The CSV files that were written to since, and how long each was before."""
         self._folder = os.path.abspath(folder)
         self._since = since
         self._clock_ahead = time.time() - boottime()
@@ -212,22 +220,28 @@ class EventTree:
 
         Empty does not mean that nothing is left: ask ``behind``.
         """
+        return [point for _, points in self.read_files(max_bytes) for point in points]
+
+    def read_files(self, max_bytes: int = 4 * READ_BYTES) -> list[tuple[Path, list[Point]]]:
+        """The same, file by file."""
         self._look_a_little()
-        points: list[Point] = []
+        found: list[tuple[Path, list[Point]]] = []
         files = list(self._files.values())
         for _ in files:
             if max_bytes <= 0:
                 self.behind = True
-                return points
+                return found
             file = files[self._turn % len(files)]
             before = file.offset
-            points += file.read(min(max_bytes, READ_BYTES))
+            points = file.read(min(max_bytes, READ_BYTES))
+            if points:
+                found.append((file.path, points))
             max_bytes -= max(0, file.offset - before)
             if file.problem:
                 self._tell(file.problem)
             self._turn = (self._turn + 1) % len(files)
         self.behind = any(file.behind for file in files)
-        return points
+        return found
 
     def look(self) -> None:
         """Look for new files at once and to the end: before the last read of an ended run."""
@@ -276,6 +290,8 @@ class EventTree:
                 listings[path] = listing
             for name in listing.files:
                 self._consider(path, name)
+            for name in listing.tables:
+                self._consider_table(path, name)
             if depth < MAX_DEPTH:
                 folders += [(os.path.join(path, name), depth + 1) for name in listing.folders]
             yield
@@ -300,7 +316,19 @@ class EventTree:
             )
             return
         self._real.add(real)
-        self._files[path] = EventFile(Path(path), self._prefix(folder))
+        self._files[path] = EventFile(Path(path), self._prefix(folder), self.rest)
+
+    def _consider_table(self, folder: str, name: str) -> None:
+        path = os.path.join(folder, name)
+        if path in self.tables or len(self.tables) >= MAX_FILES:
+            return
+        try:
+            info = os.stat(path)
+        except OSError:
+            return
+        before = self._old.get(path)
+        if stat.S_ISREG(info.st_mode) and not self._is_old(path, info):
+            self.tables[path] = before[2] if before else 0
 
     def _is_old(self, path: str, info: os.stat_result) -> bool:
         seen = (info.st_ino, info.st_mtime_ns, info.st_size)
@@ -338,16 +366,11 @@ class EventTree:
             self.problems.append(problem)
 
 
-def writer_pid(path: Path) -> int | None:
-    """The process that made an event file, in its own view, if the file's name tells."""
-    match = _WRITER.search(path.name)
-    return int(match[1]) if match else None
-
-
 def _list(path: str, changed: int) -> Generator[None, None, _Listing]:
     """What is in a folder, sorted; pauses now and then, for it may hold a million pictures."""
     folders: list[str] = []
     files: list[str] = []
+    tables: list[str] = []
     with os.scandir(path) as entries:
         for number, entry in enumerate(entries, 1):
             if number % _ENTRIES_AT_ONCE == 0:
@@ -357,7 +380,9 @@ def _list(path: str, changed: int) -> Generator[None, None, _Listing]:
                     folders.append(entry.name)
             elif "tfevents" in entry.name:
                 files.append(entry.name)
-    return _Listing(changed, sorted(folders), sorted(files))
+            elif entry.name.endswith(".csv"):
+                tables.append(entry.name)
+    return _Listing(changed, sorted(folders), sorted(files), sorted(tables))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

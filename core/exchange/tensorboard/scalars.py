@@ -16,10 +16,21 @@ Standard library only.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from traindeck.core.base.sanitize import printable
+from traindeck.core.exchange.protobuf import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    SIGN,
+    VARINT,
+    Truncated,
+    fields,
+    signed,
+    varint,
+)
 
 Point = tuple[float, int, str, float]
 """Wall time in unix seconds, step, series name, value."""
@@ -28,9 +39,6 @@ MAX_SERIES = 20_000  # in one file: tags made anew at each step would fill memor
 MAX_NAME = 300  # characters
 _MAX_LAYOUT = 512  # bytes of an event worth remembering
 _MAX_LAYOUTS = 256
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_SIGN = 1 << 63
 
 _FLOAT = struct.Struct("<f")
 _DOUBLE = struct.Struct("<d")
@@ -64,8 +72,13 @@ class Malformed(ValueError):
         self.at = at
 
 
-class _Truncated(ValueError):
-    pass
+class Rest(NamedTuple):
+    """A Summary.Value that is no scalar, as it stands in an event of this time and step."""
+
+    time: float
+    step: int
+    prefix: str
+    value: bytes
 
 
 class _Value(NamedTuple):
@@ -89,6 +102,8 @@ class Scalars:
     def __init__(self, prefix: str = "") -> None:
         self.full = False
         """Whether points were left out because the file has more than MAX_SERIES tags."""
+        self.rest: list[Rest] | None = None
+        """Where what is no scalar goes; None: nowhere."""
         self._prefix = prefix
         self._names: dict[bytes, str] = {}
         self._scalar_tags: dict[bytes, bool] = {}
@@ -115,7 +130,7 @@ class Scalars:
                 step |= data[at] << shift
                 at += 1
             layout = layout_of(end - at)
-            if layout is not None and step < _SIGN and data[start] == 0x09:
+            if layout is not None and step < SIGN and data[start] == 0x09:
                 before, after, unpack, names = layout
                 name = names.get(data[at : end - before] + data[end - after : end])
                 if name is not None:
@@ -124,29 +139,36 @@ class Scalars:
                     continue
             try:
                 points += self._take(data, start, end, at)
-            except (_Truncated, struct.error) as error:
+            except (Truncated, struct.error) as error:
                 raise Malformed(start) from error
 
     def _take(self, data: bytes, start: int, end: int, summary_key: int) -> list[Point]:
         time, step = 0.0, 0
         scalars: list[tuple[str, _Value]] = []
-        for number, kind, at, stop in _fields(data, start, end):
-            if (number, kind) == (1, _FIXED64):
+        others: list[bytes] = []
+        for number, kind, at, stop in fields(data, start, end):
+            if (number, kind) == (1, FIXED64):
                 (time,) = _DOUBLE.unpack_from(data, at)
-            elif (number, kind) == (2, _VARINT):
-                step = _signed(_varint(data, at, stop)[0])
-            elif (number, kind) == (5, _BYTES):
-                for inner, inner_kind, value_at, value_stop in _fields(data, at, stop):
-                    if (inner, inner_kind) == (1, _BYTES):
-                        scalars += self._value(data, value_at, value_stop)
+            elif (number, kind) == (2, VARINT):
+                step = signed(varint(data, at, stop)[0])
+            elif (number, kind) == (5, BYTES):
+                for inner, inner_kind, value_at, value_stop in fields(data, at, stop):
+                    if (inner, inner_kind) == (1, BYTES):
+                        found = self._value(data, value_at, value_stop)
+                        scalars += found
+                        if not found and self.rest is not None:
+                            others.append(data[value_at:value_stop])
+        if self.rest is not None:
+            self.rest += [Rest(time, step, self._prefix, other) for other in others]
         # Worth remembering if a summary of one value follows time and step and ends the event.
         if (
             len(scalars) == 1
+            and not others
             and end - summary_key <= _MAX_LAYOUT
             and data[start] == 0x09
             and data[summary_key] == 0x2A
         ):
-            size, at = _varint(data, summary_key + 1, end)
+            size, at = varint(data, summary_key + 1, end)
             if at + size == end:
                 self._remember(data, summary_key, end, *scalars[0])
         return [(time, step, name, value.number) for name, value in scalars]
@@ -169,14 +191,14 @@ class Scalars:
         tag = plugin = b""
         simple: int | None = None
         tensor: tuple[int, int] | None = None
-        for number, kind, at, stop in _fields(data, start, end):
-            if (number, kind) == (1, _BYTES):
+        for number, kind, at, stop in fields(data, start, end):
+            if (number, kind) == (1, BYTES):
                 tag = data[at:stop]
-            elif (number, kind) == (9, _BYTES):
-                plugin = _plugin_name(data, at, stop)
+            elif (number, kind) == (9, BYTES):
+                plugin = plugin_name(data, at, stop)
             elif 2 <= number <= 8 and number != 7:  # one of: the last one written counts
-                simple = at if (number, kind) == (2, _FIXED32) else None
-                tensor = (at, stop) if (number, kind) == (8, _BYTES) else None
+                simple = at if (number, kind) == (2, FIXED32) else None
+                tensor = (at, stop) if (number, kind) == (8, BYTES) else None
         if tag not in self._scalar_tags:
             if len(self._scalar_tags) >= MAX_SERIES:
                 self.full = True
@@ -199,12 +221,12 @@ class Scalars:
         return name
 
 
-def _plugin_name(data: bytes, start: int, end: int) -> bytes:
+def plugin_name(data: bytes, start: int, end: int) -> bytes:
     name = b""
-    for number, kind, at, stop in _fields(data, start, end):
-        if (number, kind) == (1, _BYTES):
-            for inner, inner_kind, name_at, name_stop in _fields(data, at, stop):
-                if (inner, inner_kind) == (1, _BYTES):
+    for number, kind, at, stop in fields(data, start, end):
+        if (number, kind) == (1, BYTES):
+            for inner, inner_kind, name_at, name_stop in fields(data, at, stop):
+                if (inner, inner_kind) == (1, BYTES):
                     name = data[name_at:name_stop]
     return name
 
@@ -214,13 +236,13 @@ def _tensor(data: bytes, start: int, end: int) -> _Value | None:
     dtype = 0
     content: tuple[int, int] | None = None
     lists: dict[int, tuple[int, int] | None] = {}
-    for number, kind, at, stop in _fields(data, start, end):
-        if (number, kind) == (1, _VARINT):
-            dtype = _varint(data, at, stop)[0]
-        elif (number, kind) == (2, _BYTES):
+    for number, kind, at, stop in fields(data, start, end):
+        if (number, kind) == (1, VARINT):
+            dtype = varint(data, at, stop)[0]
+        elif (number, kind) == (2, BYTES):
             if not _holds_one(data, at, stop):
                 return None
-        elif (number, kind) == (4, _BYTES):
+        elif (number, kind) == (4, BYTES):
             content = (at, stop)
         elif number > 4:
             lists[number] = None if number in lists else (at, stop)
@@ -235,7 +257,7 @@ def _tensor(data: bytes, start: int, end: int) -> _Value | None:
             return None
         at, stop = place
         if dtype > 2:
-            bits, behind = _varint(data, at, stop)
+            bits, behind = varint(data, at, stop)
             return _Value(_from_varint(bits, dtype), at, None) if behind == stop else None
         form = _CONTENT[dtype]
     if stop - at != form.size:
@@ -251,59 +273,20 @@ def _from_varint(bits: int, dtype: int) -> float:
         return float(_FLOAT.unpack(struct.pack("<HH", 0, bits & 0xFFFF))[0])
     if _CONTENT[dtype] is _HALF:
         return float(_HALF.unpack(struct.pack("<H", bits & 0xFFFF))[0])
-    return float(bits if dtype == 23 else _signed(bits))
+    return float(bits if dtype == 23 else signed(bits))
 
 
 def _holds_one(data: bytes, start: int, end: int) -> bool:
     """Whether a TensorShapeProto is that of a single number."""
-    for number, kind, at, stop in _fields(data, start, end):
-        if (number, kind) == (3, _VARINT) and data[at]:
+    for number, kind, at, stop in fields(data, start, end):
+        if (number, kind) == (3, VARINT) and data[at]:
             return False
-        if (number, kind) == (2, _BYTES):
+        if (number, kind) == (2, BYTES):
             sizes = [
-                _varint(data, size_at, size_stop)[0]
-                for inner, inner_kind, size_at, size_stop in _fields(data, at, stop)
-                if (inner, inner_kind) == (1, _VARINT)
+                varint(data, size_at, size_stop)[0]
+                for inner, inner_kind, size_at, size_stop in fields(data, at, stop)
+                if (inner, inner_kind) == (1, VARINT)
             ]
             if sizes != [1]:
                 return False
     return True
-
-
-def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """The fields of a message: number, wire type, and where the payload starts and ends."""
-    while at < end:
-        key, at = _varint(data, at, end)
-        kind = key & 7
-        start = at
-        if kind == _VARINT:
-            _, at = _varint(data, at, end)
-        elif kind == _BYTES:
-            size, start = _varint(data, at, end)
-            at = start + size
-        elif kind == _FIXED64:
-            at += 8
-        elif kind == _FIXED32:
-            at += 4
-        else:
-            raise _Truncated(f"wire type {kind}")
-        if at > end:
-            raise _Truncated("a field ends behind its message")
-        yield key >> 3, kind, start, at
-
-
-def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """An unsigned base-128 number of at most 64 bits, and where it ends."""
-    value = shift = 0
-    while at < end and shift < 64:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value & (2 * _SIGN - 1), at
-        shift += 7
-    raise _Truncated("a number has no end")
-
-
-def _signed(value: int) -> int:
-    return value - 2 * _SIGN if value >= _SIGN else value
