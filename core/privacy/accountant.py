@@ -69,6 +69,19 @@ def epsilon(mechanisms: Iterable[Mechanism], delta: float) -> float:
     return bound(mechanisms, delta).epsilon
 
 
+def any_of(mechanisms: Sequence[Mechanism], runs: int, delta: float) -> float:
+    """An epsilon that bounds so many runs, whichever of these mechanisms each of them is."""
+    if len(mechanisms) == 1:
+        return epsilon([mechanisms[0]] * runs, delta)
+    if any(one.releases and one.noise_multiplier == 0 for one in mechanisms):
+        return math.inf
+    lost = runs * max(truncation.delta_lost([one]) for one in mechanisms)
+    if lost >= delta:
+        return math.inf
+    kinds = [_kinds([one]) for one in mechanisms if one.releases]
+    return _holds(renyi.worst_epsilon(kinds, runs, delta - lost), lost) if kinds else 0.0
+
+
 def distribution(mechanisms: Iterable[Mechanism]) -> PrivacyLossDistribution:
     """The privacy loss distribution of all these together. Raises ValueError without noise."""
     released = [one for one in mechanisms if one.releases]
@@ -228,11 +241,16 @@ def best_order(budget: float, delta: float) -> float:
     return order
 
 
-def repeat_and_select(mechanism: Mechanism, delta: float, mean_repeats: float) -> float:
+def repeat_and_select(
+    mechanism: Mechanism, delta: float, mean_repeats: float, shape: float = 1.0
+) -> float:
     """Epsilon when a random number of repeats runs and only the best one's result is released.
 
-    The number must be drawn (geometric, of this mean) before anything is seen, and nothing of the
-    other repeats may be released (Papernot & Steinke 2022).
+    shape  of the number's distribution, a truncated negative binomial: 1 is geometric, infinity
+           Poisson
+
+    The number must be drawn, of this mean, before anything is seen, and nothing of the other
+    repeats may be released (Papernot & Steinke 2022).
     """
     import dp_accounting
     from dp_accounting.dp_event import RepeatAndSelectDpEvent
@@ -243,11 +261,40 @@ def repeat_and_select(mechanism: Mechanism, delta: float, mean_repeats: float) -
     sampled = dp_accounting.PoissonSampledDpEvent(kind.rate, gaussian)
     run = dp_accounting.SelfComposedDpEvent(sampled, kind.count)
     accountant = RdpAccountant()
-    accountant.compose(RepeatAndSelectDpEvent(run, mean_repeats, 1.0))
+    accountant.compose(RepeatAndSelectDpEvent(run, float(mean_repeats), shape))
     lost = mean_repeats * truncation.delta_lost([mechanism])
     if lost >= delta:
         return math.inf
     return _holds(float(accountant.get_epsilon(delta - lost)), lost)
+
+
+def selection_runs(mechanism: Mechanism, delta: float, order: float, mean_repeats: float) -> int:
+    """How many runs, all seen, cost no less than the best of a random number of them.
+
+    By the Rényi divergence of this order, which is what a filter counts; and by epsilon at every
+    delta from this one to its cube, as PLD has it. The number is geometric, see
+    `repeat_and_select`.
+    """
+    import dp_accounting
+    from dp_accounting.dp_event import RepeatAndSelectDpEvent
+    from dp_accounting.rdp import RdpAccountant
+    from dp_accounting.rdp.rdp_privacy_accountant import DEFAULT_RDP_ORDERS
+
+    (kind,) = _kinds([mechanism])
+    gaussian = dp_accounting.GaussianDpEvent(kind.noise)
+    sampled = dp_accounting.PoissonSampledDpEvent(kind.rate, gaussian)
+    run = dp_accounting.SelfComposedDpEvent(sampled, kind.count)
+    accountant = RdpAccountant(orders=[order, *map(float, DEFAULT_RDP_ORDERS)])
+    accountant.compose(RepeatAndSelectDpEvent(run, float(mean_repeats), 1.0))
+    whole = float(accountant.rdp[0])
+    runs = max(1, math.ceil(whole / (rho(mechanism, order) * mechanism.steps)))
+    deltas = [delta**power for power in (1.0, 1.5, 2.0, 3.0)]
+    wanted = [float(accountant.get_epsilon(one)) for one in deltas]
+    while any(
+        epsilon([mechanism] * runs, one) < least for one, least in zip(deltas, wanted, strict=True)
+    ):
+        runs += 1
+    return runs
 
 
 def _holds(epsilon: float, lost: float) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
 
 from traindeck.core.base.errors import BudgetRefused, UsageError
 from traindeck.core.base.home import Home
+from traindeck.core.base.nearest import did_you_mean
 from traindeck.core.privacy.bounds import at_least, at_most
 from traindeck.core.privacy.gate import tend
 from traindeck.core.privacy.ledger import ledgers
@@ -50,10 +50,10 @@ def concerns(
     doubts = []
     known = sorted({one.dataset for one in recipes})
     if whole.lower() not in map(str.lower, known):
-        near = difflib.get_close_matches(name.lower(), known, 1)
+        likely = did_you_mean(name, known)
         doubts.append(
             f"no recipe here trains on a data set called {name}"
-            f" ({f'did you mean {near[0]}? ' if near else ''}known: {', '.join(known)}): only one"
+            f" ({f'{likely} ' if likely else ''}known: {', '.join(known)}): only one"
             " that names it so will spend this budget; `traindeck budget rm` takes it back"
         )
     if not records and delta >= LARGE_DELTA:

@@ -19,9 +19,9 @@ from traindeck.core.base.home import Home
 from traindeck.core.privacy.bounds import or_null
 from traindeck.core.privacy.gate import account_now
 from traindeck.core.privacy.ledger.account import Account, Charge
-from traindeck.core.privacy.ledger.chain import Problem
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import shown
+from traindeck.core.privacy.ledger.lines import Problem
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.risk import FIXED_IN_ADVANCE, Risk, risk
 

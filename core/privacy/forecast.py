@@ -29,6 +29,7 @@ class BudgetForecast:
     rho_cost        what one of the runs takes; infinite without noise
     rho_left        what is left before them
     refused         why one of them would not be admitted; empty when it would
+    refused_short   the same in one line, where there is one
     fits            whether all of them would be
     more_such_runs  how many of them would be, one after the other
     """
@@ -42,6 +43,7 @@ class BudgetForecast:
     rho_cost: float
     rho_left: float
     refused: str
+    refused_short: str
     fits: bool
     more_such_runs: int
 
@@ -149,11 +151,11 @@ def _of_budget(
     account = account_now(ledger)
     left = remaining(plan, earlier.paid_steps(account, plan.mechanism))
     cost = accountant.rho(left, account.order, account.delta) * left.steps
-    refused = ""
+    refused = short = ""
     try:
         check_named(ledger, plan)
         if plan.private and (error := refusal(recipe, plan, account, earlier)):
-            refused = str(error)
+            refused, short = str(error), error.short
     except BudgetRefused as error:
         refused = str(error)
     return BudgetForecast(
@@ -166,6 +168,7 @@ def _of_budget(
         rho_cost=cost,
         rho_left=account.rho_left,
         refused=refused,
+        refused_short=short,
         fits=plan.private and not refused and cost * runs <= account.rho_left,
         more_such_runs=account.more(cost),
     )

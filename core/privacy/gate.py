@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.core.base.errors import BudgetRefused
-from traindeck.core.base.home import Home
+from traindeck.core.base.home import Home, has_ledgers
 from traindeck.core.base.process import Identity
-from traindeck.core.privacy.ledger.entries import COPIES
+from traindeck.core.privacy.ledger.account import GIVEN_BACK
+from traindeck.core.privacy.ledger.entries import COPIES, is_name
 from traindeck.core.privacy.ledger.filter import OverBudget, cost_of, over_budget
 from traindeck.core.privacy.mechanism import Mechanism, covers
 from traindeck.core.privacy.origin import Inherited
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from traindeck.core.privacy.ledger.ledger import Ledger
 
 NOTHING = Inherited()
+SWEEP_PLACE = "."
+"""Between a sweep's id and a number: what it holds for a run to come."""
 
 
 def ledger_of(folder: Path, dataset: str, fingerprint: str | None = None) -> Ledger | None:
@@ -36,11 +39,21 @@ def ledger_of(folder: Path, dataset: str, fingerprint: str | None = None) -> Led
 
     With a fingerprint of its contents, also that of the same data under another name.
     """
-    if not dataset or not folder.is_dir():
+    if not dataset or not has_ledgers(folder):
         return None
     from traindeck.core.privacy.ledger.ledgers import find
 
     return find(folder, dataset, fingerprint)
+
+
+def check_paid(folder: Path, plan: Plan) -> None:
+    """Raises LedgerDamaged when runs have paid for a data set that has no ledger any more."""
+    if is_name(plan.dataset.lower()):
+        from traindeck.core.privacy.ledger.ledger import Ledger
+
+        ledger = Ledger(folder, plan.dataset)
+        if ledger.is_known:
+            ledger.account(everyone=True)
 
 
 def ledger_for(folder: Path, recipe: Recipe) -> Ledger | None:
@@ -58,7 +71,7 @@ def check_parts(ledgers: Path, run: str, recipe: Recipe, accept_no_privacy: bool
     In a federation each owner asks its own. Raises BudgetRefused for any other recipe; where no
     privacy is accepted, the parts are exposed.
     """
-    if "owners" in recipe.params or not ledgers.is_dir():
+    if "owners" in recipe.params or not has_ledgers(ledgers):
         return
     from traindeck.core.privacy.ledger.ledgers import ledgers as all_of
 
@@ -108,6 +121,7 @@ def admit(
     instead: str = "",
     why: str = "",
     who: Identity | None = None,
+    place: str = "",
 ) -> None:
     """Reserve a run's plan in a data set's ledger; without a ledger nothing is asked.
 
@@ -116,6 +130,7 @@ def admit(
     instead  what would make a run of this recipe private
     why      the reason that was given for accepting no privacy
     who      the process that stands for the run until it is settled
+    place    one that a sweep holds for the run
 
     Raises BudgetRefused, and OSError or LedgerDamaged when the ledger cannot be used.
     """
@@ -135,7 +150,7 @@ def admit(
         epsilon = accountant.epsilon([left], plan.delta) if paid else plan.epsilon
         process = who.to_json() if who else None
         try:
-            ledger.reserve(run, recipe, left, cost, epsilon, process, delta=plan.delta)
+            ledger.reserve(run, recipe, left, cost, epsilon, process, plan.delta, place)
         except OverBudget as error:
             again = refusal(recipe, plan, ledger.account(), earlier)
             raise again or error from None
@@ -157,7 +172,7 @@ def use_without_privacy(
 
     Raises BudgetRefused for budgeted data, unless it was accepted: then the budget is exposed.
     """
-    if not ledgers.is_dir():
+    if not has_ledgers(ledgers):
         return
     from traindeck.core.privacy.ledger.ledgers import find
 
@@ -222,7 +237,7 @@ def refusal(
             " budget is made. One run alone takes more of it than its epsilon, one unlike those"
             " that it was tuned for, such as one of few steps, much more"
         )
-    return OverBudget(message, error.steps)
+    return OverBudget(message, error.steps, error.short)
 
 
 def tend(ledger: Ledger) -> None:
@@ -231,7 +246,7 @@ def tend(ledger: Ledger) -> None:
     For those who write; who only looks takes `account_now`. Raises LedgerDamaged, and OSError when
     the ledger cannot be written.
     """
-    for run in ledger.account().runs:
+    for run in ledger.account(everyone=True).runs:
         if run.open and (state := _ended(ledger, run)):
             ledger.settle(run.id, state)
 
@@ -250,6 +265,9 @@ def _ended(ledger: Ledger, run: Charge) -> str:
     if run.who is not None:
         who = Identity.from_json(run.who)
         return "" if who.alive() or who.out_of_sight else "lost"
+    if SWEEP_PLACE in run.id:
+        sweep = home.root / "sweeps" / run.id.partition(SWEEP_PLACE)[0]
+        return "" if sweep.is_dir() else GIVEN_BACK
     folder = next((f for f in (home.runs / run.id, home.trash / run.id) if f.is_dir()), None)
     if folder is None:
         return "lost"

@@ -34,6 +34,14 @@ SEEDED = "seeded noise: not private"
 NO_NOISE = "no noise: epsilon is infinite"
 
 
+COSTS_BY = frozenset({
+    "epsilon", "noise_multiplier", "delta", "batch_size", "epochs", "steps", "rounds",
+    "local_steps", "noise_seed", "noise", "bands",
+})  # fmt: skip
+"""The parameters that decide what a plan costs; a clipping norm changes what noise does, not that.
+"""
+
+
 class PlanError(UsageError):
     """The parameters make no private run; the message says which and what would."""
 
@@ -49,6 +57,7 @@ class Plan:
     risk        what the whole plan lets an attacker find out
     seeded      sampler and noise come from a seed that is written down: not private
     adaptive    how the clipping norm moves from `clipping_norm` on, where it does
+    pretrained  what the public weights that it begins with have seen, which epsilon is not about
     """
 
     dataset: str
@@ -65,6 +74,7 @@ class Plan:
     risk: Risk
     seeded: bool
     adaptive: AdaptiveClipping | None = None
+    pretrained: str = ""
 
     @property
     def gradient_noise(self) -> float:
@@ -99,7 +109,9 @@ class Plan:
         data["epsilon"] = or_null(self.epsilon)
         data["curve"] = [[steps, or_null(value)] for steps, value in self.curve]
         data["risk"] = self.risk.to_json()
-        if self.adaptive is None:  # as it was written before there was such a field
+        if not self.pretrained:  # as it was written before there were such fields
+            del data["pretrained"]
+        if self.adaptive is None:
             del data["adaptive"]
         else:
             data["adaptive"] = self.adaptive.to_json(self.mechanism.noise_multiplier)
@@ -203,6 +215,7 @@ def make(recipe: Recipe, params: Mapping[str, Value]) -> Plan | None:
         risk=risk([mechanism]),
         seeded=_number(params, "noise_seed", -1) >= 0,
         adaptive=adaptive,
+        pretrained=declared.pretrained,
     )
 
 

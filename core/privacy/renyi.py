@@ -52,6 +52,19 @@ def epsilon(
     return float(least), float(order)
 
 
+def worst_epsilon(plans: Iterable[Iterable[Kind]], count: int, delta: float) -> float:
+    """The least epsilon that bounds any so many of these plans, of each as often as it may be."""
+    import numpy as np
+    from dp_accounting.rdp.rdp_privacy_accountant import DEFAULT_RDP_ORDERS, compute_epsilon
+
+    orders = (*NEAR_ONE, *map(float, DEFAULT_RDP_ORDERS))
+    worst = np.zeros(len(orders))
+    for kinds in plans:
+        parts = [kind.count * _divergences(kind.noise, kind.rate, orders) for kind in kinds]
+        worst = np.maximum(worst, np.sum(parts, axis=0))
+    return float(compute_epsilon(orders, count * worst, delta)[0])
+
+
 @lru_cache(maxsize=256)
 def _divergences(noise: float, rate: float, orders: tuple[float, ...]) -> NDArray[np.float64]:
     import dp_accounting

@@ -53,6 +53,7 @@ class RunPrivacy:
     records        public bound on how many there are, of which a batch holds `batch_size`
     max_batch      and never more than these, where the sampler is truncated; 0 where it is not
     ledger         the data set whose budget is charged, if any is
+    pretrained     what the public weights that it began with have seen, which epsilon is not about
     """
 
     epsilon: float
@@ -79,6 +80,7 @@ class RunPrivacy:
     batch_size: int
     max_batch: int
     ledger: str | None
+    pretrained: str
 
     @property
     def violated(self) -> bool:
@@ -120,6 +122,7 @@ class RunPrivacy:
             "batch_size": self.batch_size,
             "max_batch": self.max_batch,
             "ledger": self.ledger,
+            "pretrained": self.pretrained,
         }
 
     @classmethod
@@ -159,6 +162,7 @@ class RunPrivacy:
             batch_size=tolerant.count(known("batch_size")) or 0,
             max_batch=tolerant.count(known("max_batch")) or 0,
             ledger=tolerant.text(known("ledger")) or None,
+            pretrained=tolerant.text(known("pretrained")),
         )
 
 
@@ -209,6 +213,7 @@ def report(folder: Path, ledger: str | None) -> RunPrivacy | None:
         batch_size=plan.batch_size,
         max_batch=mechanism.max_batch,
         ledger=ledger,
+        pretrained=plan.pretrained,
     )
 
 
@@ -237,6 +242,8 @@ def words(privacy: RunPrivacy) -> dict[str, str]:
         del facts["planned"]
     if privacy.inherited:
         facts["resumed"] = inherits(privacy)
+    if privacy.pretrained:
+        facts["public weights"] = f"what they have seen is not covered: {privacy.pretrained}"
     if privacy.exposed:
         facts["exposed"] = privacy.exposed
     if privacy.audit and privacy.violated:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-PREFIX = "private/"
+from traindeck.core.run.series import is_private
 
-
-def is_private(series: str) -> bool:
-    return series.startswith(PREFIX)
+__all__ = ["is_private", "public"]
 
 
 def public(names: Iterable[str]) -> list[str]:

@@ -11,6 +11,8 @@ from traindeck.core.privacy.mechanism import Mechanism
 
 IMPORTED = "imported"
 """The state of a run that was made elsewhere."""
+HANDED_ON, GIVEN_BACK = "handed on", "given back"
+"""How a place ends that a sweep holds for a run: the run takes it over, or none does."""
 
 
 @dataclass(slots=True)

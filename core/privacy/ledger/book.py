@@ -7,10 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from traindeck.core.base.errors import OVER_BUDGET, BudgetRefused, TraindeckError
-from traindeck.core.privacy.ledger.account import IMPORTED, Account, Charge, Child, Exposure
-from traindeck.core.privacy.ledger.chain import Entry, Problem, Scan
+from traindeck.core.privacy.ledger.account import (
+    GIVEN_BACK,
+    HANDED_ON,
+    IMPORTED,
+    Account,
+    Charge,
+    Child,
+    Exposure,
+)
 from traindeck.core.privacy.ledger.entries import MAX_TEXT, check, new_entry
 from traindeck.core.privacy.ledger.filter import Filter, inexact, mechanism_of
+from traindeck.core.privacy.ledger.lines import Entry, Problem, Scan
 from traindeck.core.privacy.mechanism import PUBLIC_OWNERS
 
 
@@ -22,7 +30,7 @@ class LedgerDamaged(TraindeckError):
     def __init__(self, path: Path, problem: Problem) -> None:
         super().__init__(
             f"{path}: {problem}. Nothing is spent on this budget until that is mended: put"
-            " this file and its .head.json back from one backup"
+            " this file and its .head.json back from one backup that holds all of it"
         )
         self.path = path
         self.problem = problem
@@ -81,6 +89,8 @@ class Book:
                 run = self._runs[entry["run"]]
                 run.settled, run.settled_at = entry["steps"], entry["t"]
                 run.state = entry["state"]
+                if run.state in (HANDED_ON, GIVEN_BACK) and not run.settled:
+                    del self._runs[run.id]  # a place that was held for a run is none
             case "set":
                 self._epsilon = entry["epsilon"]
             case "derive":

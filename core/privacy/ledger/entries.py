@@ -31,7 +31,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from traindeck.core.base.process import Identity
-from traindeck.core.privacy.ledger.chain import ENVELOPE, Entry
+from traindeck.core.privacy.ledger.lines import ENVELOPE, Entry
 from traindeck.core.privacy.mechanism import MAX_STEPS, RELATIONS
 from traindeck.core.recipe.accounting import UNITS
 

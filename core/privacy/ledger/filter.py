@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from traindeck.core.base.errors import BudgetRefused
-from traindeck.core.privacy.ledger.chain import Entry
+from traindeck.core.privacy.ledger.lines import Entry
 from traindeck.core.privacy.mechanism import Mechanism
 
 _BITS = 1074
@@ -27,11 +27,11 @@ _ONE = 1 << _BITS
 
 
 class OverBudget(BudgetRefused):
-    """More than is left; `steps` of what was asked would fit."""
+    """More than is left; `steps` of what was asked would fit. `short` is the message in a line."""
 
-    def __init__(self, message: str, steps: int) -> None:
+    def __init__(self, message: str, steps: int, short: str = "") -> None:
         super().__init__(message)
-        self.steps = steps
+        self.steps, self.short = steps, short
 
 
 class NotOpen(BudgetRefused):
@@ -308,6 +308,7 @@ def over_budget(
             f"the budget of {name} is frozen, it admits nothing more:"
             f" `traindeck budget set {name} --epsilon E` opens it again",
             0,
+            f"the budget of {name} is frozen",
         )
     from traindeck.core.privacy import accountant
     from traindeck.core.privacy.bounds import at_least, at_most, percent
@@ -318,8 +319,7 @@ def over_budget(
     )
     total = exact(budget) - left + cost  # all that the budget would then have to cover
     wanted = at_most(accountant.epsilon_budget(inexact(total), delta, order))
-    percents = f"{percent(inexact(cost) / budget)} of the budget of {name}"
-    remains = f"{percent(inexact(left) / budget, at_least)} of it is left"
+    needed, there = percent(inexact(cost) / budget), percent(inexact(left) / budget, at_least)
     epochs = steps * mechanism.sampling_rate
     fit = (
         f"{steps:,} of its {mechanism.steps:,} steps {'fits' if steps == 1 else 'fit'} at the same"
@@ -329,11 +329,12 @@ def over_budget(
     )
     smaller = f", and so would a run of epsilon {largest:g}" if largest else ""
     return OverBudget(
-        f"{recipe} would take {percents}, and {remains}: {fit}; a budget of epsilon {wanted} would"
-        f" admit it (`traindeck budget set {name} --epsilon {wanted}`){smaller} [Rényi"
-        f" divergence of order {order:g}: it costs {inexact(cost):.4g},"
+        f"{recipe} would take {needed} of the budget of {name}, and {there} of it is left: {fit};"
+        f" a budget of epsilon {wanted} would admit it (`traindeck budget set {name} --epsilon"
+        f" {wanted}`){smaller} [Rényi divergence of order {order:g}: it costs {inexact(cost):.4g},"
         f" {max(inexact(left), 0.0):.4g} of {budget:.4g} is left]",
         steps,
+        f"{needed} needed, {there} left" + (f"; epsilon ≤ {largest:g} fits" if largest else ""),
     )
 
 

@@ -1,7 +1,8 @@
 """Per data set: what every run reserved and spent of its privacy budget.
 
     <folder>/<name>.jsonl   append-only, hash-chained, fsynced (`chain`); what may stand in it is
-                            whitelisted (`entries`) and admitted by a Rényi filter (`filter`)
+                            whitelisted (`entries`) and admitted by a Rényi filter (`filter`);
+                            what is outside the folder bears witness of it (`witness`)
 
 A run's whole plan is reserved before its process starts, each step is committed before its noise
 is released, and the rest is given back when the run is settled. Whatever crashes in between stays
@@ -26,11 +27,13 @@ from typing import Any, cast
 
 from traindeck.core.base.errors import BudgetRefused, NotFoundError, UsageError
 from traindeck.core.base.files import locked, sweep
-from traindeck.core.privacy.ledger.account import Account, Charge
+from traindeck.core.privacy.ledger.account import HANDED_ON, Account, Charge
 from traindeck.core.privacy.ledger.book import LedgerDamaged, mends, replay
-from traindeck.core.privacy.ledger.chain import Chain, Entry, Problem, Scan, Writer
+from traindeck.core.privacy.ledger.chain import Chain, Writer
 from traindeck.core.privacy.ledger.entries import MAX_TEXT, is_name, new_entry
 from traindeck.core.privacy.ledger.filter import Filter, NotOpen, cost_of, overdrawing
+from traindeck.core.privacy.ledger.lines import Entry, Problem, Scan
+from traindeck.core.privacy.ledger.witness import Witness, Witnesses
 from traindeck.core.privacy.mechanism import Mechanism
 
 FOLDER_LOCK = ".lock"
@@ -59,6 +62,7 @@ class Ledger:
         self.name = name.lower()
         self.dataset = (dataset or name).lower()
         self._chain = Chain(folder, self.name)
+        self._witnesses = Witnesses(folder, self.name)
 
     @property
     def path(self) -> Path:
@@ -66,17 +70,26 @@ class Ledger:
 
     @property
     def exists(self) -> bool:
-        return self._chain.exists
+        """One that the home bears witness of counts: it has been taken away."""
+        return self._chain.exists or self._witnesses.exists
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it exists, or a run knows that it did."""
+        return self.exists or bool(self._witnesses.all())
 
     # Looking
 
-    def account(self, ended: Callable[[Charge], str] | None = None) -> Account:
+    def account(
+        self, ended: Callable[[Charge], str] | None = None, *, everyone: bool = False
+    ) -> Account:
         """What the whole ledger comes to, read and verified anew.
 
-        ended  how a run that is open here has ended, empty where it goes on: it is counted as if
-               its settling stood in the ledger already, which is not written to
+        ended     how a run that is open here has ended, empty where it goes on: it is counted as
+                  if its settling stood in the ledger already, which is not written to
+        everyone  ask each run that paid what it knows of the ledger, not only the home
         """
-        return self._account_of(self._scan(), ended)
+        return self._account_of(self._scan(everyone=everyone), ended)
 
     def _account_of(self, scan: Scan, ended: Callable[[Charge], str] | None = None) -> Account:
         book = replay(self.name, self.path, scan)
@@ -91,8 +104,8 @@ class Ledger:
         return scan.entries
 
     def verify(self) -> list[Problem]:
-        """All that is wrong with the ledger."""
-        scan = self._scan()
+        """All that is wrong with the ledger, by all that bears witness of it."""
+        scan = self._scan(everyone=True)
         if scan.damage is None:
             try:
                 replay(self.name, self.path, scan)
@@ -112,6 +125,9 @@ class Ledger:
     def begin(self, first: Entry) -> None:
         """Write its first entry, of type create."""
         self._chain.create([first], Filter.begun(self.name, first).to_json())
+        with self._writing() as writer:
+            writer.scan()
+            self._witnesses.bear(*writer.end, runs=())
 
     def add(self, new: Callable[[Filter], Sequence[Entry]], *, verified: bool = True) -> None:
         """Add the entries that are to be added, if any, given what is there.
@@ -123,8 +139,12 @@ class Ledger:
             mended: list[Entry] = []
             if known is not None:
                 now = Filter.from_json(known)
+                count, last = writer.end
+                missed = self._witnesses.against(self._witnesses.of_home(), count, [last])
+                if missed:
+                    raise LedgerDamaged(self.path, missed[0])
             else:
-                scan = writer.scan()
+                scan = self._heard(writer.scan(), self._witnesses.of_home())
                 now, mended = replay(self.name, self.path, scan).filter, mends(scan)
             entries = new(now)
             if not entries:
@@ -133,6 +153,8 @@ class Ledger:
             for entry in entries:
                 now.apply(entry)
             writer.append(entries, now.to_json())
+            paid = {entry["run"] for entry in entries if "run" in entry}
+            self._witnesses.bear(*writer.end, runs=paid)
 
     # Spending
 
@@ -145,12 +167,14 @@ class Ledger:
         epsilon: float,
         who: dict[str, str | int] | None,
         delta: float | None = None,
+        place: str = "",
     ) -> None:
         """Take a run's whole plan out of the budget, before its process starts.
 
         rho      what one step costs: Rényi divergence at the ledger's order
         epsilon  what the whole plan costs, for people to read; at its own delta
         who      the process that stands for the run until it is settled
+        place    one that a sweep holds (`hold`): it is given back in the same write
 
         Raises OverBudget, and NotOpen for a run that has a reservation already.
         """
@@ -166,7 +190,9 @@ class Ledger:
             **({} if delta is None else {"delta": delta}),
         )
         sweep(self.folder)
-        self.add(lambda now: [new])
+
+        taken = new_entry("settle", run=place, steps=0, state=HANDED_ON) if place else None
+        self.add(lambda now: [taken, new] if taken and place in now.open else [new])
 
     def commit(self, run: str, steps: int, mechanism: Mechanism | None = None) -> None:
         """Say that noise will be released for the run's steps up to this many, from its first.
@@ -312,6 +338,7 @@ class Ledger:
             self._check_unused(self._account_of(self._chain.scanned()))
             kept = self.folder / "removed" / f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
             kept.mkdir(parents=True)
+            self._witnesses.drop()
             for path in (self.path, self._chain.head):
                 path.rename(kept / path.name)
         return kept
@@ -324,9 +351,19 @@ class Ledger:
                 f"{self.name} has no privacy budget; traindeck budget create {self.name} gives one"
             )
 
-    def _scan(self) -> Scan:
-        self._require()
-        return self._chain.scan()
+    def _scan(self, *, everyone: bool = False) -> Scan:
+        # Witnesses first: they know nothing then that was not in the file when it is read.
+        known = self._witnesses.all() if everyone else self._witnesses.of_home()
+        if not known:
+            self._require()
+        return self._heard(self._chain.scan(), known)
+
+    def _heard(self, scan: Scan, known: list[Witness]) -> Scan:
+        """The same, with what those who bear witness miss in it."""
+        if scan.damage is None:
+            hashes = [entry["hash"] for entry in scan.entries]
+            scan.problems.extend(self._witnesses.against(known, len(hashes), hashes))
+        return scan
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Writer]:
@@ -334,8 +371,9 @@ class Ledger:
         try:
             with self._chain.writing() as writer:
                 yield writer
-        except FileNotFoundError:
-            replay(self.name, self.path, self._chain.scan())  # says what is gone
+        except OSError:
+            if self._chain.is_replaced:
+                replay(self.name, self.path, self._chain.scanned())  # says what is gone
             raise
 
 

@@ -5,6 +5,7 @@ A data set is known by its name, by that of one which it was derived of, and by 
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import re
 from collections.abc import Callable, Iterable
@@ -15,10 +16,11 @@ from traindeck.core.base.files import locked
 from traindeck.core.base.secret import home_secret
 from traindeck.core.privacy.ledger.account import Account
 from traindeck.core.privacy.ledger.book import Book
-from traindeck.core.privacy.ledger.chain import Entry
 from traindeck.core.privacy.ledger.entries import is_name, new_entry
 from traindeck.core.privacy.ledger.filter import OtherData
 from traindeck.core.privacy.ledger.ledger import FOLDER_LOCK, Ledger, check_covered, decided
+from traindeck.core.privacy.ledger.lines import Entry
+from traindeck.core.privacy.ledger.witness import known
 from traindeck.core.privacy.mechanism import relation_of
 
 KEYED = "hmac:"
@@ -48,7 +50,7 @@ def create(
     covers       is asked whether that is enough, and raises BudgetRefused when it is not
 
     Raises BudgetRefused when the data set has a budget already, by its name, by one that it
-    was derived of, or by its contents.
+    was derived of, or by its contents; LedgerDamaged when runs paid from one that is gone.
     """
     ledger = Ledger(folder, name)
     first = new_entry(
@@ -79,6 +81,8 @@ def create(
                     f" rm {other.name}` takes back one that was never used"
                 )
             raise BudgetRefused(f"{name} has a privacy budget already{whose}: {mend}")
+        if ledger.is_known:
+            ledger.account(everyone=True)  # says what has been taken away
         covers(Book(ledger.name, first).account(1, ""))
         ledger.begin(first)
     return ledger
@@ -149,22 +153,25 @@ def shown_entries(folder: Path, entries: Iterable[Entry]) -> list[Entry]:
     return made
 
 
-def ledgers(folder: Path) -> list[Ledger]:
-    """All ledgers of a home, by name."""
+def ledgers(folder: Path, *, of_runs: bool = False) -> list[Ledger]:
+    """All ledgers of a home, by name; those too that are known to have been there.
+
+    of_runs  known also to runs alone, which takes 10 µs a run
+    """
     ends = (".jsonl", ".head.json")
-    try:
+    names = known(folder, of_runs=of_runs)
+    with contextlib.suppress(FileNotFoundError):
         files = [path.name for path in folder.iterdir()]
-    except FileNotFoundError:
-        return []
-    names = {file.removesuffix(end) for file in files for end in ends if file.endswith(end)}
-    return [Ledger(folder, name) for name in sorted(names) if is_name(name)]
+        names |= {file.removesuffix(end) for file in files for end in ends if file.endswith(end)}
+    found = [Ledger(folder, name) for name in sorted(names) if is_name(name)]
+    return [each for each in found if each.is_known] if of_runs else found
 
 
 def _find_contents(folder: Path, fingerprint: str) -> Ledger | None:
-    known = (fingerprint, keyed(folder, fingerprint))
+    either = (fingerprint, keyed(folder, fingerprint))
     for ledger in ledgers(folder):
         for name, pinned in ledger.datasets().items():
-            if pinned in known:
+            if pinned in either:
                 return Ledger(folder, ledger.name, name)
     return None
 

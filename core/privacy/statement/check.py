@@ -15,8 +15,8 @@ from traindeck.core.base.home import Home
 from traindeck.core.privacy import accountant
 from traindeck.core.privacy.ledger.account import Account
 from traindeck.core.privacy.ledger.book import LedgerDamaged, replay
-from traindeck.core.privacy.ledger.chain import Scan
 from traindeck.core.privacy.ledger.ledger import Ledger
+from traindeck.core.privacy.ledger.lines import Scan
 from traindeck.core.privacy.mechanism import Mechanism
 from traindeck.core.privacy.statement import claims
 from traindeck.core.privacy.statement.signing import Opened, own_fingerprint
