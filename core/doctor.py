@@ -1,21 +1,33 @@
-"""What is installed, which recipes can run here, and what would mend the rest."""
+"""What is installed, which recipes have their packages here, and what would mend the rest.
+
+The files that a recipe reads, its data and weights, are looked for when it starts.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
-import shlex
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from traindeck.core.base.errors import ControlError, TraindeckError
+from traindeck.core.base.files import disk_use
+from traindeck.core.base.format import counted, size, timespan
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.library import Library
 from traindeck.core.catalogue.store import Catalogue, CatalogueError
 from traindeck.core.devices.inventory import discover
-from traindeck.core.recipe.find import missing_dependencies, shelf
-from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.models import aside
+from traindeck.core.recipe import isolated
+from traindeck.core.recipe.environments import making, place, python
+from traindeck.core.recipe.find import shelf
+from traindeck.core.recipe.requirements import lacks
+from traindeck.core.run.folder import RunFolder
+from traindeck.core.run.state import LIVE, UNREACHABLE
 
 PACKAGES = ("torch", "tensorflow", "scikit-learn", "dp-accounting")
 
@@ -32,7 +44,14 @@ class Finding:
 
 def examine(home: Home) -> list[Finding]:
     """Look at everything; slow things (devices) included. Raises nothing."""
-    return [*_machine(), *_home(home), *_packages(), *_recipes(home)]
+    return [
+        *_machine(),
+        *_home(home),
+        *_packages(),
+        *_isolated(home),
+        *_recipes(home),
+        *_converters(home),
+    ]
 
 
 def _machine() -> list[Finding]:
@@ -66,7 +85,7 @@ def _home(home: Home) -> list[Finding]:
     mend = "" if writable else "make it writable, or set TRAINDECK_HOME to a folder that is"
     findings = [Finding("home", writable, text, mend)]
     try:
-        findings.append(Finding("catalogue", True, f"{len(Catalogue(home).all())} runs"))
+        findings.append(Finding("catalogue", True, counted(len(Catalogue(home).all()), "run")))
     except CatalogueError as error:
         findings.append(Finding("catalogue", False, str(error), "traindeck reindex"))
     return findings
@@ -83,40 +102,73 @@ def _packages() -> list[Finding]:
     return findings
 
 
-def _environment(home: Home, recipe: Recipe) -> Path | None:
-    if not recipe.environment:
-        return None
-    named = os.environ.get(f"TRAINDECK_{recipe.environment.upper()}")
-    return Path(named).expanduser() if named else home.root / "envs" / recipe.environment
+def _converters(home: Home) -> list[Finding]:
+    """The environments that some formats are made in: nothing else needs them."""
+    findings = []
+    for name, what in aside.NEEDED_FOR.items():
+        folder = aside.place(home, name)
+        there = (folder / "bin" / "python").exists()
+        state = str(folder) if there else f"not there, needed only for {what}"
+        mend = "" if there else aside.making(home, name)
+        findings.append(Finding(f"environment {name}", there, state, mend))
+    return findings
 
 
-def _making(recipe: Recipe, place: Path) -> str:
-    if not recipe.packages:
-        return f"traindeck run {recipe.name} says how to make it"
-    folder, packages = shlex.quote(str(place)), " ".join(map(shlex.quote, recipe.packages))
-    return f"python3 -m venv {folder} && {folder}/bin/pip install {packages}"
+def _isolated(home: Home) -> list[Finding]:
+    """The environments of single scripts, and what each takes up."""
+    findings = []
+    for one in isolated.made(home):
+        what = f"environment {one.folder.name}"
+        taken = size(disk_use(one.folder))
+        if one.dependencies is None:
+            text = f"half made, {taken}; it is made anew when it is needed"
+            findings.append(Finding(what, False, text, "traindeck doctor --remove-unused 0d"))
+            continue
+        ago = timespan(max(0.0, time.time() - one.used))
+        held = ", ".join(one.dependencies) or "no packages"
+        findings.append(Finding(what, True, f"{held}; {taken}, last used {ago} ago"))
+    return findings
+
+
+def remove_unused(home: Home, seconds: float) -> list[Path]:
+    """Delete environments of single scripts that nobody has used for so long; returns which.
+
+    One that a run goes on in, or waits for, is left, and one that is being made. Raises
+    ControlError when one cannot be deleted.
+    """
+    going_on = [run["id"] for run in Library(home).runs() if run["state"] in (*LIVE, UNREACHABLE)]
+    specs = [RunFolder(home.runs / run_id).spec() for run_id in going_on]
+    live = {Path(spec.get("python", "")).parent.parent.resolve() for spec in specs if spec}
+    gone = []
+    for one in isolated.made(home):
+        is_new = one.dependencies is not None and time.time() - one.used < seconds
+        if is_new or one.folder.resolve() in live:
+            continue
+        try:
+            if isolated.remove(one):
+                gone.append(one.folder)
+        except OSError as error:
+            raise ControlError(f"{one.folder} cannot be deleted: {error.strerror}") from None
+    return gone
 
 
 def _recipes(home: Home) -> list[Finding]:
     usable, broken = shelf(home)
     findings = []
     for recipe in usable:
-        place = _environment(home, recipe)
-        if place is not None and not (place / "bin" / "python").exists():
-            text = f"needs an environment of its own, {place}"
-            mend = _making(recipe, place)
-            findings.append(Finding(f"recipe {recipe.name}", False, text, mend))
+        what = f"recipe {recipe.name}"
+        own = recipe.environment or recipe.parts
+        if own and not (folder := place(home, own)).joinpath("bin", "python").exists():
+            text = f"needs an environment of its own, {folder}"
+            findings.append(Finding(what, False, text, making(recipe, folder)))
             continue
-        missing = missing_dependencies(recipe)
-        wanted = " ".join(f"'{requirement}'" for requirement in missing)
-        findings.append(
-            Finding(
-                f"recipe {recipe.name}",
-                not missing,
-                f"needs {', '.join(missing)}" if missing else "can run",
-                f"pip install {wanted}" if missing else "",
-            )
-        )
+        try:
+            lack = lacks(recipe, python(home, recipe) if recipe.dependencies else None)
+        except TraindeckError as error:
+            findings.append(Finding(what, False, str(error)))
+            continue
+        mend = lack.mend if lack else ""
+        findings.append(Finding(what, not lack, lack.words or "its packages are here", mend))
     for b in broken:
         findings.append(Finding(f"recipe {b.path.name}", False, f"line {b.line}: {b.reason}"))
     return findings

@@ -15,7 +15,7 @@ from traindeck.core.base.process import boot_id
 from traindeck.core.base.schema import json_types
 from traindeck.core.engines.base import known
 from traindeck.core.engines.choose import engine
-from traindeck.core.run import points
+from traindeck.core.run import points, progress
 from traindeck.core.run.folder import DAMAGED, RunFolder
 from traindeck.core.run.spec import End, Queue, Spec
 from traindeck.core.run.state import LAUNCH_SECONDS, LIVE, boottime
@@ -92,15 +92,21 @@ def document(run: RunFolder, *, metrics: bool = True) -> RunDoc | None:
     return with_metrics(sound, points.summarize(run.path)) if metrics else sound
 
 
+def without_recipe(doc: RunDoc) -> str:
+    """What a run is that no recipe stands behind."""
+    return "imported" if doc["command"][:2] == ["traindeck", "import"] else "a command"
+
+
 def with_metrics(doc: RunDoc, metrics: dict[str, points.Summary]) -> RunDoc:
     """Put metrics into a document that was made without.
 
     While the recipe's headline is not among them, or the run has none, another speaks for it: an
-    accuracy, else a loss, else what was logged first.
+    accuracy, else a loss, else what was logged first; of a single point only where all are.
     """
     doc["metrics"] = metrics
     if metrics and doc["headline"] not in metrics:
-        named = [[n for n in metrics if n.endswith(word)] for word in ("accuracy", "loss", "")]
+        known = [n for n, summary in metrics.items() if summary["count"] > 1] or [*metrics]
+        named = [[n for n in known if n.endswith(word)] for word in ("accuracy", "loss", "")]
         doc["headline"] = next(names[0] for names in named if names)
     return doc
 
@@ -129,7 +135,7 @@ def _blank(run: RunFolder) -> RunDoc:
 
 
 def _progress(run: RunFolder, live: bool) -> Progress | None:
-    last = points.last_progress(run.path)
+    last = progress.last_progress(run.path)
     if last is None:
         return None
     when, done, total = last
@@ -145,7 +151,7 @@ def _eta(run: RunFolder, when: float, done: int, total: float) -> float | None:
 
     None before a hundredth is done.
     """
-    first = points.first_progress(run.path)
+    first = progress.first_progress(run.path)
     if first is None or not ETA_SHARE * total <= done <= total:
         return None
     since, begun = first

@@ -9,6 +9,7 @@ from typing import Any
 from traindeck.core.base.errors import NotFoundError, UsageError
 from traindeck.core.base.home import Home
 from traindeck.core.base.ids import is_id
+from traindeck.core.base.nearest import did_you_mean
 from traindeck.core.base.process import Identity
 from traindeck.core.catalogue.document import RunDoc, document, with_metrics
 from traindeck.core.catalogue.store import Catalogue
@@ -77,7 +78,12 @@ class Library:
             return self._read(max(ids, key=self._is_readable_first), metrics)
         run_id = _resolve(ref, ids, self.runs)
         if run_id is None:
-            raise RunNotFound(f"no run {ref!r} in {self.home.runs}; `traindeck ls` lists them")
+            mend = did_you_mean(ref, (doc["name"] for doc in self.runs()))
+            raise RunNotFound(
+                f"no run {ref!r} in {self.home.runs}; "
+                + (f"{mend} " if mend else "")
+                + "`traindeck ls` lists them"
+            )
         return self._read(run_id, metrics)
 
     def find_trashed(self, ref: str) -> str:
@@ -109,6 +115,7 @@ class Library:
             if run.needs_supervisor():
                 engine_of(run).start(run.path, "adopt")
             elif verdict(run).state not in (*LIVE, UNREACHABLE):
+                run.tidy()
                 stale.append(run.path)
         if stale:
             self._catalogue.sync(*stale)

@@ -5,18 +5,22 @@
 Terms are separated by spaces and all must hold; a minus in front turns one around. Quote what has
 spaces or colons in it. Letter case does not matter, except in the names of metrics and parameters.
 
-    field:pattern    one of FIELDS; the whole of it must fit, with * ? [a-z] as in file names.
-                     Of an id its beginning is enough. A tag fits if any of the run's does, a device
-                     if the one asked for or the one given does. Also field=pattern, field!=pattern.
+    field:pattern    one of FIELDS or a parameter; the whole of it must fit, with * ? [a-z] as in
+                     file names. Of an id its beginning is enough. A tag fits if any of the run's
+                     does, a device if the one asked for or the one given does. Also field=pattern,
+                     field!=pattern.
     name>0.98        > >= < <= = != with a number (98% is 0.98), for
                        a metric's last value, by its whole name,
-                       a parameter (= and != also with a pattern: mode=graph),
+                       a parameter (= and != also with a pattern: mode=graph; params.lr is the
+                       parameter whatever metric has that name),
                        a metric by what follows its last slash, as accuracy for test/accuracy: the
                        run's headline if that fits, else any that does (of private/… none),
                        progress (0 to 1), epsilon (inf: no bound), exit_code.
                      loss=nan finds runs whose last value is not finite. A run that has no such
                      value fits no comparison, not even !=.
-    age<2h           with 90s, 30m, 2h, 3d, 2w, 1h30m.
+                     A name that no run has is an error, where the runs' names are known.
+    age<2h           how long ago it was made, with 90s, 30m, 2h, 3d, 2w, 1h30m.
+    took>5m          how long it has run; eta<1h, how long it still will.
     created>=today   with today, yesterday, 2025, 2025-03, 2025-03-31, 2025-03-31T18:30.
     word             in the id, name, recipe, tags or notes; or, from three letters on, its letters
                      in that order in the name or recipe, the first beginning a word: tmn for
@@ -30,14 +34,15 @@ import math
 import operator
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 from traindeck.core.base.errors import UsageError
-from traindeck.core.privacy.telemetry import is_private
+from traindeck.core.base.nearest import did_you_mean
+from traindeck.core.catalogue.values import PARAMS, is_known, unknown, values_of
 from traindeck.core.run.state import ENDED, LIVE, UNREACHABLE
 
 Doc = Mapping[str, Any]
@@ -55,6 +60,7 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d*)?[smhdw])+", re.I | re.A)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?)([smhdw])", re.I | re.A)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _GLOB = re.compile(r"[*?\[]")
+LONGEST = 10_000
 
 _NUMBERS = (float, int)  # but not bool, which is an int
 _ORDER: dict[str, Callable[[float, float], bool]] = {
@@ -88,11 +94,16 @@ class Query:
         return True
 
 
-def parse(text: str, clock: Callable[[], float] = time.time) -> Query:
+def parse(text: str, clock: Callable[[], float] = time.time, names: Collection[str] = ()) -> Query:
     """Understand a query; ``clock`` (unix seconds) is what ages count back from.
+
+    names  the parameters and metrics of the runs (`values.names_of`): with them a name that none
+           has is an error, and parameters are fields
 
     Raises QueryError.
     """
+    if len(text) > LONGEST:
+        raise QueryError(f"a query of {len(text):,} characters; {LONGEST:,} at most", LONGEST)
     terms: list[Term] = []
     words: list[tuple[str, bool]] = []
     at = 0
@@ -115,7 +126,8 @@ def parse(text: str, clock: Callable[[], float] = time.time) -> Query:
         value, end = _token(text, at, _VALUE)
         if end == at:
             raise QueryError(f"nothing follows {name}{sign[0].strip()}", at)
-        term = _term(name, sign[1] or ":", value, start + negated, at, clock)
+        sign_text = _checked(name, sign[1] or ":", start + negated, names)
+        term = _term(name, sign_text, value, at, clock)
         terms.append(_not(term) if negated else term)
         at = end
     if words:
@@ -139,26 +151,38 @@ def _token(text: str, at: int, bare: re.Pattern[str]) -> tuple[str, int]:
     return match[0], match.end()
 
 
-def _term(
-    name: str, sign: str, value: str, name_at: int, value_at: int, clock: Callable[[], float]
-) -> Term:
-    is_field = name.casefold() in FIELDS
-    if sign == ":" and not is_field:
-        fields = ", ".join(FIELDS)
+def _checked(name: str, sign: str, at: int, names: Collection[str]) -> str:
+    """The sign of a term whose name can be meant: of what is no field a colon says `=`."""
+    is_field, is_time = name.casefold() in FIELDS, name in TIMES
+    if is_field and sign in _ORDER:
+        raise QueryError(f"{name} is text and has no order: write {name}:pattern", at)
+    if is_field or (is_time and sign != ":"):
+        return sign
+    if is_time or name in NUMBERS or name.startswith(PARAMS) or is_known(name, names):
+        return "=" if sign == ":" else sign
+    fields = (*FIELDS, *TIMES, *NUMBERS)
+    if sign == ":":
+        mend = did_you_mean(name, (*fields, *names))
         raise QueryError(
-            f"there is no field {name!r}; fields are {fields}; quote a text that has a colon",
-            name_at,
+            f"there is no field {name!r}; "
+            + (f"{mend} " if mend else "")
+            + f"fields are {', '.join(fields)} and parameters; quote a text that has a colon",
+            at,
         )
-    if is_field:
-        if sign in _ORDER:
-            raise QueryError(f"{name} is text and has no order: write {name}:pattern", name_at)
-        term = _field(name.casefold(), value, value_at)
+    if names:
+        raise QueryError(unknown(name, (*fields, *names)), at)
+    return sign
+
+
+def _term(name: str, sign: str, value: str, at: int, clock: Callable[[], float]) -> Term:
+    if name.casefold() in FIELDS:
+        term = _field(name.casefold(), value, at)
         return _not(term) if sign == "!=" else term
-    if name == "age":
-        return _age(sign, value, value_at, clock)
     if name == "created":
-        return _created(sign, value, value_at, clock)
-    return _comparison(name, sign, value, value_at)
+        return _created(sign, value, at, clock)
+    if name in TIMES:
+        return _span(name, sign, value, at, clock)
+    return _comparison(name, sign, value, at)
 
 
 def _not(term: Term) -> Term:
@@ -176,7 +200,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "state": ("state",),
     "device": ("device", "on"),
     "tag": ("tags",),
+    "tags": ("tags",),
+    "reason": ("reason",),
+    "notes": ("notes",),
 }
+TIMES = ("age", "took", "eta", "created")
+NUMBERS = ("progress", "epsilon", "exit_code")
 
 
 def _field(name: str, value: str, at: int) -> Term:
@@ -186,7 +215,7 @@ def _field(name: str, value: str, at: int) -> Term:
     if name == "state" and not any(map(fits, STATES)):
         raise QueryError(f"no state fits {value!r}; states are {', '.join(STATES)}", at)
     key, *others = FIELDS[name]
-    if name == "tag":
+    if key == "tags":
         return lambda doc: any(map(fits, doc.get(key) or ()))
     if others:
         return lambda doc: any(fits(doc.get(each) or "") for each in (key, *others))
@@ -240,12 +269,12 @@ def _comparison(name: str, sign: str, value: str, at: int) -> Term:
         raise QueryError(
             f"{name}{sign} wants a number such as 0.98, 1e-3 or 98%, not {value!r}", at
         )
-    values_of = _value_of(name)
+    values = values_of(name)
     if wanted is not None and sign in _ORDER:
         compare = _ORDER[sign]
 
         def term(doc: Doc) -> bool:
-            for value in values_of(doc):
+            for value in values(doc):  # noqa: SIM110 - quicker than any() of a generator
                 if type(value) in _NUMBERS and compare(value, wanted):
                     return True
             return False
@@ -253,7 +282,7 @@ def _comparison(name: str, sign: str, value: str, at: int) -> Term:
         fits = _pattern(value)
 
         def term(doc: Doc) -> bool:
-            return any(_equals(value, wanted, fits) == (sign != "!=") for value in values_of(doc))
+            return any(_equals(value, wanted, fits) == (sign != "!=") for value in values(doc))
 
     return term
 
@@ -271,70 +300,32 @@ def _equals(value: Any, wanted: float | None, fits: Callable[[str], bool]) -> bo
     return fits(str(value).casefold())
 
 
-def _value_of(name: str) -> Callable[[Doc], list[Any]]:
-    """What a name stands for in a run: nothing, one value, or a few."""
-    if name == "exit_code":
-        return lambda doc: _known(doc.get("exit_code"))
-    if name == "epsilon":
-        return _epsilon
-    if name == "progress":
-        return _progress
-    ending = f"/{name}"
-
-    def values(doc: Doc) -> list[Any]:
-        metrics: Mapping[str, Any] = doc.get("metrics") or {}
-        if name in metrics:
-            return [_last(metrics[name])]
-        params = doc.get("params") or {}
-        if name in params:
-            return [params[name]]
-        headline = doc.get("headline") or ""
-        if headline.endswith(ending) and headline in metrics and not is_private(headline):
-            return [_last(metrics[headline])]
-        return [
-            _last(metrics[series])
-            for series in metrics
-            if series.endswith(ending) and not is_private(series)  # these only by their whole name
-        ]
-
-    return values
-
-
-def _epsilon(doc: Doc) -> list[Any]:
-    """Infinite where a run says that there is no bound; nothing for one without accounting."""
-    from traindeck.core.privacy.report import epsilon_of  # slow to load, and seldom asked for
-
-    return _known(epsilon_of(doc.get("privacy")))
-
-
-def _known(value: Any) -> list[Any]:
-    return [] if value is None else [value]
-
-
-def _last(summary: Mapping[str, Any]) -> Any:
-    last = summary.get("last")
-    return math.nan if last is None else last  # JSON has no NaN
-
-
-def _progress(doc: Doc) -> list[Any]:
-    progress = doc.get("progress")
-    return [progress["done"] / progress["total"]] if progress and progress["total"] else []
-
-
 # Times
 
 
-def _age(sign: str, value: str, at: int, clock: Callable[[], float]) -> Term:
+def _span(name: str, sign: str, value: str, at: int, clock: Callable[[], float]) -> Term:
     if not _DURATION.fullmatch(value) or sign not in _ORDER:
-        raise QueryError("an age is compared as in age<2h; units are s, m, h, d and w", at)
+        what = "an age" if name == "age" else f"what it {name}" if name == "took" else "an ETA"
+        raise QueryError(f"{what} is compared as in {name}<2h; units are s, m, h, d and w", at)
     parts = _DURATION_PART.findall(value)
     seconds = sum(float(count) * _SECONDS[unit.lower()] for count, unit in parts)
     compare = _ORDER[sign]
-    return lambda doc: any(compare(clock() - t, seconds) for t in _known(doc.get("created")))
+    spans: dict[str, Callable[[Doc], float | None]] = {
+        "age": lambda doc: None if doc.get("created") is None else clock() - doc["created"],
+        "took": lambda doc: doc.get("seconds"),
+        "eta": lambda doc: doc["progress"]["eta_seconds"] if doc.get("progress") else None,
+    }
+    span = spans[name]
+
+    def term(doc: Doc) -> bool:
+        known = span(doc)
+        return known is not None and compare(float(known), seconds)
+
+    return term
 
 
 def _created(sign: str, value: str, at: int, clock: Callable[[], float]) -> Term:
-    span = _span(value.casefold(), clock())
+    span = _days(value.casefold(), clock())
     if span is None:
         raise QueryError(
             f"created{sign} wants a day such as today, yesterday, 2025-03-31 or "
@@ -349,11 +340,11 @@ def _created(sign: str, value: str, at: int, clock: Callable[[], float]) -> Term
         "<=": lambda t: t < end,
         "!=": lambda t: not first <= t < end,
     }
-    within = holds.get(sign, lambda t: first <= t < end)
-    return lambda doc: any(map(within, _known(doc.get("created"))))
+    within: Callable[[float], bool] = holds.get(sign, lambda t: first <= t < end)
+    return lambda doc: doc.get("created") is not None and within(doc["created"])
 
 
-def _span(text: str, now: float) -> tuple[float, float] | None:
+def _days(text: str, now: float) -> tuple[float, float] | None:
     """When a day, month, year, minute or second begins and ends, local time, unix seconds."""
     try:
         today = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0)

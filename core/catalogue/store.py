@@ -8,87 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import NoneType
 from typing import Any, cast
 
-import orjson
 from tinydb import TinyDB
-from tinydb.storages import Storage
 from tinydb.table import Table
 
-from traindeck.core.base.errors import TraindeckError
-from traindeck.core.base.files import locked, sweep, write_atomic
+from traindeck.core.base.files import locked, sweep
 from traindeck.core.base.home import Home
 from traindeck.core.base.ids import is_id
-from traindeck.core.catalogue.document import TYPES, RunDoc, document, with_metrics
+from traindeck.core.catalogue.document import RunDoc, document, with_metrics
+from traindeck.core.catalogue.storage import AtomicStorage
+from traindeck.core.catalogue.storage import CatalogueError as CatalogueError
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.run.points import summarize
-
-
-class CatalogueError(TraindeckError):
-    """The catalogue cannot be read; the message says what to do."""
-
-
-class AtomicStorage(Storage):
-    """TinyDB's file, replaced as a whole (fsync and rename) at every write."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> dict[str, dict[str, Any]] | None:
-        """Raises CatalogueError when the file is damaged."""
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise CatalogueError(f"{self._path} cannot be read: {error.strerror}") from None
-        try:
-            tables = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise self._damaged(str(error)) from None
-        runs = tables.get("runs", {}) if isinstance(tables, dict) else None
-        if not isinstance(runs, dict) or not all(map(_is_doc, runs.items())):
-            raise self._damaged("it holds something else than runs")
-        return cast("dict[str, dict[str, Any]]", tables)
-
-    def _damaged(self, why: str) -> CatalogueError:
-        return CatalogueError(f"{self._path} is damaged ({why}); `traindeck reindex` makes it anew")
-
-    def write(self, data: dict[str, dict[str, Any]]) -> None:
-        write_atomic(self._path, orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS))
-
-
-_MAY_BE_NONE = frozenset(key for key, types in TYPES.items() if NoneType in types)
-
-
-def _compiled() -> Callable[[Any], bool]:
-    """Whether all that is never None in a document is there and has a type that it may have."""
-    alike: dict[tuple[type, ...], list[str]] = {}
-    for key in TYPES.keys() - _MAY_BE_NONE:
-        alike.setdefault(TYPES[key], []).append(f"type(doc[{key!r}])")
-    tests = []
-    for types, reads in alike.items():
-        if len(types) == 1:
-            tests.append(" is ".join([*reads, types[0].__name__]))
-        else:
-            tests += [f"{each} in ({', '.join(t.__name__ for t in types)})" for each in reads]
-    check: Callable[[Any], bool] = eval(f"lambda doc: {' and '.join(tests)}")
-    return check
-
-
-_has_types = _compiled()  # ten thousand documents are looked at before every list
-
-
-def _is_doc(item: tuple[str, Any]) -> bool:
-    """Whether a document is whole."""
-    run_id, doc = item
-    try:
-        return doc["id"] == run_id and _has_types(doc) and doc.keys() >= _MAY_BE_NONE
-    except (LookupError, TypeError):  # it lacks one, or is no object
-        return False
 
 
 class _RunTable(Table):

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from traindeck.core.base.process import (
     CSTIME,
@@ -204,15 +205,23 @@ class TreeSampler:
     A process stays in the tree when its parent dies, provided it was seen before or the root is a
     child subreaper (PR_SET_CHILD_SUBREAPER), as the supervisor is.
 
-    With include_root=False the root is only the anchor: a supervisor is no part of its run.
+    With include_root=False the root is only the anchor: a supervisor is no part of its run. What
+    `apart` says of a pid is so when it is first seen: it and all below it are not of the tree.
 
     PSS is read from smaps_rollup as often as its cost allows, and moved along with the resident
     size in between. Where it may not be read, the sample is RSS.
     """
 
-    def __init__(self, root_pid: int, *, include_root: bool = True) -> None:
+    def __init__(
+        self,
+        root_pid: int,
+        *,
+        include_root: bool = True,
+        apart: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         self._root = root_pid
         self._include_root = include_root
+        self._apart = apart
         self._members: dict[int, _Member] = {}  # parents before children
         # Names in /proc that are not ours, and the same in the groups they are looked at again in.
         self._strangers: set[str] = set()
@@ -280,8 +289,9 @@ class TreeSampler:
         families = [pid for pid in children if pid in self._members]
         for parent in families:  # grows while it is walked
             for pid in children.get(parent, ()):
-                self._join(pid, unknown.pop(pid))
-                families.append(pid)
+                if not self._apart(pid):
+                    self._join(pid, unknown.pop(pid))
+                    families.append(pid)
         for pid, fields in unknown.items():
             parent = int(fields[PPID])
             # One whose parent was not listed yet may turn out to be ours in the next sample.

@@ -1,0 +1,1 @@
+"""Searches over parameters: what is tried, what it costs, and who keeps it going."""
