@@ -6,7 +6,7 @@
 # title = "Federated averaging (Flower)"
 # description = "Owners behind SuperNodes train one model; SecAgg+ gives away their sum alone."
 # framework = "other"
-# environment = "flower"
+# parts = "flower"
 # packages = ["flwr==1.41.*", "torch==2.13.0", "numpy"]
 # task = "image classification"
 # dataset = "digits"
@@ -63,7 +63,7 @@ def main(run: track.Run) -> None:
 
     from traindeck.recipes.shared.federated.flower.board import Board
     from traindeck.recipes.shared.federated.flower.deployment import Deployment, FlowerError
-    from traindeck.recipes.shared.federated.flower.following import rounds, write_images
+    from traindeck.recipes.shared.federated.flower.following import leave, rounds, write_images
     from traindeck.recipes.shared.federated.scientist import shards
 
     chosen = np.random.default_rng(p.seed).permutation(len(data.train_x))[: p.examples or None]
@@ -142,6 +142,7 @@ def main(run: track.Run) -> None:
         track.abort(f"{failure} (logs: {aggregator})", 1)
     if stopping:
         print(f"stopped on request after round {board.finished} of {p.rounds}", flush=True)
+    leave(run, aggregator, p.dataset)
 
 
 if __name__ == "__main__":

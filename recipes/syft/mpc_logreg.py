@@ -49,7 +49,7 @@ def main(run: track.Run) -> None:
 
         from traindeck.recipes.shared.federated.mpc import models
         from traindeck.recipes.shared.federated.mpc.party import free_ports
-        from traindeck.recipes.shared.federated.scientist import shards, together
+        from traindeck.recipes.shared.federated.scientist import publishing, shards, together
 
     train_x, train_y, test_x, test_y = load(p.dataset)
     run.use(datasets.of(p.dataset))  # of all digits, whichever are told apart
@@ -132,6 +132,7 @@ def main(run: track.Run) -> None:
         f" {slowest:.1f} s on shares, {wall:.1f} s in all",
         flush=True,
     )
+    publishing.logistic(run, opened[0], p.dataset)
 
 
 def load(dataset: str) -> tuple[Any, Any, Any, Any]:

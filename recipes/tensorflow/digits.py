@@ -48,10 +48,15 @@ def main(run: track.Run) -> None:
         import tensorflow as tf
         from tensorflow.keras import layers
 
+        from traindeck.recipes.shared.training import servable_tf
+
     needs.tensorflow_device(run.device)
 
-    train_x = tf.constant(data.train_x.reshape(-1, 64) / digits.BRIGHTEST, tf.float32)
-    test_x = tf.constant(data.test_x.reshape(-1, 64) / digits.BRIGHTEST, tf.float32)
+    def pixels(images: Any) -> Any:
+        """Bytes (n, 8, 8) to floats (n, 64) from 0 to 1."""
+        return tf.cast(tf.reshape(images, (-1, 64)), tf.float32) / digits.BRIGHTEST
+
+    train_x, test_x = pixels(data.train_x), pixels(data.test_x)
     train_y, test_y = tf.constant(data.train_y, tf.int32), tf.constant(data.test_y, tf.int32)
 
     tf.keras.utils.set_random_seed(p.seed)
@@ -115,6 +120,8 @@ def main(run: track.Run) -> None:
 
         optimizer.learning_rate = schedule.learning_rate(p.lr, step.number)
         step.measured(*train_step(tf.gather(train_x, batch), tf.gather(train_y, batch)))
+
+    servable_tf.leave(run, model, pixels, digits.SERVED)
 
 
 if __name__ == "__main__":

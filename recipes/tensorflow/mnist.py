@@ -22,6 +22,8 @@
 #   decides the first weights and the order of the images"""}
 # mode = {type = "choice", default = "graph", choices = ["eager", "graph", "xla"], help = """\
 #   graph traces the step once (tf.function), xla also compiles it (slower on CPUs)"""}
+# strategy = {type = "choice", default = "none", choices = ["none","mirrored","multiworker","tpu"]}
+# workers = {type = "int", default = 1, min = 1, max = 256, help = "with mirrored, multiworker"}
 # data_dir = {type = "path", help = """\
 #   folder of MNIST's four IDX files; else $TRAINDECK_DATA/mnist, the cache or a download"""}
 # resume = {type = "path", help = """\
@@ -37,6 +39,7 @@ from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, mnist
 from traindeck.recipes.shared.training.loop import Schedule, Tested, training_steps
+from traindeck.recipes.shared.training.parallel.cluster import in_cluster
 
 
 def main(run: track.Run) -> None:
@@ -44,45 +47,49 @@ def main(run: track.Run) -> None:
     resume = checkpoints.find(p.resume, ".keras") if p.resume else None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if run.device == "gpu" else "3")
     data = needs.data(mnist.load, p.data_dir)
+    in_cluster(run, p.strategy, p.workers)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
     with needs.framework("tensorflow"):
         import numpy as np
         import tensorflow as tf
         from tensorflow.keras import layers
 
-    needs.tensorflow_device(run.device)
+        from traindeck.recipes.shared.training import servable_tf
+        from traindeck.recipes.shared.training.parallel.tf import Replicas
 
+    replicas = Replicas(run, p.strategy, p.workers)
     train_x, train_y = tf.constant(data.train_x), tf.constant(data.train_y, tf.int32)
     test_x, test_y = tf.constant(data.test_x), tf.constant(data.test_y, tf.int32)
 
     tf.keras.utils.set_random_seed(p.seed)
-    model = tf.keras.Sequential(
-        [
-            layers.Input((28, 28, 1)),
-            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),  # 28×28 → 14×14
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
-            layers.MaxPool2D(2),  # 14×14 → 7×7
-            layers.Flatten(),
-            layers.Dense(128, activation="relu"),
-            layers.Dense(10),
-        ]
-    )
-    optimizer = tf.keras.optimizers.SGD(p.lr, momentum=0.9, nesterov=True)
-    model.compile(optimizer)  # so that the model's file holds the optimizer as well
-    optimizer.build(model.trainable_variables)
+    with replicas.scope():
+        model = tf.keras.Sequential(
+            [
+                layers.Input((28, 28, 1)),
+                layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),  # 28×28 → 14×14
+                layers.Conv2D(32, 3, padding="same", activation="relu"),
+                layers.MaxPool2D(2),  # 14×14 → 7×7
+                layers.Flatten(),
+                layers.Dense(128, activation="relu"),
+                layers.Dense(10),
+            ]
+        )
+        optimizer = tf.keras.optimizers.SGD(p.lr, momentum=0.9, nesterov=True)
+        model.compile(optimizer)  # so that the model's file holds the optimizer as well
+        optimizer.build(model.trainable_variables)
 
     batch_size = min(p.batch_size, len(train_x))
     schedule = Schedule(len(train_x), batch_size, p.epochs)
-    total_steps = schedule.total_steps
+    first_step, total_steps = 0, schedule.total_steps
     if resume:
         try:
             model.load_weights(resume)  # and the optimizer's state, its step counter among it
         except Exception:  # Keras raises a different one for each way to be wrong
             checkpoints.refuse(resume)
-        print(f"resuming after step {int(optimizer.iterations)} of {total_steps}", flush=True)
-        if int(optimizer.iterations) >= total_steps:
+        first_step = int(optimizer.iterations.numpy())
+        print(f"resuming after step {first_step} of {total_steps}", flush=True)
+        if first_step >= total_steps:
             track.abort(f"{resume} has already been trained for {p.epochs} epochs: raise --epochs")
-    first_step = int(optimizer.iterations)
 
     def pixels(images: Any) -> Any:
         """Bytes (n, 28, 28) to floats (n, 28, 28, 1) from 0 to 1."""
@@ -97,15 +104,16 @@ def main(run: track.Run) -> None:
     def train_step(x: Any, y: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             loss, accuracy = measure(model(pixels(x), training=True), y)
-        gradients = tape.gradient(loss, model.trainable_variables)
+            share = replicas.share(loss)
+        gradients = tape.gradient(share, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss, accuracy
 
     def test_step(x: Any, y: Any) -> tuple[Any, Any]:
         return measure(model(pixels(x), training=False), y)
 
+    train_steps = replicas.over(train_step, p.mode)
     if p.mode != "eager":
-        train_step = tf.function(train_step, jit_compile=p.mode == "xla")
         test_step = tf.function(test_step, reduce_retracing=True)
 
     def means(window: Sequence[Any]) -> tuple[float, float]:
@@ -127,13 +135,14 @@ def main(run: track.Run) -> None:
 
     print(f"training on {run.device}: {total_steps} steps of {batch_size} images", flush=True)
     order = np.empty(0, int)
-    for step in training_steps(run, schedule, first_step, means, save, evaluate):
+    for step in training_steps(run, schedule, first_step, means, save, evaluate, replicas):
         if step.needs_order:
             order = schedule.order(p.seed, step.epoch)
         batch = order[step.batch]
-
         optimizer.learning_rate = schedule.learning_rate(p.lr, step.number)
-        step.measured(*train_step(tf.gather(train_x, batch), tf.gather(train_y, batch)))
+        step.measured(*train_steps(tf.gather(train_x, batch), tf.gather(train_y, batch)))
+
+    servable_tf.leave(run, replicas.plain(model), pixels, mnist.SERVED)
 
 
 if __name__ == "__main__":

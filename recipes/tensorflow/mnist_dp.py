@@ -32,6 +32,8 @@
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
 # noise_seed = {type = "int", default = -1, min = -1, help = "-1: true noise; else not private"}
 # self_test = {type = "bool", default = true, help = "check gradients, noise and sampling first"}
+# strategy = {type = "choice", default = "none", choices = ["none", "mirrored", "multiworker"]}
+# workers = {type = "int", default = 1, min = 1, max = 256, help = "that share each batch"}
 # data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in tf-mnist"}
 # audit = {type = "bool", default = false, help = "add canaries, for `traindeck audit`"}
 # resume = {type = "path", help = "checkpoint file, or run folder to take the newest of"}
@@ -44,6 +46,7 @@ and kept as a result are a running average of the trained ones, which costs no p
 """
 
 import os
+from functools import partial
 from typing import Any
 
 from traindeck.core import track
@@ -52,9 +55,9 @@ from traindeck.recipes.shared.training.data import datasets, mnist
 from traindeck.recipes.shared.training.dp import banded, canaries
 from traindeck.recipes.shared.training.dp.loop import announce, check_records, private_steps
 from traindeck.recipes.shared.training.loop import Tested
+from traindeck.recipes.shared.training.parallel.cluster import in_cluster
 
-MOMENTUM = 0.9
-AVERAGING = 0.99
+MOMENTUM, AVERAGING = 0.9, 0.99
 
 
 def main(run: track.Run) -> None:
@@ -64,18 +67,20 @@ def main(run: track.Run) -> None:
     data = needs.data(mnist.load, p.data_dir)
     records = len(data.train_x)
     check_records(run, records, "images")
+    in_cluster(run, p.strategy, p.workers)
     with needs.framework("tensorflow"):
         import tensorflow as tf
         from tensorflow.keras import layers
 
         from traindeck.recipes.shared.training.dp import tf as dp_tf
         from traindeck.recipes.shared.training.dp.tf_state import Training
+        from traindeck.recipes.shared.training.parallel.tf import Replicas
+        from traindeck.recipes.shared.training.parallel.tf_dp import clipped_gradients
 
-    needs.tensorflow_device(run.device)
+    replicas = Replicas(run, p.strategy, p.workers)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
-
-    train_x, train_y = tf.constant(data.train_x), tf.constant(data.train_y, tf.int32)
-    test_x, test_y = tf.constant(data.test_x), tf.constant(data.test_y, tf.int32)
+    train_x, test_x = tf.constant(data.train_x), tf.constant(data.test_x)
+    train_y, test_y = tf.constant(data.train_y, tf.int32), tf.constant(data.test_y, tf.int32)
 
     def pixels(images: Any) -> Any:
         """Bytes (n, 28, 28) to floats (n, 28, 28, 1), by MNIST's published mean and deviation."""
@@ -86,51 +91,45 @@ def main(run: track.Run) -> None:
         indices = tf.constant(chosen, tf.int32)
         return pixels(tf.gather(train_x, indices)), tf.gather(train_y, indices)
 
-    def small() -> Any:
-        """First weights from -1/√inputs to 1/√inputs."""
-        return tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-
+    # First weights from -1/√inputs to 1/√inputs, of each layer its own.
+    small = partial(tf.keras.initializers.VarianceScaling, 1 / 3, "fan_in", "uniform")
     tf.keras.utils.set_random_seed(p.seed)
-    model = tf.keras.Sequential(
-        [
-            layers.Input((28, 28, 1)),
-            layers.ZeroPadding2D(3),
-            layers.Conv2D(16, 8, strides=2, activation="tanh", kernel_initializer=small()),
-            layers.MaxPool2D(2, strides=1),  # 28×28 → 14×14 → 13×13
-            layers.Conv2D(32, 4, strides=2, activation="tanh", kernel_initializer=small()),
-            layers.MaxPool2D(2, strides=1),  # 13×13 → 5×5 → 4×4
-            layers.Flatten(),
-            layers.Dense(32, activation="tanh", kernel_initializer=small()),
-            layers.Dense(10, kernel_initializer=small()),
-        ]
-    )
+    network = [
+        layers.Input((28, 28, 1)),
+        layers.ZeroPadding2D(3),
+        layers.Conv2D(16, 8, strides=2, activation="tanh", kernel_initializer=small()),
+        layers.MaxPool2D(2, strides=1),  # 28×28 → 14×14 → 13×13
+        layers.Conv2D(32, 4, strides=2, activation="tanh", kernel_initializer=small()),
+        layers.MaxPool2D(2, strides=1),  # 13×13 → 5×5 → 4×4
+        layers.Flatten(),
+        layers.Dense(32, activation="tanh", kernel_initializer=small()),
+        layers.Dense(10, kernel_initializer=small()),
+    ]
+    with replicas.scope():
+        model = tf.keras.Sequential(network)
     training = Training(run, model, p.lr, MOMENTUM, AVERAGING)
     if resume:
         training.resume(resume)
 
+    @tf.function(jit_compile=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
     def test_step(x: Any, y: Any) -> tuple[Any, Any]:
         """Summed loss and number of hits of a batch."""
         logits = training.average(pixels(x), training=False)
         hits = tf.equal(tf.argmax(logits, 1, tf.int32), y)
         return tf.reduce_sum(dp_tf.cross_entropy(y, logits)), tf.reduce_sum(tf.cast(hits, tf.int32))
 
-    test_step = tf.function(test_step, jit_compile=False, reduce_retracing=True)
-
     def evaluate() -> Tested:
         """Mean loss and accuracy over the test images."""
-        loss = hits = 0.0
-        for at in range(0, len(test_x), 1000):
-            batch_loss, batch_hits = test_step(test_x[at : at + 1000], test_y[at : at + 1000])
-            loss += float(batch_loss)
-            hits += float(batch_hits)
+        parts = [slice(at, at + 1000) for at in range(0, len(test_x), 1000)]
+        tested = [test_step(test_x[part], test_y[part]) for part in parts]
+        loss, hits = (sum(map(float, each)) for each in zip(*tested, strict=True))
         return Tested(loss / len(test_x), hits / len(test_x))
 
     micro_batch = 4096 if run.device == "gpu" else dp_tf.MICRO_BATCH
-    clipped = dp_tf.ClippedGradients(model, training.clipping_norm, micro_batch=micro_batch)
+    clipped = clipped_gradients(replicas, model, training.clipping_norm, micro_batch)
     test = dp_tf.self_test(clipped, records, examples) if p.self_test else None
     randomness = banded.randomness(plan, p.noise_seed, training.step, MOMENTUM)
-    count = canaries.COUNT if p.audit else 0
-    planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, count)
+    planted = canaries.Canaries(records, plan.clipping_norm, MOMENTUM, p.audit * canaries.COUNT)
     announce(run, randomness, run.device, "images")
     for step in private_steps(run, training, randomness, evaluate, test, planted):
         clipped.clip_to(step.clipping_norm)
@@ -143,6 +142,7 @@ def main(run: track.Run) -> None:
         planted.step(gradients.pop())
         training.update(gradients)
         step.gave(result)
+    training.leave(pixels, mnist.SERVED)
 
 
 if __name__ == "__main__":

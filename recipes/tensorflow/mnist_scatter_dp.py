@@ -49,7 +49,7 @@ from typing import Any
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
-from traindeck.recipes.shared.training.data import datasets, mnist, scattering, users
+from traindeck.recipes.shared.training.data import datasets, mnist, products, scattering, users
 from traindeck.recipes.shared.training.dp import canaries
 from traindeck.recipes.shared.training.dp.loop import announce, check_records, private_steps
 from traindeck.recipes.shared.training.dp.randomness import Randomness
@@ -127,6 +127,9 @@ def main(run: track.Run) -> None:
         planted.step(gradients.pop())
         training.update(gradients)
         step.gave(result)
+
+    before = products.features(tf, tf.constant)
+    training.leave(before, mnist.SERVED, training.average.layers[-1])
 
 
 if __name__ == "__main__":

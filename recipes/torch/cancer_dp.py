@@ -113,6 +113,9 @@ def main(run: track.Run) -> None:
         training.update(gradients)
         step.gave(result)
 
+    low, high = (torch.from_numpy(end).float() for end in cancer.ends())
+    training.leave(lambda x: (2 * (x - low) / (high - low) - 1).clamp(-1, 1), cancer.SERVED)
+
 
 if __name__ == "__main__":
     with track.start() as run:

@@ -48,11 +48,17 @@ def main(run: track.Run) -> None:
         from torch import nn
         from torch.nn.functional import cross_entropy
 
+        from traindeck.recipes.shared.training import servable_torch
+
     device = needs.torch_device(run.device)
 
-    train_x = torch.from_numpy(data.train_x).to(device).flatten(1).float() / digits.BRIGHTEST
+    def pixels(images: torch.Tensor) -> torch.Tensor:
+        """Bytes (n, 8, 8) to floats (n, 64) from 0 to 1."""
+        return images.flatten(1).float() / digits.BRIGHTEST
+
+    train_x = pixels(torch.from_numpy(data.train_x).to(device))
     train_y = torch.from_numpy(data.train_y).to(device).long()
-    test_x = torch.from_numpy(data.test_x).to(device).flatten(1).float() / digits.BRIGHTEST
+    test_x = pixels(torch.from_numpy(data.test_x).to(device))
     test_y = torch.from_numpy(data.test_y).to(device).long()
 
     torch.set_num_threads(1)  # batches this small gain nothing from a second core
@@ -110,6 +116,8 @@ def main(run: track.Run) -> None:
         loss.backward()
         optimizer.step()
         step.measured(loss.detach(), (logits.argmax(1) == y).float().mean())
+
+    servable_torch.leave(run, model, pixels, digits.SERVED)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@
 #   decides the first weights and the order of the images"""}
 # mode = {type = "choice", default = "eager", choices = ["eager", "graph"], help = """\
 #   graph compiles the model first (torch.compile; needs a C++ compiler)"""}
+# workers = {type = "int", default = 1, min = 1, max = 256, help = "that share each batch"}
+# restarts = {type = "int", default = 0, min = 0, help = "after a worker died"}
 # data_dir = {type = "path", help = """\
 #   folder of MNIST's four IDX files; else $TRAINDECK_DATA/mnist, the cache or a download"""}
 # resume = {type = "path", help = """\
@@ -37,11 +39,13 @@ from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
 from traindeck.recipes.shared.training.data import datasets, mnist
 from traindeck.recipes.shared.training.loop import Schedule, Tested, training_steps
+from traindeck.recipes.shared.training.parallel.launch import in_ranks
 
 
 def main(run: track.Run) -> None:
     p = run.params
     resume = checkpoints.find(p.resume, ".pt") if p.resume else None
+    in_ranks(run, p.workers, p.restarts, ".pt")
     if p.mode == "graph":
         needs.compiler()
     data = needs.data(mnist.load, p.data_dir)
@@ -53,8 +57,11 @@ def main(run: track.Run) -> None:
         from torch import nn
         from torch.nn.functional import cross_entropy
 
-    device = needs.torch_device(run.device)
+        from traindeck.recipes.shared.training import servable_torch
+        from traindeck.recipes.shared.training.parallel import torch as parallel_torch
 
+    device = needs.torch_device(run.device)
+    ranks = parallel_torch.join(run, device)
     # The whole data set fits on the device: 55 MB as bytes.
     train_x = torch.from_numpy(data.train_x).to(device)
     train_y = torch.from_numpy(data.train_y).to(device).long()
@@ -81,6 +88,7 @@ def main(run: track.Run) -> None:
     model.to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=p.lr, momentum=0.9, nesterov=True)
     forward = torch.compile(model) if p.mode == "graph" else model
+    forward = parallel_torch.averaging(forward, ranks)
 
     batch_size = min(p.batch_size, len(train_x))
     schedule = Schedule(len(train_x), batch_size, p.epochs)
@@ -119,7 +127,7 @@ def main(run: track.Run) -> None:
 
     print(f"training on {device}: {total_steps} steps of {batch_size} images", flush=True)
     order = torch.empty(0)
-    for step in training_steps(run, schedule, first_step, means, save, evaluate):
+    for step in training_steps(run, schedule, first_step, means, save, evaluate, ranks):
         if step.needs_order:
             order = torch.from_numpy(schedule.order(p.seed, step.epoch)).to(device)
         batch = order[step.batch]
@@ -133,6 +141,8 @@ def main(run: track.Run) -> None:
         loss.backward()
         optimizer.step()
         step.measured(loss.detach(), (logits.argmax(1) == y).float().mean())
+
+    servable_torch.leave(run, model, pixels, mnist.SERVED)
 
 
 if __name__ == "__main__":

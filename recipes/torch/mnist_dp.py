@@ -32,6 +32,7 @@
 # seed = {type = "int", default = 0, min = 0, max = 999999, help = "decides the first weights"}
 # noise_seed = {type = "int", default = -1, min = -1, help = "-1: true noise; else not private"}
 # self_test = {type = "bool", default = true, help = "check gradients, noise and sampling first"}
+# workers = {type = "int", default = 1, min = 1, max = 256, help = "that share each batch"}
 # data_dir = {type = "path", help = "folder of MNIST's four IDX files; else as in torch-mnist"}
 # audit = {type = "bool", default = false, help = "add canaries, for `traindeck audit`"}
 # resume = {type = "path", help = "checkpoint file, or run folder to take the newest of"}
@@ -52,6 +53,7 @@ from traindeck.recipes.shared.training.data import datasets, mnist
 from traindeck.recipes.shared.training.dp import banded, canaries
 from traindeck.recipes.shared.training.dp.loop import announce, check_records, private_steps
 from traindeck.recipes.shared.training.loop import Tested
+from traindeck.recipes.shared.training.parallel.launch import in_ranks
 
 MOMENTUM = 0.9
 AVERAGING = 0.99
@@ -60,6 +62,7 @@ AVERAGING = 0.99
 def main(run: track.Run) -> None:
     p, plan = run.params, run.plan
     resume = checkpoints.find(p.resume, ".pt") if p.resume else None
+    in_ranks(run, p.workers)
     data = needs.data(mnist.load, p.data_dir)
     records = len(data.train_x)
     check_records(run, records, "images")
@@ -72,6 +75,7 @@ def main(run: track.Run) -> None:
 
         from traindeck.recipes.shared.training.dp import torch as dp_torch
         from traindeck.recipes.shared.training.dp.torch_state import Training
+        from traindeck.recipes.shared.training.parallel.torch_dp import clipped_gradients
 
     device = needs.torch_device(run.device)
     run.use(datasets.fingerprint(data.train_x, data.train_y))
@@ -120,7 +124,7 @@ def main(run: track.Run) -> None:
         return Tested(loss / len(test_x), hits / len(test_x))
 
     micro_batch = 4096 if device.type == "cuda" else dp_torch.MICRO_BATCH
-    clipped = dp_torch.ClippedGradients(model, training.clipping_norm, micro_batch=micro_batch)
+    clipped = clipped_gradients(run, model, training.clipping_norm, micro_batch)
     test = dp_torch.self_test(clipped, records, examples) if p.self_test else None
     randomness = banded.randomness(plan, p.noise_seed, training.step, MOMENTUM)
     count = canaries.COUNT if p.audit else 0
@@ -137,6 +141,8 @@ def main(run: track.Run) -> None:
         planted.step(gradients.pop().cpu())
         training.update(gradients)
         step.gave(result)
+
+    training.leave(pixels, mnist.SERVED)
 
 
 if __name__ == "__main__":

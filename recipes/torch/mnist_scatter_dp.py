@@ -48,7 +48,7 @@ from typing import Any
 
 from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints, needs
-from traindeck.recipes.shared.training.data import datasets, mnist, scattering, users
+from traindeck.recipes.shared.training.data import datasets, mnist, products, scattering, users
 from traindeck.recipes.shared.training.dp import canaries
 from traindeck.recipes.shared.training.dp.loop import announce, check_records, private_steps
 from traindeck.recipes.shared.training.dp.randomness import Randomness
@@ -125,6 +125,8 @@ def main(run: track.Run) -> None:
         planted.step(gradients.pop().cpu())
         training.update(gradients)
         step.gave(result)
+
+    training.leave(products.features(torch, torch.from_numpy), mnist.SERVED)
 
 
 if __name__ == "__main__":

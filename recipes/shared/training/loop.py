@@ -20,6 +20,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from traindeck.core import track
+from traindeck.recipes.shared.training.parallel.ranks import (
+    ALONE,
+    Meter,
+    Ranks,
+    check_divides,
+    of_ranks,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +102,7 @@ class TrainingStep:
 
     number       of all, from 0
     epoch        from 0
-    batch        which places of the epoch's order it trains on
+    batch        which places of the epoch's order it trains on (of several ranks, this one)
     needs_order  whether the epoch is new to this process: its first step, or where a run resumes
     values       what the recipe measured
     """
@@ -117,36 +124,49 @@ def training_steps(
     means: Callable[[Sequence[Measured]], tuple[float, float]],
     save: Callable[[int], None],
     evaluate: Callable[[], Tested],
+    ranks: Ranks = ALONE,
 ) -> Iterator[TrainingStep]:
     """The steps from `first_step` on, until all epochs are over or a stop is asked for.
 
     means     mean loss and accuracy of what some steps measured, read from the device at once
     save      writes the checkpoint after so many steps: called at each epoch's end and on a stop
     evaluate  tests the model, at the same times
+    ranks     the run's processes: each step's batch is divided among them, and what they measure is
+              averaged; rank 0 alone decides on a stop, logs, saves and evaluates
     """
+    check_divides(schedule.batch_size, ranks.count)
     total, steps_per_epoch = schedule.total_steps, schedule.steps_per_epoch
     window: list[Measured] = []  # since the last log
     window_began = epoch_began = time.perf_counter()
+    meter = Meter()
     for number in range(first_step, total):
         epoch, at = divmod(number, steps_per_epoch)
         batch = slice(at * schedule.batch_size, (at + 1) * schedule.batch_size)
-        step = TrainingStep(number, epoch, batch, needs_order=at == 0 or number == first_step)
+        own = ranks.part(batch)
+        step = TrainingStep(number, epoch, own, needs_order=at == 0 or number == first_step)
         yield step
 
         done = number + 1
         window.append(step.values)
         run.progress(done, total)
-        stopping = run.should_stop()
+        stopping = ranks.agree(run.should_stop())
         epoch_over = stopping or done % steps_per_epoch == 0
         if epoch_over or len(window) == LOG_EVERY:
-            loss, accuracy = means(window)
+            means_of_ranks = ranks.gather(means(window))
+            loss, accuracy = (sum(each) / ranks.count for each in zip(*means_of_ranks, strict=True))
             seconds = (time.perf_counter() - window_began) / len(window)
             run.log(done, {"train/loss": loss, "train/accuracy": accuracy})
+            own_loss = {"train/loss": means_of_ranks[ranks.number][0]}
+            run.log(done, of_ranks(ranks, own_loss | meter.read()))
             speed = schedule.batch_size / seconds
             run.log(done, {"step_seconds": seconds, "examples_per_second": speed})
             window, window_began = [], time.perf_counter()
 
-        if epoch_over:
+        if epoch_over and ranks.number:  # rank 0 is waited for with the next step
+            if stopping:
+                return
+            window_began = time.perf_counter()
+        elif epoch_over:
             save(done)
             tested = evaluate()
             tested.log(run, done)

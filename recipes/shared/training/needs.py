@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,7 +29,7 @@ def framework(name: str) -> Iterator[None]:
     """Stand around the import of a framework, which takes seconds and may fail."""
     print(f"loading {name} ...", flush=True)
     try:
-        with _without_chatter() if name == "tensorflow" else nullcontext():
+        with quietly(name):
             yield
     except ModuleNotFoundError as error:
         if error.name != name:
@@ -37,6 +37,11 @@ def framework(name: str) -> Iterator[None]:
         track.abort(f"{name} is not installed: {sys.executable} -m pip install {name}")
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         track.abort(f"{name} cannot be imported: {' '.join(str(error).split())}")
+
+
+def quietly(name: str) -> AbstractContextManager[None]:
+    """Stand around the import of a framework, and leave out what it says on every start."""
+    return _without_chatter() if name == "tensorflow" else nullcontext()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from traindeck.core import track
 from traindeck.recipes.shared.federated.flower.board import Board, FlowerRound
 from traindeck.recipes.shared.federated.flower.deployment import Deployment, FlowerError
+from traindeck.recipes.shared.federated.scientist import publishing
 
 LOOK_SECONDS = 0.1
 
@@ -40,3 +41,11 @@ def rounds(run: track.Run, deployment: Deployment, board: Board) -> Iterator[Flo
             raise FlowerError(f"the run ended early: {deployment.said('run')}")
         stopping = run.should_stop()
         time.sleep(LOOK_SECONDS)
+
+
+def leave(run: track.Run, aggregator: Path, dataset: str) -> None:
+    """Leave the model of the last round, if there was one, as the run's servable."""
+    path = aggregator / "weights.npz"
+    if path.exists() and not run.should_stop():
+        with np.load(path, allow_pickle=False) as file:
+            publishing.arrays(run, [file[name] for name in file.files], dataset)

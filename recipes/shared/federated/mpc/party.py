@@ -275,6 +275,7 @@ def _link(party: Party) -> Any:
 def _runtime(index: int, ports: Sequence[int]) -> Any:
     """MPyC's runtime for one party. MPyC reads the command line when imported: not ours."""
     words = [word for port in ports for word in ("-P", f"{HOST}:{port}")]
+    words.append("--no-uvloop")  # it would take that where it is installed, and we have a loop
     argv, sys.argv = sys.argv, ["job", "--no-log", "-I", str(index), "-K", str(SECURITY), *words]
     try:
         runtime: Any = importlib.import_module("mpyc.runtime")

@@ -20,8 +20,17 @@ class Closed(ConnectionError):
     """The other side has gone."""
 
 
+GONE = "the other side has gone"
+
+
 class BadFrame(ValueError):
     """What came is no frame."""
+
+
+def _closed(error: OSError) -> Closed:
+    """Of one that was killed the kernel says but that a pipe is broken, or a connection reset."""
+    gone = isinstance(error, BrokenPipeError | ConnectionResetError)
+    return Closed(GONE if gone else error.strerror or str(error))
 
 
 def send(wire: socket.socket, facts: dict[str, Any], body: bytes = b"") -> None:
@@ -30,7 +39,7 @@ def send(wire: socket.socket, facts: dict[str, Any], body: bytes = b"") -> None:
     try:
         wire.sendall(_LENGTHS.pack(len(head), len(body)) + head + body)
     except OSError as error:
-        raise Closed(str(error)) from None
+        raise _closed(error) from None
 
 
 def receive(wire: socket.socket) -> tuple[dict[str, Any], bytes]:
@@ -71,8 +80,8 @@ def _exactly(wire: socket.socket, size: int, until: float | None) -> bytes:
         except TimeoutError:
             raise
         except OSError as error:
-            raise Closed(str(error)) from None
+            raise _closed(error) from None
         if not part:
-            raise Closed("the other side has gone")
+            raise Closed(GONE)
         got += part
     return bytes(got)

@@ -39,7 +39,7 @@ from traindeck.core import track
 from traindeck.core.privacy.plan import Plan
 from traindeck.recipes.shared.federated.errors import Failed, FederationOverBudget, Stopped, Unfit
 from traindeck.recipes.shared.federated.job import mlp
-from traindeck.recipes.shared.federated.scientist import loudness, shards
+from traindeck.recipes.shared.federated.scientist import loudness, publishing, shards
 from traindeck.recipes.shared.federated.scientist.options import Options, threshold
 from traindeck.recipes.shared.federated.scientist.resuming import Checkpoints, Trained
 from traindeck.recipes.shared.training import checkpoints, needs
@@ -243,3 +243,5 @@ def _learn(run: track.Run, script: Path, preload: tuple[str, ...]) -> None:
         federation.end_rounds()
         a_minute = 60 * (number - done) / (time.perf_counter() - ready)
         print(f"{a_minute:.0f} rounds a minute", flush=True)
+    if not stopping:
+        publishing.network(run, model.weights, p.dataset, preload[-1])

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from traindeck.recipes.shared.federated.errors import Failed
 from traindeck.recipes.shared.federated.job.server import ENVIRONMENT
 
 ENDING_SECONDS = 10.0  # for all of them together
@@ -37,10 +38,15 @@ class Processes:
         return cls(warm)
 
     def fork(self, policies: Sequence[Mapping[str, Any]]) -> None:
-        """Have one process made for each policy."""
+        """Have one process made for each policy. Raises Failed when none can be made any more."""
         assert self._warm.stdin is not None
-        self._warm.stdin.write(json.dumps(policies).encode() + b"\n")
-        self._warm.stdin.flush()
+        try:
+            self._warm.stdin.write(json.dumps(policies).encode() + b"\n")
+            self._warm.stdin.flush()
+        except BrokenPipeError:
+            code = self._warm.wait()
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+            raise Failed(f"the process that owners are forked from {how}") from None
 
     def ended(self) -> Iterator[tuple[str, int]]:
         """Owners that have ended since this was asked, and how: negative for a signal.

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from traindeck.core.models.bundle import Tensor
 from traindeck.recipes.shared.training.data.idx import DataError
+from traindeck.recipes.shared.training.data.served import Served
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +35,21 @@ RANGES = (  # of each measure's mean, its standard error and its worst over the 
     ("concave points", (0, 0.2), (0, 0.055), (0, 0.3)),
     ("symmetry", (0.1, 0.3), (0, 0.08), (0.15, 0.67)),
     ("fractal dimension", (0.05, 0.1), (0, 0.03), (0.05, 0.21)),
+)
+SERVED = Served(
+    "measures",
+    Tensor(
+        dtype="float32",
+        shape=[30],
+        what="measures of the nuclei of a biopsy",
+        unit="as in the data set: radius in pixels, area in square pixels, and so on",
+        labels=[
+            how.format(measure)
+            for how in ("mean {}", "{} error", "worst {}")
+            for measure, *_ in RANGES
+        ],
+    ),
+    ("benign", "malignant"),
 )
 
 
@@ -56,6 +73,29 @@ def load() -> Patients:
     """
     import numpy as np
 
+    values, y = measured()
+    low, high = ends()
+    scaled = np.clip(2 * (values - low) / (high - low) - 1, -1, 1)
+    x = scaled.astype(np.float32)
+    test = len(x) // TEST_SHARE
+    return Patients(x[test:], y[test:], x[:test], y[:test])
+
+
+def ends() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lowest and highest value of each measure (30,), from RANGES."""
+    import numpy as np
+
+    low, high = np.array([row[1:] for row in RANGES], np.float64).transpose(2, 1, 0).reshape(2, 30)
+    return low, high
+
+
+def measured() -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """All patients, those that test first: measures (569, 30) as they are, and labels (569,).
+
+    Raises DataError when scikit-learn is missing.
+    """
+    import numpy as np
+
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise DataError(
@@ -68,12 +108,8 @@ def load() -> Patients:
         values, y = table[:, :30], 1 - table[:, 30].astype(np.uint8)
     except (OSError, ValueError, IndexError) as error:
         raise DataError(f"{path}: the patients of scikit-learn cannot be read: {error}") from None
-    low, high = np.array([row[1:] for row in RANGES], np.float64).transpose(2, 1, 0).reshape(2, 30)
     order = np.random.default_rng(0).permutation(len(table))
-    scaled = np.clip(2 * (values[order] - low) / (high - low) - 1, -1, 1)
-    x, y = scaled.astype(np.float32), y[order]
-    test = len(x) // TEST_SHARE
-    return Patients(x[test:], y[test:], x[:test], y[:test])
+    return values[order], y[order]
 
 
 def interval(right: int, total: int) -> tuple[float, float]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NAMES = ("cancer", "digits", "digits-owners", "mnist", "mnist-owners")
+NAMES = ("cancer", "digits", "digits-owners", "fashion-mnist", "films", "mnist", "mnist-owners")
 """Those ending in -owners are of the same images, divided among owners whose privacy is meant."""
 
 
@@ -30,12 +30,14 @@ def fingerprint(*arrays: NDArray[np.generic]) -> str:
 
 
 def images(name: str, data_dir: str | None = None) -> tuple[Images, int]:
-    """MNIST, which may be in `data_dir`, or the digits, and how bright their pixels can be.
+    """MNIST or Fashion-MNIST, which may be in `data_dir`, or the digits; how bright pixels can be.
 
     Raises DataError when it is not here.
     """
-    from traindeck.recipes.shared.training.data import digits, mnist
+    from traindeck.recipes.shared.training.data import digits, fashion, mnist
 
+    if name == fashion.NAME:
+        return fashion.load(data_dir), mnist.BRIGHTEST
     if name == "mnist":
         return mnist.load(data_dir), mnist.BRIGHTEST
     return digits.load(), digits.BRIGHTEST
@@ -44,7 +46,7 @@ def images(name: str, data_dir: str | None = None) -> tuple[Images, int]:
 def of(name: str) -> str:
     """The fingerprint of a data set by its name. Raises DataError when it is not here."""
     kind = name.removesuffix("-owners")
-    if name in NAMES and kind in ("mnist", "digits"):
+    if name in NAMES and kind in ("mnist", "digits", "fashion-mnist"):
         loaded, _ = images(kind)
         return fingerprint(loaded.train_x, loaded.train_y)
     if name == "cancer":
@@ -52,6 +54,10 @@ def of(name: str) -> str:
 
         patients = cancer()
         return fingerprint(patients.train_x, patients.train_y)
+    if name == "films":
+        from traindeck.recipes.shared.training.data import films
+
+        return films.fingerprint(films.load())
     raise DataError(f"no data set {name!r}; there are {', '.join(NAMES)}")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traindeck.recipes.shared.training.data.idx import DataError, Images
+from traindeck.recipes.shared.training.data.served import images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TEST_SHARE = 5  # one image in five is kept for testing
 BRIGHTEST = 16
+SERVED = images(8, 8, BRIGHTEST)
 
 
 def load() -> Images:

@@ -15,6 +15,7 @@ from traindeck.core.base.home import Home
 from traindeck.recipes.shared.training.data import idx
 from traindeck.recipes.shared.training.data.fetch import TIMEOUT_SECONDS, fetch
 from traindeck.recipes.shared.training.data.idx import DataError, Images
+from traindeck.recipes.shared.training.data.served import images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,7 @@ DATA = "TRAINDECK_DATA"
 CLASSES = 10
 BRIGHTEST = 255
 SIZE = (28, 28)
+SERVED = images(*SIZE, BRIGHTEST)
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",
     "https://storage.googleapis.com/cvdf-datasets/mnist",

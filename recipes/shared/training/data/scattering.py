@@ -11,16 +11,14 @@ on them is spent from the budget of the images' own data set.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
-import os
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traindeck.core.base.home import Home
+from traindeck.recipes.shared.training.data.kept import by_parts, kept
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +34,6 @@ GROUPS = 27  # of channels that are normalised together
 _MARGIN = 4  # mirrored pixels around an image, one of the features' own pixels
 _PADDED = 28 + 2 * _MARGIN
 _CHUNK = 20  # images whose intermediate results fit a core's cache
-_PROGRESS_SECONDS = 5.0
 
 
 def features(
@@ -98,43 +95,15 @@ def _cached(images: NDArray[np.uint8], cache: Path, kind: str) -> NDArray[np.flo
     import numpy as np
 
     digest = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
-    path = cache / f"scattering-{VERSION}-{digest}.npy"
-    try:
-        kept: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
-        if kept.shape == (len(images), CHANNELS, SIDE, SIDE) and kept.dtype == np.float16:
-            return kept
-    except (OSError, ValueError, EOFError):
-        pass  # not there, or not whole
-    made = _computed(images, kind)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        for folder in reversed((cache, *cache.parents)):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            np.save(file, made)
-        part.replace(path)
-    except OSError as error:
-        print(f"warning: the features are not kept: {error}", flush=True)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-    return made
+    shape = (len(images), CHANNELS, SIDE, SIDE)
 
+    def make() -> NDArray[np.float16]:
+        records = f"the {kind} images"
+        return by_parts(
+            "scattering features", records, shape, _CHUNK, lambda part: scatter(images[part])
+        )
 
-def _computed(images: NDArray[np.uint8], kind: str) -> NDArray[np.float16]:
-    import numpy as np
-
-    made = np.empty((len(images), CHANNELS, SIDE, SIDE), np.float16)
-    reported = began = time.monotonic()
-    print(f"scattering features of the {kind} images ...", flush=True)
-    for at in range(0, len(images), _CHUNK):
-        made[at : at + _CHUNK] = scatter(images[at : at + _CHUNK])
-        if time.monotonic() - reported >= _PROGRESS_SECONDS:
-            reported = time.monotonic()
-            share = (at + _CHUNK) / len(images)
-            left = (reported - began) * (1 / share - 1)
-            print(f"scattering features: {share:.0%}, {left:.0f} s left", flush=True)
-    return made
+    return kept(cache / f"scattering-{VERSION}-{digest}.npy", shape, make)
 
 
 def _at_half_size(spectrum: NDArray[Any], filters: Floats) -> NDArray[Any]:

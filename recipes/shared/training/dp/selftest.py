@@ -1,6 +1,6 @@
 """What a private run checks about itself before it spends anything, in a second or two.
 
-The recipe's own step is taken 168 times, on its model and data, with batches and noise that the
+The recipe's own step is taken 136 times, on its model and data, with batches and noise that the
 test chooses, and everything is put back. That epsilon is what the accountant says needs:
 
     a step's state after it is a function of (sum of clipped gradients + noise) and of nothing else
@@ -51,7 +51,7 @@ LONG = 2  # of them, whose gradients are longer than the clipping norm
 PROBED = 64  # records looked at for such
 STRETCHES = (0.3, 1.0, 3.0, 10.0)  # of random weights, where none is so long at the run's own
 ANOTHER = 0.7  # of the clipping norm, where it moves: the steps are taken from there
-TIMES = 64  # steps with the run's own noise, and as many with the test's
+TIMES = 48  # steps with the run's own noise, and as many with the test's
 IN_A_ROW = 12  # steps
 VALUES = 50_000  # of noise, at least
 HIDDEN = 1e-3  # of a clipping norm: less may differ between a record and its gradient in the noise
@@ -67,11 +67,13 @@ class SelfTest:
                     unclipped, in the order in which a step draws its noise
     clipped_sum     indices → the sum of these records' clipped gradients, flat, where the recipe
                     has it as a function: it is then compared with that of a plain loop too
+    tolerance       relative, by how much rounding lets two ways to one gradient differ
     """
 
     records: int
     plain_gradient: Callable[[int], Floats]
     clipped_sum: Callable[[Sequence[int]], Floats] | None = None
+    tolerance: float = checks.TOLERANCE
 
 
 def rehearse(
@@ -94,12 +96,12 @@ def rehearse(
         norm_now = _norm_now(plan, rehearsal.start)
         chosen = _choose(test, rehearsal, norm_now)
         if test.clipped_sum:
-            checks.gradients(list(chosen), norm_now, test.clipped_sum, chosen)
+            checks.gradients(list(chosen), norm_now, test.clipped_sum, chosen, test.tolerance)
         if plan.adaptive:  # a step that clips to the first norm for ever is wrong from another on
             norm_now *= ANOTHER
             rehearsal.start = rehearsal.start | {CLIPPING_NORM: np.array(norm_now)}
         if plan.gradient_noise:
-            steps = _Steps(rehearsal, plan, test.records, chosen, norm_now)
+            steps = _Steps(rehearsal, plan, test, chosen, norm_now)
             yield from steps.hidden()
             yield from steps.noise()
         how = plan.mechanism
@@ -182,18 +184,19 @@ class _Steps(Generic[Step]):
         self,
         rehearsal: Rehearsal[Step],
         plan: Plan,
-        records: int,
+        test: SelfTest,
         chosen: dict[int, Floats],
         clipping_norm: float,
     ) -> None:
         import numpy as np
 
         self._rehearsal = rehearsal
+        self._hidden = max(HIDDEN, test.tolerance)
         self._rate = plan.mechanism.sampling_rate
         self._clipping_norm = clipping_norm
         self._scale = plan.gradient_noise * clipping_norm
         self._adaptive = plan.adaptive
-        self._many = range(min(plan.batch_size, records))
+        self._many = range(min(plan.batch_size, test.records))
         self._bands = plan.mechanism.bands
         self._most = plan.mechanism.max_batch
         scales = np.full(len(next(iter(chosen.values()))), self._scale)
@@ -281,7 +284,7 @@ class _Steps(Generic[Step]):
             for name, was in in_noise[place].items():
                 left = norm(put_in[place][name] - was)
                 worth = gain[name] * self._of(name)[1]
-                if left <= HIDDEN * worth + FLOAT32 * norm(was):
+                if left <= self._hidden * worth + FLOAT32 * norm(was):
                     continue
                 beside = f"beside {len(others)} others" if others else "alone"
                 when = "" if not place else ", a step later"

@@ -40,7 +40,14 @@ _WITHOUT_WEIGHTS = (  # layers that treat each example by itself
     "ZeroPadding2D",
 )
 _OPERATIONS = ("Add", "Cumsum", "Multiply", "OnesLike", "Subtract")  # keras.ops of single tensors
-_WITH_WEIGHTS = ("Conv2D", "Dense", "Embedding", "LayerNormalization", "RMSNormalization")
+_WITH_WEIGHTS = (
+    "Conv2D",
+    "Dense",
+    "DepthwiseConv2D",
+    "Embedding",
+    "LayerNormalization",
+    "RMSNormalization",
+)
 _INSTEAD = {  # of layers that are known here and cannot be used
     "BatchNorm": "it mixes a batch's examples; use GroupNormalization(scale=False, center=False)",
     "GroupNormalization": "set scale=False and center=False, or use LayerNormalization",
@@ -185,6 +192,8 @@ def _problem_of_weights(layer: Any, kind: str) -> str:
         return "has its channels first: use channels_last"
     if getattr(layer, "groups", 1) != 1 and kind == "Conv2D":
         return f"has groups={layer.groups}: use groups=1"
+    if getattr(layer, "depth_multiplier", 1) != 1:
+        return f"has depth_multiplier={layer.depth_multiplier}: use depth_multiplier=1"
     if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
         return "has adapters or quantized weights: use it as it was made"
     if kind.endswith("Normalization") and layer.weights:

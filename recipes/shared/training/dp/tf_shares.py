@@ -34,6 +34,11 @@ def apply(layer: Any, h: Any) -> tuple[Any, Any, Any]:
         if layer.padding == "same":
             h = tf.pad(h, [[0, 0], *_same(layer, h), [0, 0]])
         z = tf.nn.conv2d(h, layer.kernel, layer.strides, "VALID", dilations=layer.dilation_rate)
+    elif kind == "DepthwiseConv2D":
+        if layer.padding == "same":
+            h = tf.pad(h, [[0, 0], *_same(layer, h), [0, 0]])
+        strides = [1, *layer.strides, 1]
+        z = tf.nn.depthwise_conv2d(h, layer.kernel, strides, "VALID", None, layer.dilation_rate)
     elif kind == "Embedding":
         h = tf.cast(h, tf.int64)
         z = tf.gather(layer.embeddings, h)
@@ -77,6 +82,8 @@ def share(layer: Any, a: Any, g: Any) -> Share:
         return _rows(layer, a, g)
     if kind in ("LayerNormalization", "RMSNormalization"):
         return _scales(layer, a, g)
+    if kind == "DepthwiseConv2D":
+        return _by_channel(layer, a, g)
     if kind == "Conv2D":
         a = _patches(layer, a, g.shape[1:3])
     if kind == "EinsumDense":  # of attention: all dims after that of positions
@@ -169,6 +176,26 @@ def _products(a: Any, g: Any, biased: bool) -> Share:
     return square, weighted_sum
 
 
+def _by_channel(layer: Any, a: Any, g: Any) -> Share:
+    """Of a convolution of each channel by itself: at each place below the kernel, the inputs
+    (n, rows, columns, c) that lie there times the cotangents."""
+    (rows, columns), (down, right) = layer.kernel_size, layer.strides
+    row_gap, column_gap = layer.dilation_rate
+    height, width = (g.shape[1] - 1) * down + 1, (g.shape[2] - 1) * right + 1
+    places = [
+        tf.reduce_sum(a[:, i : i + height : down, j : j + width : right] * g, (1, 2))
+        for i in range(0, rows * row_gap, row_gap)
+        for j in range(0, columns * column_gap, column_gap)
+    ]
+    gradients = [tf.stack(places, 1), tf.reduce_sum(g, (1, 2))][: 1 + (layer.bias is not None)]
+
+    def weighted_sum(weights: Any) -> list[Any]:
+        return [tf.tensordot(weights, gradient, 1) for gradient in gradients]
+
+    flat = [tf.reshape(each, [-1, math.prod(each.shape[1:])]) for each in gradients]
+    return tf.add_n([tf.reduce_sum(each * each, 1) for each in flat]), weighted_sum
+
+
 def _patches(layer: Any, a: Any, places: Sequence[int]) -> Any:
     """What lies below the kernel at each place: (n, rows, columns, c) to (n, places, inputs).
 
@@ -179,6 +206,8 @@ def _patches(layer: Any, a: Any, places: Sequence[int]) -> Any:
         layer.strides,
         layer.dilation_rate,
     )
+    if height == width == down == right == 1:
+        return a
     rows, columns, channels = a.shape[1:]
     i, j, row, column = np.indices((*places, height, width))
     from_row, from_column = i * down + row * row_gap, j * right + column * column_gap

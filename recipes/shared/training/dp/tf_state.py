@@ -11,7 +11,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from traindeck.core import track
-from traindeck.recipes.shared.training import checkpoints
+from traindeck.recipes.shared.training import checkpoints, servable_tf
+from traindeck.recipes.shared.training.data.served import Served
 from traindeck.recipes.shared.training.dp import resume
 from traindeck.recipes.shared.training.dp.rehearsal import CLIPPING_NORM
 
@@ -59,6 +60,13 @@ class Training:
         """Write a checkpoint."""
         path = checkpoints.path(self._run, self.step, ".npz")
         checkpoints.write(self._run, path, lambda part: np.savez(part, **self._state()))
+
+    def leave(self, before: servable_tf.Before, served: Served, layer: Any = None) -> None:
+        """Leave the average as the run's servable: what else is trained here is not published.
+
+        layer  the one of the average that takes one example, where the whole takes a user's
+        """
+        servable_tf.leave(self._run, layer or self.average, before, served)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint; ends the process when that cannot be or would spoil epsilon."""

@@ -26,7 +26,9 @@ from traindeck.recipes.shared.training.dp.torch_shares import Share
 _WHOLE = slice(None)
 _SHARES: dict[type, Callable[[Any, Tensor, Tensor], Share]] = {
     nn.Linear: lambda layer, a, g: shares.linear(a, g, layer.bias is not None),
-    nn.Conv2d: shares.conv2d,
+    nn.Conv2d: lambda layer, a, g: (
+        shares.conv2d(layer, a, g) if layer.groups == 1 else shares.depthwise(layer, a, g)
+    ),
     nn.GroupNorm: shares.group_norm,
     nn.LayerNorm: shares.layer_norm,
     nn.RMSNorm: shares.rms_norm,
@@ -252,7 +254,8 @@ def _known(layer: Any, called: str) -> bool:
         return False
     if isinstance(layer, nn.Conv2d):
         named = isinstance(layer.padding, str) or layer.padding_mode != "zeros"
-        if named or layer.groups != 1:
+        by_channel = layer.groups == layer.in_channels == layer.out_channels
+        if named or not (layer.groups == 1 or by_channel):
             return False
     _all_or_none([layer.weight, getattr(layer, "bias", None)], called)
     return True

@@ -116,6 +116,23 @@ def conv2d(layer: Any, a: Tensor, g: Tensor) -> Share:
     return norm, weighted_sum
 
 
+def depthwise(layer: Any, a: Tensor, g: Tensor) -> Share:
+    """Of a convolution of each channel by itself: at each place below the kernel, the inputs that
+    lie there times the cotangents (channels, places)."""
+    (rows, columns), (down, right) = layer.kernel_size, layer.stride
+    (row_gap, column_gap), (top, left) = layer.dilation, layer.padding
+    if top or left:
+        a = F.pad(a, (left, left, top, top))
+    height, width = (g.shape[2] - 1) * down + 1, (g.shape[3] - 1) * right + 1
+    places = [
+        (a[:, :, i : i + height : down, j : j + width : right] * g).sum((2, 3))
+        for i in range(0, rows * row_gap, row_gap)
+        for j in range(0, columns * column_gap, column_gap)
+    ]
+    weight = torch.stack(places, 2).view(-1, *layer.weight.shape)
+    return each([weight, g.sum((2, 3))][: 1 + (layer.bias is not None)])
+
+
 def group_norm(layer: Any, a: Tensor, g: Tensor) -> Share:
     normal = F.group_norm(a, layer.num_groups, eps=layer.eps)
     shape = (*a.shape[:2], -1)

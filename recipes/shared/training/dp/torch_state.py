@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from traindeck.core import track
-from traindeck.recipes.shared.training import checkpoints
+from traindeck.recipes.shared.training import checkpoints, servable_torch
+from traindeck.recipes.shared.training.data.served import Served
 from traindeck.recipes.shared.training.dp import resume
 from traindeck.recipes.shared.training.dp.rehearsal import CLIPPING_NORM
 
@@ -94,6 +95,10 @@ class Training:
             state[CLIPPING_NORM] = self.clipping_norm
         path = checkpoints.path(self._run, self.step, ".pt")
         checkpoints.write(self._run, path, lambda part: torch.save(state, part))
+
+    def leave(self, before: servable_torch.Before, served: Served) -> None:
+        """Leave the average as the run's servable: what else is trained here is not published."""
+        servable_torch.leave(self._run, self.average, before, served)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint; ends the process when that cannot be or would spoil epsilon."""

@@ -1,0 +1,1 @@
+"""From a run to production: formats, their parity and latency, bundles."""
