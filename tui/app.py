@@ -1,5 +1,5 @@
-"""The app: four places to be (runs, recipes, devices, privacy), run screens on top of them, keys
-and themes; starting and leaving.
+"""The app: five places to be (runs, recipes, devices, privacy, models), run screens on top of them,
+keys and themes; starting and leaving.
 
 Screens are imported when first shown; numpy and all that draws only with the first run screen.
 """
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import select
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,13 +26,24 @@ from traindeck.core.base.home import Home
 from traindeck.tui.host import Host
 from traindeck.tui.key_checks import KeyChecks
 from traindeck.tui.keys import EVERYWHERE, PLACES, CommandsProvider
-from traindeck.tui.places import first_place, new_screen, run_screen_type, screen_type
+from traindeck.tui.places import (
+    first_place,
+    new_screen,
+    run_screen_type,
+    screen_type,
+    sweeps_screen_type,
+    versus_screen_type,
+)
 from traindeck.tui.readers.feed import RunSource
-from traindeck.tui.settings import THEMES, read_state, write_state
+from traindeck.tui.settings import THEMES, read_state
 from traindeck.tui.threads import BackgroundLog, favor_the_screen, settle_memory, within
 
 if TYPE_CHECKING:
+    from textual.command import Provider
+
+    from traindeck.core.launch import LaunchRequest
     from traindeck.tui.screens.run.screen import RunScreen
+    from traindeck.tui.widgets.graphics import Graphics
 
 STARTING_SECONDS = 3.0
 """After so long everything that makes many objects at once is done."""
@@ -43,13 +57,20 @@ CLOSING_SECONDS = 3.0
 logger = logging.getLogger("traindeck.tui")
 
 
+def _things() -> type[Provider]:
+    """What else the palette finds; imported when it is first opened."""
+    from traindeck.tui.palette import ThingsProvider
+
+    return ThingsProvider
+
+
 class TraindeckApp(Host, inherit_bindings=False):
     """The screen program; its arguments are those of `Host`."""
 
     TITLE = "traindeck"
     CSS_PATH = "app.tcss"
     BINDING_GROUP_TITLE = "Everywhere"
-    COMMANDS: ClassVar = {*App.COMMANDS, CommandsProvider}
+    COMMANDS: ClassVar = {*App.COMMANDS, CommandsProvider, _things}
     HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (100, "wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = EVERYWHERE
 
@@ -58,8 +79,10 @@ class TraindeckApp(Host, inherit_bindings=False):
         home: Home,
         source: RunSource | None = None,
         clock: Callable[[], float] = time.time,
+        graphics: Graphics | None = None,
     ) -> None:
         super().__init__(home, source, clock)
+        self.graphics = graphics
         self._state_file = home.root / "state.json"
         self._own_log = BackgroundLog(home.root / "traindeck.log")
         for place, _ in PLACES:
@@ -77,20 +100,20 @@ class TraindeckApp(Host, inherit_bindings=False):
         finally:
             favor_the_screen(False)
 
-    def _first_look(self) -> tuple[str, object]:
-        """Where to begin, and the theme that was chosen last."""
-        return first_place(self.home), read_state(self._state_file).get("theme")
+    def _first_look(self) -> tuple[str, dict[str, Any]]:
+        """Where to begin, and what was chosen last."""
+        return first_place(self.home), read_state(self._state_file)
 
     async def on_load(self) -> None:
         self._own_log.start()
         logger.addHandler(self._own_log)
-        unknown: tuple[str, object] = ("runs", None)
-        place, remembered = await within(FIRST_LOOK_SECONDS, self._first_look, unknown)
+        unknown: tuple[str, dict[str, Any]] = ("runs", {})
+        place, self.remembered = await within(FIRST_LOOK_SECONDS, self._first_look, unknown)
         self.feed.start()
         # `switch_mode` on mount would do, but after an empty screen was made: that is costly.
         self._current_mode = place
         self._screen_stacks = {place: []}
-        theme = self.settings.theme or remembered
+        theme = self.settings.theme or self.remembered.get("theme")
         problems = list(self.settings.problems)
         if isinstance(theme, str) and theme in self.available_themes:
             self.set_reactive(App.theme, theme)
@@ -112,6 +135,8 @@ class TraindeckApp(Host, inherit_bindings=False):
         self.in_background("The home cannot be written", self.home.make)
         for problem in self._problems:
             self.tell_problem(problem)
+        if self.settings.notices:
+            self.check_notices()
         if self.settings.keys:
             KeyChecks(self).start()
 
@@ -123,6 +148,8 @@ class TraindeckApp(Host, inherit_bindings=False):
             self.exit()
 
     def on_unmount(self) -> None:
+        if self._notifier is not None:
+            self._notifier.restore_title()
         until = time.monotonic() + CLOSING_SECONDS
         self.finish(CLOSING_SECONDS)
         logger.removeHandler(self._own_log)
@@ -132,7 +159,7 @@ class TraindeckApp(Host, inherit_bindings=False):
         live = self.snapshot.live if self.snapshot else 0
         if live:
             runs = "1 run goes on" if live == 1 else f"{live} runs go on"
-            self.exit(message=f"{runs}; come back with `traindeck`")
+            self.exit(message=f"{runs}; come back with `{_command()}`")
         else:
             self.exit()
 
@@ -159,7 +186,7 @@ class TraindeckApp(Host, inherit_bindings=False):
         if action == "step_out":
             return len(stack) > 1
         if action == "inbox":
-            return not stack or stack[-1].id != "inbox"
+            return not stack or stack[-1].name != "inbox"
         return True
 
     async def action_step_out(self) -> None:
@@ -178,6 +205,34 @@ class TraindeckApp(Host, inherit_bindings=False):
                 self.push_screen(screen_type(list(ids)))
 
         self.in_background("The run cannot be shown", run_screen_type, show)
+
+    async def show_recipe(self, name: str) -> None:
+        from traindeck.tui.screens.recipes.screen import RecipesScreen
+
+        await self.action_place("recipes")
+        if isinstance(self.screen, RecipesScreen):
+            await self.screen.turn_to(name)
+
+    async def show_budget(self, name: str) -> None:
+        from traindeck.tui.screens.privacy import PrivacyScreen
+
+        await self.action_place("privacy")
+        if isinstance(self.screen, PrivacyScreen):
+            self.screen.turn_to(name)
+
+    def open_form(self, request: LaunchRequest, of: str) -> None:
+        async def show() -> None:
+            from traindeck.tui.screens.recipes.screen import RecipesScreen
+
+            await self.action_place("recipes")
+            if isinstance(self.screen, RecipesScreen):
+                await self.screen.fill(request, of)
+
+        self.in_background(
+            "The form cannot be shown",
+            lambda: screen_type("recipes"),
+            lambda _: self.call_later(show),
+        )
 
     def action_help(self) -> None:
         from traindeck.tui.screens.help import HelpScreen
@@ -198,6 +253,29 @@ class TraindeckApp(Host, inherit_bindings=False):
         if not isinstance(self.screen, ModalScreen):
             self.push_screen(InboxScreen())
 
+    def action_sweeps(self) -> None:
+        """What draws is imported on a thread: the first time that takes a moment."""
+        asked_from = self.screen
+        if isinstance(asked_from, ModalScreen) or asked_from.name == "sweeps":
+            return
+
+        def show(screen_type: type[Screen[None]]) -> None:
+            if self.screen is asked_from:
+                self.push_screen(screen_type())
+
+        self.in_background("The sweeps cannot be shown", sweeps_screen_type, show)
+
+    def action_versus(self) -> None:
+        asked_from = self.screen
+        if isinstance(asked_from, ModalScreen) or asked_from.name == "versus":
+            return
+
+        def show(screen_type: type[Screen[None]]) -> None:
+            if self.screen is asked_from:
+                self.push_screen(screen_type())
+
+        self.in_background("The comparison cannot be shown", versus_screen_type, show)
+
     # Themes and keys
 
     def action_next_theme(self) -> None:
@@ -216,10 +294,7 @@ class TraindeckApp(Host, inherit_bindings=False):
                 markup=False,
             )
         else:
-            self.in_background(
-                "The theme cannot be remembered",
-                lambda: write_state(self._state_file, theme=theme),
-            )
+            self.remember("The theme cannot be remembered", theme=theme)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Those that are not a key of ours; the rest come from `CommandsProvider`."""
@@ -229,3 +304,11 @@ class TraindeckApp(Host, inherit_bindings=False):
             "Save what is shown as SVG",
             lambda: self.set_timer(0.1, self.deliver_screenshot),
         )
+
+
+def _command() -> str:
+    """What starts the app from this shell: its name, or where that is not on PATH, as typed."""
+    typed = sys.argv[0]
+    if shutil.which("traindeck") or os.path.basename(typed) != "traindeck":
+        return "traindeck"
+    return shlex.quote(typed)

@@ -8,29 +8,33 @@ import os
 import signal
 import sys
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
-from traindeck.core.base.errors import INTERRUPTED, USAGE, TraindeckError
+from traindeck.core.base.environ import HOME
+from traindeck.core.base.errors import FAILED, INTERRUPTED, USAGE, TraindeckError
+from traindeck.tui.commands.contents import COMMANDS
 
 _APP_COLLECTS = gc.get_threshold()
-_MODULES = ("recipes", "run", "runs", "control", "budget", "audit", "statement", "owners", "upkeep")
-_MODULE_OF = {
-    "recipes": "recipes",
-    "run": "run",
-    "budget": "budget",
-    "audit": "audit",
-    "verify": "statement",
-    **dict.fromkeys(("ls", "show", "metrics", "logs", "watch"), "runs"),
-    **dict.fromkeys(("stop", "kill", "rm", "restore", "edit"), "control"),
-    **dict.fromkeys(("owners", "approve", "refuse"), "owners"),
-    **dict.fromkeys(("devices", "reindex", "doctor"), "upkeep"),
-}
-"""Where these commands are, so that the others need not be made; one left out works as well."""
+
+
+class Commands(typer.core.TyperGroup):
+    """Lists commands in its help that were not made."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+_Misused: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
 
 app = typer.Typer(
     name="traindeck",
+    cls=Commands,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -53,6 +57,7 @@ def start(
 
         typer.echo(f"traindeck {__version__}")
         raise typer.Exit
+    _say_whose()
     if context.invoked_subcommand is None:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             typer.echo(
@@ -61,35 +66,62 @@ def start(
             raise typer.Exit(USAGE)
         from traindeck.core.base.home import Home
         from traindeck.tui.app import TraindeckApp
+        from traindeck.tui.widgets.graphics import of_terminal
 
         gc.set_threshold(*_APP_COLLECTS)
-        TraindeckApp(Home.default()).run()
+        TraindeckApp(Home.default(), graphics=of_terminal()).run()
 
 
-def _register(word: str) -> None:
-    """Make the command of this name; all of them when it is not known, for the help."""
-    for name in (_MODULE_OF[word],) if word in _MODULE_OF else _MODULES:
-        import_module(f"traindeck.tui.commands.{name}").register(app)
+def _say_whose() -> None:
+    """A home of another user is one only if it is named, and then it is told."""
+    if HOME not in os.environ:
+        return
+    from traindeck.core.base.home import Home
+
+    home = Home.default()
+    if owner := home.owner():
+        from traindeck.tui.commands.output import say
+
+        say(f"note: {home.root}, named by {HOME}, belongs to {owner}; what is made there is yours")
+
+
+def _register(words: list[str]) -> None:
+    """Make the command that is called; all of them where none goes by the name, to suggest one."""
+    name = next((word for word in words if not word.startswith("-")), None)
+    if name is None:
+        return
+    modules = (COMMANDS[name][0],) if name in COMMANDS else {each for each, _ in COMMANDS.values()}
+    for module in modules:
+        import_module(f"traindeck.tui.commands.{module}").register(app)
 
 
 def main() -> None:
     """Run the command line; what people can mend is told in one line, never as a traceback."""
     _mend_streams()
+    if os.getpid() == 1:
+        from traindeck.tui.init import become_init
+
+        become_init()
     gc.set_threshold(1_000_000)  # ten thousand documents have no cycles: a fifth of `ls`
     words = sys.argv[1:]
-    if words:
-        _register(words[0])
+    _register(words)
     command: list[str] | None = None
-    if words[:1] == ["run"] and "--" in words:
+    if words[:1] in (["run"], ["sweep"]) and "--" in words:
         at = words.index("--")
         words, command = words[:at], words[at + 1 :]
     if words:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us as it ends others
+    code: object = None
     try:
         try:
-            app(words, obj=command)
+            code = app(words, obj=command, standalone_mode=False)
         finally:
             sys.stdout.flush()  # what cannot be written is told here, not by the interpreter
+    except _Misused as error:
+        sys.exit(_say_misused(error))
+    except typer.Abort:
+        typer.echo("Aborted!", err=True)
+        sys.exit(FAILED)
     except TraindeckError as error:
         from traindeck.tui.commands.output import say_error
 
@@ -97,11 +129,22 @@ def main() -> None:
     except OSError as error:
         from traindeck.tui.commands.output import say_error
 
-        code = say_error(error)
+        failed = say_error(error)
         _drop_unwritten()
-        sys.exit(code)
+        sys.exit(failed)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_misused(error: Exception) -> int:
+    """What typer has to say of the words that were typed, which may hold anything."""
+    from traindeck.tui.commands.output import say
+
+    said = io.StringIO()
+    error.show(said)  # type: ignore[attr-defined]
+    say(said.getvalue().removesuffix("\n"))
+    return getattr(error, "exit_code", USAGE)
 
 
 def _mend_streams() -> None:

@@ -11,10 +11,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.app import App
 from textual.message import Message
@@ -24,10 +24,14 @@ from traindeck.core.base.home import Home
 from traindeck.core.run.state import LIVE
 from traindeck.tui.readers.feed import Feed, RunSource, RunsSnapshot, newest
 from traindeck.tui.readers.inbox import InboxWatch
-from traindeck.tui.settings import read_settings
+from traindeck.tui.settings import read_settings, write_state
 
 if TYPE_CHECKING:
     from traindeck.core.federation.inbox import ScriptRequest
+    from traindeck.core.launch import LaunchRequest
+    from traindeck.tui.notices import Notifier
+    from traindeck.tui.readers.notices import RunNotices
+    from traindeck.tui.widgets.graphics import Graphics
 
 T = TypeVar("T")
 
@@ -57,6 +61,12 @@ class Host(App[None], inherit_bindings=False):
     hides_private = False
     """Whether curves of private training data are hidden, on every run's screen."""
 
+    graphics: Graphics | None = None
+    """How the terminal draws pictures by itself; None where half blocks have to do."""
+
+    remembered: Mapping[str, Any] = {}
+    """What `state.json` had when the app was started, and what it was told to keep since."""
+
     class SnapshotReady(Message):
         """The feed has something new."""
 
@@ -78,6 +88,16 @@ class Host(App[None], inherit_bindings=False):
             super().__init__()
             self.then = then
 
+    class KeyTaken(Message):
+        """Sent by a widget that is given a key: it comes here behind that key, once that is done.
+
+        `then` goes on, while the app takes no other key.
+        """
+
+        def __init__(self, then: Callable[[], Awaitable[object]]) -> None:
+            super().__init__()
+            self.then = then
+
     def __init__(
         self,
         home: Home,
@@ -90,6 +110,9 @@ class Host(App[None], inherit_bindings=False):
         self.over_ssh = "SSH_CONNECTION" in os.environ
         self.settings = read_settings(home.settings)
         self._background: list[threading.Thread] = []
+        self._run_notices: RunNotices | None = None
+        self._notifier: Notifier | None = None
+        self._hands: set[tuple[str, str, str]] = set()
         refresh = self.settings.refresh or (SSH_REFRESH if self.over_ssh else LOCAL_REFRESH)
         self.feed = Feed(
             source or _library(home),
@@ -108,6 +131,18 @@ class Host(App[None], inherit_bindings=False):
         """Shows one run, or several laid over each other."""
         raise NotImplementedError
 
+    async def show_recipe(self, name: str) -> None:
+        """Goes to a recipe's form."""
+        raise NotImplementedError
+
+    async def show_budget(self, name: str) -> None:
+        """Goes to a data set's privacy budget."""
+        raise NotImplementedError
+
+    def open_form(self, request: LaunchRequest, of: str) -> None:
+        """Shows the launch form of a recipe filled from a request that repeats the run `of`."""
+        raise NotImplementedError
+
     # Runs
 
     def on_host_snapshot_ready(self) -> None:
@@ -118,11 +153,67 @@ class Host(App[None], inherit_bindings=False):
             self.snapshot = snapshot
             if snapshot.whole:
                 self.feed_problem = ""
+        if snapshot.whole:
+            self._tell_of(snapshot)
         self.inbox.follow(run["id"] for run in snapshot.runs if run["state"] in LIVE)
         if not snapshot.whole:
             self.call_after_refresh(self.feed.shown)
 
+    def _tell_of(self, snapshot: RunsSnapshot) -> None:
+        """Tells which runs have ended since the last snapshot, and of budgets left low."""
+        if self._run_notices is None:
+            from traindeck.tui.readers.notices import RunNotices
+
+            self._run_notices = RunNotices(since=self.clock())
+        notices = self._run_notices.take(snapshot.by_id)
+        if notices or snapshot.live:
+            self.notifier.show_title(snapshot.live)
+        for notice in notices:
+            self.notifier.tell(notice)
+            if any(snapshot.by_id[run_id]["privacy"] for run_id in notice.runs):
+                self.in_background("The budgets cannot be read", self._left, self._tell_left)
+        if notices:
+            self.notifier.show_title(snapshot.live)
+
+    def check_notices(self) -> None:
+        """Tells what is wrong in the settings of notices."""
+        assert self.notifier
+
+    @property
+    def notifier(self) -> Notifier:
+        """What tells of notices, made when there is one."""
+        if self._notifier is None:
+            from traindeck.tui.notices import NoticeSettings, Notifier
+
+            table, file = self.settings.notices, self.home.settings.name
+            settings, problems = NoticeSettings.read(table, file)
+            for problem in problems:
+                self.tell_problem(problem)
+            self._notifier = Notifier(self, settings, self._write_to_terminal)
+        return self._notifier
+
+    def _write_to_terminal(self, sequence: str) -> None:
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
+
+    def _left(self) -> list[tuple[str, float]]:
+        from traindeck.core.privacy.gate import account_now
+        from traindeck.core.privacy.ledger.ledgers import ledgers
+
+        accounts = [account_now(ledger) for ledger in ledgers(self.home.ledger)]
+        return [(one.name, one.rho_left / one.rho_budget) for one in accounts if one.rho_budget]
+
+    def _tell_left(self, left: list[tuple[str, float]]) -> None:
+        for name, share in left:
+            self.notifier.budget(name, share)
+
     def _take_waiting(self, waiting: tuple[ScriptRequest, ...]) -> None:
+        from traindeck.tui.readers.notices import waits
+
+        notice = waits(waiting, self._hands)
+        self._hands = {(each.run, each.owner, each.job) for each in waiting}
+        if notice is not None:
+            self.notifier.tell(notice)
         self.waiting = waiting
         self.screen.refresh_bindings()
 
@@ -170,6 +261,15 @@ class Host(App[None], inherit_bindings=False):
         self.feed.poke()
         if self.is_running:  # else the screens that wait for it are gone
             message.then()
+
+    async def on_host_key_taken(self, message: KeyTaken) -> None:
+        await message.then()
+
+    def remember(self, what: str, **changes: object) -> None:
+        """Keeps something for the next start; `what` heads the notice when that cannot be."""
+        self.remembered = {**self.remembered, **changes}
+        path = self.home.root / "state.json"
+        self.in_background(what, lambda: write_state(path, **changes))
 
     # Telling
 

@@ -12,7 +12,11 @@ from textual.screen import Screen
 from traindeck.tui.host import Host
 from traindeck.tui.keys import Group, groups
 
-SCREENS = ("runs", "recipes.screen", "devices", "privacy", "run.screen", "inbox", "help", "dialogs")
+SCREENS = (
+    *("runs", "recipes.screen", "devices", "privacy", "models.screen", "run.screen", "sweeps"),
+    *("inbox", "help", "dialogs", "columns_dialog", "plot", "budget_dialog", "models.form"),
+    "versus",
+)
 """Modules of `traindeck.tui.screens`: between them they load every class that has bindings."""
 
 

@@ -22,6 +22,7 @@ PLACES = (
     ("recipes", "Recipes"),
     ("devices", "Devices"),
     ("privacy", "Privacy"),
+    ("models", "Models"),
 )
 """Where one can be at any time, with the word for it; runs are opened on top of these."""
 
@@ -45,6 +46,7 @@ EVERYWHERE: list[BindingType] = [
     command("app.recipes", "2", "place('recipes')", "Recipes", "Go to the recipes", show=False),
     command("app.devices", "3", "place('devices')", "Devices", "Go to the devices", show=False),
     command("app.privacy", "p", "place('privacy')", "Privacy", "Go to the budgets", show=False),
+    command("app.models", "T", "place('models')", "Models", "Go to the models", show=False),
     command("app.back", "escape", "step_out", "Back", "Step out of what is on top"),
     command(
         "app.inbox",
@@ -52,6 +54,15 @@ EVERYWHERE: list[BindingType] = [
         "inbox",
         "Inbox",
         "Scripts that wait for a data owner to approve or refuse them",
+        show=False,
+    ),
+    command("app.sweeps", "S", "sweeps", "Sweeps", "Searches over parameters", show=False),
+    command(
+        "app.versus",
+        "ampersand",
+        "versus",
+        "Versus",
+        "Two frameworks by what was measured",
         show=False,
     ),
     command(

@@ -36,6 +36,10 @@ def screen_type(place: str) -> type[Screen[None]]:
         from traindeck.tui.screens.privacy import PrivacyScreen
 
         return PrivacyScreen
+    if place == "models":
+        from traindeck.tui.screens.models.screen import ModelsScreen
+
+        return ModelsScreen
     from traindeck.tui.screens.runs import RunsScreen
 
     return RunsScreen
@@ -43,6 +47,20 @@ def screen_type(place: str) -> type[Screen[None]]:
 
 def new_screen(place: str) -> Screen[None]:
     return screen_type(place)()
+
+
+def sweeps_screen_type() -> type[Screen[None]]:
+    """The screen of all sweeps, with all that draws."""
+    from traindeck.tui.screens.sweeps import SweepsScreen
+
+    return SweepsScreen
+
+
+def versus_screen_type() -> type[Screen[None]]:
+    """The screen of the comparison, with all that draws."""
+    from traindeck.tui.screens.versus import VersusScreen
+
+    return VersusScreen
 
 
 def run_screen_type() -> type[RunScreen]:

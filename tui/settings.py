@@ -2,9 +2,17 @@
 
     theme = "light"          # dark, light, ansi, or the name of any Textual theme
     refresh = 0.25           # seconds between looks at the runs, 0.1 to 60
+    grace = 30               # seconds from a run's stop to SIGKILL
+    keep_checkpoints = 3     # of each run of a recipe: the best and the last; without it: all
+    columns = "state, name, lr, test/accuracy:best"   # of the runs, unless chosen on the screen
+
+    [notices]                # see notices.py
 
     [keys]                   # binding id = key, or several: "s,ctrl+s"; ids are listed by `?`
     "runs.stop" = "ctrl+s"
+
+    [parse]                  # how what a script prints is read, by the script's file name
+    "train.py" = 'it (?P<step>\\d+) L=(?P<loss>\\S+)'
 
 Nothing in these files can stop the app: what cannot be used is left out and named in `problems`.
 """
@@ -12,13 +20,18 @@ Nothing in these files can stop the app: what cannot be used is left out and nam
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base.grace import MOST_GRACE, is_grace
+
 THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
 """The themes the theme key walks through: our word for each, and Textual's."""
+
+ONLY = "theme, refresh, grace, keep_checkpoints, columns, [keys], [notices] and [parse]"
 
 MIN_REFRESH, MAX_REFRESH = 0.1, 60.0
 
@@ -43,7 +56,12 @@ class Settings:
 
     theme: str | None = None
     refresh: float | None = None
+    grace: float | None = None
+    keep_checkpoints: int | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    notices: Mapping[str, object] = field(default_factory=dict)
+    parse: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -68,7 +86,12 @@ def _checked(table: Mapping[str, object], file: str) -> Settings:
     problems: list[str] = []
     theme: str | None = None
     refresh: float | None = None
+    grace: float | None = None
+    keep: int | None = None
     keys: dict[str, str] = {}
+    columns: tuple[str, ...] = ()
+    notices: dict[str, object] = {}
+    parse: dict[str, tuple[str, ...]] = {}
     for name, value in table.items():
         if name == "theme":
             if isinstance(value, str):
@@ -85,15 +108,56 @@ def _checked(table: Mapping[str, object], file: str) -> Settings:
                 )
             else:
                 refresh = float(value)
+        elif name == "grace":
+            if isinstance(value, int | float) and is_grace(value):
+                grace = float(value)
+            else:
+                most = f"from 0 to {MOST_GRACE:g} seconds"
+                problems.append(f"{file}: grace must be a number {most}, not {value!r}")
+        elif name == "notices":
+            if isinstance(value, dict):
+                notices = value
+            else:
+                problems.append(f"{file}: notices must be a table: write [notices] on its own line")
+        elif name == "columns":
+            if isinstance(value, str):
+                columns = tuple(each.strip() for each in value.split(",") if each.strip())
+            else:
+                problems.append(f"{file}: columns must be names between commas, in quotes")
+        elif name == "keep_checkpoints":
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                keep = value
+            else:
+                problems.append(f"{file}: keep_checkpoints must be a whole number from 1 on")
         elif name == "keys":
             if isinstance(value, dict):
                 keys, wrong = _checked_keys(value, file)
                 problems += wrong
             else:
                 problems.append(f"{file}: keys must be a table: write [keys] on a line of its own")
+        elif name == "parse":
+            if isinstance(value, dict):
+                parse, wrong = _checked_parse(value, file)
+                problems += wrong
+            else:
+                problems.append(f"{file}: parse must be a table: write [parse] on its own line")
         else:
-            problems.append(f"{file}: there is no setting {name!r}: only theme, refresh and [keys]")
-    return Settings(theme, refresh, keys, tuple(problems))
+            problems.append(f"{file}: there is no setting {name!r}: only {ONLY}")
+    return Settings(theme, refresh, grace, keep, keys, columns, notices, parse, tuple(problems))
+
+
+def _checked_parse(
+    table: Mapping[str, object], file: str
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    parse: dict[str, tuple[str, ...]] = {}
+    problems: list[str] = []
+    for script, value in _flat(table):
+        texts = [value] if isinstance(value, str) else value
+        if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+            parse[script] = tuple(texts)
+        else:
+            problems.append(f"{file}: parse: {script} must be an expression in quotes, or several")
+    return parse, problems
 
 
 def _checked_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str], list[str]]:
@@ -155,8 +219,12 @@ def read_state(path: Path) -> dict[str, Any]:
     return read_json(path, follow=True) or {}
 
 
+_WRITING = threading.Lock()
+
+
 def write_state(path: Path, **changes: object) -> None:
     """Remembers `changes` beside what was there. Raises OSError if the home cannot be written."""
     from traindeck.core.base.files import write_json
 
-    write_json(path, read_state(path) | changes)
+    with _WRITING:  # several threads remember things
+        write_json(path, read_state(path) | changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from traindeck.core.base.errors import FAILED, UsageError
 from traindeck.tui.commands.budget_forecast import forecast
 from traindeck.tui.commands.budget_histories import bring, export
-from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
+from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say, tell
 from traindeck.tui.commands.statement import statement
 
 if TYPE_CHECKING:
@@ -64,16 +65,16 @@ def create(
     ledger = budget.create(home, name, epsilon, delta, unit, known, reason, relation)
     account = ledger.account()
     fills = accountant.fills(account.rho_budget, delta, account.order)
-    print(
+    tell(
         f"{name} has a privacy budget of epsilon {epsilon:g} at delta {delta:g} for one {unit},"
         f" kept in {ledger.path}: for this home alone, no other home, user or machine knows of it"
     )
     for run in account.runs:
-        print(
+        tell(
             f"run {run.id} ({run.recipe}) goes on: the {run.committed:,} steps it has taken are"
             f" charged, and its whole plan of epsilon {run.epsilon:.4g} is reserved"
         )
-    print(
+    tell(
         f"it admits one run of about epsilon {at_least(fills)}, or several smaller ones: the rest"
         " is what it takes to let each run be chosen after the last was seen"
         f" [filter of order {account.order:g}, Rényi divergence {account.rho_budget:.4g}]"
@@ -124,7 +125,7 @@ def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
         elif not each.verified:
             say(f"{name}: see `traindeck budget verify`")
         elif each.account.exposed:
-            print(each.account.exposed_by)
+            tell(each.account.exposed_by)
 
 
 def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
@@ -140,17 +141,17 @@ def show(name: Name, as_json: Annotated[bool, AS_JSON] = False) -> None:
         print_json(state.to_json())
         return
     account = state.account
-    print(account.name)
+    tell(account.name)
     for key, value in facts(state).items():
         if value:
-            print(f"  {key:<10} {value}")
+            tell(f"  {key:<10} {value}")
     for problem in state.problems:
         say(f"{account.name}: {problem}")
     for run in account.runs:
         if run.quarantined:
             say(f"{run.id} does not do what it claims ({run.quarantined})")
     for one in account.exposures:
-        print(f"exposed by {one.run} ({one.recipe}): {one.reason}; epsilon is infinite")
+        tell(f"exposed by {one.run} ({one.recipe}): {one.reason}; epsilon is infinite")
     if account.runs or account.exposures:
         print()
         print_table(
@@ -179,9 +180,9 @@ def change(
     before = ledger.account().epsilon
     budget.change(ledger, epsilon, reason, below=yes)
     if epsilon:
-        print(f"the budget of {ledger.name} is epsilon {epsilon:g} from now on, not {before:g}")
+        tell(f"the budget of {ledger.name} is epsilon {epsilon:g} from now on, not {before:g}")
     else:
-        print(
+        tell(
             f"the budget of {ledger.name} is frozen: it admits nothing more, and runs that go on"
             f" end as over_budget at their next steps; `traindeck budget set {ledger.name}"
             f" --epsilon {before:g}` opens it again"
@@ -200,7 +201,7 @@ def remove(
         if not sys.stdin.isatty():
             raise UsageError(f"to remove the budget of {ledger.name} without being asked: --yes")
         typer.confirm(f"Remove the budget of {ledger.name}?", abort=True, err=True)
-    print(f"{ledger.name} has no budget any more; its ledger is kept in {ledger.remove()}")
+    tell(f"{ledger.name} has no budget any more; its ledger is kept in {ledger.remove()}")
 
 
 def derive(
@@ -226,7 +227,7 @@ def derive(
         raise UsageError(f"{child!r} is no data set's name: letters, digits and . _ - make it")
     ledger = _ledger(name)
     ledgers.derive(ledger, child, kind, why=reason)
-    print(
+    tell(
         f"runs on {child} spend the budget of {ledger.name} from now on: recipes name it by"
         f' dataset = "{child}"'
     )
@@ -265,7 +266,8 @@ def verify(
     from traindeck.core.base.home import Home
     from traindeck.core.privacy.ledger.ledgers import ledgers
 
-    chosen = [_ledger(name)] if name else ledgers(Home.default().ledger)
+    folder = Home.default().ledger
+    chosen = [_known(folder, name)] if name else ledgers(folder, of_runs=True)
     checked = {ledger.name: ledger.verify() for ledger in chosen}
     if as_json:
         print_json(
@@ -292,6 +294,14 @@ def _ledger(name: str) -> Ledger:
     from traindeck.core.privacy.ledger.ledgers import named
 
     return named(Home.default().ledger, name)
+
+
+def _known(folder: Path, name: str) -> Ledger:
+    """The ledger of a data set, also one that runs alone know of."""
+    from traindeck.core.privacy.ledger.ledgers import ledgers, named
+
+    of_runs = {each.name: each for each in ledgers(folder, of_runs=True)}
+    return of_runs.get(name.lower()) or named(folder, name)
 
 
 def _fingerprint(name: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from traindeck.core.base.errors import OVER_BUDGET, UsageError
-from traindeck.tui.commands.output import AS_JSON, patience, print_json, say
+from traindeck.tui.commands.output import AS_JSON, patience, print_json, say, tell
 
 if TYPE_CHECKING:
     from traindeck.core.privacy.forecast import BudgetForecast, Forecast
@@ -52,29 +52,34 @@ def _print(recipe: str, priced: Forecast, budgets: bool) -> None:
     plan, mechanism = priced.plan, priced.plan.mechanism
     relation = "" if plan.relation == RELATION else f", {plan.relation}"
     bands = f" in {mechanism.bands} bands" if mechanism.bands > 1 else ""
-    print(
+    tell(
         f"{recipe}: epsilon {epsilon(plan.epsilon)} at delta {plan.delta:g} per"
         f" {plan.unit}{relation} ({mechanism.steps} steps, sampling rate"
         f" {mechanism.sampling_rate:.4g}, noise multiplier {mechanism.noise_multiplier:.4g}{bands};"
         f" {plan.accountant})"
     )
+    if plan.adaptive is not None:
+        print(
+            f"the clipping norm follows the {plan.adaptive.quantile:g} quantile of the gradients'"
+            " norms; its noisy count is in the price"
+        )
     if plan.label:
-        print(plan.label)
+        tell(plan.label)
     if priced.risk_in_words:
-        print(priced.risk_in_words)
+        tell(priced.risk_in_words)
     if priced.steps_resumed:
         rest = mechanism.steps - priced.steps_resumed
-        print(f"resumed: {rest} steps are left, and only these are charged")
+        tell(f"resumed: {rest} steps are left, and only these are charged")
     if priced.steps_owed:
-        print(
+        tell(
             f"resumed: the budget was never charged for {priced.steps_owed} steps that the"
             " checkpoint holds, so they are charged too"
         )
     if priced.runs > 1:
-        print(f"{priced.runs} such runs: epsilon {epsilon(priced.epsilon_all)} together")
+        tell(f"{priced.runs} such runs: epsilon {epsilon(priced.epsilon_all)} together")
         best = priced.epsilon_best_of_random_repeats
         if best is not None:
-            print(
+            tell(
                 f"instead a random number of runs, {priced.runs} on average (geometric, drawn"
                 f" before any is seen), of which only the best is ever shown: epsilon"
                 f" {epsilon(best)}"
@@ -94,12 +99,12 @@ def _print_budget(priced: Forecast, budget: BudgetForecast) -> None:
     if budget.delta != plan.delta:
         name += f" at delta {budget.delta:g} (not {plan.delta:g}: the two do not compare)"
     if budget.exposed:
-        print(f"{budget.exposed}; a private run may go on all the same")
+        tell(f"{budget.exposed}; a private run may go on all the same")
     if budget.refused:
-        print(f"{name}: {'it does' if runs == 1 else 'they do'} not fit: {budget.refused}")
+        tell(f"{name}: {'it does' if runs == 1 else 'they do'} not fit: {budget.refused}")
         return
     if plan.label:
-        print(f"{name}: it does not fit; --accept-no-privacy would expose the budget, for ever")
+        tell(f"{name}: it does not fit; --accept-no-privacy would expose the budget, for ever")
         return
     if budget.exposed:
         return
@@ -107,7 +112,7 @@ def _print_budget(priced: Forecast, budget: BudgetForecast) -> None:
     what = "it takes" if runs == 1 else f"{runs} such runs take"
     verdict = "" if budget.fits else f"{'it does' if runs == 1 else 'they do'} not fit: "
     more = budget.more_such_runs
-    print(
+    tell(
         f"{name}: {verdict}{what} {percent(runs * cost / whole)} of it,"
         f" {percent(left / whole, at_least)} is left; {counted(more)} such run"
         f"{' fits' if more == 1 else 's fit'} [Rényi divergence of order {budget.order:g}: one"

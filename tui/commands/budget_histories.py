@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from traindeck.core.base.errors import NotFoundError, UsageError
-from traindeck.tui.commands.output import print_json, say
+from traindeck.tui.commands.output import print_json, say, tell
 
 MOST_BYTES = 16 << 20
 
@@ -83,7 +83,7 @@ def bring(
     for one in (each for each in account.runs if each.id in runs):
         how = f"{one.reserved:,} steps, noise {one.mechanism.noise_multiplier:g}"
         share = f": {percent(one.divergence / account.rho_budget)}" if account.rho_budget else ""
-        print(
+        tell(
             f"{one.id}: {how}, rate {one.mechanism.sampling_rate:.4g}, epsilon"
             f" {at_most(one.epsilon, 4)}{share} of the budget of {account.name}"
         )
@@ -91,4 +91,4 @@ def bring(
         if part.startswith(f"{ledger.name}."):
             say(f"{part} has a budget of its own: import it there as well")
     if account.rho_left < 0:
-        print(f"the budget of {account.name} is overdrawn: it admits nothing more")
+        tell(f"the budget of {account.name} is overdrawn: it admits nothing more")

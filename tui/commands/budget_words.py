@@ -6,8 +6,8 @@ from traindeck.core.privacy.accountant import epsilon_budget
 from traindeck.core.privacy.bounds import at_least, at_most, percent
 from traindeck.core.privacy.budget_state import BudgetState
 from traindeck.core.privacy.ledger.account import Account, Charge
-from traindeck.core.privacy.ledger.chain import Entry
 from traindeck.core.privacy.ledger.entries import own_fields
+from traindeck.core.privacy.ledger.lines import Entry
 
 WORDS = {"why": "because:", "was": "was epsilon"}
 

@@ -1,27 +1,36 @@
-"""`traindeck stop`, `kill`, `rm`, `restore`, `edit`: changing runs."""
+"""`traindeck stop`, `kill`, `rm`, `restore`, `trash`, `edit`: changing runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from traindeck.core.base.errors import TraindeckError, UsageError
-from traindeck.tui.commands.output import AS_JSON, print_json, say, say_error
+from traindeck.tui.commands.output import (
+    AS_JSON,
+    duration,
+    print_json,
+    print_table,
+    say,
+    say_error,
+)
 
 REFS = typer.Argument(help="Ids, their unique starts, names, or @last.", metavar="ID…")
+YES = typer.Option("--yes", help="Do not ask before anything is deleted for good.")
 Refs = Annotated[list[str], REFS]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (stop, kill, rm, restore, edit):
+    for command in (stop, kill, rm, restore, trash, edit):
         app.command(command.__name__)(command)
 
 
 def stop(refs: Refs) -> None:
-    """Ask runs to end: SIGTERM, and SIGKILL when 10 s have passed."""
+    """Ask runs to end: SIGTERM, and SIGKILL when their grace is over (30 s)."""
     from traindeck.core import control
 
     def ask(run_id: str, folder: Path) -> None:
@@ -42,18 +51,96 @@ def kill(refs: Refs) -> None:
     _to_each(refs, end)
 
 
-def rm(refs: Refs) -> None:
+def rm(
+    refs: Refs,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete them for good, also from the trash.")
+    ] = False,
+    yes: Annotated[bool, YES] = False,
+) -> None:
     """Move ended runs to the trash; `traindeck restore` brings them back."""
     from traindeck.core import control
+    from traindeck.core import trash as heap
+    from traindeck.core.base.format import size
     from traindeck.core.base.home import Home
+    from traindeck.core.catalogue.library import Library, RunNotFound
 
     home = Home.default()
+    library = Library(home)
 
-    def remove(run_id: str, _: Path) -> None:
-        control.trash(home, run_id)
-        say(f"run {run_id} is in the trash; `traindeck restore {run_id}` brings it back")
+    def remove(run_id: str, folder: Path) -> None:
+        if folder.parent != home.trash:
+            control.trash(home, run_id)
+        if purge:
+            freed = heap.purge(home, run_id)
+            say(f"run {run_id} is deleted, which frees {size(freed)}")
+        else:
+            say(f"run {run_id} is in the trash; `traindeck restore {run_id}` brings it back")
 
-    _to_each(refs, remove)
+    def find(ref: str) -> tuple[str, Path]:
+        try:
+            doc = library.find(ref, metrics=False)
+        except RunNotFound:
+            if not purge:
+                raise
+            run_id = library.find_trashed(ref)
+            return run_id, home.trash / run_id
+        return doc["id"], Path(doc["path"])
+
+    def ask(run_ids: Sequence[str]) -> None:
+        if purge and not yes:
+            _make_sure(run_ids)
+
+    _to_each(refs, remove, find, ask)
+
+
+def trash(
+    action: Annotated[
+        str | None, typer.Argument(help="empty: delete what is in it for good.", metavar="[empty]")
+    ] = None,
+    older: Annotated[
+        str | None, typer.Option(help="Only what has been there for longer: 30d, 12h …")
+    ] = None,
+    yes: Annotated[bool, YES] = False,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Show what is in the trash, how long and how large; or empty it."""
+    from traindeck.core import trash as heap
+    from traindeck.core.base.format import size
+    from traindeck.core.base.home import Home
+
+    if action not in (None, "empty"):
+        raise UsageError(f"{action!r} is nothing that the trash can do: `traindeck trash empty`")
+    home, least = Home.default(), heap.age(older) if older is not None else 0.0
+    there = [each for each in heap.contents(home) if each.seconds >= least]
+    if action == "empty":
+        if there and not yes:
+            _make_sure([each.id for each in there])
+        freed: list[int] = []
+        codes = [
+            _attempt(lambda each: freed.append(heap.purge(home, each.id)), one) for one in there
+        ]
+        if as_json:
+            print_json([each.to_json() for each in there])
+        say(f"{len(freed)} of {len(there)} deleted, which frees {size(sum(freed))}")
+        _exit_with_worst(codes)
+    elif as_json:
+        print_json([each.to_json() for each in there])
+    elif not there:
+        say("the trash is empty" if older is None else "nothing has been in the trash for so long")
+    else:
+        print_table(
+            ("ID", "NAME", "STATE", "SIZE", "DELETED"),
+            (
+                (
+                    *(each.id, (each.name or "–")[:30], each.state or "damaged"),
+                    *(size(each.bytes), f"{duration(each.seconds)} ago"),
+                )
+                for each in there
+            ),
+        )
+        total = size(sum(each.bytes for each in there))
+        say(f"{len(there)} in it, {total}; `traindeck trash empty` deletes them for good")
 
 
 def restore(
@@ -111,8 +198,17 @@ def edit(
         control.note(home, run_id, notes)
 
 
-def _to_each(refs: list[str], action: Callable[[str, Path], None]) -> None:
-    """Do something to every run, whatever becomes of the others; exits with the worst code."""
+def _to_each(
+    refs: list[str],
+    action: Callable[[str, Path], None],
+    look: Callable[[str], tuple[str, Path]] | None = None,
+    ask: Callable[[Sequence[str]], None] = lambda run_ids: None,
+) -> None:
+    """Do something to every run, whatever becomes of the others; exits with the worst code.
+
+    look  how a run's id and folder are found; default: among those that are not in the trash
+    ask   is told of all that were found, before anything is done
+    """
     from traindeck.core.base.home import Home
     from traindeck.core.catalogue.library import Library
 
@@ -120,13 +216,27 @@ def _to_each(refs: list[str], action: Callable[[str, Path], None]) -> None:
     folders: dict[str, Path] = {}
 
     def find(ref: str) -> None:
-        doc = library.find(ref, metrics=False)
-        folders[doc["id"]] = Path(doc["path"])
+        if look is None:
+            doc = library.find(ref, metrics=False)
+            folders[doc["id"]] = Path(doc["path"])
+        else:
+            run_id, folder = look(ref)
+            folders[run_id] = folder
 
     # All are found before anything is done: `@last` is another run after `rm @last`.
     codes = [_attempt(find, ref) for ref in refs]
+    if folders:
+        ask([*folders])
     codes += [_attempt(action, run_id, folder) for run_id, folder in folders.items()]
     _exit_with_worst(codes)
+
+
+def _make_sure(run_ids: Sequence[str]) -> None:
+    """Raises UsageError where nobody can be asked, and ends the command where the answer is no."""
+    what = run_ids[0] if len(run_ids) == 1 else f"{len(run_ids)} runs"
+    if not sys.stdin.isatty():
+        raise UsageError(f"to delete {what} for good without being asked: --yes")
+    typer.confirm(f"Delete {what} for good?", abort=True, err=True)
 
 
 def _attempt(action: Callable[..., None], *given: object) -> int:

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import typer
 
 from traindeck.core.base.errors import FAILED, TraindeckError
-from traindeck.core.base.format import compact, timespan
+from traindeck.core.base.format import compact, harmless, on_one_line, timespan
 
 AS_JSON = typer.Option("--json", help="Print JSON.")
+INTERPRETER = typer.Option(help="Run the recipe with another interpreter.")
+ACCEPT_NO_PRIVACY = typer.Option(
+    "--accept-no-privacy",
+    help="Train without privacy even on a data set that has a privacy budget.",
+)
+REASON = typer.Option(help="Why no privacy is accepted, for the budget's ledger.")
 PATIENCE_SECONDS = 2.0
+LINE = 120
+"""Letters that a line of prose has at most on a terminal."""
+GAP = 2
+"""Cells between two columns of a table."""
+_NARROW = re.compile("[ -\u02ff\u0370-\u04ff\u2010-\u2027\u2190-\u22ff]*")
+"""Letters of one cell each."""
+_NUMERAL = re.compile(r"([-+]?\d+)((?:\.\d+)?(?:e[-+]?\d+)?)(?: .*)?")
 AS_JSON_LINES = typer.Option("--json", help="Print JSON, one object a line.")
 
 
@@ -73,30 +88,154 @@ def _sound(value: Any) -> Any:
 
 
 def say(text: str) -> None:
-    """Tell people something that is not the command's result."""
+    """Tell people something that is not the command's result; on a terminal broken at words."""
+    text = harmless(text)
+    if len(text) > LINE and sys.stderr.isatty():
+        import shutil
+
+        text = at_words(text, min(LINE, shutil.get_terminal_size().columns))
     typer.echo(text, err=True)
+
+
+def tell(text: str) -> None:
+    """Print the command's result for people, whatever names and reasons are in it."""
+    print(harmless(text))
+
+
+def at_words(text: str, width: int) -> str:
+    """The text in lines of at most so many letters, broken at spaces alone."""
+    import textwrap
+
+    return "\n".join(
+        "\n".join(
+            textwrap.wrap(line, max(20, width), break_long_words=False, break_on_hyphens=False)
+        )
+        for line in text.split("\n")
+    )
 
 
 def say_error(error: TraindeckError | OSError) -> int:
     """Tell in one line what people can mend; returns the exit code it stands for."""
     if isinstance(error, TraindeckError):
-        say(f"error: {error}")
-        return error.exit_code
-    where = f"{error.filename}: " if error.filename else ""
-    say(f"error: {where}{error.strerror or error}")
-    return FAILED
+        what, code = str(error), error.exit_code
+    else:
+        where = f"{os.fsdecode(error.filename)}: " if _is_path(error.filename) else ""
+        what, code = f"{where}{error.strerror or error}", FAILED
+    say(f"error: {on_one_line(what)}")
+    return code
+
+
+def _is_path(name: object) -> TypeGuard[str | bytes | os.PathLike[str]]:
+    return bool(name) and isinstance(name, (str, bytes, os.PathLike))
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their contents; what people and recipes wrote is made harmless."""
+    """Columns as wide as their contents, and no wider in all than the terminal, if there is one.
+
+    What people and recipes wrote is made harmless. A column of numbers has their points below each
+    other. Into a pipe everything goes whole.
+    """
     lines = [tuple(head), *map(tuple, rows)]
-    if not "".join(map("".join, lines)).isprintable():
+    everything = "".join(map("".join, lines))
+    if not everything.isprintable():
         from traindeck.core.base.sanitize import plain
 
         lines = [tuple(map(plain, line)) for line in lines]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    template = "  ".join(f"{{:<{width}}}" for width in widths)
-    sys.stdout.write("".join(f"{template.format(*line).rstrip()}\n" for line in lines))
+    columns: list[Sequence[str]] = list(zip(*lines, strict=True))
+    columns[1:] = [[column[0], *aligned(column[1:])] for column in columns[1:]]
+    narrow = _NARROW.fullmatch(everything) is not None
+    size = len if narrow else cell_width
+    widths = [max(map(size, column)) for column in columns]
+    most = terminal_width()
+    if most is not None and sum(widths) + GAP * (len(widths) - 1) > most:
+        widths = narrowed(widths, most)
+        columns = [
+            [cut(cell, width) for cell in column]
+            for column, width in zip(columns, widths, strict=True)
+        ]
+    gap = " " * GAP
+    template = gap.join(f"{{:<{width}}}" for width in widths)
+    for line in zip(*columns, strict=True):
+        if narrow:
+            text = template.format(*line).rstrip()
+        else:
+            cells = (
+                f"{cell}{' ' * (w - size(cell))}" for cell, w in zip(line, widths, strict=True)
+            )
+            text = gap.join(cells).rstrip()
+        sys.stdout.write(f"{text if most is None else cut(text, most)}\n")
+
+
+def terminal_width() -> int | None:
+    """Cells of the terminal that stdout is; None where it is none."""
+    if not sys.stdout.isatty():
+        return None
+    import shutil
+
+    return max(1, shutil.get_terminal_size().columns)
+
+
+def aligned(cells: Sequence[str]) -> Sequence[str]:
+    """Numbers with their points below each other; cells of which any is a word as they are."""
+    wholes = []
+    for cell in cells:
+        numeral = _NUMERAL.fullmatch(cell)
+        if numeral is None and cell.strip("–"):
+            return cells
+        wholes.append(len(numeral[1]) if numeral else -1)
+    most = max(wholes, default=0)
+    return [
+        cell if whole < 0 else " " * (most - whole) + cell
+        for cell, whole in zip(cells, wholes, strict=True)
+    ]
+
+
+def narrowed(widths: Sequence[int], most: int) -> list[int]:
+    """Widths that together with their gaps need no more than `most`: the widest give first."""
+    room = max(len(widths), most - GAP * (len(widths) - 1))
+    kept = list(widths)
+    while (over := sum(kept) - room) > 0:
+        widest = max(kept)
+        if widest <= 1:
+            break
+        at = [place for place, width in enumerate(kept) if width == widest]
+        below = max((width for width in kept if width < widest), default=1)
+        step = max(1, min(widest - below, over // len(at)))
+        for place in at[: max(1, over // step)]:
+            kept[place] -= step
+    return kept
+
+
+def cut(text: str, width: int) -> str:
+    """The text in at most so many cells: what is missing is missing in its middle."""
+    if text.isascii() and len(text) <= width:
+        return text
+    if cell_width(text) <= width:
+        return text
+    if width < 2:
+        return "…"[:width]
+    head, tail = text, text
+    while cell_width(head) > width // 2:
+        head = head[:-1]
+    while cell_width(tail) > width - 1 - width // 2:
+        tail = tail[1:]
+    return f"{head}…{tail}"
+
+
+def cell_width(text: str) -> int:
+    """Cells that a terminal gives a text: two for wide letters, none for what joins another."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0
+        if unicodedata.combining(letter)
+        else 2
+        if unicodedata.east_asian_width(letter) in "WF"
+        else 1
+        for letter in text
+    )
 
 
 def ascii_number(value: float | None) -> str:

@@ -44,14 +44,22 @@ def list_recipes(context: typer.Context, as_json: Annotated[bool, AS_JSON] = Fal
 
 def show(name: str, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Show one recipe: what it trains, its parameters and what it needs."""
+    from traindeck.core.base.errors import MissingError
     from traindeck.core.base.home import Home
     from traindeck.core.base.sanitize import plain
-    from traindeck.core.recipe.find import find_recipe, missing_dependencies
+    from traindeck.core.recipe.environments import python
+    from traindeck.core.recipe.find import find_recipe
+    from traindeck.core.recipe.requirements import lacks
 
-    recipe = find_recipe(Home.default(), name)
+    home = Home.default()
+    recipe = find_recipe(home, name)
     if as_json:
         print_json(describe(recipe))
         return
+    try:
+        lack = lacks(recipe, python(home, recipe)).words.removeprefix("needs ")
+    except MissingError as error:
+        lack = str(error)
     print(plain(f"{recipe.name}: {recipe.title}"))
     if recipe.description:
         print(plain(recipe.description, 2000))
@@ -63,7 +71,7 @@ def show(name: str, as_json: Annotated[bool, AS_JSON] = False) -> None:
         "devices": ", ".join(recipe.devices),
         "tags": ", ".join(recipe.tags),
         "needs": ", ".join(recipe.dependencies),
-        "missing": ", ".join(missing_dependencies(recipe)),
+        "missing": lack,
         "script": str(recipe.path),
     }
     for key, value in facts.items():

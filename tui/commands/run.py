@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import shutil
+import signal
+import threading
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from traindeck.core.base.errors import (
     INTERRUPTED,
-    MissingError,
+    TERMINATED,
     NotFoundError,
     TraindeckError,
     UsageError,
 )
-from traindeck.tui.commands.output import AS_JSON, patience, print_json, say
+from traindeck.tui.commands.output import (
+    ACCEPT_NO_PRIVACY,
+    AS_JSON,
+    INTERPRETER,
+    REASON,
+    patience,
+    print_json,
+    say,
+    say_error,
+)
+from traindeck.tui.commands.script_words import HANDED, RunCommand
+
+SETTLE_SECONDS = 10.0
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from traindeck.core.base.home import Home
     from traindeck.core.catalogue.document import RunDoc
     from traindeck.core.launch import LaunchRequest
@@ -26,7 +45,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("run")(run)
+    passing_on = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command("run", cls=RunCommand, context_settings=passing_on)(run)
 
 
 def run(
@@ -46,36 +66,55 @@ def run(
     name: Annotated[str | None, typer.Option(help="What to call the run.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
     again: Annotated[str | None, typer.Option(metavar="ID", help="Repeat this run.")] = None,
-    python: Annotated[
-        str | None, typer.Option(help="Run the recipe with another interpreter.")
-    ] = None,
-    accept_no_privacy: Annotated[
+    python: Annotated[str | None, INTERPRETER] = None,
+    isolated: Annotated[
         bool,
-        typer.Option(
-            "--accept-no-privacy",
-            help="Train without privacy even on a data set that has a privacy budget.",
-        ),
+        typer.Option("--isolated", help="In an environment made of what its header asks for."),
     ] = False,
-    reason: Annotated[
-        str, typer.Option(help="Why no privacy is accepted, for the budget's ledger.")
-    ] = "",
+    grace: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="From a stop, SIGTERM, to SIGKILL (default: 30)."),
+    ] = None,
+    parse: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REGEX", help="Read what it prints by named groups: 'L=(?P<loss>\\S+)'."
+        ),
+    ] = None,
+    accept_no_privacy: Annotated[bool, ACCEPT_NO_PRIVACY] = False,
+    reason: Annotated[str, REASON] = "",
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Start a run and come back at once; it goes on when the terminal is closed.
 
-    traindeck run RECIPE -p lr=0.1, or traindeck run -- COMMAND …, or traindeck run --again ID.
+    traindeck run RECIPE -p lr=0.1, traindeck run SCRIPT --its-own-flags,
+    traindeck run -- COMMAND …, or traindeck run --again ID.
+
+    What stands behind a SCRIPT is the script's. An option of the list below goes to it too where
+    its source has it in quotes; what comes behind `SCRIPT --` is the script's in any case.
     """
     from traindeck.core.engines.choose import engine
 
     engine(on or "cpu").prepare()  # while we find out what to run
     from traindeck.core.base.home import Home
     from traindeck.core.launch import launch, resumed_run
+    from traindeck.tui.settings import read_settings
 
     home = Home.default()
     given = params(param or [])
     command: list[str] | None = context.obj
+    arguments = list(context.args)
+    if parted := context.meta.get(HANDED):
+        arguments += parted.theirs
+        for note in parted.notes:
+            say(note)
+    if command is not None and recipe is not None and recipe.endswith(".py"):
+        arguments, command = [*arguments, *command], None
+    if again is not None and recipe is not None and recipe.startswith("-"):
+        _say_by_param([recipe, *arguments])
     if sum(x is not None for x in (recipe, command, again)) != 1:
         raise UsageError("say one of: a recipe, `-- COMMAND …` or `--again ID`")
+    arguments = _passed_on(arguments, recipe)
     if again is not None:
         request = _again(home, again, given, on=on, name=name, tags=tag, python=python)
     elif command is not None:
@@ -85,11 +124,22 @@ def run(
     else:
         assert recipe is not None
         request = _recipe(home, recipe, given, on, name, tag, python)
+        request = _with_arguments(request, arguments)
+    usual = read_settings(home.settings)
+    request = replace(
+        request,
+        grace=request.grace if grace is None else grace,
+        usual_grace=usual.grace,
+        keep_checkpoints=usual.keep_checkpoints,
+    )
+    request = replace(request, parse=_patterns(home, request, parse))
+    if isolated:
+        request = replace(request, isolated=True)
     if accept_no_privacy:
         request = replace(request, accept_no_privacy=True, reason=reason)
     elif reason:
         raise UsageError("--reason belongs to --accept-no-privacy")
-    _check_dependencies(request)
+    check_needs(home, request)
     with patience("working out what the run would spend, or waiting for the disk …"):
         doc = launch(home, request)
     if resumed := resumed_run(home, doc, given):
@@ -105,6 +155,57 @@ def run(
             say(f"started {plain(doc['name'])}; `traindeck watch {doc['id']}` follows it")
         return
     _wait(home, doc["id"], as_json)
+
+
+def _say_by_param(words: list[str]) -> NoReturn:
+    """Raises UsageError: flags are no way to change a run that is repeated."""
+    from traindeck.core.recipe.typed import parameters
+
+    typed = parameters(["", *words], ".").items()
+    instead = " ".join(f"-p {shlex.quote(f'{name}={value}')}" for name, value in typed)
+    why = f"{words[0]} is no option of `traindeck run`; --again changes parameters by"
+    raise UsageError(f"{why} {instead or '-p KEY=VALUE'}")
+
+
+def _passed_on(words: list[str], recipe: str | None) -> list[str]:
+    """What was typed for the script. Raises UsageError where there is none."""
+    if words and recipe is None:
+        raise UsageError(f"{words[0]} is no option of `traindeck run`; a command comes behind --")
+    return words
+
+
+def _with_arguments(request: LaunchRequest, words: list[str]) -> LaunchRequest:
+    """The request with a script's own flags: parameters of a recipe that declares them."""
+    from traindeck.core.recipe.typed import parameters
+
+    if not words or request.recipe is None:
+        return request
+    if not request.recipe.params:
+        return replace(request, arguments=words)
+    typed = {name: str(value) for name, value in parameters(["", *words], ".").items()}
+    stray = [word for word in words if word.startswith("-")]
+    if not typed:
+        raise UsageError(f"{(stray or words)[0]} is no option of `traindeck run`")
+    return replace(request, params={**typed, **request.params})
+
+
+def _patterns(home: Home, request: LaunchRequest, typed: list[str] | None) -> list[str]:
+    """The expressions that read what is printed: those typed, else the script's in the settings.
+
+    Raises UsageError for one that cannot be used.
+    """
+    from traindeck.core.exchange.printed.patterns import Pattern
+
+    texts = list(typed or request.parse)
+    if not texts and home.settings.exists():
+        from traindeck.tui.settings import read_settings
+
+        words = [str(request.recipe.path)] if request.recipe else request.command
+        parse = read_settings(home.settings).parse
+        texts = [text for word in words for text in parse.get(os.path.basename(word), ())]
+    for text in texts:
+        Pattern(text)
+    return texts
 
 
 def _say_exposed(home: Home, doc: RunDoc) -> None:
@@ -149,16 +250,27 @@ def _recipe(
     )
 
 
-def _check_dependencies(request: LaunchRequest) -> None:
-    from traindeck.core.recipe.find import missing_dependencies
+def check_needs(home: Home, request: LaunchRequest) -> None:
+    """Raises MissingError for what the interpreter lacks that its recipe will run on.
 
-    if request.recipe is None or request.python:
+    Where that is one of its own, it is made. Raises NotFoundError where `--python` names none.
+    """
+    if request.python and shutil.which(request.python) is None:
+        raise NotFoundError(f"--python {request.python}: there is no such program")
+    if request.recipe is None:
+        if request.isolated:
+            raise UsageError("--isolated is for a script: a command has no header")
         return
-    missing = missing_dependencies(request.recipe)
-    if missing:
-        wanted = " ".join(f"'{requirement}'" for requirement in missing)
-        needs = f"{request.recipe.name} needs {', '.join(missing)}"
-        raise MissingError(f"{needs}: pip install {wanted}")
+    if request.isolated:
+        from traindeck.core.recipe.isolated import python as made
+
+        made(home, request.recipe, request.python, say)
+        return
+    from traindeck.core.recipe.environments import python
+    from traindeck.core.recipe.requirements import lacks
+
+    if lack := lacks(request.recipe, request.python or python(home, request.recipe)):
+        raise lack.error()
 
 
 def _command(
@@ -174,8 +286,8 @@ def _command(
 
 
 def _again(home: Home, ref: str, given: dict[str, Value], **changes: object) -> LaunchRequest:
+    from traindeck.core.again import again
     from traindeck.core.catalogue.library import Library
-    from traindeck.core.launch import again
 
     return again(home, Library(home).find(ref, metrics=False)["id"], given, **changes)
 
@@ -184,14 +296,52 @@ def _wait(home: Home, run_id: str, as_json: bool) -> None:
     from traindeck.core.catalogue.library import Library
     from traindeck.tui.commands.live import follow
 
+    folder = home.runs / run_id
+    asked = _stop_when_terminated(folder)
     try:
-        code = follow(home.runs / run_id, to_stderr=as_json)
+        code = follow(folder, to_stderr=as_json)
+        _let_settle(folder)
     except KeyboardInterrupt:
         say(f"\nrun {run_id} goes on; `traindeck stop {run_id}` ends it")
         raise typer.Exit(INTERRUPTED) from None
+    if code and asked.is_set():
+        code = TERMINATED
     if as_json:
         from traindeck.tui.commands.runs import shown
 
         print_json(shown(Library(home).find(run_id), private=False))
     if code:
         raise typer.Exit(code)
+
+
+def _stop_when_terminated(folder: Path) -> threading.Event:
+    """Pass SIGTERM on to the run, as service managers expect; set once that was heard."""
+    from traindeck.core import control
+
+    asked = threading.Event()
+
+    def stop() -> None:
+        try:
+            control.stop(folder)
+        except (TraindeckError, OSError) as error:
+            say_error(error)
+
+    def hear(*_: object) -> None:
+        if not asked.is_set():
+            asked.set()
+            threading.Thread(target=stop, name="traindeck-stop").start()
+
+    signal.signal(signal.SIGTERM, hear)
+    return asked
+
+
+def _let_settle(folder: Path) -> None:
+    """Wait for the supervisor to end: nothing of it may be left once a service's command ends."""
+    from traindeck.core.run.folder import RunFolder
+    from traindeck.core.run.spec import identity
+
+    spec = RunFolder(folder).spec()
+    supervisor = identity(spec, "supervisor") if spec else None
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while supervisor and supervisor.alive() and time.monotonic() < deadline:
+        time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""`traindeck ls`, `show`, `metrics`, `logs`, `watch`: looking at runs."""
+"""`traindeck show`, `metrics`, `logs`, `watch`: looking at runs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.core.base.errors import INTERRUPTED, NotFoundError
-from traindeck.core.base.format import percent
+from traindeck.core.base.errors import INTERRUPTED, NotFoundError, TraindeckError
+from traindeck.core.base.files import disk_use
+from traindeck.core.base.format import percent, size
 from traindeck.tui.commands.output import (
     AS_JSON,
     AS_JSON_LINES,
@@ -29,6 +30,7 @@ from traindeck.tui.commands.statement import Out, of_run
 if TYPE_CHECKING:
     from traindeck.core.catalogue.document import RunDoc
     from traindeck.core.catalogue.library import Library
+    from traindeck.core.run.folder import RunFolder
 
 PRIVATE = typer.Option(
     "--private", help="Series of private training data too, which no epsilon covers."
@@ -39,39 +41,8 @@ Ref = Annotated[str, RUN]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (ls, show, metrics, logs, watch):
+    for command in (show, metrics, logs, watch):
         app.command(command.__name__)(command)
-
-
-def ls(
-    query: Annotated[
-        str | None,
-        typer.Option(help="Such as 'state:running recipe:torch* accuracy>0.98 lr<=0.1 tag:dp'."),
-    ] = None,
-    as_json: Annotated[bool, AS_JSON] = False,
-    private: Private = False,
-) -> None:
-    """List the runs, newest first."""
-    library = _library()
-    docs = library.runs()
-    with contextlib.suppress(OSError):  # a home that cannot be written can still be read
-        library.tend()
-    if query:
-        from traindeck.core.catalogue.query import parse
-
-        wanted = parse(query)
-        docs = [doc for doc in docs if wanted.matches(doc)]
-    if as_json:
-        print_json([shown(doc, private) for doc in docs])
-        return
-    if not docs:
-        say("no runs" + (" match" if query else " yet; `traindeck recipes` lists what can be run"))
-        return
-    now = time.time()
-    print_table(
-        ("ID", "NAME", "STATE", "DONE", "HEADLINE", "EPSILON", "DEVICE", "TOOK", "AGE"),
-        _rows(docs, now, private),
-    )
 
 
 def show(
@@ -85,17 +56,18 @@ def show(
 ) -> None:
     """Show all that is known of one run."""
     from traindeck.core.base.sanitize import WHOLE, plain
+    from traindeck.core.catalogue.document import without_recipe
     from traindeck.core.privacy.report import RunPrivacy, exposes, words
     from traindeck.core.run.folder import RunFolder
 
-    doc = _library().find(ref)
+    doc = library().find(ref)
     if statement or out:
         of_run(Path(doc["path"]), "owners" in doc["params"], out)
         return
     if as_json:
         print_json(shown(doc, private))
         return
-    _leave_out_private([doc], private)
+    leave_out_private([doc], private)
     privacy = RunPrivacy.from_json(doc["privacy"])
     lines = words(privacy) if privacy else {"privacy": "no privacy accounting"}
     if not privacy and (ledger := RunFolder(Path(doc["path"])).ledger()):
@@ -103,18 +75,20 @@ def show(
     facts = {
         "state": doc["state"] + (f" ({doc['reason']})" if doc["reason"] else ""),
         "queue": f"place {doc['queue']['place']}: {doc['queue']['reason']}" if doc["queue"] else "",
-        "recipe": doc["recipe"] or "none (a command)",
+        "recipe": doc["recipe"] or f"none ({without_recipe(doc)})",
         "framework": doc["framework"],
         "device": doc["device"],
         "command": " ".join(doc["command"]),
         "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(doc["created"])),
         "took": duration(doc["seconds"]),
-        "progress": _progress(doc),
+        "progress": progress(doc),
         **lines,
         "federation": _federation_in_short(_federation(doc, private)),
+        "sweep": _sweep_in_short(RunFolder(Path(doc["path"]))),
         "tags": ", ".join(doc["tags"]),
         "notes": doc["notes"],
         "folder": doc["path"],
+        "on disk": size(disk_use(Path(doc["path"]))),
     }
     print(f"{doc['id']}  {plain(doc['name'])}")
     for key, value in facts.items():
@@ -129,12 +103,15 @@ def show(
     if doc["metrics"]:
         print()
         _print_summaries(doc)
+    else:
+        _say_hint(doc)
 
 
 def shown(doc: RunDoc, private: bool) -> dict[str, Any]:
     """What `show --json` prints of a run, without what no epsilon covers unless asked for."""
-    _leave_out_private([doc], private)
-    return {**doc, "federation": _federation(doc, private)}
+    leave_out_private([doc], private)
+    taken = disk_use(Path(doc["path"]))
+    return {**doc, "bytes": taken, "federation": _federation(doc, private)}
 
 
 def _federation(doc: RunDoc, private: bool) -> dict[str, Any] | None:
@@ -148,6 +125,23 @@ def _federation(doc: RunDoc, private: bool) -> dict[str, Any] | None:
     if status and doc["state"] in ENDED:
         status = status.over()
     return status.to_json(private=private) if status else None
+
+
+def _sweep_in_short(run: RunFolder) -> str:
+    """Of a trial: which, and what its own epsilon does not say of how it was chosen."""
+    spec = run.spec()
+    place = spec.get("sweep") if spec else None
+    if not place:
+        return ""
+    from traindeck.core.base.home import Home
+    from traindeck.core.sweeps.study import SweepFolder, sweeps_of
+    from traindeck.tui.commands.sweep_words import tuning
+
+    folder = SweepFolder(sweeps_of(Home(run.path.parent.parent)) / str(place.get("id")))
+    said = f"trial {place.get('trial')} of {folder.id}"
+    with contextlib.suppress(TraindeckError):  # the sweep may be deleted, or damaged
+        said += tuning(folder.design().price, folder.design().select)
+    return said
 
 
 def _federation_in_short(status: dict[str, Any] | None) -> str:
@@ -175,14 +169,14 @@ def metrics(
     private: Private = False,
 ) -> None:
     """Show a run's metrics in short, or every point with --csv or --json."""
-    doc = _library().find(ref)
+    doc = library().find(ref)
     unknown = set(series or ()) - set(doc["metrics"])
     if unknown:
         known = ", ".join(doc["metrics"]) or "none"
         raise NotFoundError(f"run {doc['id']} has no series {unknown.pop()!r}; it has {known}")
     if series:
         doc["metrics"] = {name: doc["metrics"][name] for name in series}
-    _leave_out_private([doc], private or bool(series))  # by its name it was asked for
+    leave_out_private([doc], private or bool(series))  # by its name it was asked for
     wanted = list(doc["metrics"])
     if csv or as_json:
         from traindeck.core.run.points import read_points
@@ -197,6 +191,7 @@ def metrics(
         _print_summaries(doc)
     else:
         say(f"run {doc['id']} has no metrics")
+        _say_hint(doc)
 
 
 def logs(
@@ -213,7 +208,7 @@ def logs(
     from traindeck.core.run.follow import Tail
     from traindeck.core.run.state import ENDED
 
-    doc = _library().find(ref, metrics=False)
+    doc = library().find(ref, metrics=False)
     folder = Path(doc["path"])
     tail = Tail(folder / "output.log")
     by_line = as_json or sys.stdout.isatty()
@@ -260,7 +255,7 @@ def watch(
     """
     from traindeck.tui.commands.live import follow
 
-    doc = _library().find(ref, metrics=False)
+    doc = library().find(ref, metrics=False)
     try:
         code = follow(Path(doc["path"]), as_json=as_json, private=private)
     except KeyboardInterrupt:
@@ -270,7 +265,7 @@ def watch(
         raise typer.Exit(code)
 
 
-def _leave_out_private(docs: Iterable[RunDoc], private: bool) -> None:
+def leave_out_private(docs: Iterable[RunDoc], private: bool) -> None:
     """Take series of private training data out, unless they were asked for, and say so."""
     from traindeck.core.privacy.telemetry import public
 
@@ -289,37 +284,26 @@ def _leave_out_private(docs: Iterable[RunDoc], private: bool) -> None:
         )
 
 
-def _library() -> Library:
+def _say_hint(doc: RunDoc) -> None:
+    """How what a run prints becomes metrics, of one that printed and of which none was read."""
+    from traindeck.tui.commands.parse import UNDERSTOOD
+
+    try:
+        printed = (Path(doc["path"]) / "output.log").stat().st_size
+    except OSError:
+        return
+    if printed and doc["privacy"] is None:
+        say(f"{UNDERSTOOD}; `traindeck parse {doc['id']}` shows what is read of each line")
+
+
+def library() -> Library:
     from traindeck.core.base.home import Home
     from traindeck.core.catalogue.library import Library
 
     return Library(Home.default())
 
 
-def _rows(docs: Iterable[RunDoc], now: float, private: bool) -> Iterator[tuple[str, ...]]:
-    from traindeck.core.base.sanitize import plain
-    from traindeck.core.privacy.report import RunPrivacy, in_short
-    from traindeck.core.privacy.telemetry import is_private
-
-    for doc in docs:
-        headline = doc["headline"]
-        hidden = headline is None or (is_private(headline) and not private)
-        summary = None if headline is None or hidden else doc["metrics"].get(headline)
-        privacy = RunPrivacy.from_json(doc["privacy"])
-        yield (
-            doc["id"],
-            plain(doc["name"])[:30],
-            doc["state"],
-            _progress(doc),
-            f"{headline} {ascii_number(summary['last'])}" if summary else "–",
-            in_short(privacy) if privacy else "–",
-            doc["device"],
-            duration(doc["seconds"]),
-            duration(max(0.0, now - doc["created"])),
-        )
-
-
-def _progress(doc: RunDoc) -> str:
+def progress(doc: RunDoc) -> str:
     progress = doc["progress"]
     if not progress or not progress["total"] > 0:
         return "–"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from traindeck.core.base.errors import FAILED, NotFoundError, UsageError
-from traindeck.tui.commands.output import AS_JSON, patience, print_json, say
+from traindeck.tui.commands.output import AS_JSON, patience, print_json, say, tell
 
 MOST_BYTES = 64 << 20
 OUT = typer.Option(
@@ -87,7 +87,7 @@ def verify(
         if signed.wrong:
             raise UsageError(f"{file} is not what was signed: {signed.wrong}")
         try:
-            print(page_of(signed.document), end="")
+            tell(page_of(signed.document).removesuffix("\n"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{file} lacks what a page is made of: {error!r}") from None
     elif as_json:
@@ -119,5 +119,5 @@ def _give(document: dict[str, Any], home_root: Path, out: Path | None) -> None:
             raise UsageError(f"{out}: that is the page's name; the statement is JSON")
         write_atomic(out, data)
         write_atomic(beside, page(signed.document).encode())
-        print(f"{out}, and to read {beside}")
+        tell(f"{out}, and to read {beside}")
     say(f"signed by key {signed.key}: tell those who check it, by another way than the statement")

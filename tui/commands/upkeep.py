@@ -41,20 +41,37 @@ def devices(as_json: Annotated[bool, AS_JSON] = False) -> None:
 
 def reindex() -> None:
     """Make the catalogue anew from the run folders."""
+    from traindeck.core.base.format import counted
     from traindeck.core.base.home import Home
     from traindeck.core.catalogue.store import Catalogue
 
     home = Home.default()
     home.make()
-    say(f"{Catalogue(home).reindex()} runs in {home.catalogue}")
+    say(f"{counted(Catalogue(home).reindex(), 'run')} in {home.catalogue}")
 
 
-def doctor(as_json: Annotated[bool, AS_JSON] = False) -> None:
-    """Say what is installed, which recipes can run, and what mends the rest."""
+def doctor(
+    remove_unused: Annotated[
+        str,
+        typer.Option(metavar="AGE", help="Delete scripts' environments unused for 30d, 12h …"),
+    ] = "",
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Say what is installed, which recipes have their packages, and what mends the rest.
+
+    Data and weights are looked for when a recipe starts; it says then what is missing.
+    """
+    from traindeck.core import doctor
     from traindeck.core.base.home import Home
-    from traindeck.core.doctor import examine
 
-    findings = examine(Home.default())
+    home = Home.default()
+    if remove_unused:
+        from traindeck.core.trash import age
+
+        gone = doctor.remove_unused(home, age(remove_unused))
+        names = ", ".join(folder.name for folder in gone)
+        say(f"removed {names}" if gone else "no environment was unused for so long")
+    findings = doctor.examine(home)
     if as_json:
         print_json([{"what": f.what, "ok": f.ok, "is": f.state, "mend": f.mend} for f in findings])
         return

@@ -16,8 +16,8 @@ from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.privacy.bounds import counted
 from traindeck.core.privacy.budget_state import BudgetState, Composed
 from traindeck.core.privacy.ledger.account import Account, Charge
-from traindeck.core.privacy.ledger.chain import Entry
 from traindeck.core.privacy.ledger.entries import own_fields
+from traindeck.core.privacy.ledger.lines import Entry
 from traindeck.core.privacy.report import epsilon_of
 from traindeck.tui.panels.privacy_lines import at_most
 from traindeck.tui.readers.budgets import Budget
@@ -35,6 +35,7 @@ NO_BUDGETS = (
     "A budget limits what all runs together may reveal about any one record of a data set. Give"
     " one to a data set, by the name that its recipes give it (mnist, digits, cancer …):\n\n"
     f"    {CREATE}\n\n"
+    "or press B here.\n\n"
     "From then on every private run on it reserves what it will spend before it starts, a run that"
     " does not fit is refused, and one without privacy needs --accept-no-privacy, which is recorded"
     " for good. Without a budget private runs train all the same, and nothing is charged."

@@ -6,12 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.coordinate import Coordinate
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import DataTable
 
 from traindeck.core.base.sanitize import plain
@@ -24,6 +27,8 @@ from traindeck.tui.widgets.run_columns import covered, number, state_text
 
 MAX_METRICS = 12
 CELL_WIDTH = 28
+VALUES_FROM = 3
+"""The column from which on there are values: those before it are words, whose beginnings tell."""
 
 
 def differing(runs: Sequence[RunState]) -> list[str]:
@@ -52,7 +57,7 @@ def metric_names(runs: Sequence[RunState]) -> list[str]:
 
 
 class RunLines(DataTable[Text], inherit_bindings=False):
-    """A table with the keys that every list has."""
+    """A table with the keys that every list has; what the edge cuts says so by an ellipsis."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *LIST_KEYS,
@@ -60,6 +65,26 @@ class RunLines(DataTable[Text], inherit_bindings=False):
         Binding("right", "cursor_right", show=False, id="scroll.right", tooltip="Scroll right"),
         list_select("select_cursor"),
     ]
+
+    def render_line(self, y: int) -> Strip:
+        """A line of which no number is read that is only the part of one."""
+        strip = super().render_line(y)
+        row = y - self.header_height + self.scroll_offset.y if y >= self.header_height else -1
+        if row >= self.row_count:
+            return strip
+        left, width = self.scroll_offset.x, self.scrollable_content_region.width
+        begin = -left
+        for place, column in enumerate(self.ordered_columns):
+            text = column.label if row < 0 else self.get_cell_at(Coordinate(row, place))
+            end = begin + column.get_render_width(self)
+            first = begin + self.cell_padding
+            last = first + text.cell_len
+            if (first < 0 < last) or (first < width < last):
+                shown = max(0, begin), min(width, end)
+                keep = shown[1] - 1 if place < VALUES_FROM and first >= 0 else max(0, first)
+                strip = _cut(strip, keep, shown[1])
+            begin = end
+        return strip
 
     def action_first(self) -> None:
         self.move_cursor(row=0)
@@ -155,6 +180,13 @@ class ComparisonPanel(Vertical):
         event.stop()
         if event.cursor_row < len(self._runs):
             self.post_message(self.Opened(self._runs[event.cursor_row].id))
+
+
+def _cut(strip: Strip, begin: int, end: int) -> Strip:
+    """The strip with an ellipsis for these cells of it."""
+    style = next((segment.style for segment in strip.crop(begin, end)), None)
+    ellipsis = Strip([Segment("…".ljust(end - begin), style)])
+    return Strip.join([strip.crop(0, begin), ellipsis, strip.crop(end)])
 
 
 def _cells(run: RunState, params: Sequence[str], metrics: Sequence[str]) -> list[str]:

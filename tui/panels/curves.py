@@ -32,7 +32,13 @@ from traindeck.tui.plot.store import SeriesStore
 from traindeck.tui.plot.view import View
 
 NOTHING_YET = "nothing reported yet; the log tab shows what it prints"
-NOTHING = "nothing was reported; the log tab shows what it printed"
+NOTHING = (
+    "nothing was reported; the log tab shows what it printed\n\n"
+    "understood are JSON, printed dicts, progress bars, tables, key=value and `loss 0.3`,\n"
+    "and CSV and TensorBoard files below its folder\n\n"
+    "`traindeck parse RUN` shows what is read and why; `run --parse REGEX` adds what is not"
+)
+"""What is understood, and how to add what is not."""
 
 
 def _key(keys: str, action: str, text: str, help: str, show: bool = False) -> Binding:
@@ -44,13 +50,13 @@ class CurvesPanel(Widget, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         _key("enter", "open", "Enlarge", "Show the chosen or marked series in one chart", True),
-        _key("g,escape", "grid", "Grid", "Back to the grid of all series", True),
+        _key("escape,backspace", "grid", "Grid", "Back to the grid of all series", True),
         _key("space", "mark", "Mark", "Mark: Enter lays all marked series over each other"),
         _key("slash", "filter", "Filter", "Show only series whose name has these words", True),
         _key("l", "log", "Log scale", "Logarithmic or linear y axis", True),
         _key("x", "axis", "Steps/time", "x axis: steps or elapsed time", True),
-        _key("s", "smooth_up", "Smooth", "Smooth more (TensorBoard's moving average)", True),
-        _key("S,shift+s", "smooth_down", "Smooth less", "Smooth less; the raw curve stays behind"),
+        _key("w", "smooth_up", "Smooth", "Smooth more (TensorBoard's moving average)", True),
+        _key("W,shift+w", "smooth_down", "Smooth less", "Smooth less; the raw curve stays behind"),
         _key("plus,equals_sign", "zoom_in", "Zoom in", "Zoom in along x, at the cursor"),
         _key("minus", "zoom_out", "Zoom out", "Zoom out along x"),
         _key("0", "zoom_reset", "All", "Show the whole curve and follow it"),
@@ -65,7 +71,7 @@ class CurvesPanel(Widget, can_focus=True):
         _key("home", "cursor_home", "First point", "Cursor to the first point in sight"),
         _key("end", "cursor_end", "Last point", "Cursor to the last point in sight"),
         _key("v", "private", "Private", "Show or hide series of private data, which no ε covers"),
-        _key("c", "cursor_off", "No cursor", "Take the cursor away: show the last values"),
+        _key("z", "cursor_off", "No cursor", "Take the cursor away: show the last values"),
     ]
 
     DEFAULT_CSS = """

@@ -70,11 +70,16 @@ def assumptions(privacy: RunPrivacy, width: int) -> Content:
         ("batch size", f"{_count(privacy.batch_size)} in expectation{most}, public"),
         (units, f"{_count(privacy.records)} at most, public"),
         ("data set", _known(privacy.dataset)),
+        *([("public weights", _outside(privacy))] if privacy.pretrained else []),
         ("accountant", _known(privacy.accountant)),
         ("budget", f"of {plain(ledger)}" if ledger else "none: nothing is charged"),
         *([("audits see", POWER)] if privacy.audit else []),
     ]
     return Content.styled("assumptions", "bold") + "\n" + rows(pairs, width)
+
+
+def _outside(privacy: RunPrivacy) -> str:
+    return f"private data: ε is not about what they saw: {plain(privacy.pretrained, 200)}"
 
 
 def _clipping(privacy: RunPrivacy) -> str:

@@ -103,7 +103,8 @@ def _sections(
     """All there is to say, paths as `path_text` has them."""
     source = provenance.source
     sections = [
-        ("parameters", _params(doc["params"] or provenance.params)),
+        ("parameters", _params(doc["params"] or provenance.params, source)),
+        ("imported", _imported(source.get("imported"), path_text)),
         ("run", _run(doc, source, path_text)),
         ("code", _code(provenance)),
         ("environment", _named(source.get("environment"), path_text)),
@@ -137,9 +138,11 @@ def _command(words: Iterable[object], path_text: Callable[[str], str]) -> str:
     )
 
 
-def _params(params: Mapping[str, Any]) -> list[Row]:
+def _params(params: Mapping[str, Any], source: Mapping[str, Any]) -> list[Row]:
     if not params:
-        return [("none", "this run was launched without parameters")]
+        imported = "imported" in source
+        why = "none were found" if imported else "this run was launched without parameters"
+        return [("none", why)]
     return [(plain(name), _word(value)) for name, value in params.items()]
 
 
@@ -169,14 +172,31 @@ def _interpreter(python: Mapping[str, Any], path_text: Callable[[str], str]) -> 
     return " · ".join(str(part) for part in (version, path_text(executable)) if part)
 
 
+def _imported(origin: object, path_text: Callable[[str], str]) -> list[Row]:
+    """Where a run came from that was never launched here."""
+    if not isinstance(origin, Mapping):
+        return []
+    remarks = origin.get("remarks")
+    facts = [
+        ("from", origin.get("tool")),
+        ("place", path_text(str(origin.get("place")))),
+        ("its id there", origin.get("part")),
+        *(("note", remark) for remark in (remarks if isinstance(remarks, list) else ())),
+    ]
+    return [(name, _word(value)) for name, value in facts if value]
+
+
 def _code(provenance: Provenance) -> list[Row]:
     git = provenance.source.get("git")
     if not isinstance(git, Mapping):
-        return [("git", "not launched from a git work tree")] if provenance.source else []
+        none = provenance.source and "imported" not in provenance.source
+        return [("git", "not launched from a git work tree")] if none else []
     facts: list[Row] = [("commit", _word(git.get("commit") or "none yet"))]
     if git.get("branch"):
         facts.append(("branch", _word(git["branch"])))
-    if git.get("dirty"):
+    if "dirty" not in git:
+        return facts
+    if git["dirty"]:
         kept = "not kept" if provenance.patch_bytes is None else size(provenance.patch_bytes)
         facts.append(("changes", f"work tree was changed; source/diff.patch: {kept}"))
     else:

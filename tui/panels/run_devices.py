@@ -72,7 +72,8 @@ class RunDevicesPanel(VerticalScroll, inherit_bindings=False):
         if width <= 0:
             return
         lines = [self._origin(width)]
-        measured = list(_lines(self._history))
+        history = self._history if self._live else self._history.while_alive()
+        measured = list(_lines(history))
         if measured:
             label = max(len(line.label) for line in measured) + 2
             value = max(len(line.value) for line in measured) + 2

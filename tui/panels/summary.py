@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from traindeck.core.base.format import percent
 from traindeck.core.base.sanitize import WHOLE, plain
-from traindeck.core.catalogue.document import RunDoc
+from traindeck.core.catalogue.document import RunDoc, without_recipe
 from traindeck.core.run.state import LIVE
 from traindeck.tui.widgets.rows import shorten
 from traindeck.tui.widgets.run_columns import (
@@ -122,7 +122,7 @@ class SummaryPanel(Widget):
 
     def _about(self) -> Content:
         assert self._doc is not None
-        recipe = plain(self._doc["recipe"] or "a command")
+        recipe = plain(self._doc["recipe"] or without_recipe(self._doc))
         return Content.styled(f"{recipe} · {self._doc['id']}", "dim")
 
     def _where(self) -> Content:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from traindeck.core.run.points import clean_name
+from traindeck.core.run.series import clean_name
 from traindeck.tui.plot.buckets import Floats, SeriesSnapshot
 from traindeck.tui.plot.raster import Frame, draw, with_cursor, with_selection
 from traindeck.tui.plot.reduce import Curve

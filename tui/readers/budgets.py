@@ -18,9 +18,9 @@ from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.home import Home
 from traindeck.core.privacy.budget_state import BudgetState, describe
 from traindeck.core.privacy.ledger.book import LedgerDamaged
-from traindeck.core.privacy.ledger.chain import Entry
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import ledgers, shown_entries
+from traindeck.core.privacy.ledger.lines import Entry
 from traindeck.tui.readers.watch import Watch
 
 LOOK_EVERY = 2.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from traindeck.core.run.follow import Batch
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RECENT = 240
+OF_PROCESSES = (
+    *("cpu_percent", "memory_pss_bytes", "memory_rss_bytes"),
+    *("threads", "processes"),
+)
+"""Series that are 0 when no process is left; the others are totals, or are the machine's."""
 RATES = {"io_read_bytes": "io_read_rate", "io_write_bytes": "io_write_rate"}
 
 
@@ -31,6 +36,19 @@ class DeviceHistory:
     measures: dict[str, Measure] = field(default_factory=dict)
     sampled: float | None = None
     samples: int = 0
+
+    def while_alive(self) -> DeviceHistory:
+        """Without the last samples of a tree that was gone: their zeros say nothing of the run."""
+        counts = self.measures["processes"].recent if "processes" in self.measures else ()
+        dead = next((n for n, count in enumerate(reversed(counts)) if count), 0)
+        if not dead:
+            return self
+        ended = {
+            name: Measure(measure.recent[-1 - dead], measure.peak, measure.recent[:-dead])
+            for name, measure in self.measures.items()
+            if name in OF_PROCESSES and len(measure.recent) > dead
+        }
+        return replace(self, measures=self.measures | ended)
 
 
 class DeviceCollector:

@@ -16,12 +16,18 @@ from traindeck.core.base.home import Home
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One launch form's texts: parameters, device, and the run's name and tags."""
+    """One launch form's texts: parameters, device, and the run's name and tags.
+
+    isolated  in an environment of the script's own
+    sweep     what is typed into the form of its sweep
+    """
 
     params: Mapping[str, str] = field(default_factory=dict)
     on: str = "cpu"
     name: str = ""
     tags: str = ""
+    isolated: bool = False
+    sweep: Mapping[str, str] = field(default_factory=dict)
 
 
 def last_file(home: Home) -> Path:
@@ -52,15 +58,21 @@ def remember(home: Home, drafts: Mapping[str, Draft], changed: Iterable[str]) ->
 
 
 def _draft(entry: dict[str, object]) -> Draft:
-    params = entry.get("params")
     return Draft(
-        params={str(name): text for name, text in params.items() if isinstance(text, str)}
-        if isinstance(params, dict)
-        else {},
+        params=_texts(entry, "params"),
         on=_text(entry, "on") or "cpu",
         name=_text(entry, "name"),
         tags=_text(entry, "tags"),
+        isolated=entry.get("isolated") is True,
+        sweep=_texts(entry, "sweep"),
     )
+
+
+def _texts(entry: dict[str, object], key: str) -> dict[str, str]:
+    value = entry.get(key)
+    if not isinstance(value, dict):
+        return {}
+    return {str(name): text for name, text in value.items() if isinstance(text, str)}
 
 
 def _text(entry: dict[str, object], key: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from traindeck.core.base.format import size
 from traindeck.core.base.home import Home
@@ -15,6 +15,7 @@ from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.queue.slots import holders
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
+from traindeck.tui.settings import read_settings
 
 _CORES_LISTED = 4
 """So many cores at most are offered one by one."""
@@ -132,17 +133,41 @@ def start(
     name: str,
     tags: Sequence[str],
     accept_no_privacy: bool = False,
+    isolated: bool = False,
+    again: LaunchRequest | None = None,
 ) -> RunDoc:
-    """Launch what the form says. Raises TraindeckError or ParamError."""
-    request = LaunchRequest(
+    """Launch what the form says; interpreter and folder are those of the run that it repeats.
+
+    Raises TraindeckError or ParamError.
+    """
+    settings = read_settings(home.settings)
+    request = replace(
+        again or LaunchRequest(),
         recipe=recipe,
         params=params,
         on=on,
         name=name or None,
         tags=tags,
         accept_no_privacy=accept_no_privacy,
+        isolated=isolated,
+        usual_grace=settings.grace,
+        keep_checkpoints=settings.keep_checkpoints,
     )
     return launch(home, request)
+
+
+def launch_again(home: Home, run: str, changes: str, name: str) -> RunDoc:
+    """Launch a run again by another name, as no sweep's trial, some parameters changed.
+
+    changes  `name=value`, separated by spaces
+
+    Raises TraindeckError.
+    """
+    from traindeck.core.again import again
+
+    pairs = (word.partition("=") for word in changes.split())
+    params: dict[str, Value] = {key.replace("-", "_"): value for key, _, value in pairs}
+    return launch(home, again(home, run, params, name=name, tags=()))
 
 
 def _steps(cores: int) -> list[int]:

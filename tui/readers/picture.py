@@ -12,6 +12,7 @@ from traindeck.core.privacy.report import RunPrivacy
 from traindeck.core.run.state import LIVE
 from traindeck.tui.readers.device_history import DeviceHistory
 from traindeck.tui.readers.log import LogLine, LogSearch
+from traindeck.tui.readers.media import MediaState
 from traindeck.tui.readers.provenance import Provenance
 
 MAX_EVENTS = 5000
@@ -82,3 +83,10 @@ class Picture:
     federation: FederationStatus | None = None
     problem: str = ""
     exposed: str = ""
+    media: MediaState = field(default_factory=MediaState)
+
+    @property
+    def rare(self) -> frozenset[str]:
+        """Those panels that most runs have nothing for, and this one has something."""
+        there = {"federation": self.federation, "media": self.media.series}
+        return frozenset(panel for panel, what in there.items() if what)

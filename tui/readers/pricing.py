@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from traindeck.core.base.errors import TraindeckError, UsageError
 from traindeck.core.base.home import Home
@@ -20,6 +20,8 @@ from traindeck.core.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from traindeck.core.privacy.forecast import Forecast
 
+A = TypeVar("A")
+
 SETTLE = 0.3
 """Seconds without another question before one is answered."""
 
@@ -29,37 +31,38 @@ class LaunchPrice:
     """What is known of a launch's cost; empty for one that costs nothing.
 
     line     for people
-    refused  why the launch would be refused as it stands; empty when it would not be
+    refused  why the launch would be refused as it stands, in short; empty when it would not be
+    why      the same in full
     accept   it has no privacy and its data set a budget: it must be accepted by name
     """
 
     line: str = ""
     refused: str = ""
     accept: bool = False
+    why: str = ""
 
 
-class Pricing:
+class Pricing(Generic[A]):
     """Answers the newest question on a thread of its own.
 
     answered  called on the thread with the number of the question and its price
     """
 
-    def __init__(self, home: Home, answered: Callable[[int, LaunchPrice], object]) -> None:
-        self._home = home
+    def __init__(self, answered: Callable[[int, A], object]) -> None:
         self._answered = answered
-        self._question: tuple[Recipe, Mapping[str, Value]] | None = None
+        self._question: Callable[[], A] | None = None
         self._number = 0
         self._news = threading.Event()
         self._stopped = False
         self._thread: threading.Thread | None = None
 
-    def ask(self, recipe: Recipe, values: Mapping[str, Value] | None) -> int:
+    def ask(self, question: Callable[[], A] | None) -> int:
         """Put a question in place of the one before it; None: no answer is wanted any more.
 
         Returns its number. An answer to any other number is stale.
         """
         self._number += 1
-        self._question = None if values is None else (recipe, dict(values))
+        self._question = question
         self._news.set()
         if self._thread is None and self._question is not None:
             # A daemon: a ledger that never answers must not keep the program from ending.
@@ -81,9 +84,19 @@ class Pricing:
             number, question = self._number, self._question
             if question is None or self._stopped:
                 continue
-            answer = price(self._home, *question)
+            answer = question()
             if number == self._number and not self._stopped:
                 self._answered(number, answer)
+
+
+BRIEF = 110
+"""Characters that a line of the form has at most."""
+
+
+def brief(text: str) -> str:
+    """The first sentence, or its first clause where that is long: enough to go on with."""
+    first = text.split(". ")[0]
+    return first if len(first) <= BRIEF else first.split(": ")[0].split("; ")[0]
 
 
 def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> LaunchPrice:
@@ -105,7 +118,7 @@ def price(home: Home, recipe: Recipe, values: Mapping[str, Value]) -> LaunchPric
         if why and ledger is not None:
             return _unprotected(ledger.name, why)
     except UsageError as error:
-        return LaunchPrice(refused=str(error))
+        return LaunchPrice(refused=brief(str(error)), why=str(error))
     except (OSError, TraindeckError, ValueError) as error:
         return LaunchPrice(refused=f"the budget cannot be read: {error}")
     return _in_words(priced, why)
@@ -122,6 +135,8 @@ def _in_words(priced: Forecast, why: str) -> LaunchPrice:
         f"ε {at_most(plan.epsilon, infinite='∞')} at δ {plan.delta:g} per {plan.unit}"
         f" · noise {plan.mechanism.noise_multiplier:.4g} · {steps:,} steps"
     )
+    if plan.adaptive is not None:
+        line += f" · the clipping norm follows the {plan.adaptive.quantile:g} quantile"
     line += f" · {why}" if why else ""
     if priced.steps_resumed:
         line += f" ({steps - priced.steps_resumed:,} left to pay)"
@@ -134,7 +149,8 @@ def _in_words(priced: Forecast, why: str) -> LaunchPrice:
     if budget.exposed:
         line += f" · {budget.exposed}"
     if not budget.fits:
-        return LaunchPrice(line, f"does not fit: {budget.refused}")
+        short = budget.refused_short or brief(budget.refused)
+        return LaunchPrice(line, f"does not fit: {short}", why=budget.refused)
     if budget.exposed:
         return LaunchPrice(line)
     left, cost, whole = budget.rho_left, budget.rho_cost, budget.rho_budget

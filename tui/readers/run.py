@@ -25,6 +25,7 @@ from traindeck.tui.readers.budgets import BudgetLook
 from traindeck.tui.readers.device_history import DeviceCollector
 from traindeck.tui.readers.federation import FederationLook
 from traindeck.tui.readers.log import LogFile, LogSearch
+from traindeck.tui.readers.media import MediaLook
 from traindeck.tui.readers.picture import MAX_EVENTS, EventsState, LogState, Picture, RunState
 from traindeck.tui.readers.provenance import Provenance, read_provenance
 
@@ -177,6 +178,12 @@ class RunReader:
             self._detail.search = LogSearch(needle) if needle else None
             self._hurry()
 
+    def want_image(self, path: str) -> None:
+        """The picture to hand over from now on, by the path that its line in media.jsonl has."""
+        if self._detail is not None:
+            self._detail.media.wanted = path
+            self._hurry()
+
     def _hurry(self) -> None:
         """Someone waits for an answer: the next picture need not keep its distance."""
         self._due = 0.0
@@ -248,6 +255,7 @@ class _Detail:
 
     def __init__(self, folder: Path) -> None:
         self.log = LogFile(folder / "output.log")
+        self.media = MediaLook(folder)
         self.wanted = (0, 0, True)
         self.search: LogSearch | None = None
         self._folder = folder
@@ -282,6 +290,7 @@ class _Detail:
             self._federation.latest,
             self.log.error or "",
             self._exposed or "",
+            self.media.state,
         )
 
     def read(self) -> tuple[bool, bool]:
@@ -296,6 +305,8 @@ class _Detail:
             kept = (*self._events.events, *new_events)[-MAX_EVENTS:]
             self._events = EventsState(kept, self._events.count + len(new_events))
             changed, busy = True, True
+        new, more = self.media.read()
+        changed, busy = changed | new, busy | more
         now = time.monotonic()
         if now >= self._provenance_due:
             self._provenance_due = now + 2.0

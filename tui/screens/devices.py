@@ -33,14 +33,14 @@ class DevicesScreen(Screen[None], inherit_bindings=False):
     BINDING_GROUP_TITLE = "Devices"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "o",
+            "enter",
             "open_run",
             "Open run",
             id="devices.open",
             tooltip="Watch the run under the cursor, or the first",
         ),
         Binding(
-            "r,f5",
+            "f5",
             "refresh",
             "Look anew",
             id="devices.refresh",
@@ -144,6 +144,6 @@ class DevicesScreen(Screen[None], inherit_bindings=False):
     def action_open_run(self) -> None:
         run_id = self.panel.marked_run()
         if run_id is None:
-            self.app.notify("No run goes on.")
+            self.app.notify("No run goes on; on the recipes (2) one is launched")
         else:
             self.app.open_runs([run_id])

@@ -22,7 +22,7 @@ from traindeck.tui.keys import SCREEN_KEYS
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.line_list import LineList
 
-_LEAVE = Binding("escape", "leave", "Leave it", id="dialog.leave")
+LEAVE = Binding("escape", "leave", "Leave it", id="dialog.leave")
 
 
 class ConfirmDialog(ModalScreen[bool], inherit_bindings=False):
@@ -37,7 +37,7 @@ class ConfirmDialog(ModalScreen[bool], inherit_bindings=False):
     BINDING_GROUP_TITLE = "Question"
     AUTO_FOCUS = "#no"  # a stray enter must not end or delete anything
     BINDINGS: ClassVar[list[BindingType]] = [
-        _LEAVE,
+        LEAVE,
         *SCREEN_KEYS,
         Binding("y", "answer(True)", "Yes", id="dialog.yes"),
         Binding("n", "answer(False)", "No", id="dialog.no"),
@@ -84,7 +84,7 @@ class PromptDialog(ModalScreen[str | None], inherit_bindings=False):
 
     CSS_PATH = "dialogs.tcss"
     BINDING_GROUP_TITLE = "Question"
-    BINDINGS: ClassVar[list[BindingType]] = [_LEAVE, *SCREEN_KEYS]
+    BINDINGS: ClassVar[list[BindingType]] = [LEAVE, *SCREEN_KEYS]
 
     def __init__(
         self,
@@ -128,19 +128,26 @@ class PromptDialog(ModalScreen[str | None], inherit_bindings=False):
 
 
 class TextDialog(ModalScreen[str | None], inherit_bindings=False):
-    """Asks for text of several lines; answers None when left."""
+    """Asks for text of several lines; answers None when left.
+
+    question  what to write
+    value     what is there now
+    left      told what had been written when it is left without keeping that
+    """
 
     CSS_PATH = "dialogs.tcss"
     BINDING_GROUP_TITLE = "Text"
     BINDINGS: ClassVar[list[BindingType]] = [
-        _LEAVE,
+        LEAVE,
         *SCREEN_KEYS,
         Binding("ctrl+s", "keep", "Keep it", id="dialog.keep", priority=True),
     ]
 
-    def __init__(self, question: str, value: str = "") -> None:
+    def __init__(
+        self, question: str, value: str = "", left: Callable[[str], object] | None = None
+    ) -> None:
         super().__init__()
-        self._question, self._value = question, value
+        self._question, self._value, self._left = question, value, left
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog tall"):
@@ -158,6 +165,8 @@ class TextDialog(ModalScreen[str | None], inherit_bindings=False):
         self.query_one("#how", Static).update(Content(f"{keep} keeps it, escape leaves it"))
 
     def action_leave(self) -> None:
+        if self._left is not None:
+            self._left(self.query_one(TextArea).text)
         self.dismiss(None)
 
     def action_keep(self) -> None:
@@ -173,7 +182,7 @@ class ChoiceDialog(ModalScreen[str | None], inherit_bindings=False):
 
     CSS_PATH = "dialogs.tcss"
     BINDING_GROUP_TITLE = "Choice"
-    BINDINGS: ClassVar[list[BindingType]] = [_LEAVE, *SCREEN_KEYS]
+    BINDINGS: ClassVar[list[BindingType]] = [LEAVE, *SCREEN_KEYS]
 
     def __init__(self, question: str, choices: Sequence[tuple[str, str]]) -> None:
         super().__init__()

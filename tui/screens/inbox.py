@@ -59,8 +59,8 @@ class InboxScreen(Screen[None], inherit_bindings=False):
     AUTO_FOCUS = "#inbox-requests"
     BINDING_GROUP_TITLE = "Inbox"
     BINDINGS: ClassVar[list[BindingType]] = [
-        command("inbox.approve", "a", "approve", "Approve", "Let the owner run it (asks first)"),
-        command("inbox.refuse", "x", "refuse", "Refuse", "Refuse it; asks for the reason"),
+        command("inbox.approve", "A", "approve", "Approve", "Let the owner run it (asks first)"),
+        command("inbox.refuse", "R", "refuse", "Refuse", "Refuse it; asks for the reason"),
         *(
             command(
                 f"inbox.{view}",
@@ -85,7 +85,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
             tooltip="Go to the text, or back to the list",
         ),
         Binding(
-            "r,f5", "anew", "Read anew", id="inbox.anew", tooltip="Read it again: it may be another"
+            "f5", "anew", "Read anew", id="inbox.anew", tooltip="Read it again: it may be another"
         ),
         Binding("y", "copy", "Copy hash", id="inbox.copy", tooltip="Copy the script's SHA-256"),
         *SCREEN_KEYS,
@@ -95,7 +95,7 @@ class InboxScreen(Screen[None], inherit_bindings=False):
     code = getters.query_one(CodeView)
 
     def __init__(self) -> None:
-        super().__init__(id="inbox")
+        super().__init__(name="inbox")
         self._read = _Read()
         self._of: ScriptRequest | None = None
         self._view = VIEWS[0]

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from traindeck.tui.host import Host
@@ -19,6 +18,7 @@ from traindeck.tui.panels.budget import BudgetPanel
 from traindeck.tui.panels.budget_lines import HISTORY, NO_BUDGETS, RUNS, charges, columns
 from traindeck.tui.readers.budgets import Budget, BudgetWatch
 from traindeck.tui.readers.feed import RunsSnapshot
+from traindeck.tui.screens.watching import WatchingScreen
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.row_table import RowTable
 from traindeck.tui.widgets.top_bar import TopBar
@@ -29,7 +29,7 @@ MOST_COMPARED = 12
 """So many runs of a data set are laid over each other, the newest ones."""
 
 
-class PrivacyScreen(Screen[None], inherit_bindings=False):
+class PrivacyScreen(WatchingScreen[BudgetWatch], inherit_bindings=False):
     """Every data set with a budget; below it the runs and the history of the one chosen.
 
     The ledgers are read on a thread, and only while the screen is on show.
@@ -55,7 +55,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
             tooltip="Every entry of the ledger instead of the runs, and back",
         ),
         Binding(
-            "c",
+            "V",
             "compare",
             "Compare",
             id="privacy.compare",
@@ -69,7 +69,21 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
             tooltip="Copy the command that shows the same",
         ),
         Binding(
-            "r,f5",
+            "B",
+            "create",
+            "New budget",
+            id="privacy.create",
+            tooltip="Give a data set a privacy budget",
+        ),
+        Binding(
+            "E",
+            "change",
+            "Epsilon",
+            id="privacy.change",
+            tooltip="Give the data set's budget another epsilon; 0 freezes it",
+        ),
+        Binding(
+            "f5",
             "refresh",
             "Look anew",
             id="privacy.refresh",
@@ -96,9 +110,9 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self._watch: BudgetWatch | None = None
         self._read = False
         self._history_first = False
+        self._wanted: str | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar("privacy")
@@ -137,26 +151,10 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
         self.set_interval(1.0, self._tick)
         self._watch = BudgetWatch(
             self.app.home,
-            ready=lambda budgets: self._from_thread(self.Looked(budgets)),
-            failed=lambda error: self._from_thread(self.Failed(error)),
+            ready=lambda budgets: self.from_thread(self.Looked(budgets)),
+            failed=lambda error: self.from_thread(self.Failed(error)),
         )
         self._watch.start()
-
-    def _from_thread(self, message: Message) -> None:
-        if self.is_attached and self.app._running:
-            self.post_message(message)
-
-    def on_unmount(self) -> None:
-        if self._watch is not None:
-            self._watch.stop()
-
-    def on_screen_suspend(self) -> None:
-        if self._watch is not None and not isinstance(self.app.screen, ModalScreen):
-            self._watch.park(True)
-
-    def on_screen_resume(self) -> None:
-        if self._watch is not None:
-            self._watch.park(False)
 
     def action_refresh(self) -> None:
         if self._watch is not None:
@@ -185,6 +183,8 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
             self.budgets.styles.height = len(budgets) + 1
             self.budgets.take_columns(columns(budgets))
             self.budgets.show(budgets)
+            if self._wanted is not None:
+                self.turn_to(self._wanted)
             self._show_current()
         if budgets and self.focused is None:
             self.budgets.focus()
@@ -221,7 +221,7 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
     # Going to runs and history
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("open", "history", "compare", "copy"):
+        if action in ("open", "history", "compare", "copy", "change"):
             return self.current is not None
         return True
 
@@ -264,6 +264,90 @@ class PrivacyScreen(Screen[None], inherit_bindings=False):
             self.app.notify("There are no two runs to compare.")
         else:
             self.app.open_runs(ids)
+
+    # Making and changing budgets
+
+    def turn_to(self, name: str) -> None:
+        """Put the cursor on a data set, now or once the ledgers were read."""
+        self._wanted = None if self.budgets.select(name) else name
+
+    def action_create(self) -> None:
+        from traindeck.tui.screens.budget_dialog import Asked, BudgetDialog
+
+        home = self.app.home
+
+        def answered(asked: Asked | None) -> None:
+            if asked is None:
+                return
+
+            def make() -> list[str]:
+                from traindeck.core.privacy import budget
+
+                given = (asked.name, asked.epsilon, asked.delta, asked.unit)
+                concerns = budget.concerns(home, *given)
+                budget.create(home, *given, None, asked.reason)
+                return concerns
+
+            def made(concerns: list[str]) -> None:
+                for concern in concerns:
+                    self.app.tell_problem(concern)
+                self.app.notify(f"{asked.name} has a privacy budget", markup=False)
+                self.action_refresh()
+                self._wanted = asked.name
+
+            self.app.in_background(f"{asked.name} was given no budget", make, made)
+
+        self.app.push_screen(BudgetDialog(), answered)
+
+    def action_change(self) -> None:
+        from traindeck.tui.screens.budget_dialog import not_an_epsilon
+        from traindeck.tui.screens.dialogs import PromptDialog
+
+        budget = self.current
+        if budget is None or budget.state is None:
+            return
+        now = f"{budget.state.account.epsilon:g}"
+
+        def answered(text: str | None) -> None:
+            if text is not None and text.strip() != now:
+                self._change(budget.name, float(text), below=False)
+
+        question = f"Another epsilon for {budget.name}, which has {now} (0 freezes it)"
+        self.app.push_screen(PromptDialog(question, now, check=not_an_epsilon), answered)
+
+    def _change(self, name: str, epsilon: float, *, below: bool) -> None:
+        """Changes it; where that is below what is spent, asks first."""
+        from traindeck.tui.screens.dialogs import ConfirmDialog
+
+        home = self.app.home
+
+        def act() -> str:
+            from traindeck.core.base.errors import BudgetRefused
+            from traindeck.core.privacy import budget
+            from traindeck.core.privacy.ledger.ledgers import named
+
+            try:
+                budget.change(named(home.ledger, name), epsilon, below=below)
+            except BudgetRefused as error:
+                if below:
+                    raise
+                return str(error)
+            return ""
+
+        def done(refused: str) -> None:
+            self.action_refresh()
+            if not refused:
+                self.app.notify(f"the budget of {name} is epsilon {epsilon:g}", markup=False)
+                return
+
+            def answered(yes: bool | None) -> None:
+                if yes:
+                    self._change(name, epsilon, below=True)
+
+            question = f"Lower the budget of {name} to {epsilon:g} all the same?"
+            self.app.push_screen(ConfirmDialog(question, refused, "Lower it"), answered)
+
+        self.app.in_background(f"The budget of {name} was not changed", act, done)
 
     def action_copy(self) -> None:
         if self.current is not None:

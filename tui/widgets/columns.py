@@ -37,7 +37,7 @@ class Sized(Protocol):
     def most(self) -> int: ...
 
 
-Key = float | str | tuple[float, str] | None
+Key = float | str | tuple[float, str] | tuple[int, float, str] | None
 """What a column sorts by; None comes last, whichever way round."""
 
 
@@ -69,6 +69,15 @@ def ordered(items: Sequence[Item], column: Titled | None, reverse: bool = False)
     known = [pair for pair in keyed if pair[0] is not None]
     known.sort(key=itemgetter(0), reverse=reverse)
     return [item for _, item in known] + [item for key, item in keyed if key is None]
+
+
+def empty_of(columns: Sequence[Titled], items: Sequence[Any]) -> frozenset[str]:
+    """The ids of columns in which no item has anything; of no items none."""
+    if not items:
+        return frozenset()
+    return frozenset(
+        column.id for column in columns if all(column.key(item) is None for item in items)
+    )
 
 
 def as_read(parts: Sequence[Part]) -> Key:

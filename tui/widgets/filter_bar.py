@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from textual import getters, on
 from textual.app import ComposeResult
@@ -48,9 +48,13 @@ class FilterBar(Vertical):
             super().__init__()
             self.empty = empty
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], names: Callable[[], Collection[str]] = tuple
+    ) -> None:
+        """`names` tells the parameters and metrics that the runs have: others are slips."""
         super().__init__()
         self._clock = clock
+        self._names = names
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -71,7 +75,7 @@ class FilterBar(Vertical):
     def _typed(self, event: Input.Changed) -> None:
         text = event.value.strip()
         try:
-            query = parse(text, self._clock) if text else None
+            query = parse(text, self._clock, self._names()) if text else None
         except QueryError as error:
             self._show_error(str(error))
         else:

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widgets import Button, Checkbox, Static
 
 from traindeck.core.base.sanitize import clean
+from traindeck.tui.keys import key_of
 from traindeck.tui.readers.pricing import LaunchPrice
 
 
@@ -26,6 +27,7 @@ def command_line(
     name: str = "",
     tags: Sequence[str] = (),
     accept_no_privacy: bool = False,
+    isolated: bool = False,
 ) -> str:
     """The `traindeck run` command that launches the same, quoted for a shell.
 
@@ -36,6 +38,8 @@ def command_line(
         words += ["-p", f"{key}={text}"]
     if on != "cpu":
         words += ["--on", on]
+    if isolated:
+        words.append("--isolated")
     if name:
         words += ["--name", name]
     for tag in tags:
@@ -75,14 +79,15 @@ class LaunchBar(Vertical):
     LaunchBar > Horizontal { height: auto; }
     LaunchBar #command { width: 1fr; height: auto; max-height: 4; overflow-y: auto; }
     LaunchBar Button { margin: 0 0 0 1; min-width: 10; }
-    LaunchBar > #price { display: none; height: auto; max-height: 7; color: $text-muted; }
+    LaunchBar > #price { display: none; height: auto; max-height: 3; color: $text-muted; }
     LaunchBar > #accept { display: none; height: 1; }
     LaunchBar #accept-switch {
         height: 1; width: auto; border: none !important; padding: 0; margin: 0;
         background: transparent; color: $text-warning;
         &:focus { text-style: reverse; }
     }
-    LaunchBar > #obstacle { color: $text-error; display: none; height: auto; max-height: 7; }
+    LaunchBar > #obstacle { color: $text-error; display: none; height: auto; max-height: 3; }
+    LaunchBar.-whole > #price, LaunchBar.-whole > #obstacle { max-height: 9; }
     """
 
     class Launch(Message):
@@ -102,6 +107,8 @@ class LaunchBar(Vertical):
         self._switch = Consent(ACCEPT, id="accept-switch")
         self._accept = Horizontal(self._switch, id="accept")
         self._obstacle = Static(id="obstacle")
+        self._priced: LaunchPrice | None = None
+        self._said = ("", "")
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -120,16 +127,32 @@ class LaunchBar(Vertical):
     def show_command(self, command: str) -> None:
         self._command.update(Content.assemble(("$ ", "dim"), clean(command)))
 
+    def show_whole(self, whole: bool) -> None:
+        """Say all of why something is refused, or one line of it."""
+        self.set_class(whole, "-whole")
+        self.show_obstacle(*self._said)
+
+    @property
+    def whole(self) -> bool:
+        return self.has_class("-whole")
+
+    def _told(self, mark: str, short: str, whole: str) -> Content:
+        if self.whole or not whole or whole == short:
+            return Content.styled(f"{mark}{clean(whole or short)}", "$text-error")
+        key = key_of(self.app, "recipes.why", "f2") if self.is_attached else "f2"
+        return Content.assemble((f"{mark}{clean(short)}", "$text-error"), (f"  {key} why", "dim"))
+
     def show_price(self, price: LaunchPrice | None) -> None:
         """Say what the launch costs in privacy; None while that is being worked out."""
+        self._priced = price
         if price is None:
             content = Content.styled("ε …", "dim")
         else:
             content = Content(clean(price.line))
             if price.accept:
                 content = content.stylize("$text-warning")
-            if price.refused:
-                why = Content.styled(f"✗ {clean(price.refused)}", "$text-error")
+            if price.refused and not (self.whole and price.why and price.why in self._said[1]):
+                why = self._told("✗ ", price.refused, price.why)
                 content = Content("\n").join([content, why]) if price.line else why
             asked = price.accept
             if self._accept.display != asked:
@@ -142,9 +165,12 @@ class LaunchBar(Vertical):
         """Accept nothing more."""
         self._switch.value = False
 
-    def show_obstacle(self, reason: str) -> None:
-        """Say why nothing was launched; an empty reason takes it back."""
-        self._obstacle.update(Content(clean(reason)))
+    def show_obstacle(self, reason: str, whole: str = "") -> None:
+        """Say why nothing was launched, in a line and `whole`; an empty reason takes it back."""
+        self._said = (reason, whole)
+        if self._priced is not None:  # what both would say is said once
+            self.show_price(self._priced)
+        self._obstacle.update(self._told("", reason, whole))
         self._obstacle.display = bool(reason)
 
     def set_busy(self, busy: bool) -> None:

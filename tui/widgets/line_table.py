@@ -91,6 +91,13 @@ class LineTable(ScrollView, Generic[Item, C], can_focus=True, inherit_bindings=F
     class Opened(Message):
         """An item was clicked twice."""
 
+    class Sorted(Message):
+        """The items are sorted otherwise."""
+
+        def __init__(self, table: LineTable[Any, Any]) -> None:
+            super().__init__()
+            self.table = table
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.items: Sequence[Item] = ()
@@ -178,6 +185,7 @@ class LineTable(ScrollView, Generic[Item, C], can_focus=True, inherit_bindings=F
         self.sorted_by = None if column is None else (column, reverse)
         self.refresh()
         self.show(self._given)
+        self.post_message(self.Sorted(self))
 
     def _is_sorted_by(self, column: C) -> bool:
         """By its id: a column that became wider is another value, and still the same column."""

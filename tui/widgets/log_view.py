@@ -1,12 +1,14 @@
 """A window on a log of any length: draws only what is visible, never reads a file itself.
 
 The view says which lines it wants (`LogView.Wanted`); whoever reads the file answers with `show`.
-Lines that have not arrived are drawn as a dim dot, so scrolling never waits for a disk.
+Lines that have not arrived are drawn as a dim dot, so scrolling never waits for a disk. Wide lines
+are wrapped into rows, those at hand alone: as lines above come to hand, what is seen stays.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +17,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.geometry import Size
 from textual.message import Message
@@ -26,6 +28,7 @@ from textual.strip import Strip
 
 from traindeck.tui.keys import SCROLL_KEYS
 from traindeck.tui.readers.log import LogLine
+from traindeck.tui.widgets.log_rows import LogRows
 
 MARGIN_SCREENS = 2
 
@@ -44,6 +47,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         background: $surface;
         color: $foreground;
         scrollbar-size: 1 1;
+        scrollbar-gutter: stable;
         & .log-view--match { background: $warning 40%; color: $foreground; text-style: bold; }
         & .log-view--current { background: $primary 30%; }
         & .log-view--faint { color: $foreground 40%; }
@@ -60,8 +64,19 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *SCROLL_KEYS,
+        Binding(
+            "semicolon",
+            "toggle_wrap",
+            "Wrap",
+            show=False,
+            id="log.wrap",
+            tooltip="Wide lines in several rows, or cut and scrolled sideways",
+        ),
+    ]
 
+    wrap: reactive[bool] = reactive(True, init=False)
     follow: reactive[bool] = reactive(True)
     current: reactive[int | None] = reactive(None)
 
@@ -79,6 +94,9 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self._longest = 0
         self._known: dict[int, LogLine] = {}
         self._pattern: re.Pattern[str] | None = None
+        self._rows = LogRows()
+        self._width = 0
+        self._anchoring = False
         self._strips: LRUCache[int, Strip] = LRUCache(1024)
         self._asked: tuple[int, int, bool] | None = None
         self._reveal: int | None = None
@@ -87,8 +105,10 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def show(self, line_count: int, lines: Sequence[LogLine], *, restarted: bool = False) -> None:
         """Take the log's length and the lines of a window of it."""
+        top = self._rows.at(self.scroll_offset.y)
         if restarted or line_count < self._line_count:
             self._known.clear()
+            self._rows = LogRows()
             self._strips.clear()
             self._longest = 0
             self.current = None
@@ -98,17 +118,52 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
                 self._known[line.number] = line
                 self._strips.discard(line.number)
                 self._longest = max(self._longest, self._width_of(line))
+                self._measure(line)
                 changed = True
         if not changed:
             return
         self._line_count = line_count
-        self.virtual_size = Size(self._longest, line_count)
-        self._stick()
+        self._forget_far_lines()
+        self._lay_out(top)
         self.call_after_refresh(self._settle)
         self._reveal_match()
-        self._forget_far_lines()
         self.refresh()
         self._want()
+
+    def _measure(self, line: LogLine) -> None:
+        if self.wrap and self._width:
+            self._rows.measure(line.number, _whole(line), self._width)
+
+    def _measure_anew(self) -> None:
+        top = self._rows.at(self.scroll_offset.y)
+        self._rows = LogRows()
+        for line in self._known.values():
+            self._measure(line)
+        self._lay_out(top)
+        self.refresh()
+
+    def _lay_out(self, top: tuple[int, int]) -> None:
+        """Take the size that the rows have now; follow, or keep the row `top` where it is."""
+        across = 0 if self.wrap else self._longest
+        self.virtual_size = Size(across, self._line_count + self._rows.extra)
+        if self.follow:
+            self._stick()
+            return
+        line, within = top
+        row = self._rows.row_of(line) + min(within, len(self._rows.starts(line)) - 1)
+        if row != self.scroll_offset.y:
+            self._anchoring = True
+            self.scroll_to(y=row, animate=False, immediate=True, force=True)
+            self._anchoring = False
+
+    def watch_wrap(self) -> None:
+        self._measure_anew()
+        self.scroll_to(x=0, animate=False, immediate=True, force=True)
+        self._reveal = self.current
+        self._reveal_match()
+
+    def action_toggle_wrap(self) -> None:
+        self.wrap = not self.wrap
 
     def _stick(self) -> None:
         """To the end, if following. Forced: scrollbars of new lines come with the next layout."""
@@ -125,6 +180,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         if len(self._known) > 20_000:
             near = range(*self._window())
             self._known = {n: line for n, line in self._known.items() if n in near}
+            self._rows.keep(self._known)
 
     @property
     def line_count(self) -> int:
@@ -134,13 +190,13 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
     @property
     def first_visible(self) -> int:
         """The number of the topmost visible line."""
-        return self.scroll_offset.y
+        return self._rows.at(self.scroll_offset.y)[0]
 
     # What is asked of the reader
 
     def _window(self) -> tuple[int, int]:
         height = max(1, self.scrollable_content_region.height)
-        top = self.scroll_offset.y
+        top = self.first_visible
         return max(0, top - MARGIN_SCREENS * height), top + (MARGIN_SCREENS + 1) * height
 
     def _want(self) -> None:
@@ -149,9 +205,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             asked = (0, last - first, True)
         else:
             height = max(1, self.scrollable_content_region.height)
-            visible = range(
-                self.scroll_offset.y, min(self.scroll_offset.y + height, self.line_count)
-            )
+            top = self.first_visible
+            visible = range(top, min(top + height, self.line_count))
             if (
                 self._asked is not None
                 and not self._asked[2]
@@ -165,6 +220,10 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Wanted(*asked))
 
     def on_resize(self, _: events.Resize) -> None:
+        width = self.scrollable_content_region.width
+        if width != self._width:
+            self._width = width
+            self._measure_anew()
         self._stick()
         self.ask_again()
 
@@ -178,7 +237,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        if round(old_value) != round(new_value):
+        if round(old_value) != round(new_value) and not self._anchoring:
             self.follow = new_value >= self.max_scroll_y and self.current is None
             self._want()
 
@@ -200,24 +259,31 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         """Make `line` the current line and bring it, and the match in it, into view."""
         self.follow = False
         self.current = line
-        height = self.scrollable_content_region.height
-        if not self.scroll_offset.y <= line < self.scroll_offset.y + height:
-            self.scroll_to(y=max(0, line - height // 3), animate=False)
+        self._bring_row(self._rows.row_of(line))
         self._reveal = line
         self._reveal_match()
         self._want()
 
+    def _bring_row(self, row: int) -> None:
+        height = self.scrollable_content_region.height
+        if not self.scroll_offset.y <= row < self.scroll_offset.y + height:
+            self.scroll_to(y=max(0, row - height // 3), animate=False)
+
     def _reveal_match(self) -> None:
-        """Scroll sideways to the current line's match, once that line has arrived."""
+        """Scroll to the current line's match, once that line has arrived."""
         if self._reveal is None or (line := self._known.get(self._reveal)) is None:
             return
         self._reveal = None
         if self._pattern is None or (match := self._pattern.search(line.text)) is None:
             return
         start = cell_len(line.text[: match.start()])
+        if self.wrap:
+            within = bisect_right(self._rows.starts(line.number), start) - 1
+            self._bring_row(self._rows.row_of(line.number) + within)
+            return
         width = self.scrollable_content_region.width
         if not self.scroll_offset.x <= start < self.scroll_offset.x + width:
-            self.scroll_to(x=max(0, start - width // 2), animate=False)
+            self.scroll_to(x=max(0, start - width // 2), animate=False, force=True)
 
     def watch_current(self, old: int | None, new: int | None) -> None:
         for line in (old, new):
@@ -226,7 +292,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        line = self.scroll_offset.y + event.y
+        line, _ = self._rows.at(self.scroll_offset.y + event.y)
         if line < self.line_count:
             self.current = line
 
@@ -238,7 +304,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         if self.current is not None:
             wanted = range(self.current, self.current + 1)
         else:
-            wanted = range(self.scroll_offset.y, self.scroll_offset.y + height)
+            last, _ = self._rows.at(self.scroll_offset.y + height - 1)
+            wanted = range(self.first_visible, last + 1)
         return "\n".join(self._known[n].text for n in wanted if n in self._known)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
@@ -262,7 +329,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         scroll_x, scroll_y = self.scroll_offset
-        number, width = scroll_y + y, self.size.width
+        number, within = self._rows.at(scroll_y + y)
+        width = self.size.width
         style = self.rich_style
         if number >= self._line_count:
             return Strip.blank(width, style)
@@ -276,6 +344,11 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         fill = style
         if number == self.current:
             fill = self.get_component_rich_style("log-view--current")
+        starts = self._rows.starts(number)
+        if len(starts) > 1:
+            end = starts[within + 1] if within + 1 < len(starts) else strip.cell_length
+            row = strip.crop(starts[within], end).crop_extend(0, width, fill)
+            return row.apply_offsets(starts[within], number)
         return strip.crop_extend(scroll_x, scroll_x + width, fill).apply_offsets(scroll_x, number)
 
     def _draw(self, line: LogLine, style: Style) -> Strip:
@@ -304,7 +377,11 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip(segments)
 
     def _width_of(self, line: LogLine) -> int:
-        return cell_len(line.text) + (len(_hidden_note(line)) if line.hidden else 0)
+        return cell_len(_whole(line))
+
+
+def _whole(line: LogLine) -> str:
+    return line.text + _hidden_note(line) if line.hidden else line.text
 
 
 def _hidden_note(line: LogLine) -> str:

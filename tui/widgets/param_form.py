@@ -88,6 +88,7 @@ class ParamRow(FieldRow):
         self.param = param
         self.text = text
         self._edited = self.changed
+        self._unchosen, self._again_of, self._was = self.default, "", text
         self._path_note = ""
         self._path_timer: Timer | None = None
         self._show()
@@ -109,6 +110,11 @@ class ParamRow(FieldRow):
     @property
     def error(self) -> str:
         return complaint(self.param, self.text)
+
+    def compare(self, unchosen: str, again_of: str) -> None:
+        """Mark a default that is not `unchosen`, and a text that is not the run's as it is now."""
+        self._unchosen, self._again_of = unchosen, again_of
+        self._show()
 
     def on_mount(self) -> None:
         if self.param.type == "path":
@@ -171,6 +177,11 @@ class ParamRow(FieldRow):
 
     def _facts(self, changed: bool) -> Content:
         parts = []
+        if self._again_of and self.text != self._was:
+            was = self._was if self.param.type != "bool" else _switch_word(self._was)
+            parts.append(f"≠ {was or 'not given'} of {self._again_of}")
+        elif not changed and self.default != self._unchosen:
+            parts.append(f"by your choices; else {self._unchosen or 'not given'}")
         if changed and self.param.default is not None:
             shown = self.default if self.param.type != "bool" else _switch_word(self.default)
             parts.append(f"default {shown}" if shown.strip() else f"default {shown!r}")
@@ -253,13 +264,27 @@ class ParamForm(Vertical):
         def control(self) -> ParamForm:
             return self.form
 
-    def __init__(self, params: Iterable[Param], texts: Mapping[str, str], label_width: int) -> None:
-        """`texts` holds what to show instead of the defaults; unknown names in it are ignored."""
+    def __init__(
+        self,
+        params: Iterable[Param],
+        texts: Mapping[str, str],
+        label_width: int,
+        plain_defaults: Mapping[str, Value] | None = None,
+        again_of: str = "",
+    ) -> None:
+        """The form of these parameters.
+
+        texts           what to show instead of the defaults; unknown names in it are ignored
+        plain_defaults  the defaults where nothing is chosen: those that a choice changed are marked
+        again_of        the run that these are of: what is changed from there is marked
+        """
         super().__init__()
-        self.rows = [
-            ParamRow(param, texts.get(param.name, as_text(param.default)), label_width)
-            for param in params
-        ]
+        self.rows = []
+        for param in params:
+            row = ParamRow(param, texts.get(param.name, as_text(param.default)), label_width)
+            unchosen = (plain_defaults or {}).get(param.name, param.default)
+            row.compare(as_text(unchosen), again_of)
+            self.rows.append(row)
 
     def compose(self) -> ComposeResult:
         yield from self.rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from textual.app import ComposeResult
@@ -25,7 +24,7 @@ class RecipeAbout(Static):
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._missing: list[str] = []
+        self._missing = ("", "")
         super().__init__(self._content())
 
     def show(self, recipe: Recipe) -> None:
@@ -34,20 +33,20 @@ class RecipeAbout(Static):
             self._recipe = recipe
             self.update(self._content())
 
-    def show_missing(self, requirements: list[str]) -> None:
-        """Say what is not installed and what installs it; nothing when all is there."""
-        if requirements != self._missing:
-            self._missing = requirements
+    def show_missing(self, lack: str, mend: str) -> None:
+        """Say what it lacks here and what mends it; nothing when all is there."""
+        if (lack, mend) != self._missing:
+            self._missing = (lack, mend)
             self.update(self._content())
 
     def _content(self) -> Content:
         lines = list(_lines(self._recipe))
-        if self._missing:
-            mend = "pip install " + " ".join(shlex.quote(need) for need in self._missing)
+        lack, mend = self._missing
+        if lack:
             lines.append(
                 Content.styled(
-                    f"⚠ not installed: {plain(', '.join(self._missing), _LONGEST)}\n"
-                    f"  mend with: {plain(mend, _LONGEST)}",
+                    f"⚠ {plain(lack, _LONGEST)}"
+                    + (f"\n  mend with: {plain(mend, _LONGEST)}" if mend else ""),
                     "$text-warning",
                 )
             )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input, Static, Switch
 
 from traindeck.core.recipe.params import Value
 from traindeck.core.recipe.recipe import Recipe
@@ -22,6 +22,9 @@ from traindeck.tui.widgets.field_row import CONTROL_WIDTH, FieldRow
 from traindeck.tui.widgets.launch_bar import LaunchBar, command_line
 from traindeck.tui.widgets.param_form import ParamForm
 from traindeck.tui.widgets.recipe_about import RecipeAbout
+
+if TYPE_CHECKING:
+    from traindeck.core.launch import LaunchRequest
 
 _LABEL_WIDEST = 24
 
@@ -58,17 +61,28 @@ class RecipeForm(Vertical):
             super().__init__()
             self.form = form
 
-    def __init__(self, recipe: Recipe, draft: Draft) -> None:
+    def __init__(self, recipe: Recipe, draft: Draft, again_of: str = "") -> None:
+        """`again_of` names the run that the draft repeats: what differs from it is marked."""
         super().__init__()
         self.recipe = recipe
+        self.repeats = bool(again_of)
+        self.again: LaunchRequest | None = None
+        """What the form was filled from, until it was launched."""
+        self.sweep = draft.sweep
+        """What was typed into the form of its sweep."""
         self._busy = False
-        widest = max(len(name) for name in ("device", *recipe.params))
+        widest = max(len(name) for name in ("isolated", *recipe.params))
         label_width = min(widest, _LABEL_WIDEST) + 2
         params = recipe.chosen(draft.params).params
-        self.params = ParamForm(params.values(), draft.params, label_width) if params else None
+        self.params: ParamForm | None = None
+        if params:
+            self.params = ParamForm(
+                params.values(), draft.params, label_width, recipe.defaults(), again_of
+            )
         self.device = DeviceSelect(draft.on, label_width)
         self.bar = LaunchBar()
         self._about = RecipeAbout(recipe.chosen(draft.params))
+        self._missing = ("", "")
         self._run_name = Input(
             draft.name,
             placeholder="made up from the recipe's name",
@@ -81,6 +95,8 @@ class RecipeForm(Vertical):
             select_on_focus=False,
             id="run-tags",
         )
+        self._isolated = Switch(draft.isolated, animate=False, id="run-isolated")
+        self._isolated_row = FieldRow("isolated", self._isolated, label_width)
         self._label_width = label_width
         self._show_command()
 
@@ -97,6 +113,8 @@ class RecipeForm(Vertical):
                     yield self.device
                     yield FieldRow("name", self._run_name, self._label_width, control_width=wide)
                     yield FieldRow("tags", self._run_tags, self._label_width, control_width=wide)
+                    if self.recipe.dependencies or self.recipe.requires_python:
+                        yield self._isolated_row
         yield self.bar
 
     @property
@@ -136,6 +154,8 @@ class RecipeForm(Vertical):
             on=self.device.value or "cpu",
             name=self.name_typed,
             tags=self._run_tags.value,
+            isolated=self._isolated.value,
+            sweep=self.sweep,
         )
 
     def values(self) -> dict[str, Value]:
@@ -152,10 +172,13 @@ class RecipeForm(Vertical):
             name=draft.name,
             tags=self.tags,
             accept_no_privacy=self.bar.accepted,
+            isolated=draft.isolated,
         )
 
-    def show_missing(self, requirements: list[str]) -> None:
-        self._about.show_missing(requirements)
+    def show_missing(self, lack: str, mend: str) -> None:
+        """Say what the recipe lacks here, and what mends it; an environment of its own has it."""
+        self._missing = (lack, mend)
+        self._about.show_missing(*(("", "") if self._isolated.value else self._missing))
 
     def focus_first(self) -> None:
         if self.params is None or not self.params.focus_first():
@@ -195,6 +218,7 @@ class RecipeForm(Vertical):
     def forget_run(self) -> None:
         """A name is for one run, and so is that it has no privacy: the next one gets another."""
         self._run_name.value = ""
+        self.again = None
         self.bar.take_back()
 
     def reset(self, *, all_fields: bool) -> bool:
@@ -216,12 +240,14 @@ class RecipeForm(Vertical):
     @on(DeviceSelect.Changed)
     @on(Input.Changed, "#run-name")
     @on(Input.Changed, "#run-tags")
+    @on(Switch.Changed, "#run-isolated")
     def _edited(self, event: Message) -> None:
         event.stop()
         if self.params is not None and self.recipe.variants:
             self.params.take(self.chosen.params)
         self.bar.show_obstacle("")
         self._about.show(self.chosen)
+        self.show_missing(*self._missing)
         self._show_command()
         self.post_message(self.Changed(self))
 
@@ -232,4 +258,8 @@ class RecipeForm(Vertical):
         self._show_command()
 
     def _show_command(self) -> None:
+        self._isolated_row.say(
+            hint="in an environment made of what its header asks for",
+            beside="on" if self._isolated.value else "off",
+        )
         self.bar.show_command(self.command())

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from textual import events, on
@@ -20,6 +21,7 @@ from textual.widgets.option_list import Option
 
 from traindeck.core.base.sanitize import plain
 from traindeck.core.recipe.recipe import BrokenRecipe, Recipe
+from traindeck.tui.host import Host
 from traindeck.tui.keys import LIST_KEYS
 from traindeck.tui.widgets.line_list import LineList
 
@@ -87,11 +89,14 @@ def match_recipe(query: str, recipe: Recipe) -> Match | None:
     return Match(score, tuple(sorted(lit)))
 
 
+_LEAVE = ("screen.enter_form", "filter")
+
+
 class RecipeOptions(LineList, inherit_bindings=False):
-    """The list itself. A key that opens the form makes it keep all that is typed after it.
+    """The list itself. A key to the form or the filter makes it keep all that is typed after it.
 
     A terminal can deliver many keys at once, and every one of them goes to the widget that has the
-    focus by then: without this, those meant for the form would be lost on the list.
+    focus by then: without this, those meant for what is gone to would be lost on the list.
     """
 
     BINDING_GROUP_TITLE = "List of recipes"
@@ -109,6 +114,7 @@ class RecipeOptions(LineList, inherit_bindings=False):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, markup=False)
         self._holding = False
+        self._opening = 0
         self._held: list[events.Key] = []
 
     def on_key(self, event: events.Key) -> None:
@@ -117,7 +123,15 @@ class RecipeOptions(LineList, inherit_bindings=False):
             self._held.append(events.Key(event.key, event.character))
             return
         active = self.screen.active_bindings.get(event.key)
-        self._holding = active is not None and active.binding.action == "screen.enter_form"
+        self._holding = active is not None and active.binding.action in _LEAVE
+        if self._holding:
+            self._opening += 1
+            self.post_message(Host.KeyTaken(partial(self._unopened, self._opening)))
+
+    async def _unopened(self, opening: int) -> None:
+        """The key has been taken by now: by another screen or field, if no form was opened."""
+        if self._holding and opening == self._opening:
+            await self.release()
 
     async def release(self) -> None:
         """Type what was kept wherever the focus is now. For actions: the app takes no key then."""
@@ -212,6 +226,18 @@ class RecipeList(Vertical):
         self._loaded = True
         self._fill(keep=True)
 
+    def named(self, name: str) -> Recipe | None:
+        """The recipe of this name, if it is on the shelf."""
+        return next((recipe for recipe in self.recipes if recipe.name == name), None)
+
+    def select(self, name: str) -> None:
+        """Put the cursor on a recipe, now or once the recipes are read."""
+        self._current = f"recipe:{name}"
+        if self.filter.value:
+            self.filter.value = ""
+        elif self._loaded:
+            self._fill(keep=True)
+
     @on(Input.Changed, "#recipe-filter")
     def _filter_typed(self, event: Input.Changed) -> None:
         event.stop()
@@ -261,7 +287,10 @@ class RecipeList(Vertical):
     def _why_empty(self, query: str) -> str:
         if query:
             return f"Nothing fits {plain(query)!r}. Escape clears the filter."
-        return "No recipes found. A script with a recipe header in ./recipes is listed here."
+        return (
+            "No recipes found. A script with a recipe header in ./recipes is listed here; without"
+            " one: traindeck run -- python train.py"
+        )
 
     def _options_for(self, query: str) -> tuple[list[Option | None], str | None]:
         """The rows for a filter, groups in order of their best match, and the best row's id."""

@@ -47,10 +47,23 @@ class RunDetail(Static):
     def __init__(self, clock: Callable[[], float], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._clock = clock
+        self._panel_of: RunDoc | None = None
+        self._age = ""
 
     def show(self, doc: RunDoc | None, strip: bool) -> None:
         """Shows a run; `strip` says that there is room for two lines only."""
+        self._panel_of = None if strip else doc
+        self._age = self._told_age()
         self.update(self._text(doc, strip), layout=False)
+
+    def tick(self) -> None:
+        """Time went by: says anew how long ago the run was made, where that reads differently."""
+        if self._panel_of is not None and self._age != self._told_age():
+            self.show(self._panel_of, strip=False)
+
+    def _told_age(self) -> str:
+        doc = self._panel_of
+        return "" if doc is None else age(self._clock() - doc["created"])
 
     def _text(self, doc: RunDoc | None, strip: bool) -> Content:
         if doc is None:

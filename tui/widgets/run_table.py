@@ -9,9 +9,9 @@ from rich.style import Style
 from textual.strip import Strip
 
 from traindeck.core.catalogue.document import RunDoc
-from traindeck.tui.widgets.columns import Part
+from traindeck.tui.widgets.columns import Part, empty_of, fitting
 from traindeck.tui.widgets.line_table import LineTable
-from traindeck.tui.widgets.run_columns import Column, age, fit
+from traindeck.tui.widgets.run_columns import COLUMNS, Column, age, fit
 
 MARK, NO_MARK = "▌ ", "  "
 _KEPT_LINES = 1000
@@ -27,6 +27,8 @@ class RunTable(LineTable[RunDoc, Column]):
         self.marked: frozenset[str] = frozenset()
         self._clock = clock
         self._private = False
+        self._chosen: list[Column] = []
+        self._empty: frozenset[str] = frozenset()
         self._lines: dict[tuple[str, bool, bool, bool], tuple[RunDoc, str, Strip]] = {}
 
     def show(self, items: Sequence[RunDoc]) -> None:
@@ -34,7 +36,24 @@ class RunTable(LineTable[RunDoc, Column]):
         if private != self._private:
             self._private = private
             self.refit()
+        self._look_for_empty(items)
         super().show(items)
+
+    def _look_for_empty(self, items: Sequence[RunDoc]) -> None:
+        """Columns of dashes are not shown: of unlike runs each has much that the others lack."""
+        empty = empty_of(self._chosen, items)
+        if empty != self._empty:
+            self._empty = empty
+            self.refit()
+
+    def choose(self, columns: Sequence[Column]) -> None:
+        """Takes the columns to show; none stands for the table's own, as many as fit."""
+        self._chosen = list(columns)
+        ids = {column.id for column in self._chosen or COLUMNS}
+        if self.sorted_by is not None and self.sorted_by[0].id not in ids:
+            self.sort_by(None)
+        self._look_for_empty(self._given)
+        self.refit()
 
     def mark(self, marked: frozenset[str]) -> None:
         """Shows which runs are marked."""
@@ -55,6 +74,9 @@ class RunTable(LineTable[RunDoc, Column]):
 
     def _fit(self, width: int) -> list[tuple[Column, int]]:
         self._lines.clear()
+        if self._chosen:
+            full = [column for column in self._chosen if column.id not in self._empty]
+            return fitting(width, full or self._chosen)
         return fit(width, private=self._private)
 
     def _parts(self, column: Column, item: RunDoc, width: int) -> Sequence[Part]:

@@ -40,8 +40,9 @@ class Drafts:
         return self._drafts.get(recipe.name, Draft())
 
     def keep(self, form: RecipeForm) -> None:
+        """A form that repeats a run leaves what was typed for the recipe as it was."""
         draft = form.draft()
-        if draft == self.of(form.recipe):
+        if form.repeats or draft == self.of(form.recipe):
             return
         self._drafts[form.recipe.name] = draft
         self._unsaved.add(form.recipe.name)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 
 from textual.css.query import NoMatches
 
 from traindeck.tui.host import Host
+from traindeck.tui.readers import pricing
 from traindeck.tui.readers.pricing import LaunchPrice, Pricing
 from traindeck.tui.widgets.recipe_form import RecipeForm
 
@@ -18,7 +20,7 @@ class Prices:
     def __init__(self, host: Host, form: Callable[[], RecipeForm | None]) -> None:
         self._host = host
         self._form = form
-        self._pricing: Pricing | None = None
+        self._pricing: Pricing[LaunchPrice] | None = None
         self._asked = 0
 
     def ask(self, form: RecipeForm) -> None:
@@ -27,9 +29,10 @@ class Prices:
         if not recipe.dataset and recipe.accounting is None:
             return
         if self._pricing is None:
-            self._pricing = Pricing(self._host.home, self._answered)
+            self._pricing = Pricing(self._answered)
         values = form.priced()
-        self._asked = self._pricing.ask(form.recipe, values)
+        question = partial(pricing.price, self._host.home, form.recipe, dict(values or {}))
+        self._asked = self._pricing.ask(None if values is None else question)
         if recipe.accounting is not None:
             form.show_price(LaunchPrice() if values is None else None)
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
@@ -22,12 +20,17 @@ from traindeck.core.base.sanitize import plain
 from traindeck.core.recipe.params import ParamError, Value
 from traindeck.core.recipe.recipe import BrokenRecipe, Recipe
 from traindeck.tui.host import Host
-from traindeck.tui.keys import SCREEN_KEYS, key_of
+from traindeck.tui.keys import key_of
+from traindeck.tui.readers.drafts import Draft
+from traindeck.tui.readers.pricing import brief
 from traindeck.tui.screens.recipes.devices import DeviceOffers
 from traindeck.tui.screens.recipes.drafts import Drafts
+from traindeck.tui.screens.recipes.keys import RECIPE_KEYS
+from traindeck.tui.screens.recipes.missing import look_for_missing
 from traindeck.tui.screens.recipes.prices import Prices
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.launch_bar import LaunchBar
+from traindeck.tui.widgets.param_form import as_text
 from traindeck.tui.widgets.recipe_about import BrokenAbout
 from traindeck.tui.widgets.recipe_form import RecipeForm
 from traindeck.tui.widgets.recipe_list import RecipeList
@@ -35,6 +38,7 @@ from traindeck.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from traindeck.core.catalogue.document import RunDoc
+    from traindeck.core.launch import LaunchRequest
 
 _SETTLE = 0.12
 """Seconds the cursor must rest on a recipe before its form is built: held down, it builds none."""
@@ -49,59 +53,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
     AUTO_FOCUS = "#recipe-options"
     BINDING_GROUP_TITLE = "Recipes"
     HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (100, "wide"), (150, "broad")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "ctrl+l",
-            "launch",
-            "Launch",
-            id="recipes.launch",
-            tooltip="Start a run with what the form says",
-        ),
-        Binding(
-            "slash",
-            "filter",
-            "Filter",
-            id="recipes.filter",
-            tooltip="Narrow the list by name, tag, data set, task or framework",
-        ),
-        Binding(
-            "ctrl+y,y",
-            "copy_command",
-            "Copy",
-            id="recipes.copy-command",
-            tooltip="Copy the command that launches the same",
-        ),
-        Binding(
-            "ctrl+r",
-            "reset(False)",
-            "Reset",
-            id="recipes.reset",
-            tooltip="Put the parameter under the cursor back to its default",
-        ),
-        Binding(
-            "ctrl+o",
-            "reset(True)",
-            "Reset all",
-            id="recipes.reset-all",
-            tooltip="Put every parameter back to its default",
-        ),
-        Binding(
-            "r,f5",
-            "refresh",
-            "Reread",
-            id="recipes.refresh",
-            tooltip="Read the recipe folders and the devices again",
-        ),
-        Binding(
-            "escape",
-            "back_to_list",
-            "To the list",
-            id="recipes.back",
-            show=False,
-            tooltip="From the form back to the list of recipes",
-        ),
-        *SCREEN_KEYS,
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = RECIPE_KEYS
 
     app = getters.app(Host)
     recipe_list = getters.query_one(RecipeList)
@@ -117,6 +69,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         self._drafts = Drafts(self.app)
         self._offers = DeviceOffers(self.app, lambda: self.form)
         self._prices = Prices(self.app, lambda: self.form)
+        self._held = False
         self._read_once = False
         self._reading = False
 
@@ -173,31 +126,19 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         if shelf != known or not (recipes or broken):
             self.recipe_list.load(recipes, broken)
         if (form := self.form) is not None:
-            self._look_for_missing(form)
+            look_for_missing(self.app, form)
             self._prices.ask(form)
 
     def on_unmount(self) -> None:
         self._prices.stop()
         self._drafts.save()
 
-    def _look_for_missing(self, form: RecipeForm) -> None:
-        recipe = form.recipe
-
-        def look() -> list[str]:
-            from traindeck.core.recipe.find import missing_dependencies
-
-            return missing_dependencies(recipe)
-
-        def show(missing: list[str]) -> None:
-            with suppress(NoMatches):  # a form that was taken down meanwhile
-                form.show_missing(missing)
-
-        self.app.in_background("What is installed cannot be told", look, show)
-
     # From the list to the form and back
 
     @on(RecipeList.Highlighted)
     def _highlighted(self) -> None:
+        if self._held and not self.recipe_list.options.has_focus:
+            return  # the list was read anew: the form that was filled stays
         if self._settle is not None:
             self._settle.stop()
         self._settle = self.set_timer(_SETTLE, self._show_current)
@@ -223,7 +164,12 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
             if (wanted := self.recipe_list.current) != self._pane_shows:
                 await self._build(wanted)
 
-    async def _build(self, wanted: Recipe | BrokenRecipe | None) -> None:
+    async def _build(
+        self,
+        wanted: Recipe | BrokenRecipe | None,
+        draft: Draft | None = None,
+        again_of: str = "",
+    ) -> None:
         before, self.form = self.form, None
         focused = before.focused_param() if before is not None else ""
         inside = before is not None and before.has_focus_within
@@ -234,7 +180,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         with self.app.batch_update():
             await pane.remove_children()
             if isinstance(wanted, Recipe):
-                form = RecipeForm(wanted, self._drafts.of(wanted))
+                form = RecipeForm(wanted, draft or self._drafts.of(wanted), again_of)
                 self._offers.show(form)
                 await pane.mount(form)
                 self.form = form
@@ -242,7 +188,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
                     form.focus_param(focused)
                 elif inside:
                     form.focus_first()
-                self._look_for_missing(form)
+                look_for_missing(self.app, form)
                 self._prices.ask(form)
             elif wanted is not None:
                 await pane.mount(BrokenAbout(wanted))
@@ -251,7 +197,44 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         self._pane_shows = wanted
         self.refresh_bindings()
 
+    async def turn_to(self, name: str) -> None:
+        """Put the cursor on a recipe and show its form."""
+        self.recipe_list.select(name)
+        if self.recipe_list.named(name) is not None:
+            await self._open_form()
+
+    async def fill(self, request: LaunchRequest, of: str) -> None:
+        """Show the form as a run was launched; what is changed from there is marked."""
+        recipe = request.recipe
+        assert recipe is not None
+        texts = {name: as_text(value) for name, value in request.params.items()}
+        tags, sweep = " ".join(request.tags), self._drafts.of(recipe).sweep
+        draft = Draft(texts, request.on, request.name or "", tags, request.isolated, sweep)
+        self._held = True
+        async with self._building:
+            if self._settle is not None:
+                self._settle.stop()
+                self._settle = None
+            listed = self.recipe_list.named(recipe.name)
+            if listed is not None and listed.path != recipe.path:  # only called the same
+                listed = None
+            if listed is not None:
+                self.recipe_list.select(recipe.name)
+            await self._build(listed or recipe, draft, of)
+        self._turn_to(form=True)
+        if self.form is not None:
+            self.form.again = request
+            self.form.focus_first()
+
+    def _let_go(self) -> None:
+        """A form that was filled from a run is left: the recipe's own comes back."""
+        self._held = False
+        if self.form is not None and self.form.repeats:
+            self._pane_shows = self
+            self.call_later(self._show_current)
+
     def action_back_to_list(self) -> None:
+        self._let_go()
         if self.recipe_list.options.has_focus:
             if not self.recipe_list.filter.value:
                 raise SkipAction
@@ -269,7 +252,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         self.app.stylesheet.update(self)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        about_form = action in ("launch", "copy_command", "reset")
+        about_form = action in ("launch", "copy_command", "reset", "sweep")
         ready = self.form is not None or self._building.locked()  # they wait for one being built
         if action == "launch" and isinstance(self._pane_shows, BrokenRecipe):
             return True  # it says why not
@@ -293,6 +276,14 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         if self.form is not None:
             self.form.take_typed()
             self.app.copy(self.form.command(), "The command")
+
+    async def action_sweep(self) -> None:
+        await self._follow_the_list()
+        if self.form is not None:
+            self.form.take_typed()
+            from traindeck.tui.screens.recipes.sweep import SweepFormScreen
+
+            self.app.push_screen(SweepFormScreen(self.form))
 
     # Launching
 
@@ -324,6 +315,10 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
         form.busy = True
         self._start(form)
 
+    def action_why(self) -> None:
+        if self.form is not None:
+            self.form.bar.show_whole(not self.form.bar.whole)
+
     def _tell_broken(self) -> None:
         broken = self.recipe_list.current
         if isinstance(broken, BrokenRecipe):
@@ -335,6 +330,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
     def _start(self, form: RecipeForm) -> None:
         home, recipe, values = self.app.home, form.recipe, form.values()
         draft, tags, accepted = form.draft(), form.tags, form.bar.accepted
+        again = form.again
 
         def act() -> RunDoc | Exception:
             from traindeck.tui.readers.launching import start
@@ -348,6 +344,8 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
                     name=draft.name,
                     tags=tags,
                     accept_no_privacy=accepted,
+                    isolated=draft.isolated,
+                    again=again,
                 )
             except Exception as error:  # handed to the form that asked
                 return error
@@ -363,7 +361,8 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
 
     def _refused(self, form: RecipeForm, error: Exception) -> None:
         if form.is_attached and isinstance(error, (TraindeckError, ParamError)):
-            form.bar.show_obstacle(f"not launched: {error}")
+            short = getattr(error, "short", "") or brief(str(error))
+            form.bar.show_obstacle(f"not launched: {short}", f"not launched: {error}")
         else:
             self.app.tell_error(f"{form.recipe.name} was not launched", error)
 
@@ -372,6 +371,7 @@ class RecipesScreen(Screen[None], inherit_bindings=False):
 
         if form.is_attached:
             form.forget_run()
+            self._let_go()
         self._turn_to(form=False)
         self.set_focus(self.recipe_list.options)  # on the way back, no key is typed into a field
         if resumed := resumed_run(self.app.home, run, values):

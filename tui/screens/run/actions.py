@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from textual import getters
 from textual.binding import BindingType
-from textual.screen import Screen
 
 from traindeck.core.base.home import Home
 from traindeck.core.base.sanitize import plain
 from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.run.state import LIVE
-from traindeck.tui.host import Host
 from traindeck.tui.keys import SCREEN_KEYS, command, key_of
+from traindeck.tui.screens.run.again import NAMES_SHOWN, AgainActions, named
 from traindeck.tui.widgets.run_columns import age
 from traindeck.tui.widgets.run_detail import command_line
 
-_NAMES_SHOWN = 4
 TOGETHER_SECONDS = 1.0
 """Runs that followed each other into the trash no slower than this were deleted together."""
 
 RUN_BINDINGS: list[BindingType] = [
-    command("runs.stop", "s", "stop", "Stop", "Ask the run to end in good order"),
+    command("runs.stop", "s", "stop", "Stop", "Ask the run to end in good order (asks first)"),
     command(
         "runs.kill",
         "K",
@@ -40,9 +36,17 @@ RUN_BINDINGS: list[BindingType] = [
         show=False,
     ),
     command("runs.again", "a", "again", "Again", "Launch the same once more, as it was"),
+    command(
+        "runs.again-changed",
+        "L",
+        "again_changed",
+        "Again with…",
+        "Open the launch form as the run was launched, to change some of it",
+        show=False,
+    ),
     command("runs.rename", "r", "rename", "Rename", "Give the run another name"),
     command("runs.tag", "t", "tag", "Tags", "Set tags; added to all when several"),
-    command("runs.notes", "n", "note", "Notes", "Write notes about the run"),
+    command("runs.notes", "m", "note", "Notes", "Write notes about the run"),
     command(
         "runs.delete", "d,delete", "delete", "Delete", "Move the run to the trash (asks first)"
     ),
@@ -67,27 +71,30 @@ RUN_BINDINGS: list[BindingType] = [
 """The keys of `RunActions`, for the screens that have them."""
 
 
-class RunActions(Screen[None], inherit_bindings=False):
+class RunActions(AgainActions, inherit_bindings=False):
     """A screen whose `targets` are the runs that the keys of `RUN_BINDINGS` act upon."""
 
     BINDINGS: ClassVar[list[BindingType]] = SCREEN_KEYS
 
-    app = getters.app(Host)
-
-    def targets(self) -> list[RunDoc]:
-        """The runs to act upon: those marked, else the one under the cursor."""
-        raise NotImplementedError
-
-    def follow(self, run_id: str) -> None:
-        """Puts the cursor on a run as soon as the list has it."""
-
     def action_stop(self) -> None:
         from traindeck.core import control
+        from traindeck.tui.screens.dialogs import ConfirmDialog
 
         docs = self._living("stop")
-        self._each(
-            "Not stopped", docs, lambda doc: control.stop(Path(doc["path"])), "stop sent to {}"
-        )
+        if not docs:
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._each(
+                    "Not stopped",
+                    docs,
+                    lambda doc: control.stop(Path(doc["path"])),
+                    "stop sent to {}",
+                )
+
+        detail = "Asked to end, it can still write a checkpoint; it goes on only if run again."
+        self.app.push_screen(ConfirmDialog(f"Stop {named(docs)}?", detail, "Stop"), answered)
 
     def action_kill(self) -> None:
         from traindeck.core import control
@@ -105,26 +112,6 @@ class RunActions(Screen[None], inherit_bindings=False):
 
         detail = "It gets no chance to write a checkpoint. Stop asks it to end in good order."
         self.app.push_screen(ConfirmDialog(f"Kill {named(docs)}?", detail, "Kill"), answered)
-
-    def action_again(self) -> None:
-        home = self.app.home
-
-        def launch_again(run_id: str) -> RunDoc:
-            from traindeck.core.launch import again, launch
-
-            return launch(home, again(home, run_id, {}))
-
-        for doc in self.targets():
-            self.app.in_background(
-                f"{plain(doc['name'])} was not launched again",
-                partial(launch_again, doc["id"]),
-                partial(self._launched, of=doc),
-            )
-
-    def _launched(self, doc: RunDoc, of: RunDoc) -> None:
-        self.follow(doc["id"])
-        again = f"{plain(of['name'])} ({of['id']}) launched again as {doc['id']}"
-        self.app.notify(again, markup=False)
 
     def action_rename(self) -> None:
         from traindeck.core import control
@@ -183,15 +170,35 @@ class RunActions(Screen[None], inherit_bindings=False):
         if doc is None:
             return
 
-        def answered(text: str | None) -> None:
+        run_id, drafts = doc["id"], self._drafts()
+        value = drafts.get(run_id, doc["notes"])
+
+        def draft(text: str | None) -> None:
+            kept = {key: each for key, each in self._drafts().items() if key != run_id}
             if text is not None and text != doc["notes"]:
+                kept[run_id] = text
+                key = key_of(self.app, "runs.notes", "m")
+                self.app.notify(f"not in the notes yet; {key} opens them as you left them")
+            if kept != self._drafts():
+                self.app.remember("What you wrote cannot be remembered", drafts=kept)
+
+        def answered(text: str | None) -> None:
+            if text is None:
+                return
+            draft(None)
+            if text != doc["notes"]:
                 self._each(
                     "Notes not kept",
                     [doc],
                     lambda doc: control.note(self.app.home, doc["id"], text),
                 )
 
-        self.app.push_screen(TextDialog(f"Notes on {named([doc])}", doc["notes"]), answered)
+        self.app.push_screen(TextDialog(f"Notes on {named([doc])}", value, draft), answered)
+
+    def _drafts(self) -> dict[str, str]:
+        """Notes that were left without keeping them, by run."""
+        known = self.app.remembered.get("drafts")
+        return dict(known) if isinstance(known, dict) else {}
 
     def action_delete(self) -> None:
         from traindeck.core import control
@@ -263,13 +270,6 @@ class RunActions(Screen[None], inherit_bindings=False):
         if docs:
             self.app.copy("\n".join(command_line(doc) for doc in docs), "command")
 
-    def _one(self, to_do: str) -> RunDoc | None:
-        docs = self.targets()
-        if len(docs) > 1:
-            self.app.tell_problem(f"One run at a time: unmark all but the one to {to_do}")
-            return None
-        return docs[0] if docs else None
-
     def _living(self, to_do: str) -> list[RunDoc]:
         docs = self.targets()
         living = [doc for doc in docs if doc["state"] in LIVE]
@@ -305,7 +305,7 @@ class RunActions(Screen[None], inherit_bindings=False):
             return failed
 
         def tell(failed: list[tuple[RunDoc, Exception]]) -> None:
-            for _, error in failed[:_NAMES_SHOWN]:
+            for _, error in failed[:NAMES_SHOWN]:
                 self.app.tell_error(trouble, error)
             lost = {doc["id"] for doc, _ in failed}
             fine = [doc for doc in docs if doc["id"] not in lost]
@@ -313,15 +313,6 @@ class RunActions(Screen[None], inherit_bindings=False):
                 self.app.notify(done.format(named(fine)), markup=False)
 
         self.app.in_background(trouble, work, tell)
-
-
-def named(docs: Sequence[RunDoc]) -> str:
-    """The runs by name, as in `mnist, digits and 3 more`."""
-    names = [plain(doc["name"]) for doc in docs[:_NAMES_SHOWN]]
-    more = len(docs) - len(names)
-    if more:
-        return f"{', '.join(names)} and {more} more"
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _trash(home: Home) -> list[list[RunDoc]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from traindeck.core.base.sanitize import plain
+from traindeck.core.catalogue.differences import differences
+from traindeck.tui.panels.differences import DifferencesPanel
 from traindeck.tui.panels.events import EventsPanel
 from traindeck.tui.panels.federation import FederationPanel
 from traindeck.tui.panels.log import LogPanel
+from traindeck.tui.panels.media import MediaPanel
 from traindeck.tui.panels.privacy import PrivacyPanel
 from traindeck.tui.panels.provenance import ProvenancePanel
 from traindeck.tui.panels.run_devices import RunDevicesPanel
@@ -38,6 +41,8 @@ def show_details(screen: RunActions, picture: Picture, visible: Set[str]) -> Non
         )
     if "events" in visible:
         screen.query_one(EventsPanel).show(picture.events, screen.app.home.runs / run.id)
+    if "media" in visible:
+        screen.query_one(MediaPanel).show(picture.media)
     if "federation" in visible:
         screen.query_one(FederationPanel).show(
             picture.federation, framework=doc["framework"] if doc else "", live=run.live
@@ -52,6 +57,20 @@ def show_details(screen: RunActions, picture: Picture, visible: Set[str]) -> Non
         )
     if doc is not None and "parameters" in visible:
         screen.query_one(ProvenancePanel).show(doc, picture.provenance)
+
+
+def show_differences(screen: RunActions, runs: Sequence[RunState]) -> None:
+    """Read in what the runs differ, once all of them are known, and show it."""
+    panel = screen.query_one(DifferencesPanel)
+    docs = [run.doc for run in runs if run.doc is not None]
+    if panel.asked or len(docs) < len(runs):
+        return
+    panel.asked = True
+    screen.app.in_background(
+        "What differs cannot be told",
+        lambda: differences(docs),
+        lambda found: panel.show(found, labels(runs)),
+    )
 
 
 def labels(runs: Sequence[RunState]) -> list[str]:

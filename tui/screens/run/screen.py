@@ -19,9 +19,11 @@ from traindeck.core.run.state import LIVE
 from traindeck.tui.keys import key_of
 from traindeck.tui.panels.comparison import ComparisonPanel
 from traindeck.tui.panels.curves import CurvesPanel
+from traindeck.tui.panels.differences import DifferencesPanel
 from traindeck.tui.panels.events import EventsPanel
 from traindeck.tui.panels.federation import FederationPanel
 from traindeck.tui.panels.log import LogPanel
+from traindeck.tui.panels.media import MediaPanel
 from traindeck.tui.panels.privacy import PrivacyPanel
 from traindeck.tui.panels.provenance import ProvenancePanel
 from traindeck.tui.panels.run_devices import RunDevicesPanel
@@ -29,37 +31,40 @@ from traindeck.tui.panels.summary import SummaryPanel
 from traindeck.tui.panels.tradeoff import TradeoffPanel, enough
 from traindeck.tui.readers.picture import Picture
 from traindeck.tui.readers.run import RunReader
-from traindeck.tui.screens.run.actions import RUN_BINDINGS, RunActions
-from traindeck.tui.screens.run.layout import TABS, WORDS, ScreenArrangement, arrange, tab_bindings
-from traindeck.tui.screens.run.picture import labels, show_details
+from traindeck.tui.screens.run.actions import RUN_BINDINGS
+from traindeck.tui.screens.run.export import EXPORT_BINDING, ExportingScreen
+from traindeck.tui.screens.run.layout import (
+    RARE,
+    TABS,
+    WORDS,
+    ScreenArrangement,
+    arrange,
+    tab_bindings,
+    why_absent,
+)
+from traindeck.tui.screens.run.picture import labels, show_details, show_differences
 from traindeck.tui.widgets.inbox_line import InboxLine
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.log_view import LogView
 from traindeck.tui.widgets.tab_bar import Tab, TabBar
 
-LOCAL_INTERVAL, SSH_INTERVAL = 0.1, 0.5
+LOCAL_INTERVAL, SSH_INTERVAL = 0.15, 0.5
 """Least seconds between two pictures; over SSH each one is bytes on a slow line."""
-
 MOST_INTERVAL, SHOW_SHARE = 0.5, 8
 """Most seconds between two pictures, and how many times as long as showing one it should be."""
-
-SHOWN_ACTIONS = ("runs.stop", "runs.again", "runs.delete")
 
 
 def _actions() -> list[BindingType]:
     """What can be done to a run from its screen; the footer shows what fits 80 columns."""
-    actions: list[BindingType] = []
-    for binding in RUN_BINDINGS:
-        assert isinstance(binding, Binding)
-        if binding.id == "runs.restore":
-            continue
-        # Among curves `s` smooths: on this screen it must not be a step from there to stopping.
-        key = "ctrl+s" if binding.id == "runs.stop" else binding.key
-        actions.append(replace(binding, key=key, show=binding.id in SHOWN_ACTIONS))
-    return actions
+    shown = ("runs.stop", "runs.again", "runs.delete")
+    return [
+        replace(binding, show=binding.id in shown)
+        for binding in RUN_BINDINGS
+        if isinstance(binding, Binding) and binding.id != "runs.restore"
+    ]
 
 
-class RunScreen(RunActions):
+class RunScreen(ExportingScreen):
     """Watches one run, or lays several over each other.
 
     run_ids  whole ids of the runs
@@ -70,6 +75,7 @@ class RunScreen(RunActions):
     BINDING_GROUP_TITLE = "Run"
     BINDINGS: ClassVar[list[BindingType]] = [
         *_actions(),
+        EXPORT_BINDING,
         Binding("slash", "search", "Find", id="run.search", tooltip="Find a text in the log"),
         *tab_bindings(),
         Binding("right_square_bracket", "step_tab(1)", "Next tab", show=False, id="run.tab_next"),
@@ -107,10 +113,6 @@ class RunScreen(RunActions):
         return len(self._ids) > 1
 
     @property
-    def _federated(self) -> bool:
-        return self._picture.federation is not None
-
-    @property
     def absent(self) -> frozenset[str]:
         """Ids of the keys for panels that are not there."""
         gone = {f"run.tab_{tab}" for tab in TABS if not self._has_tab(tab)}
@@ -118,8 +120,8 @@ class RunScreen(RunActions):
 
     def _has_tab(self, tab: str) -> bool:
         """Whether a tab's key leads anywhere; of several runs the log's is that of their table."""
-        if tab == "federation":
-            return self._federated
+        if tab in RARE:
+            return tab in self._picture.rare
         if not self.several or tab == "curves":
             return True
         tabs = self._arrangement.tabs if self._arrangement else ()
@@ -130,6 +132,7 @@ class RunScreen(RunActions):
             yield TabBar(id="tabs")
             yield CurvesPanel(id="curves")
             yield TradeoffPanel(id="privacy")
+            yield DifferencesPanel(id="parameters")
             yield ComparisonPanel(id="runs")
         else:
             yield SummaryPanel(id="summary")
@@ -144,6 +147,7 @@ class RunScreen(RunActions):
                     yield PrivacyPanel(id="privacy")
                     yield RunDevicesPanel(id="devices")
                     yield ProvenancePanel(id="parameters")
+                yield MediaPanel(id="media")
                 yield FederationPanel(id="federation")
         yield KeyBar()
 
@@ -158,6 +162,8 @@ class RunScreen(RunActions):
             ready=lambda: self._from_thread(self.PictureReady()),
             failed=lambda error: self._from_thread(self.ReadFailed(error)),
         )
+        for panel in self.query(MediaPanel):
+            panel.want = self._reader.want_image
         self._rearrange()
         self.curves.focus()
         self._reader.start()
@@ -184,16 +190,13 @@ class RunScreen(RunActions):
         picture = self._reader.take() if self._reader else None
         if picture is None:
             return
-        before, self._picture = (
-            (self._federated, *(run.live for run in self._picture.runs)),
-            picture,
-        )
+        before, self._picture = self._shape(), picture
         begun = time.thread_time()
         self._show()
         self._keep_pace(time.thread_time() - begun)
-        if before[0] != self._federated:
+        if before[0] != self._picture.rare:
             self._rearrange()
-        if before != (self._federated, *(run.live for run in picture.runs)):
+        if before != self._shape():
             self.refresh_bindings()
         if self.several and self._tradeoff != enough(picture.runs):
             self._tradeoff = not self._tradeoff
@@ -230,6 +233,8 @@ class RunScreen(RunActions):
                     self.query_one(ComparisonPanel).show(picture.runs)
                 if "privacy" in visible:
                     self.query_one(TradeoffPanel).show(picture.runs, labels(picture.runs))
+                if "parameters" in visible:
+                    show_differences(self, picture.runs)
             else:
                 show_details(self, picture, visible)
 
@@ -255,7 +260,7 @@ class RunScreen(RunActions):
             self._recent,
             several=self.several,
             tradeoff=self._tradeoff,
-            federated=self._federated,
+            rare=self._picture.rare,
         )
         self._mark_tabs(arrangement)
         before, self._arrangement = self._arrangement, arrangement
@@ -296,8 +301,12 @@ class RunScreen(RunActions):
             target.focus()
 
     def action_tab(self, tab: str) -> None:
-        """Show a panel and put the focus on it."""
-        if self.several and tab != "curves" and not (tab == "privacy" and self._tradeoff):
+        """Show a panel and put the focus on it; of a rare one that is not there, say why."""
+        if tab in RARE - self._picture.rare:
+            self.app.notify(why_absent(tab, several=self.several))
+            return
+        drawn = ("curves", "parameters", *(["privacy"] if self._tradeoff else []))
+        if self.several and tab not in drawn:
             tab = "runs"
         self._recent = [tab, *(other for other in self._recent if other != tab)]
         self._rearrange()
@@ -363,11 +372,11 @@ class RunScreen(RunActions):
             return any(doc["state"] not in LIVE for doc in self.targets())
         if action == "search":
             return not self.several
-        if action == "tab":
+        if action == "tab" and not (parameters[0] in RARE and self._picture.runs):
             return self._has_tab(str(parameters[0]))
         if action in ("again", "rename", "tag", "note", "copy_id", "copy_command"):
             return bool(self.targets())
-        return True
+        return super().check_action(action, parameters)
 
     def targets(self) -> list[RunDoc]:
         """The run shown; of several the one under the table's cursor."""
