@@ -33,6 +33,8 @@ FOR_FRAMEWORKS = re.compile(r"^pytestmark = \[?pytest\.mark\.framework\b", re.MU
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ[SUITE] = uuid.uuid4().hex
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `pytest &`; commands would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -43,6 +45,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if "not framework" in config.option.markexpr and collection_path.suffix == ".py":
         return True if FOR_FRAMEWORKS.search(collection_path.read_text(encoding="utf-8")) else None
     return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: each goes to one process, and none should be left with one alone."""
+    marks: dict[Path, set[str]] = {}
+    for item in items:
+        marks.setdefault(item.path, set()).update(mark.name for mark in item.iter_markers())
+    items.sort(key=lambda item: [name not in marks[item.path] for name in ("framework", "slow")])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -21,6 +21,7 @@ WINGS = ("core", "tui", "recipes")
 HEAVY = {"torch", "tensorflow", "keras", "sklearn", "syft"}
 CONTRACT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 SCRIPTS = {
+    "recipes/deploy",
     "recipes/flower",
     "recipes/shared/federated/flower/app",
     "recipes/syft",

@@ -95,6 +95,12 @@ def test_every_bench_is_named_in_the_tests_readme() -> None:
     assert benches == sorted(set(re.findall(r"bench_\w+\.py", text)))
 
 
+def test_every_bench_finds_the_tests_when_it_is_started_by_its_path() -> None:
+    for bench in sorted((ROOT / "tests/bench").glob("bench_*.py")):
+        head, uses, _ = bench.read_text().partition("\nfrom tests")
+        assert not uses or "sys.path.insert(0" in head, bench.name
+
+
 def test_a_readme_that_lists_its_room_lists_all_of_it() -> None:
     missing = []
     for paper in papers():
@@ -133,9 +139,20 @@ PLACES = {
     "curves": ("curves.",),
     "log": ("log.", "run.search"),
     "privacy": ("privacy.",),
+    "models": ("models.",),
     "inbox": ("inbox.",),
+    "sweeps": ("sweeps.",),
+    "versus": ("versus.",),
 }
-NAMES = {"/": "slash", "?": "question_mark", "+": "plus", "-": "minus", "esc": "escape"}
+NAMES = {
+    "/": "slash",
+    "?": "question_mark",
+    "+": "plus",
+    "-": "minus",
+    "&": "ampersand",
+    ";": "semicolon",
+    "esc": "escape",
+}
 
 
 def keys_in_the_readme() -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import json
 import os
 import pty
 import random
@@ -26,7 +27,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.tui.homes import fill, make_home
+from tests.tui.homes import RATES, fill, make_home
 from traindeck.core.base.home import Home
 from traindeck.core.control import kill
 from traindeck.core.launch import LaunchRequest, launch
@@ -215,8 +216,33 @@ def main() -> None:
         shutil.rmtree(root, ignore_errors=True)
 
 
+def shaped_paints(home: Home, newest: bytes, times: int, count: int) -> None:
+    """The first paint with parameters and best metrics as columns, and in groups over seeds."""
+    state = home.root / "state.json"
+    columns = ["state", "name", "lr", "seed", "test/accuracy:best", "train/loss", "took", "age"]
+    for what, shape, seen in (
+        ("with parameter columns", {"columns": columns}, newest),
+        ("grouped by a parameter", {"columns": columns, "group": "params.lr"}, b"0.003"),
+        ("grouped over seeds", {"columns": columns, "group": "all but seed"}, b"0.003"),
+    ):
+        state.write_text(json.dumps({"runs": shape}))
+        paints = first_paint(home, seen, times)
+        tell(
+            f"first paint {what}",
+            f"{statistics.median(wall for wall, _ in paints):.2f} s (best {min(paints)[0]:.2f}), "
+            f"CPU {statistics.median(cpu for _, cpu in paints):.2f} s",
+            "0.7 s",
+        )
+    state.write_text(json.dumps({"runs": {"columns": columns, "group": "params.lr"}}))
+    terminal = Terminal(home)
+    whole = str(count // len(RATES)).encode()
+    tell("all in groups", f"{terminal.wait_for(whole) - terminal.started:.2f} s", "")
+    terminal.close()
+    state.unlink()
+
+
 def measure(home: Home, given: argparse.Namespace) -> None:
-    fill(home, given.runs, now=time.time())
+    fill(home, given.runs, now=time.time(), seeds=True)
     newest = f"mnist-{given.runs - 1}".encode()
     rows = (f"mnist-{given.runs - 5}".encode(), f"mnist-{given.runs - 6}".encode())
     print(f"{given.runs:,} runs; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -228,6 +254,8 @@ def measure(home: Home, given: argparse.Namespace) -> None:
         f"CPU {statistics.median(cpu for _, cpu in paints):.2f} s",
         "0.7 s",
     )
+
+    shaped_paints(home, newest, given.times, given.runs)
 
     terminal = Terminal(home)
     terminal.wait_for(newest)

@@ -266,7 +266,7 @@ def row(what: str, reached: object, target: str = "", peer: str = "") -> None:
 
 
 class Terminal:
-    """The app on a pseudo-terminal that answers nothing, as a slow but honest one would."""
+    """The app on a pseudo-terminal; it says that it has no graphics, and no more."""
 
     def __init__(self, home: Home, columns: int = 120, rows: int = 30) -> None:
         self.main, worker = pty.openpty()
@@ -294,7 +294,10 @@ class Terminal:
         if not select.select([self.main], [], [], max(0.0, seconds))[0]:
             return b""
         with contextlib.suppress(OSError):  # the app has closed its side
-            return os.read(self.main, 1 << 16)
+            painted = os.read(self.main, 1 << 16)
+            if b"\x1b[c" in painted:
+                self.send(b"\x1b[?62;22c")
+            return painted
         return b""
 
     def wait_for(self, text: bytes) -> None:

@@ -12,9 +12,12 @@ import pytest
 
 from tests.conftest import until, wait_for_state
 from traindeck.core import control, launch
+from traindeck.core.again import again
 from traindeck.core.base.errors import TraindeckError
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import document
+from traindeck.core.catalogue.names import free_name
+from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
@@ -79,7 +82,7 @@ def test_a_run_whose_record_lacks_what_it_takes_is_not_repeated(home: Home) -> N
     until(lambda: "ended" in (run.spec() or {}))
     (run.path / "run.json").write_text('{"argv": ["true"]}')
     with pytest.raises(launch.LaunchError, match="damaged"):
-        launch.again(home, run.id, {})
+        again(home, run.id, {})
 
 
 def resumable(folder: Path) -> Recipe:
@@ -112,15 +115,15 @@ def test_a_run_can_be_named_where_a_checkpoint_is_meant(
         resume("nothing-by-this-name")
     assert missing.value.exit_code == 3
     wait_for_state(RunFolder(Path(first["path"])))
-    repeated = launch.again(home, first["id"], {"resume": "first one"})
+    repeated = again(home, first["id"], {"resume": "first one"})
     assert launch.launch(home, repeated)["params"]["resume"] == first["path"]
 
 
 def test_a_repeated_run_keeps_its_tags(home: Home) -> None:
     first = launch.launch(home, LaunchRequest(command=["true"], tags=["a"]))
     control.tag(home, first["id"], ["b", "c"])
-    assert launch.launch(home, launch.again(home, first["id"], {}))["tags"] == ["b", "c"]
-    other = launch.again(home, first["id"], {}, tags=["d"])
+    assert launch.launch(home, again(home, first["id"], {}))["tags"] == ["b", "c"]
+    other = again(home, first["id"], {}, tags=["d"])
     assert launch.launch(home, other)["tags"] == ["d"]
 
 
@@ -163,3 +166,64 @@ def test_what_a_command_that_waited_ends_with() -> None:
     ]:
         assert exit_code(Verdict(state, "", code), recipe=True) == expected
         assert exit_code(Verdict(state, "", code), recipe=False) == {0: 0, 5: 5}.get(expected, 1)
+
+
+HEADER = '# /// script\n# [tool.traindeck]\n# name = "slow"\n# grace = {}\n# ///\n'
+
+
+def test_the_grace_is_said_by_the_run_the_recipe_or_the_settings(
+    home: Home, traindeck: Command, tmp_path: Path
+) -> None:
+    script = tmp_path / "slow.py"
+
+    def grace(*words: str) -> float:
+        run_id = traindeck("run", *words).stdout.strip()
+        spec = RunFolder(home.runs / run_id).spec()
+        assert spec is not None
+        wait_for_state(RunFolder(home.runs / run_id))
+        return spec["grace"]
+
+    assert grace("--", "true") == 30
+    home.settings.write_text("grace = 55\n")
+    assert grace("--", "true") == 55
+    script.write_text(HEADER.format(66.5))
+    assert grace(str(script)) == 66.5
+    assert grace(str(script), "--grace", "77") == 77
+    assert grace("--again", "@last") == 77
+    wrong = traindeck("run", "--grace", "-1", "--", "true", code=2).stderr
+    assert "a grace of -1 s is not from 0 to 604800 s" in wrong
+    script.write_text(HEADER.format(-3))
+    assert "slow.py:4: grace -3 is not from 0 to" in traindeck("run", str(script), code=2).stderr
+
+
+def test_a_run_that_is_repeated_has_a_name_of_its_own(home: Home) -> None:
+    first = launch.launch(home, launch.LaunchRequest(command=["true"], name="mine"))
+    asked = again(home, first["id"], {})
+    assert asked.name == "mine-2"
+    assert again(home, first["id"], {}, name="other").name == "other"
+
+
+def test_a_name_that_nobody_typed_is_one_that_no_run_has(home: Home) -> None:
+    def called(name: str | None = None, command: str = "true") -> str:
+        doc = launch.launch(home, LaunchRequest(command=[command], name=name))
+        wait_for_state(RunFolder(home.runs / doc["id"]))
+        return doc["name"]
+
+    assert [called(), called(), called(), called(command="false")] == [
+        "true",
+        "true-2",
+        "true-3",
+        "false",
+    ]
+    assert (called("true"), called("mine"), called("mine")) == ("true", "mine", "mine")
+    Catalogue(home).reindex()
+    assert (free_name(home, "true"), free_name(home, "mine")) == ("true-4", "mine-2")
+    home.catalogue.unlink()
+    assert free_name(home, "true-2") == "true-4"
+
+
+def test_names_are_found_among_those_of_any_letters(home: Home) -> None:
+    for name in ('a "b', 'a "b-2', "größe", "a", "a-x"):
+        launch.launch(home, LaunchRequest(command=["true"], name=name))
+    found = [free_name(home, name) for name in ('a "b', "größe", "a", "a-x", "b")]
+    assert found == ['a "b-3', "größe-2", "a-2", "a-x-2", "b"]

@@ -133,6 +133,8 @@ class TestRounds:
             }
             if number == 1:
                 course.reach = course.statuses[1]["owner-1"]["facts"]
+            if number == 3:  # who refused settles once its job has gone, if it is given the time
+                until(lambda: "running" not in str(steps(course.ledger("owner-2"))))
 
     def test_every_owner_says_what_its_part_has_cost(self, course: Course, plan: Plan) -> None:
         for name, status in course.statuses[1].items():

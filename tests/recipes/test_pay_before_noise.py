@@ -25,6 +25,11 @@ RECIPES = Path(traindeck.recipes.__file__).parent
 ROOT = Path(__file__).parent.parent.parent
 NAMES = ("mnist_dp.py", "mnist_scatter_dp.py", "cancer_dp.py")
 PRIVATE = [RECIPES / folder / name for folder in ("torch", "tensorflow") for name in NAMES]
+FINETUNED = [  # private by a choice
+    RECIPES / folder / name
+    for folder in ("torch", "tensorflow")
+    for name in ("finetune.py", "text_finetune.py")
+]
 PATIENCE = 600.0  # nine runs, whose framework is loaded once
 STEPS = 2
 DRAWS = {"noisy_mean", "randn", "randn_like", "random_normal"}
@@ -176,14 +181,21 @@ def recipes() -> Iterator[Path]:
 
 
 def test_the_private_recipes_are_known() -> None:
-    declared = [path for path in recipes() if (read := read_recipe(path)) and read.accounting]
+    read = [(path, recipe) for path in recipes() if (recipe := read_recipe(path))]
+    declared = [path for path, recipe in read if recipe.accounting]
     assert sorted(declared) == sorted(PRIVATE)
+    chosen = [
+        path
+        for path, recipe in read
+        if recipe.framework != "syft" and recipe.chosen({"dp": "example"}).accounting
+    ]
+    assert sorted(set(chosen) - set(declared)) == sorted(FINETUNED)
 
 
 def test_no_recipe_draws_noise_outside_the_steps_that_are_paid_for() -> None:
     for path in recipes():
         assert strays(path.read_text()) == [], path
-    for path in PRIVATE:
+    for path in PRIVATE + FINETUNED:
         assert len(DRAW.findall(path.read_text())) == 1
 
 
@@ -196,7 +208,9 @@ def before_the_loop(source: str) -> str:
     return moved[: begins.start()] + line[0][4:] + moved[begins.start() :]
 
 
-@pytest.mark.parametrize("path", PRIVATE, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize(
+    "path", PRIVATE + FINETUNED, ids=lambda path: f"{path.parent.name}/{path.name}"
+)
 @pytest.mark.parametrize(
     "broken",
     [

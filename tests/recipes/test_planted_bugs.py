@@ -16,8 +16,8 @@ from tests.recipes.planted import BUGS
 
 RECIPES = Path(traindeck.recipes.__file__).parent
 ROOT = Path(__file__).parent.parent.parent
-SEEDS = 10
-RIGHT = 200
+SEEDS = int(os.environ.get("TRAINDECK_PLANTED_SEEDS", "3"))
+RIGHT = 20 * SEEDS
 PATIENCE = 1500.0
 QUICK = ("--steps=1", "--noise-multiplier=1.5")  # no noise is solved for
 

@@ -18,7 +18,7 @@ from tests.core.privacy.ledgers import made
 from tests.training.idxfiles import contents, write
 from traindeck.core.recipe.read import discover
 from traindeck.core.run.follow import PointTail
-from traindeck.core.run.points import read_names
+from traindeck.core.run.points import PROGRESS, read_names
 from traindeck.recipes.shared.training.data import datasets, digits, mnist
 
 FOLDER = Path(traindeck.recipes.__file__).parent
@@ -99,7 +99,7 @@ def curve(folder: Path, series: str) -> list[tuple[int, float]]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    return sorted((folder / "artifacts").iterdir())
+    return sorted((folder / "artifacts").glob("checkpoint-*"))
 
 
 def test_headers_describe_the_four_recipes() -> None:
@@ -204,11 +204,11 @@ class TestDigits:
         text = train(recipe, f"--run-folder={tmp_path / 'run'}")
         assert text.startswith("reading the data ...\nloading t")
         assert "epoch 30/30  test loss " in text
-        assert set(read_names(tmp_path / "run")) == SERIES | {"progress"}
+        assert set(read_names(tmp_path / "run")) == SERIES | {PROGRESS}
         steps = [step for step, _ in curve(tmp_path / "run", "test/accuracy")]
         assert steps == [44 * epoch for epoch in range(1, 31)]
         assert curve(tmp_path / "run", "test/accuracy")[-1][1] >= 0.95
-        assert curve(tmp_path / "run", "progress")[-1] == (1320, 1320.0)
+        assert curve(tmp_path / "run", PROGRESS)[-1] == (1320, 1320.0)
         assert len(checkpoints(tmp_path / "run")) == 30
 
     def test_stopped_it_saves_and_a_resumed_run_goes_on_exactly(
@@ -275,4 +275,4 @@ def test_mnist_recipes_learn(recipe: str, mode: str, tmp_path: Path) -> None:
     flags = ("--epochs=4", "--batch-size=32", f"--mode={mode}", f"--data-dir={data}")
     train(recipe, *flags, f"--run-folder={tmp_path / 'run'}")
     assert curve(tmp_path / "run", "test/accuracy")[-1][1] > 0.9
-    assert set(read_names(tmp_path / "run")) == SERIES | {"progress"}
+    assert set(read_names(tmp_path / "run")) == SERIES | {PROGRESS}

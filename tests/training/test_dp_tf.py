@@ -36,6 +36,12 @@ LAYERS: dict[str, tuple[tuple[int, ...], list[Callable[[Any], Any]]]] = {
     "padded, many channels": ((8, 9, 8), [lambda k: k.Conv2D(3, 4, strides=2, padding="same")]),
     "dilated": ((9, 8, 2), [lambda k: k.Conv2D(3, (3, 2), dilation_rate=(2, 3))]),
     "dilated, many channels": ((9, 8, 8), [lambda k: k.Conv2D(3, 2, dilation_rate=(2, 3))]),
+    "depthwise": ((7, 6, 3), [lambda k: k.DepthwiseConv2D(3, activation="tanh")]),
+    "depthwise, padded and strided": (
+        (8, 9, 2),
+        [lambda k: k.DepthwiseConv2D(5, strides=2, padding="same", use_bias=False)],
+    ),
+    "depthwise, dilated": ((9, 8, 2), [lambda k: k.DepthwiseConv2D((3, 2), dilation_rate=2)]),
     "dilated and padded": ((9, 8, 1), [lambda k: k.Conv2D(3, 3, dilation_rate=2, padding="same")]),
     "among layers without weights": (
         (9, 9, 1),

@@ -137,9 +137,11 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda tf: attention(tf, kernel_regularizer="l2"),
         r"look \(MultiHeadAttention\) has a regularizer",
     ),
-    "depthwise": (
-        lambda tf: build(tf, (5, 5, 2), lambda k: k.DepthwiseConv2D(3, name="deep")),
-        r"deep \(DepthwiseConv2D\) .*use Conv2D",
+    "depthwise, several a channel": (
+        lambda tf: build(
+            tf, (5, 5, 2), lambda k: k.DepthwiseConv2D(3, depth_multiplier=2, name="deep")
+        ),
+        r"deep \(DepthwiseConv2D\) has depth_multiplier=2: use depth_multiplier=1",
     ),
     "groups": (
         lambda tf: build(tf, (5, 5, 2), lambda k: k.Conv2D(2, 3, groups=2, name="grouped")),

@@ -18,7 +18,7 @@ class Recorder:
     """A run of which a checkpoint is asked, and whose plan is another each time."""
 
     def __init__(self, folder: Path, noise_multiplier: float = 1.5) -> None:
-        self.artifacts = folder
+        self.artifacts, self.folder = folder, None
         self.plan = SimpleNamespace(
             mechanism=SimpleNamespace(
                 sampler="poisson",

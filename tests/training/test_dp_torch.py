@@ -82,6 +82,11 @@ MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "conv with dilation": (lambda: flat(nn.Conv2d(2, 4, 3, dilation=2), inputs=64), (2, 8, 8)),
     "conv 1×1": (lambda: flat(nn.Conv2d(3, 4, 1), inputs=100), (3, 5, 5)),
     "conv of one channel": (lambda: flat(nn.Conv2d(1, 4, 3), inputs=144), (1, 8, 8)),
+    "conv of each channel": (lambda: flat(nn.Conv2d(2, 2, 3, groups=2), inputs=72), (2, 8, 8)),
+    "conv of each channel, otherwise": (
+        lambda: flat(nn.Conv2d(2, 2, (3, 2), (2, 3), (1, 0), (1, 2), 2, bias=False), inputs=16),
+        (2, 8, 8),
+    ),
     "conv as large as its input": (lambda: flat(nn.Conv2d(2, 4, 8), inputs=4), (2, 8, 8)),
     "conv that differs by axis": (
         lambda: flat(nn.Conv2d(2, 4, (3, 2), (2, 3), (1, 0), (1, 2)), inputs=32),

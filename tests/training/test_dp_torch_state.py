@@ -21,6 +21,7 @@ def stand_in(folder: Path, **kind: Any) -> Any:
     return SimpleNamespace(
         plan=SimpleNamespace(mechanism=SimpleNamespace(**given), **given),
         artifacts=folder,
+        folder=None,
         artifact=lambda path, kind: None,
         resumed=lambda steps, checkpoint: None,
         seal=lambda path: None,

@@ -14,7 +14,7 @@ from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.queue.placement import claim
 from traindeck.core.run.events import append
 from traindeck.core.run.folder import RunFolder, encode_exit
-from traindeck.core.run.points import PointWriter
+from traindeck.core.run.points import PROGRESS, PointWriter
 from traindeck.core.run.spec import new_spec
 from traindeck.core.run.state import LIVE, boottime
 
@@ -99,8 +99,8 @@ def make_run(
             writer.add(1, {"test/accuracy": metric - 0.1, "train/loss": 1.5})
             writer.add(2, {"test/accuracy": metric, "train/loss": 0.75})
         if epochs is not None:
-            writer.add(0, {"progress": 10.0}, when=now - seconds)
-            writer.add(int(epochs), {"progress": 10.0}, when=now)
+            writer.add(0, {PROGRESS: 10.0}, when=now - seconds)
+            writer.add(int(epochs), {PROGRESS: 10.0}, when=now)
         writer.close()
     if epsilon is not None:
         from tests.tui.private_runs import MECHANISM, write_plan
@@ -113,8 +113,14 @@ def make_run(
     return run_id
 
 
-def fill(home: Home, count: int, now: float = NOW) -> None:
-    """Many ended runs: the catalogue is written once, at the end."""
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
+
+
+def fill(home: Home, count: int, now: float = NOW, *, seeds: bool = False) -> None:
+    """Many ended runs: the catalogue is written once, at the end.
+
+    With `seeds`, each run has one of `RATES` and a seed of its own.
+    """
     states = ("finished", "finished", "finished", "failed", "stopped")
     for number in range(count):
         make_run(
@@ -127,8 +133,14 @@ def fill(home: Home, count: int, now: float = NOW) -> None:
             now=now,
             recipe="torch-mnist" if number % 3 else "tf-mnist",
             index=False,
+            **(_seeded(number) if seeds else {}),
         )
     Catalogue(home).reindex()
+
+
+def _seeded(number: int) -> dict[str, Any]:
+    params = {"lr": RATES[number % len(RATES)], "epochs": 10, "seed": number, "mode": "graph"}
+    return {"params": params}
 
 
 def state_of(home: Home, run_id: str) -> str:

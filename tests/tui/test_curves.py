@@ -73,7 +73,7 @@ async def test_two_runs_over_each_other(theme: str, snapshot: SnapshotAssertion)
     app = Deck(("sgd-0.1", store_of(training())), ("sgd-0.01", store_of(worse)))
     async with app.run_test(size=(100, 26)) as pilot:
         app.theme = theme
-        await press(pilot, "enter", "s", "s", "right", *["right"] * 30)
+        await press(pilot, "enter", "w", "w", "right", *["right"] * 30)
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
 
 
@@ -132,7 +132,7 @@ async def test_filter_by_words() -> None:
         assert titles(pilot) == ["train/accuracy", "test/accuracy"]
         await press(pilot, "slash", *"nothing", "enter")
         assert titles(pilot) == []
-        await press(pilot, "enter", "space", "left", "plus", "right", "s", "home")
+        await press(pilot, "enter", "space", "left", "plus", "right", "w", "home")
 
 
 async def test_the_status_says_what_is_drawn() -> None:
@@ -147,7 +147,7 @@ async def test_the_status_says_what_is_drawn() -> None:
         assert "drawn from 200 points" in said(pilot) and "zoomed" in said(pilot)
         await press(pilot, "x")
         assert said(pilot).endswith("time") and "zoomed" not in said(pilot)
-        await press(pilot, "s", "s", "S")
+        await press(pilot, "w", "w", "W")
         assert "smooth 0.3" in said(pilot)
 
 
@@ -179,7 +179,7 @@ async def test_zoom_pan_and_cursor_by_keys() -> None:
         assert window is not None and not window.follow
         await press(pilot, "home", "left", "left")
         assert panel.view.cursor is not None and panel.view.cursor < window.x0
-        await press(pilot, "c", "0")
+        await press(pilot, "z", "0")
         assert panel.view.cursor is None and panel.view.window is None
 
 

@@ -107,7 +107,7 @@ async def test_nothing_is_read_while_nobody_looks(app: TraindeckApp, home: Home)
         await until(pilot, lambda: not watchers())
         await pilot.press("escape")
         await until(pilot, watchers)
-        await pilot.press("r", "r")
+        await pilot.press("f5", "f5")
         await until(pilot, lambda: len(watchers()) == 1)
     eventually(lambda: not watchers())
 
@@ -117,7 +117,7 @@ async def test_a_run_is_one_key_away(app: TraindeckApp, home: Home) -> None:
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("3")
         await until_shown(pilot, "216 MB PSS")
-        await pilot.press("o")
+        await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await pilot.press("escape")
         await until_shown(pilot, "216 MB PSS")
@@ -132,7 +132,7 @@ async def test_without_runs(app: TraindeckApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await until_shown(pilot, "none running")
-        await pilot.press("o")
+        await pilot.press("enter")
         await until(pilot, lambda: "No run goes on" in notices(pilot))
         for size in ((40, 10), (20, 5), (200, 50), (80, 24)):
             await pilot.resize_terminal(*size)

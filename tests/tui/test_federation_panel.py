@@ -41,8 +41,8 @@ async def test_16_owners_and_200_rounds(
     folder = large_run(home)
     async with app.run_test(size=size) as pilot:
         await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "round 201 of 240")
         text = shown(pilot)
         assert "owner-14" in text and "201" in text.splitlines()[8]
@@ -58,8 +58,8 @@ async def test_3_owners_mid_round(
     write_status(folder, 3, round=13, bytes_out={"raw": 4096}, approval="hand")
     async with app.run_test(size=size) as pilot:
         await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "masked with keys")
         assert row_of(pilot, "owner-2").count("●") == 14
         text = shown(pilot)
@@ -74,8 +74,8 @@ async def test_a_run_without_rounds_tells_of_none(app: TraindeckApp, home: Home)
         write_status(folder, number, round=0, approval="")
     async with app.run_test(size=(80, 50)) as pilot:
         await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "training: owners run the script")
         text = shown(pilot)
         assert "of 0" not in text and "this round" not in text and "approval" not in text
@@ -94,8 +94,8 @@ async def test_everything_is_told_and_where_it_comes_from(app: TraindeckApp, hom
     write_status(folder, 2, round=9, facts={"rows": 256, "bytes_sent": 20_301_996})
     async with app.run_test(size=(120, 50)) as pilot:
         await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "round 9 of 60")
         text = shown(pilot)
         for each in ("3,481", "0.11", "204 kB", "5.21 kB", "25 kB", "312 MB", "0.23 s", "0.6917"):
@@ -127,8 +127,8 @@ async def test_each_owner_has_its_own_epsilon(
     write_status(folder, 2, privacy={**PRIVACY, "epsilon": 0.9, "ledger": "mnist.owner-2"})
     async with app.run_test(size=size) as pilot:
         await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "≤ 1.31 of 2.93")
         text = shown(pilot)
         assert "≤ 0.9 of 2.93" in text and "accounts for itself, at δ 1e-05, per example" in text
@@ -153,8 +153,8 @@ async def test_warming_is_shown_as_warming(app: TraindeckApp, home: Home) -> Non
         write_status(folder, each, state="approved" if each == 1 else "warming", round=0)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "warming: owners load PyTorch · waits for owner-2, owner-3")
         assert "◔ warming" in row_of(pilot, "owner-2")
         assert "○ approved" in row_of(pilot, "owner-1")
@@ -164,8 +164,8 @@ async def test_it_follows_the_run_and_its_end(app: TraindeckApp, home: Home) -> 
     folder = federated_run(home, rounds=1)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "round 2 of 60")
         write_coordinator(folder, rounds=7, waiting_for=["owner-3"])
         await until_shown(pilot, "round 8 of 60 · waits for owner-3")
@@ -180,11 +180,11 @@ async def test_a_federation_that_begins_while_one_looks(app: TraindeckApp, home:
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await open_run(pilot, run_id)
         assert "Federation" not in shown(pilot) and "run.tab_federation" in screen.absent
-        await pilot.press("o")
+        await pilot.press("F")
         assert screen.focused is screen.curves
         (folder / "federation").mkdir()
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "the coordinator has said nothing yet")
         write_coordinator(folder)
         await until_shown(pilot, "round 3 of 60")
@@ -194,8 +194,8 @@ async def test_older_rounds_are_a_key_away(app: TraindeckApp, home: Home) -> Non
     folder = large_run(home)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "← 144 older")
         await pilot.press("left", "left")
         await until_shown(pilot, "← 124 older · → 20 newer")
@@ -213,7 +213,7 @@ async def test_a_waiting_script_is_told_on_the_screen(app: TraindeckApp, home: H
     folder = federated_run(home, index=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
+        await until_shown(pilot, "F Federation")
         ask(folder)
         await until_shown(pilot, "i opens the inbox: fedavg_torch.py at owner-2 waits for a hand")
 
@@ -235,8 +235,8 @@ async def test_names_are_never_markup_and_any_size_will_do(home: Home) -> None:
     app = TraindeckApp(home, clock=lambda: NOW)
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await open_run(pilot, folder.name)
-        await until_shown(pilot, "o Federation")
-        await pilot.press("o")
+        await until_shown(pilot, "F Federation")
+        await pilot.press("F")
         await until_shown(pilot, "[/x] [red]")
         for size in ((20, 5), (1, 1), (200, 50)):
             await pilot.resize_terminal(*size)

@@ -69,7 +69,7 @@ async def test_what_it_costs_is_told_before_it_is_approved(app: TraindeckApp, ho
         text = shown(pilot)
         assert "ε 2.93 at δ 1e-05, per example, for all 600 steps" in text
         assert "mnist.owner-2: reserved once approved" in text
-        await pilot.press("a")
+        await pilot.press("A")
         await until_shown(pilot, "That costs ε 2.93 at δ 1e-05")
 
 
@@ -101,7 +101,7 @@ async def test_an_empty_inbox_says_so_and_the_palette_finds_it(
         await until_shown(pilot, "Scripts that wait for a data owner")
         await pilot.press("enter")
         await until_shown(pilot, "No script waits for a hand.")
-        await pilot.press("a", "x", "5", "enter", "r")
+        await pilot.press("A", "R", "5", "enter", "f5")
         assert isinstance(app.screen, InboxScreen)
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, InboxScreen))
@@ -127,9 +127,9 @@ class TestDeciding:
         async with app.run_test(size=(80, 24)) as pilot:
             await open_inbox(pilot)
             await until_shown(pilot, "RATE")
-            await pilot.press("a")
+            await pilot.press("A")
             await until_shown(pilot, "Approve fedavg_torch.py for owner-2?")
-            await pilot.press("escape", "a")
+            await pilot.press("escape", "A")
             await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
             assert not (request / "decision.json").exists()
             await pilot.press("y")
@@ -144,11 +144,11 @@ class TestDeciding:
         async with app.run_test(size=(80, 24)) as pilot:
             await open_inbox(pilot)
             await until_shown(pilot, "RATE")
-            await pilot.press("a")
+            await pilot.press("A")
             await until_shown(pilot, "lines have not been on the screen yet")
             await pilot.press("escape", "enter", "end")
             await until_shown(pilot, "111 x = 1")
-            await pilot.press("5", "4", "a")
+            await pilot.press("5", "4", "A")
             await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
             await until_shown(pilot, "Approve fedavg_torch.py")
             assert "have not been on the screen" not in shown(pilot)
@@ -158,7 +158,7 @@ class TestDeciding:
         async with app.run_test(size=(80, 24)) as pilot:
             await open_inbox(pilot)
             await until_shown(pilot, "RATE")
-            await pilot.press("x")
+            await pilot.press("R")
             await until(pilot, lambda: isinstance(app.screen, PromptDialog))
             await pilot.press("space", "enter")
             await until_shown(pilot, "a refusal needs its reason")
@@ -178,13 +178,13 @@ class TestDeciding:
             (request / "main.py").write_text(CHANGED)
             await until_shown(pilot, "it changed since it was shown: r reads it anew")
             assert "RATE = 0.05" in shown(pilot)
-            await pilot.press("a")
+            await pilot.press("A")
             await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
             await pilot.press("y")
             reasons = ("Not approved", "changed since it was shown")
             await until(pilot, lambda: all(each in notices(pilot) for each in reasons))
             assert not (request / "decision.json").exists()
-            await pilot.press("r")
+            await pilot.press("f5")
             await until_shown(pilot, "RATE = 0.5")
             await until_shown(pilot, "this is not the script that was asked for")
 
@@ -198,7 +198,7 @@ class TestDeciding:
             await pilot.press("i")
             await until_shown(pilot, "it cannot be read: No such file")
             assert "Approve" not in shown(pilot)
-            await pilot.press("a", "x")
+            await pilot.press("A", "R")
             await until(pilot, lambda: isinstance(app.screen, PromptDialog))
             await pilot.press(*"gone", "enter")
             await until(pilot, lambda: (request / "decision.json").exists())

@@ -77,3 +77,73 @@ async def test_help_tells_keys_that_parts_share_once(app: TraindeckApp, home: Ho
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         await until_shown(pilot, "Moving about")
         assert shown(pilot).count("scroll.page-down") == 1
+
+
+SAME = (
+    {"list.first", "scroll.top", "curves.cursor_home"},
+    {"list.last", "scroll.end", "curves.cursor_end"},
+    {"list.up", "scroll.up", "curves.up", "form.previous", "plot.metric-back"},
+    {"list.down", "scroll.down", "curves.down", "form.next", "plot.metric"},
+    {"list.page-up", "scroll.page-up", "form.page-up"},
+    {"list.page-down", "scroll.page-down", "form.page-down"},
+    {"scroll.left", "curves.left", "choice.previous", "columns.earlier", "plot.param-back"},
+    {
+        *("scroll.right", "curves.right", "choice.next", "recipes.open", "columns.later"),
+        "plot.param",
+    },
+    {
+        *("runs.open", "list.select", "curves.open", "inbox.read", "privacy.open", "recipes.open"),
+        *("consent.toggle", "devices.open", "sweeps.open", "models.read", "versus.open"),
+    },
+    {"runs.mark", "curves.mark", "choice.next", "consent.toggle", "columns.toggle"},
+    {
+        *("app.back", "curves.grid", "help.back", "log.end_search", "recipes.back", "runs.back"),
+        "dialog.leave",
+    },
+    {"runs.filter", "recipes.filter", "curves.filter", "run.search", "columns.filter"},
+    {"devices.refresh", "inbox.anew", "models.refresh", "privacy.refresh", "recipes.refresh"},
+    {
+        "inbox.copy",
+        "log.copy",
+        "models.copy",
+        "parameters.copy",
+        "privacy.copy",
+        "recipes.copy-command",
+        "sweeps.copy",
+        "versus.copy",
+    },
+    {"inbox.script", "models.state", "run.tab_curves"},  # the first tab, the second …
+    {"inbox.difference", "models.card", "run.tab_log"},
+    {"inbox.parameters", "models.bundle", "run.tab_privacy"},
+    {"app.help", "help.back"},
+    {"app.quit", "help.back"},
+    {"app.how-to-quit", "screen.copy"},
+    {"screen.next", "recipes.open"},
+    {"recipes.reset-all", "columns.reset"},
+    {"runs.again", "sweeps.best"},
+    {"models.export", "run.export"},
+    {"models.stop", "runs.stop", "sweeps.stop"},
+    {"models.delete", "runs.delete", "sweeps.delete"},
+    {"models.restore", "runs.restore"},
+    {"models.label", "runs.tag"},
+    {"curves.private", "media.private"},
+    {"sweeps.picture", "versus.series"},
+    {"log.next", "media.next"},  # the next of what is stepped through
+    {"log.previous", "media.previous"},
+)
+"""Commands that are one and the same to people, each in its own place."""
+
+
+def test_a_key_means_one_thing_on_every_screen() -> None:
+    ids: dict[str, set[str]] = {}
+    for cls in our_classes():
+        if "Dialog" in cls.__name__ and cls.__name__ != "ColumnsDialog":
+            continue  # they answer a question, and nothing else is heard meanwhile
+        for binding in Binding.make_bindings(cls.__dict__.get("BINDINGS", ())):
+            ids.setdefault(binding.key, set()).add(binding.id or "")
+    several = {
+        key: sorted(each)
+        for key, each in ids.items()
+        if len(each) > 1 and not any(each <= {*same} for same in SAME)
+    }
+    assert not several

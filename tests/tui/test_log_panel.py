@@ -69,7 +69,73 @@ class TestLog:
         async with app.run_test(size=(80, 24)) as pilot:
             await open_run(pilot, run_id)
             await pilot.press("5", "slash", *"needle")
+            await until_shown(pilot, "xneed")
+            await pilot.press("enter", "semicolon")
             await until_shown(pilot, "xneedley")
+
+    async def test_wide_lines_wrap_and_nothing_of_them_is_lost(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        folder = running(home)
+        wide = [" ".join(f"{row}.{word}" for word in range(90)) for row in range(40)]
+        wide[20] = "日本語" * 60 + "the-end-of-20"
+        (folder / "output.log").write_text("\n".join(wide) + "\n")
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, folder.name)
+            await pilot.press("5")
+            await until_shown(pilot, "39.89")  # the end of the last line, followed
+            assert log_of(pilot).follow
+            await pilot.press("g")
+            await until_shown(pilot, "0.0 0.1")
+            read, view = "", log_of(pilot)
+            for _ in range(200):
+                await pilot.pause()
+                read += shown(pilot).replace("\n", " ")
+                if view.scroll_offset.y >= view.max_scroll_y:
+                    break
+                await pilot.press("pagedown")
+            # What was broken between two rows is told by its halves: a word may be parted.
+            joined = "".join(read.split())
+            for row in (0, 19, 21, 39):
+                assert all(f"{row}.{word}" in joined for word in (0, 30, 60, 88)), row
+            assert "the-end-of-20" in joined
+
+    async def test_a_key_stops_wrapping_and_starts_it_again(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        run_id = finished(home)
+        (home.runs / run_id / "output.log").write_bytes(b"begin " + b"x" * 150 + b" far\n" + LOG)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, run_id)
+            await pilot.press("5", "g")
+            await until_shown(pilot, " far")
+            await pilot.press("semicolon")
+            await until(pilot, lambda: " far" not in shown(pilot))
+            assert "begin xxx" in shown(pilot)
+            await pilot.press("ctrl+pagedown", "ctrl+pagedown")
+            await until_shown(pilot, " far")
+            await pilot.press("semicolon")
+            await until_shown(pilot, "begin xxx")
+            assert " far" in shown(pilot)
+
+    async def test_what_is_read_stays_in_place_while_the_log_grows(
+        self, app: TraindeckApp, home: Home
+    ) -> None:
+        folder = running(home)
+        line = "line {} " + "w" * 200
+        (folder / "output.log").write_text("".join(f"{line.format(n)}\n" for n in range(3000)))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await open_run(pilot, folder.name)
+            await pilot.press("5", "slash", *"line 1500", "enter")
+            await until_shown(pilot, "line 1500 ")
+            await pilot.pause(0.5)
+            at = shown(pilot).splitlines()
+            row = next(n for n, text in enumerate(at) if "line 1500 " in text)
+            with (folder / "output.log").open("a") as log:
+                log.writelines(f"{line.format(n)}\n" for n in range(3000, 3100))
+            await until_shown(pilot, "3,100 lines")
+            assert "line 1500 " in shown(pilot).splitlines()[row]
+            assert not log_of(pilot).follow
 
     async def test_copies_the_current_line_or_the_visible_ones(
         self, app: TraindeckApp, home: Home
@@ -118,6 +184,9 @@ class TestLog:
             await open_run(pilot, run_id)
             await pilot.press("5")
             await until_shown(pilot, "the end")
+            await pilot.press("home")
+            await until_shown(pilot, "[bold red]markup[/]")
+            await pilot.press("end", "semicolon")
             await until_shown(pilot, "[bold red]markup[/]")
             await pilot.press("home", *["right"] * 10, "down", "end", "pageup", "y")
             strips = pilot.app.screen._compositor.render_strips()

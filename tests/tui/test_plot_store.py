@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tui.plotdata import NAMES, START, records, store_of, training
-from traindeck.core.run.points import PointWriter, summarize
+from traindeck.core.run.points import PROGRESS, PointWriter, summarize
 from traindeck.tui.plot import store as store_module
 from traindeck.tui.plot.buckets import CAPACITY, Points, Series, SeriesSnapshot, live_points
 from traindeck.tui.plot.store import DTYPE, SeriesStore
@@ -133,10 +133,10 @@ def test_same_numbers_as_the_summary_of_the_file(tmp_path: Path) -> None:
     writer = PointWriter(tmp_path)
     for step in [*range(50), *range(30, 40)]:
         writer.add(step, {"loss": 1.0 / (step + 1), "gap": math.nan if step == 35 else 0.0})
-        writer.add(step, {"progress": 50})
+        writer.add(step, {PROGRESS: 50})
     writer.close()
     raw = (tmp_path / "points.bin").read_bytes()
-    store = store_of(raw, ["loss", "gap", "progress"], tmp_path / "points.bin")
+    store = store_of(raw, ["loss", "gap", PROGRESS], tmp_path / "points.bin")
     summary = summarize(tmp_path)
     assert store.names() == ["loss", "gap"]
     for name in store.names():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -100,8 +102,15 @@ async def test_the_price_is_live(app: TraindeckApp, home: Home) -> None:
             text_of_price(pilot).split()
         )
         row(pilot, "noise_multiplier").set_text("1.2")
-        await until_shown(pilot, "does not fit: private would take")
+        await until_shown(pilot, "does not fit: ")
+        assert re.search(
+            r"does not fit: [\d.]+ % needed, 100 % left; epsilon ≤ [\d.]+ fits",
+            " ".join(text_of_price(pilot).split()),
+        )
+        assert "`traindeck budget set" not in text_of_price(pilot)
+        await pilot.press("f2")
         assert "`traindeck budget set mnist --epsilon" in " ".join(text_of_price(pilot).split())
+        await pilot.press("f2")
         row(pilot, "noise_multiplier").set_text("x")
         await until(pilot, lambda: not form.bar.query_one("#price").display)
         row(pilot, "noise_multiplier").set_text("2.505")
@@ -186,7 +195,8 @@ async def test_a_run_that_does_not_fit_is_refused_in_the_form(
         await open_form(pilot, "private")
         row(pilot, "noise_multiplier").set_text("1.2")
         await pilot.press("ctrl+l")
-        await until_shown(pilot, "not launched: private would take")
+        await until_shown(pilot, "not launched: ")
+        await until_shown(pilot, "% needed, 100 % left; epsilon ≤ ")
         assert not list(home.runs.iterdir())
         await pilot.press("escape", "escape")
         await until(pilot, lambda: screen(pilot).recipe_list.options.has_focus)
@@ -267,9 +277,45 @@ def test_only_the_newest_question_is_answered(
     monkeypatch.setattr(forecast, "forecast", ask)
     answers: list[int] = []
     done = threading.Event()
-    made = Pricing(home, lambda number, price: (answers.append(number), done.set()))
+    made = Pricing[LaunchPrice](lambda number, price: (answers.append(number), done.set()))
     for steps in range(1, 50):
-        number = made.ask(private, {"steps": steps})
+        number = made.ask(partial(pricing.price, home, private, {"steps": steps}))
     assert done.wait(20)
     made.stop()
     assert asked == [49] and answers == [number] == [49]
+
+
+async def test_at_80_cells_a_refusal_leaves_room_for_the_form(
+    app: TraindeckApp, home: Home
+) -> None:
+    make_ledger(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        form = await open_form(pilot, "private")
+        row(pilot, "noise_multiplier").set_text("1.2")
+        await until_shown(pilot, "does not fit: ")
+        await pilot.press("ctrl+l")
+        await until_shown(pilot, "not launched: ")
+        assert form.query_one("#form-scroll").size.height >= 12
+        await pilot.press("f2")
+        await until_shown(pilot, "would take")
+
+
+async def test_why_a_launch_was_refused_is_said_once(app: TraindeckApp, home: Home) -> None:
+    make_ledger(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        form = await open_form(pilot, "private")
+        row(pilot, "noise_multiplier").set_text("1.2")
+        await until_shown(pilot, "does not fit: ")
+        await pilot.press("ctrl+l")
+        await until_shown(pilot, "not launched: ")
+        assert shown(pilot).count("epsilon ≤ ") == 2
+        await pilot.press("f2")
+        await until_shown(pilot, "would take")
+        assert shown(pilot).count("would take") == 1
+        await pilot.press("f2")
+        await until(pilot, lambda: shown(pilot).count("epsilon ≤ ") == 2)
+        await pilot.press("f2")
+        row(pilot, "noise_multiplier").set_text("1.1")
+        await until(pilot, lambda: "not launched" not in shown(pilot))
+        await until_shown(pilot, "would take")
+        assert form.bar.whole

@@ -22,10 +22,11 @@ from traindeck.core.base.home import Home
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.report import RunPrivacy
+from traindeck.core.privacy.report import words as in_words
 from traindeck.core.run.events import append
 from traindeck.core.run.points import PointWriter
 from traindeck.tui.app import TraindeckApp
-from traindeck.tui.commands import runs
+from traindeck.tui.commands import ls, runs
 from traindeck.tui.panels.privacy import PrivacyPanel
 from traindeck.tui.panels.privacy_lines import at_least, at_most, axis, digits, foot, gauge, head
 
@@ -181,6 +182,14 @@ def test_the_risk_is_that_of_the_whole_plan_and_says_so() -> None:
     assert "whole plan" not in head(replace(privacy, steps=100), False, 120).plain
 
 
+def test_public_weights_are_no_part_of_what_epsilon_covers_and_it_says_so() -> None:
+    privacy = privacy_of(steps=3, epsilon=1.0, pretrained="ImageNet-1k")
+    told = "private data: ε is not about what they saw: ImageNet-1k"
+    assert told in " ".join(foot(privacy, 200).plain.split())
+    assert "not covered: ImageNet-1k" in in_words(privacy)["public weights"]
+    assert "public weights" not in foot(replace(privacy, pretrained=""), 200).plain
+
+
 def test_what_a_document_of_an_earlier_version_lacks_is_a_question_mark() -> None:
     privacy = privacy_of(steps=3, epsilon=1.0)
     assert "at δ ?" in head(privacy, False, 120).plain
@@ -275,6 +284,7 @@ class TestPrivateTelemetry:
         run_id = self.run_with_telemetry(home)
         deck, cli = typer.Typer(), CliRunner()
         runs.register(deck)
+        ls.register(deck)
         named = cli.invoke(deck, ["metrics", run_id, "--series", "private/loss"])
         assert "private/loss" in named.stdout and not named.stderr  # its name asks for it
         for words in (

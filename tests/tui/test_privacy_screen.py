@@ -185,7 +185,7 @@ async def test_without_budgets_it_says_what_to_do(app: TraindeckApp, home: Home)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await go(pilot)
         await until_shown(pilot, "traindeck budget create")
-        await pilot.press("enter", "h", "y", "r")
+        await pilot.press("enter", "h", "y", "f5")
         make_ledger(home)  # as from another terminal
         await until_shown(pilot, "mnist")
         await until(pilot, lambda: screen.budgets.has_focus)
@@ -322,3 +322,30 @@ def test_shares_are_never_rounded_to_nothing_or_all() -> None:
         "100%",
         "-20%",
     ]
+
+
+def row_shown(pilot: Pilot[Any], begins: str, holds: str) -> bool:
+    """Whether a dialog's row, upon whatever the screen shows beside it, has both."""
+    rows = [line.split("│")[1].strip() for line in shown(pilot).splitlines() if "│" in line]
+    return any(row.startswith(begins) and holds in row for row in rows)
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_a_new_budget_is_asked_for_by_fields_with_names(
+    app: TraindeckApp, size: tuple[int, int]
+) -> None:
+    async with app.run_test(size=size) as pilot:
+        await go(pilot)
+        await pilot.press("B")
+        await until_shown(pilot, "A privacy budget for a data set")
+        await until_shown(pilot, "ctrl+s creates it")
+        for label, text in {
+            "data set": "such as mnist",
+            "epsilon": "all that may ever be spent",
+            "delta": "1e-5",
+            "unit": "example",
+            "reason": "why, for the record",
+        }.items():
+            await until(pilot, lambda begins=label, holds=text: row_shown(pilot, begins, holds))
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "data set: its name is missing")

@@ -82,7 +82,7 @@ async def test_all_runs_of_a_data_set_are_one_key_away(app: TraindeckApp, home: 
         await until(pilot, lambda: app.snapshot and app.snapshot.whole)
         await pilot.press("p")
         await until_shown(pilot, "had this schedule been fixed")
-        await pilot.press("c")
+        await pilot.press("V")
         await until_shown(pilot, "6 Privacy")
 
 

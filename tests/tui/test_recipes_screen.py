@@ -10,7 +10,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Switch
 
 from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.recipe_files import (
@@ -34,6 +34,7 @@ from traindeck.core.recipe import find
 from traindeck.core.recipe.read import discover
 from traindeck.tui.app import TraindeckApp
 from traindeck.tui.readers.launching import Devices
+from traindeck.tui.screens.recipes.screen import RecipesScreen
 from traindeck.tui.widgets.recipe_list import fuzzy, match_recipe
 
 SIZES = [(80, 24), (120, 30), (200, 50)]
@@ -83,6 +84,19 @@ async def test_form_at_every_size(
         await pilot.press("end", "minus", "down")
         await settled(pilot, "lr")
         assert await screenshot(pilot) == snapshot.use_extension(Svg)
+
+
+@pytest.mark.usefixtures("folder", "machine")
+async def test_nothing_is_lacking_in_an_environment_of_its_own(app: TraindeckApp) -> None:
+    async with app.run_test(size=(120, 50)) as pilot:
+        await open_form(pilot, "torch-mnist")
+        await until_shown(pilot, "not installed: no-such-package-7f3a>=1.6")
+        switch = screen(pilot).query_one("#run-isolated", Switch)
+        switch.value = True
+        await until(pilot, lambda: "not installed" not in shown(pilot))
+        assert "--isolated" in shown(pilot)
+        switch.value = False
+        await until_shown(pilot, "not installed: no-such-package-7f3a>=1.6")
 
 
 @pytest.mark.usefixtures("folder", "machine")
@@ -263,7 +277,7 @@ async def test_every_binding_is_in_the_footer_or_the_help_with_its_id(app: Train
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "^l Launch")
         footer = shown(pilot).splitlines()[-1]
-        for hint in ("^l Launch", "/ Filter", "^y Copy", "^r Reset", "^o Reset all", "r Reread"):
+        for hint in ("^l Launch", "/ Filter", "^y Copy", "^r Reset", "^o Reset all", "f5 Reread"):
             assert hint in footer
         await pilot.press("question_mark")
         await until_shown(pilot, "recipes.launch")
@@ -300,6 +314,37 @@ def burst(app: TraindeckApp, *keys: str) -> None:
     """All at once, as a terminal delivers what was typed while the program was busy."""
     for key in keys:
         app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "keys", [("i", "tab"), ("i", "enter"), ("slash", "tab")], ids=["inbox, tab", "inbox", "filter"]
+)
+async def test_the_list_hears_keys_though_a_key_to_the_form_went_elsewhere(
+    app: TraindeckApp, keys: tuple[str, ...]
+) -> None:
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "torch-mnist")
+        await until(pilot, lambda: screen(pilot).recipe_list.options.has_focus)
+        burst(app, *keys)
+        await pilot.pause()
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: isinstance(app.screen, RecipesScreen))
+        await pilot.press("1")
+        await until(pilot, lambda: app.current_mode == "runs")
+        await pilot.press("2")
+        await until(pilot, lambda: app.current_mode == "recipes")
+        await pilot.press("slash")
+        await until(pilot, lambda: screen(pilot).recipe_list.filter.has_focus)
+
+
+@pytest.mark.usefixtures("folder")
+async def test_what_is_typed_into_the_filter_at_once_is_not_lost(app: TraindeckApp) -> None:
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "torch-mnist")
+        await until(pilot, lambda: screen(pilot).recipe_list.options.has_focus)
+        burst(app, "slash", *"mnist", "enter")
+        await until(pilot, lambda: screen(pilot).recipe_list.filter.value == "mnist")
 
 
 @pytest.mark.usefixtures("folder")

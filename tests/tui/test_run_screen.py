@@ -132,14 +132,14 @@ class TestLive:
         async with app.run_test(size=(120, 30)) as pilot:
             await open_run(pilot, folder.name)
             await until_shown(pilot, "● running")
-            await until_shown(pilot, "^s Stop")
+            await until_shown(pilot, "s Stop")
             assert "Delete" not in shown(pilot)
             shutil.rmtree(folder)
             make_run(home, 1, state="failed", reason="exit code 3", name="live one", index=False)
             await until_shown(pilot, "✗ failed")
             await until_shown(pilot, "exit code 3")
             await until_shown(pilot, "d Delete")
-            assert "^s Stop" not in shown(pilot)
+            assert "s Stop" not in shown(pilot)
 
     async def test_a_queued_run_says_what_it_waits_for(self, app: TraindeckApp, home: Home) -> None:
         queue = {"place": 2, "reason": "gpu:0 is taken by 8xk2"}
@@ -218,7 +218,7 @@ class TestLive:
             await open_run(pilot, doc["id"])
             await pilot.press("5")
             await until(pilot, lambda: re.search(r"tick \d\d", shown(pilot)), "its ticks")
-            await pilot.press("ctrl+s")
+            await pilot.press("s", "y")
             await until_shown(pilot, "■ stopped")
             await until_shown(pilot, "ended on request")
             assert RunFolder(home.runs / doc["id"]).state()[0] == "stopped"
@@ -306,7 +306,7 @@ class TestPanels:
             async with fresh.run_test(size=size) as pilot:
                 await open_run(pilot, run_id)
                 await until_shown(pilot, "[/x]")
-                await pilot.press("5", "6", "7", "8", "9")
+                await pilot.press("5", "6", "7", "9")
                 await until_shown(pilot, "[/x]")
 
 
@@ -335,7 +335,7 @@ class TestSeveral:
         ids = [finished(home, 1), finished(home, 2)]
         async with app.run_test(size=(120, 30)) as pilot:
             screen = await open_run(pilot, *ids)
-            await pilot.press("5", "6", "7", "8", "9")
+            await pilot.press("5", "6", "7", "9")
             assert screen.focused is screen.curves
             assert {"run.tab_log", "run.tab_events", "run.search"} <= screen.absent
             await pilot.press("question_mark")

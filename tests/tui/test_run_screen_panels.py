@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from tests.tui.pilots import shown
+from tests.tui.pilots import notices, shown, until, until_shown
+from tests.tui.run_screens import finished, open_run
 from traindeck.core.base.format import size
+from traindeck.core.base.home import Home
 from traindeck.core.run.follow import Batch, PointTail
 from traindeck.core.run.points import RECORD, PointWriter
+from traindeck.tui.app import TraindeckApp
 from traindeck.tui.panels import events as events_panel
 from traindeck.tui.panels.events import SLACK, EventsPanel, event_line
 from traindeck.tui.panels.provenance import _familiar
+from traindeck.tui.panels.run_devices import RunDevicesPanel
 from traindeck.tui.readers.device_history import RECENT, DeviceCollector
 from traindeck.tui.readers.picture import MAX_EVENTS, EventsState, RunState
 from traindeck.tui.readers.provenance import Provenance, read_provenance
@@ -52,6 +56,29 @@ class TestDeviceHistory:
         assert math.isnan(collector.history().measures["cpu_percent"].last)
         assert collector.take(Batch(b"", restarted=True), [])
         assert collector.history().measures == {}
+
+    async def test_what_a_run_used_is_told_of_its_last_moment_alive(self) -> None:
+        collector = DeviceCollector()
+        names = ["cpu_percent", "memory_pss_bytes", "threads", "processes", "io_read_bytes"]
+        rows = [(90.0, 2e8, 4.0, 2.0, 1e6), (80.0, 1e8, 3.0, 1.0, 2e6), *2 * [(5.0, 0, 0, 0, 3e6)]]
+        for second, values in enumerate(rows):
+            for series, value in enumerate(values):
+                collector.take(Batch(RECORD.pack(100.0 + second, second, series, value)), names)
+        history = collector.history()
+
+        class Panel(App[None]):
+            def compose(self) -> ComposeResult:
+                yield RunDevicesPanel()
+
+        async with Panel().run_test(size=(80, 24)) as pilot:
+            panel = pilot.app.query_one(RunDevicesPanel)
+            panel.show(history, device="cpu", live=True, now=104.0)
+            await until_shown(pilot, "0 B  peak 200 MB")
+            panel.show(history, device="cpu", live=False, now=104.0)
+            await until_shown(pilot, "100 MB  peak 200 MB")
+            text = " ".join(shown(pilot).split())
+            for each in ("CPU 80 %", "threads 3 peak 4", "processes 1 peak 2", "3 MB in all"):
+                assert each in text, text
 
 
 class TestProvenance:
@@ -101,6 +128,19 @@ class TestEvents:
         assert line.endswith("artifact  checkpoint  artifacts/checkpoint-000938.pt")
 
     @pytest.mark.slow
+    async def test_a_long_note_is_read_to_its_end(self) -> None:
+        class Deck(App[None]):
+            def compose(self) -> ComposeResult:
+                yield EventsPanel()
+
+        text = " ".join(f"word{n}" for n in range(60)) + " at-its-end"
+        async with Deck().run_test(size=(80, 24)) as pilot:
+            note = {"t": 0.0, "type": "note", "text": text}
+            pilot.app.query_one(EventsPanel).show(EventsState((note,), 1))
+            await pilot.pause(0.1)
+            assert "at-its-end" in shown(pilot)
+
+    @pytest.mark.slow
     async def test_only_new_events_are_made_into_lines(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -141,3 +181,20 @@ class TestEvents:
 
 def test_runs_of_one_name_are_told_apart_by_their_ids() -> None:
     assert labels([RunState("aaaa"), RunState("bbbb")]) == ["aaaa", "bbbb"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_keys_of_panels_that_are_not_there_say_why(
+    app: TraindeckApp, home: Home, count: int
+) -> None:
+    ids = [finished(home, number) for number in range(1, count + 1)]
+    async with app.run_test(size=(120, 30)) as pilot:
+        await open_run(pilot, *ids)
+        await pilot.press("M", "F")
+        said = (
+            ("No media: the run has kept no picture", "Not federated: the run has no owners")
+            if count == 1
+            else ("Media is shown of one run", "Federation is shown of one run")
+        )
+        for each in said:
+            await until(pilot, lambda each=each: each in notices(pilot))  # type: ignore[misc]

@@ -54,11 +54,18 @@ def sleeping(home: Home, command: list[str] = SLEEPER, name: str = "sleeper") ->
     return launch(home, LaunchRequest(command=command, name=name))
 
 
-async def test_stop(app: TraindeckApp, home: Home) -> None:
+async def test_stop_asks_first(app: TraindeckApp, home: Home) -> None:
     run = sleeping(home)
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "● running")
         await pilot.press("s")
+        await until_dialog(pilot, ConfirmDialog)
+        await pilot.press("escape")
+        await until_dialog(pilot, RunsScreen)
+        assert state_of(home, run["id"]) == "running"
+        await pilot.press("s")
+        await until_dialog(pilot, ConfirmDialog)
+        await pilot.press("y")
         await until(pilot, lambda: "stop sent to sleeper" in notices(pilot))
         await until_state(pilot, home, run["id"], "stopped")
         await until_shown(pilot, "■ stopped")
@@ -98,7 +105,9 @@ async def test_again_repeats_a_run_and_goes_to_it(app: TraindeckApp, home: Home)
         second = next(run for run in Library(home).runs() if run["id"] != first["id"])
         again = f"quick ({first['id']}) launched again as {second['id']}"
         await until(pilot, lambda: again in notices(pilot))
-        assert second["command"] == first["command"]
+        ran, repeated = first["command"], second["command"]
+        assert "--grace" not in repeated
+        assert repeated[repeated.index("--") :] == ran[ran.index("--") :]
         screen = app.screen
         assert isinstance(screen, RunsScreen)
         await until(
@@ -130,7 +139,7 @@ async def test_rename_tag_and_note(app: TraindeckApp, home: Home) -> None:
         await pilot.press(*" more", "enter")
         await until(pilot, lambda: user(home, run_id).get("tags") == ["best", "cnn", "more"])
 
-        await pilot.press("n")
+        await pilot.press("m")
         await until_dialog(pilot, TextDialog)
         app.screen.query_one(TextArea).text = "two\nlines"
         await pilot.press("ctrl+s")
@@ -142,7 +151,7 @@ async def test_a_dialog_that_is_left_changes_nothing(app: TraindeckApp, home: Ho
     run_id = make_run(home, 1, name="before")
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "before")
-        for key, kind in (("r", PromptDialog), ("t", PromptDialog), ("n", TextDialog)):
+        for key, kind in (("r", PromptDialog), ("t", PromptDialog), ("m", TextDialog)):
             await pilot.press(key)
             await until_dialog(pilot, kind)
             await pilot.press("x", "escape")
@@ -151,11 +160,38 @@ async def test_a_dialog_that_is_left_changes_nothing(app: TraindeckApp, home: Ho
         assert user(home, run_id) == {}
 
 
+async def test_notes_that_were_left_are_there_when_they_are_opened_again(home: Home) -> None:
+    run_id = make_run(home, 1, name="noted")
+    other = make_run(home, 2, name="other")
+    app = TraindeckApp(home)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "noted")
+        await pilot.press("down", "m")
+        await until_dialog(pilot, TextDialog)
+        await pilot.press(*"abc", "escape")
+        await until(pilot, lambda: "m opens them as you left them" in notices(pilot))
+        await until(pilot, lambda: "abc" in (home.root / "state.json").read_text())
+        assert user(home, run_id) == {}
+    app = TraindeckApp(home)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "noted")
+        await pilot.press("m")
+        await until_dialog(pilot, TextDialog)
+        assert app.screen.query_one(TextArea).text == ""
+        await pilot.press("escape", "down", "m")
+        await until_dialog(pilot, TextDialog)
+        assert app.screen.query_one(TextArea).text == "abc"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: user(home, run_id).get("notes") == "abc")
+        await until(pilot, lambda: "abc" not in (home.root / "state.json").read_text())
+        assert user(home, other) == {}
+
+
 async def test_marked_runs_are_tagged_together(app: TraindeckApp, home: Home) -> None:
     ids = [make_run(home, number) for number in range(3)]
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "mnist-2")
-        await pilot.press("space", "down", "space", "t")
+        await pilot.press("space", "space", "t")
         await until_dialog(pilot, PromptDialog)
         await pilot.press(*"pair", "enter")
         for run_id in ids[1:]:
@@ -231,7 +267,7 @@ async def test_a_dialog_shows_its_own_keys_only(app: TraindeckApp, home: Home) -
     make_run(home, 1)
     async with app.run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "mnist-1")
-        for key, kind in (("d", ConfirmDialog), ("t", PromptDialog), ("n", TextDialog)):
+        for key, kind in (("d", ConfirmDialog), ("t", PromptDialog), ("m", TextDialog)):
             await pilot.press(key)
             await until_dialog(pilot, kind)
             footer = shown(pilot).splitlines()[-1]

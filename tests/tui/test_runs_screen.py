@@ -55,6 +55,19 @@ def names(pilot: Pilot[Any]) -> list[str]:
     return [doc["name"] for doc in table(pilot).items]
 
 
+async def test_the_detail_ages_as_the_list_does(home: Home) -> None:
+    now = [NOW]
+    make_run(home, 1, name="young", age=26.0)
+    app = TraindeckApp(home, clock=lambda: now[0])
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "26s ago")
+        now[0] += 2
+        screen = pilot.app.screen_stack[0]
+        assert isinstance(screen, RunsScreen)
+        screen._tick()
+        await until_shown(pilot, "28s ago")
+
+
 async def still(pilot: Pilot[Any]) -> None:
     """Waits until the detail has followed the cursor."""
     screen = pilot.app.screen_stack[0]
@@ -219,8 +232,9 @@ async def test_marks_survive_sorting_and_escape_clears_them(app: TraindeckApp, h
         make_run(home, number)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "mnist-3")
-        await pilot.press("space", "down", "space")
+        await pilot.press("space", "space")
         assert shown(pilot).count("▌") == 2
+        assert table(pilot).cursor == 2
         await pilot.press("o", "o", "O")
         assert len(table(pilot).marked) == 2
         await pilot.press("ctrl+a")

@@ -39,3 +39,10 @@ def test_a_home_stays_one_with_a_file_of_its_user_in_it(tmp_path: Path) -> None:
     Home(tmp_path).make()
     (tmp_path / "notes.txt").write_text("")
     Home(tmp_path).make()
+
+
+def test_nobody_else_can_read_it(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir(mode=0o755)
+    home = Home(tmp_path / "home")
+    home.make()
+    assert home.root.stat().st_mode & 0o077 == 0

@@ -9,8 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from traindeck.core.base.home import witnesses_of
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import create
+from traindeck.core.privacy.ledger.witness import PAID
 from traindeck.core.privacy.mechanism import Mechanism
 
 RHO = 2.0**-10
@@ -73,3 +75,10 @@ def sealed(fields: dict[str, Any]) -> bytes:
 def is_whole(ledger: Ledger) -> bool:
     """Whether nothing is wrong but what a crash may leave."""
     return all(problem.mendable for problem in ledger.verify())
+
+
+def unwitnessed(ledger: Ledger) -> None:
+    """Take away what bears witness of it, in the home and in runs."""
+    home = ledger.folder.parent
+    for folder in (witnesses_of(ledger.folder), *home.glob(f"*/*/{PAID}")):
+        (folder / f"{ledger.name}.json").unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from tests.conftest import process_of, until, wait_for_state
 from tests.core.privacy.private_recipes import PAUSE, PLAIN, RESUMING, Command, run, shown
 from traindeck.core.base.files import write_json
-from traindeck.core.base.home import Home
+from traindeck.core.base.home import Home, witnesses_of
 from traindeck.core.catalogue.document import document
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.privacy import budget as budgets
@@ -139,6 +140,9 @@ def test_a_run_whose_ledger_has_gone_since_its_launch_spends_nothing(
     write_json(home.runs / "bereft" / "run.json", {"ledger": "toy"})
     for path in home.ledger.iterdir():
         path.unlink()
+    spending = Spending(made, home.ledger, "bereft", lambda *_: None)
+    assert not spending.step() and "toy.jsonl: the file is gone" in spending.problem
+    shutil.rmtree(witnesses_of(home.ledger))
     spending = Spending(made, home.ledger, "bereft", lambda *_: None)
     assert not spending.step() and "ledger of toy" in spending.problem
 

@@ -26,13 +26,14 @@ from tests.core.privacy.ledgers import (
     made,
     reserve,
     sealed,
+    unwitnessed,
 )
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.files import locked
 from traindeck.core.privacy.ledger.book import LedgerDamaged
-from traindeck.core.privacy.ledger.chain import Problem
 from traindeck.core.privacy.ledger.ledger import Ledger
 from traindeck.core.privacy.ledger.ledgers import derive, ledgers, pin
+from traindeck.core.privacy.ledger.lines import Problem
 from traindeck.core.privacy.mechanism import Mechanism
 
 
@@ -235,6 +236,7 @@ class TestDamage:
         ledger.commit("open", 6)
         line = ledger.path.read_bytes()[len(whole) :]
         ledger._chain.head.write_bytes(head)
+        unwitnessed(ledger)  # the crash was before anybody knew
         for size in reversed(range(1, len(line))):
             os.truncate(ledger.path, len(whole) + size)
             [problem] = ledger.verify()

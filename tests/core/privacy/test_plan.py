@@ -150,6 +150,13 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
         made = plan(tmp_path, **params)
         write_json(tmp_path / "privacy.json", made.to_json())
         assert Plan.read(tmp_path) == made
+        assert "pretrained" not in made.to_json()
+    begun = HEADER.replace("# records = {records}", '# records = 60000\n# pretrained = "ImageNet"')
+    one = recipe(tmp_path, header=begun)
+    known = make(one, one.validate({}))
+    assert known is not None and known.pretrained == "ImageNet"
+    write_json(tmp_path / "privacy.json", known.to_json())
+    assert Plan.read(tmp_path) == known
     (tmp_path / "privacy.json").write_text('{"dataset": 1}')
     assert Plan.read(tmp_path) is None
 
@@ -171,6 +178,7 @@ def test_epsilon_between_the_curves_places_is_the_next_places(tmp_path: Path) ->
         ("# records = 5\n# who = 1", "unknown key 'who'"),
         ('# records = 5\n# unit = "house"', "unit 'house' is not one of"),
         ('# records = 5\n# sampler = "fair"', "sampler 'fair' is not one of"),
+        ("# records = 5\n# pretrained = 1", "pretrained must be a text"),
     ],
 )
 def test_a_wrong_declaration_breaks_the_recipe(tmp_path: Path, line: str, why: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.core.privacy.ledgers import unwitnessed
 from tests.core.privacy.statements import (
     DATA,
     POISSON,
@@ -23,7 +24,7 @@ from tests.core.privacy.statements import (
     stated,
     wrong,
 )
-from traindeck.core.base.errors import TraindeckError, UsageError
+from traindeck.core.base.errors import BudgetRefused, TraindeckError, UsageError
 from traindeck.core.base.home import Home
 from traindeck.core.privacy import accountant
 from traindeck.core.privacy.budget import create
@@ -185,6 +186,10 @@ def test_a_ledger_that_was_taken_back_is_missed_by_the_home_that_signed(
     kept = ledger.path.read_bytes()
     for path in (ledger.path, ledger.path.with_suffix(".head.json")):
         path.unlink()
+    assert wrong(document, home) == ["ledger"]
+    with pytest.raises(BudgetRefused):
+        create(home, "toy", 6.0, 1e-5, "example", DATA)
+    unwitnessed(ledger)
     assert wrong(document, home) == ["ledger"]
     create(home, "toy", 6.0, 1e-5, "example", DATA)
     assert wrong(document, home) == ["ledger"]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from traindeck.core.again import again
 from traindeck.core.base.errors import BudgetRefused
 from traindeck.core.base.home import Home
-from traindeck.core.launch import LaunchRequest, again, launch, typed_command
+from traindeck.core.launch import LaunchRequest, launch, typed_command
 from traindeck.core.privacy import budget
 from traindeck.core.privacy.origin import resumed
 from traindeck.core.privacy.plan import make

@@ -18,8 +18,6 @@ from traindeck.core.run.points import (
     RECORD,
     PointWriter,
     Summarizer,
-    first_progress,
-    last_progress,
     read_points,
     summarize,
 )
@@ -135,20 +133,6 @@ def test_lines_come_whole_and_endless_ones_in_pieces(tmp_path: Path) -> None:
         file.write(b"o\n" + b"x" * (3 << 20))
     assert tail.read() == [b"two"]
     assert sum(len(piece) for _ in range(4) for piece in tail.read()) == 3 << 20
-
-
-def test_progress_is_found_from_the_end(tmp_path: Path) -> None:
-    writer = PointWriter(tmp_path)
-    writer.add(3, {"progress": 10.0})
-    for step in range(10000):
-        writer.add(step, {"loss": 1.0})
-    writer.close()
-    writer = PointWriter(tmp_path)
-    writer.add(4, {"progress": 10.0}, when=7.0)
-    writer.close()
-    assert last_progress(tmp_path) == (7.0, 4, 10.0)
-    assert (first_progress(tmp_path) or (0, 0))[1] == 3
-    assert "progress" not in summarize(tmp_path)
 
 
 def test_two_processes_that_log_one_series_are_summarized_as_fast_as_one(tmp_path: Path) -> None:

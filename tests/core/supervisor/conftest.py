@@ -16,13 +16,14 @@ from traindeck.core.run.folder import RunFolder
 
 
 @pytest.fixture
-def start(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFolder]:
+def start(home: Home) -> Callable[..., RunFolder]:
     """Launch a Python or shell text with a short grace."""
 
     def begin(*, python: str = "", shell: str = "", grace: float = GRACE) -> RunFolder:
-        monkeypatch.setattr(launch, "GRACE_SECONDS", grace)
         command = ["bash", "-c", shell] if shell else [sys.executable, "-c", python]
-        return RunFolder(Path(launch.launch(home, LaunchRequest(command=command))["path"]))
+        return RunFolder(
+            Path(launch.launch(home, LaunchRequest(command=command, grace=grace))["path"])
+        )
 
     return begin
 

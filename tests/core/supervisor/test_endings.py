@@ -20,6 +20,7 @@ from traindeck.core.base.process import STATE, stat_fields
 from traindeck.core.catalogue.library import Library
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.engines import signals
+from traindeck.core.engines.leftovers import left_over
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.run.folder import RunFolder
 
@@ -77,7 +78,7 @@ def test_its_device_is_free_before_what_it_wrote_is_read(
     on = {"command": ["true"], "on": "cpu:0"}
     with monkeypatch.context() as context:
         wait = f"while not os.path.exists({str(gate.path)!r}): s.time.sleep(0.01)"
-        supervisor_that(context, f"def late(self):\n    {wait}\ns.Intake.close = late")
+        supervisor_that(context, f"def late(self, **_):\n    {wait}\ns.Intake.close = late")
         first = RunFolder(Path(launch.launch(home, LaunchRequest(**on))["path"]))
         until(lambda: (first.spec() or {}).get("child"), "its start")
     second = RunFolder(Path(launch.launch(home, LaunchRequest(**on))["path"]))
@@ -218,15 +219,83 @@ def test_what_a_dying_supervisor_did_not_hear_is_asked_of_the_next(
     assert living(f"^sleep {MINE}") == []
 
 
-def test_a_run_that_lost_both_is_killed_whole(start: Callable[..., RunFolder]) -> None:
-    run = start(shell=f"setsid -f sleep {MINE}6; sleep {MINE}7")
-    process_of(run, "child")
-    until(lambda: len(living(f"^sleep {MINE}")) == 2)
-    if not (run.spec() or {}).get("group"):
+@pytest.mark.parametrize("groups", [True, False], ids=["group", "no-group"])
+@pytest.mark.parametrize("ended", [False, True], ids=["running", "ended"])
+def test_a_run_that_lost_both_is_killed_whole(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, groups: bool, ended: bool
+) -> None:
+    if not groups:
+        supervisor_that(monkeypatch, "cgroup.make = lambda name: None")
+    run = start(shell=f"setsid -f sleep {MINE}6; sleep {MINE}8 & sleep {MINE}7")
+    child = process_of(run, "child")
+    until(lambda: len(living(f"^sleep {MINE}")) == 3)
+    if groups and not (run.spec() or {}).get("group"):
         pytest.skip("needs a writable control group (v2)")
     for who in ("supervisor", "keeper"):
         os.kill(process_of(run, who).pid, signal.SIGKILL)
-    until(lambda: not process_of(run, "keeper").alive())
+    for who in ("supervisor", "keeper"):
+        until(lambda who=who: not process_of(run, who).alive())  # type: ignore[misc]
+    if ended:
+        os.kill(child.pid, signal.SIGKILL)
+        until(lambda: not child.alive())
+        assert run.state()[0] == "lost"
     control.kill(run.path)
-    assert wait_for_state(run)["state"] == "lost"
+    doc = wait_for_state(run)
+    assert doc["state"] == "lost"
+    assert "exit code" in doc["reason"]
+    until(lambda: living(f"^sleep {MINE}") == [], "the end of all")
+
+
+def test_what_a_lost_run_left_is_ended_when_it_is_settled(
+    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor_that(monkeypatch, "cgroup.make = lambda name: None")
+    run = start(shell=f"setsid -f sleep {MINE}6; env -i sleep {MINE}9")
+    until(lambda: len(living(f"^sleep {MINE}")) == 2)
+    for who in ("supervisor", "keeper"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+    os.kill(process_of(run, "child").pid, signal.SIGKILL)
+    until(lambda: run.state()[0] == "lost")
+    library = Library(home)
+    library.runs()
+    library.tend()
+    until(lambda: "state" in (run.exit() or {}), "its verdict")
     assert living(f"^sleep {MINE}") == []
+
+
+def test_a_kill_ends_the_run_of_a_home_that_cannot_be_written(
+    home: Home, start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor_that(monkeypatch, "cgroup.make = lambda name: None")
+    run = start(shell=f"setsid -f sleep {MINE}6; sleep {MINE}7")
+    until(lambda: len(living(f"^sleep {MINE}")) == 2)
+    for who in ("supervisor", "keeper"):
+        os.kill(process_of(run, who).pid, signal.SIGKILL)
+    until(lambda: not process_of(run, "keeper").alive())
+    with monkeypatch.context() as context:
+        supervisor_that(
+            context,
+            "from traindeck.core.supervisor import main as m\n"
+            "def refuse(path): raise OSError(30, 'Read-only file system', str(path))\n"
+            "m.take_charge = refuse",
+        )
+        control.kill(run.path)
+    assert living(f"^sleep {MINE}") == []
+
+
+def test_nobody_elses_processes_are_a_runs(
+    start: Callable[..., RunFolder], gate: Gate, tmp_path: Path
+) -> None:
+    one, two = start(shell=gate.wait), start(shell=gate.wait)
+    child = process_of(one, "child")
+    other = process_of(two, "child")
+    found = {process.pid for process in left_over(one.path)}
+    assert child.pid in found
+    assert other.pid not in found
+    assert os.getpid() not in found
+    gate.open()
+    wait_for_state(one)
+    wait_for_state(two)
+    assert left_over(one.path) == []
+    with pytest.raises(ControlError, match="does not run"):
+        control.kill(one.path)

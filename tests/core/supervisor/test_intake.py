@@ -14,7 +14,7 @@ from traindeck.core.base.home import Home
 from traindeck.core.run import events
 from traindeck.core.run.points import summarize
 from traindeck.core.run.spec import new_spec
-from traindeck.core.supervisor import intake
+from traindeck.core.supervisor import intake, ownership
 from traindeck.core.supervisor.intake import Intake
 
 
@@ -65,8 +65,8 @@ def make_run(home: Home, name: str, cwd: Path, state: str, ended: float | None =
     return folder
 
 
-def write_event(folder: Path, pid: int) -> None:
-    grow(folder / f"events.out.tfevents.1700000000.host.{pid}.0", 1)
+def write_event(folder: Path, pid: int, points: int = 1) -> None:
+    grow(folder / f"events.out.tfevents.1700000000.host.{pid}.0", points)
 
 
 def test_a_file_whose_writer_lived_outside_the_run_never_becomes_its_own(
@@ -75,7 +75,7 @@ def test_a_file_whose_writer_lived_outside_the_run_never_becomes_its_own(
     taking = follow(tmp_path, work)
     write_event(work, 1)
     taking._tree.look()
-    monkeypatch.setattr(intake, "start_ticks", lambda pid: None)  # it ends
+    monkeypatch.setattr(ownership, "start_ticks", lambda pid: None)  # it ends
     taking.close()
     assert summarize(tmp_path) == {}
 
@@ -107,6 +107,27 @@ def test_in_a_shared_folder_only_processes_that_were_seen_are_the_runs_own(
         taking.take()
         process.kill()
     write_event(work, process.pid)
-    write_event(work, DEAD)
+    write_event(work, DEAD, points=2)
     taking.close()
     assert summarize(folder)["loss"]["count"] == 1 + taken
+
+
+@pytest.mark.parametrize("early", ["step,loss\n1,0.5\n", ""])
+def test_the_last_rows_of_a_table_that_the_run_held_open_are_its_own_in_a_shared_folder(
+    home: Home, work: Path, early: str
+) -> None:
+    make_run(home, "2bbbbbbb", work, "running")
+    folder = make_run(home, "2aaaaaaa", work, "running")
+    taking = follow(folder, work)
+    with (work / "history.csv").open("w") as file:
+        file.write(early)
+        file.flush()
+        taking.take()
+        file.write("2,0.4\n3,0.3\n" if early else "step,loss\n1,0.5\n2,0.4\n3,0.3\n")
+    (work / "unknown.csv").write_text("step,other\n1,0.5\n")
+    taking.close()
+    summary = summarize(folder)
+    assert list(summary) == ["loss"]
+    assert summary["loss"]["count"] == 3
+    [note] = (folder / "events.jsonl").read_bytes().splitlines()
+    assert "unknown.csv is left out" in (events.parse(note) or {})["text"]

@@ -115,7 +115,7 @@ def test_a_run_that_became_another_users_is_told_and_stops_nobody(
         spec = new_spec(state="running", child=child.to_json(), grace=0.0)
         supervisor = Supervisor(Charge(tmp_path, -1, -1, spec, Verdict("running", "", None)))
         monkeypatch.setattr(supervisor.clerks, "sync", lambda: None)
-        supervisor._ask("stop")
+        supervisor.request.ask("stop")
         for _ in range(3):
             supervisor._enforce(None, child)
         assert supervisor.spec["state"] == "stopping"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,31 @@ def test_supervisor_killed_before_its_keeper_was_known_starts_nothing(
     doc = wait_for_state(run)
     assert doc["state"] == "lost"
     assert living(f"^sleep {MINE}8") == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_keeper_that_is_killed_while_it_starts_the_run(
+    start: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, moment: str
+) -> None:
+    die = (
+        f"once = {str(tmp_path / 'once')!r}\n"
+        + {
+            "before": "keep = k._keep\n"
+            "def die(*words):\n"
+            "    if os.path.exists(once): return keep(*words)\n"
+            "    open(once, 'w').close(); os.kill(os.getpid(), 9)\n"
+            "k._keep = die",
+            "after": "spawn = k._spawn\n"
+            "def die(*words):\n"
+            "    spawn(*words); os.kill(os.getpid(), 9)\n"
+            "k._spawn = die",
+        }[moment]
+    )
+    supervisor_that(monkeypatch, die)
+    ran = tmp_path / "ran"
+    doc = wait_for_state(start(shell=f"echo ran >> {ran}; sleep 0.5; exit 6"))
+    assert (doc["state"], doc["exit_code"]) == ("failed", 6)
+    assert ran.read_text() == "ran\n"
 
 
 def test_a_keeper_that_is_killed_once_it_has_reaped_the_run_loses_no_exit_code(
@@ -196,3 +222,42 @@ def test_home_read_only(home: Home, start: Callable[..., RunFolder]) -> None:
         assert by_hand.stderr.count("training goes on") == 1
     finally:
         subprocess.run(["umount", home.root], check=True)
+
+
+@pytest.mark.slow
+def test_what_killed_clerks_and_supervisors_were_writing_is_swept(
+    home: Home, start: Callable[..., RunFolder], gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies = (
+        "from traindeck.core.base import files\n"
+        "me = []\n"
+        "fork = os.fork\n"
+        "def forked():\n"
+        "    pid = fork()\n"
+        "    if not pid: me.append(1)\n"
+        "    return pid\n"
+        "os.fork = forked\n"
+        "replace = os.replace\n"
+        "def die(one, two):\n"
+        "    if len(me) > 1 or os.path.exists({gate!r}): os.kill(os.getpid(), 9)\n"
+        "    replace(one, two)\n"
+        "os.replace = die\n"
+    )
+    with monkeypatch.context() as context:
+        supervisor_that(context, dies.format(gate=str(gate.path)))
+        run = start(shell=f"{gate.wait}; exit 5")
+    process_of(run, "child")
+
+    def left() -> list[str]:
+        folders = (run.path, run.path / "source", home.root)
+        return [path.name for folder in folders for path in folder.glob(".*.[0-9]*-[0-9]*")]
+
+    until(lambda: not left(), "the sweeping after clerks")
+    gate.open()
+    until(lambda: not process_of(run, "supervisor").alive())
+    assert left() != []
+    library = Library(home)
+    library.runs()
+    library.tend()
+    wait_for_state(run)
+    until(lambda: left() == [], "the sweeping after the supervisor")

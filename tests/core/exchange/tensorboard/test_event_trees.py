@@ -15,7 +15,8 @@ from tests.core.exchange.tensorboard.event_files import (
     short,
 )
 from traindeck.core.exchange.tensorboard import events as tfevents
-from traindeck.core.exchange.tensorboard.events import EventTree, writer_pid
+from traindeck.core.exchange.tensorboard.events import EventTree
+from traindeck.core.exchange.tensorboard.origin import writer_pid
 
 
 def names_of(tree: EventTree) -> list[str]:

@@ -14,7 +14,8 @@ import pytest
 from tests.core.exchange.tensorboard.event_files import (
     read_all,
 )
-from traindeck.core.exchange.tensorboard.events import EventFile, EventTree, Point, writer_pid
+from traindeck.core.exchange.tensorboard.events import EventFile, EventTree, Point
+from traindeck.core.exchange.tensorboard.origin import writer_pid
 
 TORCH = """
 import sys, time

@@ -1,0 +1,47 @@
+"""How far a run said it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from traindeck.core.run.points import PROGRESS, PointWriter, summarize
+from traindeck.core.run.progress import first_progress, last_progress
+
+
+def said(folder: Path, *steps: int) -> None:
+    writer = PointWriter(folder)
+    for step in steps:
+        writer.add(step, {PROGRESS: 10.0}, when=100.0 + step)
+    writer.close()
+
+
+def test_progress_is_found_from_the_end(tmp_path: Path) -> None:
+    writer = PointWriter(tmp_path)
+    writer.add(3, {PROGRESS: 10.0})
+    for step in range(10000):
+        writer.add(step, {"loss": 1.0})
+    writer.close()
+    writer = PointWriter(tmp_path)
+    writer.add(4, {PROGRESS: 10.0}, when=7.0)
+    writer.close()
+    assert last_progress(tmp_path) == (7.0, 4, 10.0)
+    assert (first_progress(tmp_path) or (0, 0))[1] == 3
+    assert summarize(tmp_path).keys() == {"loss"}
+
+
+def test_where_it_began_is_known_while_more_is_written(tmp_path: Path) -> None:
+    assert first_progress(tmp_path) is None
+    said(tmp_path, 2, 3)
+    assert first_progress(tmp_path) == (102.0, 2)
+    said(tmp_path, 4)
+    assert first_progress(tmp_path) == (102.0, 2)
+    said(tmp_path, 1, 2)
+    assert first_progress(tmp_path) == (101.0, 1), "it began anew"
+
+
+def test_where_it_began_is_that_of_the_file_that_lies_there(tmp_path: Path) -> None:
+    said(tmp_path, 2, 3)
+    assert first_progress(tmp_path) == (102.0, 2)
+    (tmp_path / "points.bin").rename(tmp_path / "before")
+    said(tmp_path, 5, 6, 7)
+    assert first_progress(tmp_path) == (105.0, 5)
