@@ -26,7 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from traindeck.core.base.environ import DEVICE, RUN_FOLDER
@@ -125,10 +125,10 @@ class Run(Showing):
         self._managed = managed
         self._artifacts: Path | None = None
         self._warned = False
+        self.code: object = None  # what the process is to exit with, once the run's block was left
         self._points: Flusher | None = None
         self._process = os.getpid()
-        self._progress_at = 0.0
-        self._printed_at = 0.0
+        self._progress_at = self._printed_at = 0.0
         self._asked = Asked(rank)
         self._fractions = Fractions()
         self._plan: Plan | None = None
@@ -293,12 +293,7 @@ class Run(Showing):
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
             self._event("error", text=f"{type(error).__name__}: {error}")
         if error is not None:
@@ -306,8 +301,10 @@ class Run(Showing):
                 self._state = "failed"
         elif self._asked.signal is not None:
             self._state = "stopped"
+        self.code = 0 if error is None else getattr(error, "code", None)
         self.close()
-        if kind is None and self._asked.signal == signal.SIGINT and not self._managed:
+        if error is None and self._asked.signal == signal.SIGINT and not self._managed:
+            self.code = INTERRUPTED
             raise SystemExit(INTERRUPTED)
 
     def hand_over(self) -> None:

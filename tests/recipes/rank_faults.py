@@ -1,7 +1,8 @@
 """A recipe that logs each step, and in which one rank fails: rank_faults.py RECIPE FLAG…
 
 FAULT in the environment says what happens to which rank before which step: `kill 1 3`, `hang 1 3`,
-`raise 1 3`, or `enough 0 5` to end well there. A run that goes on from a checkpoint has none.
+`raise 1 3`, or `enough 0 5` to end well there; `late 0 0` lets gloo's threads be busy with tensors
+as the ranks of PyTorch end. A run that goes on from a checkpoint has none.
 In a private recipe it is where rank 0 has paid for the step, and all compute their part of it and
 say so; `lower 0 0` then lowers the budget below what is spent, and goes on.
 """
@@ -79,3 +80,8 @@ if Path(recipe).stem == "mnist_dp" and RANK in os.environ:
     watch_private("torch" if Path(recipe).parent.name == "torch" else "tf")
 with track.start(sys.argv[2:], recipe) as run:
     runpy.run_path(recipe)["main"](run)
+    if what == "late" and run.rank:
+        import torch
+        import torch.distributed as dist
+
+        dist.all_reduce_coalesced([torch.zeros(1) for _ in range(20000)])

@@ -82,6 +82,12 @@ def test_each_rank_is_named_in_log_and_series(home: Path, data: Path) -> None:
     assert (ran.folder / "artifacts" / "servable").is_dir()
 
 
+def test_ranks_end_well_though_their_threads_are_not_done(home: Path, data: Path) -> None:
+    small = (f"--data-dir={data}", "--batch-size=8", "--epochs=1", TWO)
+    ran = start(home, *small, fault="late 0 0")
+    assert ran.code == 0, ran.error
+
+
 @pytest.mark.parametrize(
     ("fault", "why"),
     [

@@ -43,7 +43,7 @@ def join(run: track.Run, device: torch.device) -> TorchRanks | Ranks:
         )
     except RuntimeError as error:
         _ended(type(error), error, error.__traceback__)
-    atexit.register(dist.destroy_process_group)  # its threads must end before the process
+    atexit.register(_leave, run)
     sys.excepthook = _ended  # only now: PyTorch sets its own as it begins
     return TorchRanks(run.rank.number, run.rank.count, device)
 
@@ -77,6 +77,19 @@ def averaging(model: Callable[..., Any], ranks: Ranks) -> Callable[..., Any]:
     # Of weights with channels last: they are copied, and that takes no time that could be seen.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return nn.parallel.DistributedDataParallel(cast("nn.Module", model))
+
+
+def _leave(run: track.Run) -> None:
+    """End the process here where the run has said with what.
+
+    A thread of gloo's may let go of a step's tensors later, for which it needs the interpreter: one
+    that is being shut down ends the thread instead, and that ends the process by SIGABRT. DDP keeps
+    such threads beyond `destroy_process_group`.
+    """
+    if isinstance(run.code, int):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(run.code)
 
 
 def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
