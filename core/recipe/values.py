@@ -1,12 +1,13 @@
 """Which of the words behind a flag are its values, and which the command's own.
 
-A script's source says so where it declares the flag, as argparse and click do (`nargs=`, a flag
-without a value). Where nothing does, numbers behind a number are values (``--hidden 8 16``), and
-all else but the first word is the command's. Standard library only.
+A script's syntax tree says so where it declares the flag, as argparse and click do (`nargs=`, a
+flag without a value). Where nothing does, numbers behind a number are values (``--hidden 8 16``),
+and all else but the first word is the command's. Standard library only.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Sequence
@@ -17,10 +18,9 @@ from typing import NamedTuple
 MAX_SOURCE = 1 << 20  # bytes
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
-_DECLARATION = 1000  # characters
-_NEXT = re.compile(r"add_argument|add_parser|parse_args|\boption\(|\n\s*(?:def|class) ")
-_NARGS = re.compile(r"\bnargs\s*=\s*(?:(?P<count>\d+)|(?P<optional>[\"']\?)|)")
-_NO_VALUE = re.compile(r"store_(?:true|false|const)|BooleanOptionalAction|is_flag\s*=\s*True")
+_DECLARE = {"add_argument", "add_option", "option", "Option"}
+_SAYS = {"nargs", "action", "is_flag", "type", "default", "help", "required"}
+_NO_VALUE = {"store_true", "store_false", "store_const", "append_const", "count", "help", "version"}
 _OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*=")
 
 
@@ -74,10 +74,44 @@ def is_flag(word: str) -> bool:
 
 def _declared(flag: str, source: str) -> float | None:
     """How many values a flag takes at most, if the source says what it is."""
-    match = re.search(rf"[\"']{re.escape(flag)}[\"'](?=\s*[,)])", source)
-    if match is None:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    said = _NEXT.split(source[match.end() : match.end() + _DECLARATION], maxsplit=1)[0]
-    if nargs := _NARGS.search(said):
-        return float(nargs["count"] or (1 if nargs["optional"] else "inf"))
-    return 0 if _NO_VALUE.search(said) else 1
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _declares(node):
+            for word in map(_constant, node.args):
+                if word == flag:
+                    return _values(node)
+                if isinstance(word, str) and flag in re.split(
+                    r"\s*/\s*", word
+                ):  # click's --on/--off
+                    return 0
+    return None
+
+
+def _declares(call: ast.Call) -> bool:
+    name = ast.unparse(call.func).rpartition(".")[2]
+    return name in _DECLARE or any(word.arg in _SAYS for word in call.keywords)
+
+
+def _values(call: ast.Call) -> float:
+    """How many values at most the flag takes that is declared by a call."""
+    said = {word.arg: word.value for word in call.keywords}
+    action = said.get("action")
+    if action is not None and (
+        _constant(action) in _NO_VALUE or ast.unparse(action).endswith("BooleanOptionalAction")
+    ):
+        return 0
+    if any(_constant(said.get(word)) is True for word in ("is_flag", "count")):
+        return 0
+    if "nargs" not in said:
+        return 1
+    count = _constant(said["nargs"])
+    if isinstance(count, int) and count >= 0:
+        return count
+    return 1 if count == "?" else float("inf")
+
+
+def _constant(node: ast.AST | None) -> object:
+    return node.value if isinstance(node, ast.Constant) else None

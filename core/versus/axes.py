@@ -19,11 +19,12 @@ LOSS_DIGITS = 1e-5
 """How far, relative to it, a loss of the first five steps may lie from the other framework's."""
 FIRST = 5
 Both = tuple[Sample | None, Sample | None]
+RUN = "traindeck versus run"
 
 
 def run_command(evidence: Evidence, full: bool = False) -> str:
     """What queues all that is missing."""
-    words = ["traindeck versus run", "--full" if full else "", evidence.suite.typed]
+    words = [RUN, "--full" if full else "", evidence.suite.typed]
     return " ".join(word for word in words if word)
 
 

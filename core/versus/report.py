@@ -17,7 +17,6 @@ from traindeck.core.versus import axes, guarded
 from traindeck.core.versus.evidence import Evidence, Measured, gather
 from traindeck.core.versus.measured import Axis, finite
 from traindeck.core.versus.pairs import LOAD_TAG, Suite
-from traindeck.core.versus.queue import missing
 
 MOST_POINTS = 200
 VERSIONS = ("torch", "tensorflow", "keras", "syft", "numpy", "traindeck")
@@ -47,7 +46,7 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that is shown. `curves` are those of the twins; `command` makes what is missing."""
+    """All that is shown. `curves` are those of the twins."""
 
     title: str
     labels: tuple[str, str]
@@ -57,13 +56,18 @@ class Report:
     runs: tuple[Used, ...]
     machine: dict[str, str]
     versions: dict[str, str]
-    command: str
     created: float = field(compare=False)
 
     @property
     def missing(self) -> int:
         """Indicators of which a side was not measured."""
         return sum(None in one.sides for axis in self.axes for one in axis.indicators)
+
+    @property
+    def command(self) -> str:
+        """The shortest `traindeck versus run` that makes some of what is missing, or ""."""
+        made = {one.make for axis in self.axes for one in axis.indicators if None in one.sides}
+        return min((words for words in made if words.startswith(axes.RUN)), key=len, default="")
 
     @property
     def count(self) -> int:
@@ -128,7 +132,6 @@ def make(
         runs=tuple(_used(run) for run in evidence.used()),
         machine=machine(),
         versions=versions(),
-        command=axes.run_command(evidence, full=not missing(evidence, suite)),
         created=time.time(),
     )
 

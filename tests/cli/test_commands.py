@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.terminal import on_terminal
 from tests.conftest import process_of, until, wait_for_state
 from traindeck.core.base.home import Home
 from traindeck.core.run.folder import RunFolder
@@ -81,6 +82,17 @@ def test_recipes_lists_good_and_broken(traindeck: Command, toy: Path) -> None:
     assert "broken.py:7: parameter 'steps': type 'integer'" in listed.stderr
     shown = of(traindeck("recipes", "show", "toy", "--json"))
     assert shown["params"]["steps"]["default"] == 5
+
+
+@pytest.mark.parametrize("columns", [60, 80, 400])
+def test_no_word_of_a_recipes_parameters_is_cut(
+    traindeck: Command, home: Home, columns: int
+) -> None:
+    params = of(traindeck("recipes", "show", "torch-finetune", "--json"))["params"]
+    lines = on_terminal(columns, "recipes", "show", "torch-finetune")
+    shown = " ".join(" ".join(lines[lines.index("") :]).split())
+    assert max(map(len, lines[lines.index("") :])) <= columns
+    assert [param for param in params.values() if param["help"] not in shown] == []
 
 
 def test_run_wait_show_metrics(traindeck: Command, home: Home, toy: Path) -> None:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
-import os
-import pty
-import select
-import struct
 import subprocess
-import termios
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.conftest import COMMAND
+from tests.cli.terminal import on_terminal
 from tests.tui.homes import make_run
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.store import Catalogue
@@ -43,27 +37,6 @@ def some_runs(home: Home) -> list[str]:
 
 def rows(done: subprocess.CompletedProcess[str]) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(done.stdout)))
-
-
-def on_terminal(columns: int, *words: str) -> list[str]:
-    """The lines a command prints on a terminal of so many columns."""
-    main, worker = pty.openpty()
-    fcntl.ioctl(worker, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
-    process = subprocess.Popen([COMMAND, *words], stdout=worker, env=environment)
-    os.close(worker)
-    data = b""
-    while select.select([main], [], [], 60)[0]:
-        try:
-            block = os.read(main, 1 << 16)
-        except OSError:
-            break
-        if not block:
-            break
-        data += block
-    process.wait()
-    os.close(main)
-    return data.decode().splitlines()
 
 
 class TestColumns:

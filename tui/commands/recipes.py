@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.tui.commands.output import AS_JSON, print_json, print_table, say
+from traindeck.tui.commands.output import (
+    AS_JSON,
+    GAP,
+    cell_width,
+    print_json,
+    print_table,
+    say,
+    terminal_width,
+)
 
 if TYPE_CHECKING:
     from traindeck.core.recipe.params import Param
@@ -79,13 +87,32 @@ def show(name: str, as_json: Annotated[bool, AS_JSON] = False) -> None:
             print(f"  {key:<10} {plain(value, 1000)}")
     if recipe.params:
         print()
-        print_table(
-            ("PARAMETER", "TYPE", "DEFAULT", "ALLOWED", "WHAT IT IS"),
-            (
-                (p.name, p.type, _default(recipe, p), p.limits, p.help)
-                for p in recipe.params.values()
-            ),
-        )
+        _print_params(recipe)
+
+
+def _print_params(recipe: Recipe) -> None:
+    """A table, or where that is wider than the terminal each parameter with its help below it."""
+    head = ("PARAMETER", "TYPE", "DEFAULT", "ALLOWED", "WHAT IT IS")
+    rows = [(p.name, p.type, _default(recipe, p), p.limits, p.help) for p in recipe.params.values()]
+    most = terminal_width()
+    widths = [max(map(cell_width, column)) for column in zip(head, *rows, strict=True)]
+    if most is None or sum(widths) + GAP * (len(widths) - 1) <= most:
+        print_table(head, rows)
+        return
+    import textwrap
+
+    from traindeck.core.base.sanitize import plain
+
+    for name, kind, default, limits, text in rows:
+        facts = (kind, f"default {default}", limits)
+        for words, indent in ((f"{name}: {', '.join(filter(None, facts))}", 2), (text, 6)):
+            if words:
+                left = " " * indent
+                print(
+                    textwrap.fill(
+                        plain(words, 2000), most, initial_indent=left, subsequent_indent=" " * 6
+                    )
+                )
 
 
 def _default(recipe: Recipe, param: Param) -> str:

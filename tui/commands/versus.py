@@ -148,9 +148,9 @@ def report(
 
         _write(json, encoder.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
     say(f"{found.count - found.missing} of {found.count} indicators are measured on both sides")
-    if found.missing:
+    if found.command:
         more = "" if "--full" in found.command else "; --full what takes long"
-        say(f"`{found.command}` makes what is missing{more}")
+        say(f"`{found.command}` makes more of them{more}")
 
 
 def _write(path: Path, content: str) -> None:

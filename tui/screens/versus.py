@@ -118,6 +118,8 @@ class VersusScreen(WatchingScreen[VersusWatch], inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("open", "series"):
             return self._report is not None and bool(self._report.curves)
+        if action == "copy":
+            return self._report is not None and bool(self._report.command)
         return True
 
     def action_open(self) -> None:
@@ -137,7 +139,7 @@ class VersusScreen(WatchingScreen[VersusWatch], inherit_bindings=False):
 def _head(report: Report) -> str:
     there = report.count - report.missing
     text = f"{report.title}: {there} of {report.count} measured on both sides"
-    return plain(f"{text}; {report.command} makes more" if report.missing else text)
+    return plain(f"{text}; {report.command} makes more" if report.command else text)
 
 
 def draw(sketch: Sketch, report: Report, series: str) -> None:

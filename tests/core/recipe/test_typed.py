@@ -74,7 +74,22 @@ parser.add_argument("--pair", nargs=2, type=float)
 parser.add_argument("--maybe", nargs="?")
 parser.add_argument("--out")
 parser.add_argument("--fast", action="store_true")
-"""
+parser.add_argument("--slow", action=argparse.BooleanOptionalAction)
+# parser.add_argument("--three", nargs=2)
+add = parser.add_argument
+add(
+    "--three",  # here, nargs=2 would not do (see "--pair", nargs="*")
+    help="HELP",
+    nargs=3,
+)
+sys.argv.index("--pair")
+
+
+@click.option("--shout/--whisper", " /-w", default=False)
+@click.option("-v", "--verbose", count=True)
+@click.option("--many", nargs=-1)
+def main(): ...
+""".replace("HELP", "long words, " * 100)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +103,13 @@ parser.add_argument("--fast", action="store_true")
         ("--maybe 1 2", {"maybe": 1}),
         ("--out 1 2", {"out": 1}),
         ("--fast data.csv", {"fast": True}),
+        ("--slow data.csv", {"slow": True}),
+        ("--three 1 2 3 4", {"three": "1 2 3"}),
+        ("--shout data.csv", {"shout": True}),
+        ("--whisper data.csv", {"whisper": True}),
+        ("-w data.csv", {"w": True}),
+        ("-v data.csv", {"v": True}),
+        ("--many 1 b 2", {"many": "1 b 2"}),
         ("--other 8 16 data.csv", {"other": "8 16"}),
         ("--other a b", {"other": "a"}),
     ],
@@ -97,6 +119,14 @@ def test_a_flag_has_the_values_that_its_script_says_it_has(
 ) -> None:
     (tmp_path / "t.py").write_text(DECLARED)
     assert parameters(["python", "t.py", *words.split()], str(tmp_path)) == expected
+
+
+@pytest.mark.parametrize("source", ["print 'python 2'", "\0", "(" * 5000])
+def test_a_script_that_cannot_be_parsed_says_nothing_of_its_flags(
+    tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "t.py").write_text(source + DECLARED)
+    assert parameters(["t.py", "--fast", "data.csv"], str(tmp_path)) == {"fast": "data.csv"}
 
 
 @pytest.mark.parametrize(
