@@ -2,7 +2,8 @@
 
     TRAINDECK_DATA=/where/mnist/is python screenshots/make.py
 
-Takes about ten minutes; words after it (sweeps, federation, models, versus, runs) make only those.
+Takes about twenty minutes; words after it (sweeps, federation, models, versus, runs) make only
+those.
 Each picture is what the app shows at that moment, as SVG and PNG.
 """
 
@@ -15,7 +16,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ from traindeck.tui.widgets.sweep_form import SweepRow
 HERE = Path(__file__).parent
 PRIVATE = "torch-mnist-dp"
 SIZE = (120, 34)
+TALL = (140, 66)
 
 
 def start(home: Home, name: str, on: str = "cpu", label: str = "", **params: Value) -> RunDoc:
@@ -219,14 +220,13 @@ async def take_models(home: Home) -> None:
 
 
 def compare(home: Home) -> None:
-    """The twins and what they cost, without what takes longest."""
-    twins = replace(suite(home, None, {}), only=("twin", "mistakes", "steps"))
-    run_missing(home, twins, lambda *_: None)
+    """All that `traindeck versus run --full` measures."""
+    run_missing(home, suite(home, None, {}, full=True), lambda *_: None)
 
 
 async def take_versus(home: Home) -> None:
     app = TraindeckApp(home)
-    async with app.run_test(size=SIZE) as pilot:
+    async with app.run_test(size=TALL) as pilot:
         await pilot.press("ampersand")
         await until(lambda: app.screen.name == "versus")
         await asyncio.sleep(3)

@@ -21,7 +21,7 @@ from traindeck.tui.app import TraindeckApp
 from traindeck.tui.screens.run.screen import RunScreen
 from traindeck.tui.screens.versus import VersusScreen
 
-SIZES = [(80, 24), (120, 40), (180, 50)]
+SIZES = [(80, 24), (120, 40), (140, 66), (180, 50)]
 
 
 @pytest.fixture(autouse=True)

@@ -69,9 +69,15 @@ def lines(axis: Axis, labels: tuple[str, str], width: int) -> Content:
     made = list(Content.styled(axis.verdict(labels), "bold").wrap(width))
     there = [one for one in axis.indicators if one.measured]
     most = min(_SHORT, max(8, (width - _NAME) // 2 - 2))
-    shown = [cell_len(_value(side)) for one in there for side in one.sides]
+    names = max((cell_len(_title(one)) for one in there), default=0)
+    beside = min(most, (width - names) // 2 - 2)  # words never cut a name, numbers may
+    sides = [side for one in there for side in one.sides if side is not None]
+    numbers = [size for side in sides if side.values and (size := cell_len(_value(side))) <= most]
+    words = [
+        size for side in sides if not side.values and (size := cell_len(_value(side))) <= beside
+    ]
     heads_width = min(most, max(cell_len(label) for label in labels))
-    wide = max([heads_width, *(each for each in shown if each <= most)])
+    wide = max([heads_width, *numbers, *words])
     name_width = max(8, width - 2 * (wide + 2))
     if there:
         heads = "".join(f"  {shorten(label, wide):>{wide}}" for label in labels)
@@ -89,18 +95,21 @@ def lines(axis: Axis, labels: tuple[str, str], width: int) -> Content:
 def _lines(
     one: Indicator, labels: tuple[str, str], name_width: int, wide: int, width: int
 ) -> list[Content]:
-    title = f"{one.name} [{one.unit}]" if one.unit else one.name
     values = [_value(side) for side in one.sides]
     if any(cell_len(value) > wide for value in values):
-        made = [Content(plain(title))]
+        made = [Content(plain(_title(one)))]
         for label, value in zip(labels, values, strict=True):
             made += Content(plain(f"  {label}: {value}")).wrap(width)
         return made
-    line = Content(shorten(plain(title), name_width).ljust(name_width))
+    line = Content(shorten(plain(_title(one)), name_width).ljust(name_width))
     for at, value in enumerate(values):
         padded = f"  {plain(value):>{wide}}"
         line += Content.styled(padded, "bold $success") if one.winner == at else Content(padded)
     return [line]
+
+
+def _title(one: Indicator) -> str:
+    return f"{one.name} [{one.unit}]" if one.unit else one.name
 
 
 def _value(side: Sample | None) -> str:

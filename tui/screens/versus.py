@@ -44,6 +44,7 @@ class VersusScreen(WatchingScreen[VersusWatch], inherit_bindings=False):
     AUTO_FOCUS = "#axis-ease"
     BINDING_GROUP_TITLE = "Versus"
     HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (100, "wide"), (160, "broad")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "low"), (42, "tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         command("versus.open", "enter", "open", "Runs", "The twins' runs, laid over each other"),
         command("versus.series", "D", "series", "Picture", "The next series of the twins"),
