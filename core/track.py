@@ -129,6 +129,7 @@ class Run(Showing):
         self._points: Flusher | None = None
         self._process = os.getpid()
         self._progress_at = self._printed_at = 0.0
+        self._parts = 1  # of a unit of progress
         self._asked = Asked(rank)
         self._fractions = Fractions()
         self._plan: Plan | None = None
@@ -167,13 +168,15 @@ class Run(Showing):
             self._print(step, values)
 
     def progress(self, done: float, total: float) -> None:
-        """Say how far the run is, in any unit: steps, epochs or rounds of `total`."""
+        """Say how far the run is, in any unit: steps, epochs or rounds, or parts of them."""
         now = time.monotonic()
         if done < total and now - self._progress_at < PROGRESS_SECONDS:
             return
         self._progress_at = now
         if self._points is not None:
-            self._guard(self._points.add, int(done), {PROGRESS: float(total)})
+            self._parts = 1000 if done % 1 > 0 or total % 1 > 0 else self._parts
+            done, total = round(done * self._parts), total * self._parts
+            self._guard(self._points.add, done, {PROGRESS: float(total)})
             self._points.wake()
 
     def should_stop(self) -> bool:

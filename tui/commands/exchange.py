@@ -144,6 +144,7 @@ def give_records(
     from traindeck.core.base.home import Home
     from traindeck.core.catalogue.library import Library
     from traindeck.core.exchange.giving import give
+    from traindeck.tui.commands.runs import leave_out_private
 
     library = Library(Home.default())
     if into is None:
@@ -152,9 +153,10 @@ def give_records(
         if not refs or (not into.is_dir() and _is_run(library, last)):
             raise UsageError("say where to: traindeck export RUN… --to csv DIR")
     docs = {doc["id"]: doc for doc in (library.find(ref) for ref in refs)}
+    leave_out_private(docs.values(), private)
     told = []
     for doc in docs.values():
-        run = _own(doc, private)
+        run = _own(doc)
         with patience(f"writing {run.points.count:,} points …"):
             places = give(run, formats, into.expanduser(), private)
         if "media" in formats:
@@ -186,13 +188,11 @@ def _is_run(library: Any, word: str) -> bool:
     return True
 
 
-def _own(doc: RunDoc, private: bool) -> OutsideRun:
-    """A run of ours as others are to have it, without private series unless they are asked for."""
+def _own(doc: RunDoc) -> OutsideRun:
+    """A run of ours as others are to have it: the series that its document has."""
     from traindeck.core.exchange.own import TOOL, points_of
     from traindeck.core.exchange.runs import OutsideRun
-    from traindeck.tui.commands.runs import leave_out_private
 
-    leave_out_private([doc], private)
     place = Path(doc["path"])
     return OutsideRun(
         TOOL,

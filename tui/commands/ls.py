@@ -17,7 +17,7 @@ from traindeck.tui.commands.output import (
     print_json,
     print_table,
 )
-from traindeck.tui.commands.runs import PRIVATE, library, progress, shown
+from traindeck.tui.commands.runs import PRIVATE, leave_out_private, library, progress, shown
 
 if TYPE_CHECKING:
     from traindeck.core.catalogue.document import RunDoc
@@ -79,6 +79,7 @@ def ls(
     if chosen and (columns or as_csv):
         _print_columns(docs, columns, names, as_csv=as_csv, as_json=as_json, private=private)
     elif as_json:
+        leave_out_private(docs, private)
         print_json([shown(doc, private) for doc in docs])
     elif docs:
         print_table(

@@ -69,8 +69,8 @@ def lines(axis: Axis, labels: tuple[str, str], width: int) -> Content:
     made = list(Content.styled(axis.verdict(labels), "bold").wrap(width))
     there = [one for one in axis.indicators if one.measured]
     most = min(_SHORT, max(8, (width - _NAME) // 2 - 2))
-    names = max((cell_len(_title(one)) for one in there), default=0)
-    beside = min(most, (width - names) // 2 - 2)  # words never cut a name, numbers may
+    longest = max((cell_len(_title(one)) for one in there), default=0)
+    beside = min(most, (width - longest) // 2 - 2)  # words never cut a name, numbers may
     sides = [side for one in there for side in one.sides if side is not None]
     numbers = [size for side in sides if side.values and (size := cell_len(_value(side))) <= most]
     words = [

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from traindeck.core.run.points import PROGRESS, PointWriter, summarize
 from traindeck.core.run.progress import first_progress, last_progress
+from traindeck.core.track import Run
 
 
 def said(folder: Path, *steps: int) -> None:
@@ -45,3 +48,26 @@ def test_where_it_began_is_that_of_the_file_that_lies_there(tmp_path: Path) -> N
     (tmp_path / "points.bin").rename(tmp_path / "before")
     said(tmp_path, 5, 6, 7)
     assert first_progress(tmp_path) == (105.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([(1, 3), (3, 3)], (3, 3.0)),
+        ([(0.4, 1.5), (1.5, 1.5)], (1500, 1500.0)),
+        ([(1, 3), (1.25, 3), (3, 3)], (3000, 3000.0)),
+        ([(0.35, 1)], (350, 1000.0)),
+        ([(5, float("inf"))], (5, float("inf"))),
+    ],
+)
+def test_parts_of_a_unit_are_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[tuple[float, float]],
+    expected: tuple[int, float],
+) -> None:
+    monkeypatch.setattr("traindeck.core.track.PROGRESS_SECONDS", 0.0)
+    with Run(folder=tmp_path / "run") as run:
+        for done, total in told:
+            run.progress(done, total)
+    assert (last_progress(tmp_path / "run") or ())[1:] == expected
