@@ -49,6 +49,7 @@ class Row:
 INF = float("inf")
 HEAD, SCATTER = "EfficientNet-Lite0's features, linear layer", "scattering features, linear layer"
 SCRATCH, FILMS = "small CNN from nothing", "MiniLM's features of film sentences, linear layer"
+LORA, ALL = "EfficientNet-Lite0, LoRA, an epoch", "EfficientNet-Lite0, all layers, an epoch"
 ROWS = (
     Row(HEAD, INF, "torch-finetune"),
     Row(HEAD, 3.0, "torch-finetune", ("--dp=example",)),
@@ -56,6 +57,12 @@ ROWS = (
     Row(HEAD, INF, "tf-finetune"),
     Row(HEAD, 3.0, "tf-finetune", ("--dp=example",)),
     Row(HEAD, 1.0, "tf-finetune", ("--dp=example",)),
+    *(
+        Row(what, epsilon, recipe, (f"--layers={layers}", "--epochs=1", *private))
+        for what, layers in ((LORA, "lora"), (ALL, "all"))
+        for recipe in ("torch-finetune", "tf-finetune")
+        for epsilon, private in ((INF, ()), (3.0, ("--dp=example",)))
+    ),
     Row(SCATTER, INF, "torch-mnist-scatter-dp", ("--epsilon=inf",)),
     Row(SCATTER, 3.0, "torch-mnist-scatter-dp"),
     Row(SCATTER, 1.0, "torch-mnist-scatter-dp", ("--epochs=40",)),

@@ -106,6 +106,29 @@ def test_labels_never_overlap(a: float, b: float, log: bool, rows: int, columns:
         assert end <= columns
 
 
+@pytest.mark.parametrize(
+    ("axes", "labels"),
+    [
+        (Axes(0.0, 4.0, 0.0, 1.0), "0 1 2 3 4"),
+        (Axes(0.05, 0.55, 0.0, 1.0, x="numbers"), "0.1 0.2 0.3 0.4 0.5"),
+        (Axes(-4.1, -0.9, 0.0, 1.0, x="powers"), "1e-4 3e-4 0.001 0.003 0.01 0.03 0.1"),
+        (Axes(-0.5, 2.5, 0.0, 1.0, names=("adam", "sgd", "lion")), "adam sgd lion"),
+    ],
+)
+def test_x_is_labelled_as_what_it_is(axes: Axes, labels: str) -> None:
+    assert " ".join(tick.label for tick in axes.x_ticks(60)) == labels
+
+
+@pytest.mark.parametrize("ends", [(-400.0, 1.0), (300.0, 400.0), (-2.0, -1.9999999)])
+def test_powers_beyond_any_number_are_no_error(ends: tuple[float, float]) -> None:
+    assert len(Axes(*ends, 0.0, 1.0, x="powers").x_ticks(40)) < 40
+
+
+def test_of_many_names_so_many_stand_below_as_fit() -> None:
+    ticks = Axes(-0.5, 19.5, 0.0, 1.0, names=tuple(f"choice-{n}" for n in range(20))).x_ticks(50)
+    assert 1 < len(ticks) <= 5 and ticks[0].label == "choice-0"
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(FLOATS, min_size=1, max_size=20), st.booleans())
 def test_bounds_hold_every_finite_value(values: list[float], log: bool) -> None:

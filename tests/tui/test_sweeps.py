@@ -97,9 +97,11 @@ async def test_pictures_of_the_trials(app: TraindeckApp, home: Home) -> None:
         await until_shown(pilot, "best so far · x: trial")
         await until_shown(pilot, "3: 0.95")
         await pilot.press("X")
-        await until_shown(pilot, "x: log10 lr")
+        await until_shown(pilot, "x: lr, log")
+        assert "0.01" in shown(pilot) and "-2" not in shown(pilot)
         await pilot.press("X")
-        await until_shown(pilot, "x: choice")
+        await until_shown(pilot, "x: batch_size")
+        assert "128" in shown(pilot).rpartition("x: batch_size")[2]
         await pilot.press("D")
         await until_shown(pilot, "7 trials side by side")
         for word in ("lr", "batch_size", "256", "0.95", "0.62"):

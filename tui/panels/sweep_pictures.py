@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from traindeck.core.base.format import compact
 from traindeck.core.base.sanitize import plain
@@ -65,21 +66,18 @@ def _slice(sketch: Sketch, sweep: Sweep, known: Sequence[Trial], axis: Axis | No
     with_it = [one for one in known if axis.name in one.values]
     places = [_place(axis, one.values) for one in with_it]
     if axis.range is None:
-        axes = _axes(-0.5, len(axis.choices) - 0.5, _values(known))
-        names = [
-            Mark(float(at), axes.y0, " ", plain(str(choice))[:12], LABEL)
-            for at, choice in enumerate(axis.choices)
-        ]
-        said = "choice"
+        names = tuple(plain(str(choice))[:12] for choice in axis.choices)
+        axes = replace(_axes(-0.5, len(names) - 0.5, _values(known)), names=names)
     else:
         low, high = (_scaled(axis.range, end) for end in (axis.range.low, axis.range.high))
-        axes, names = _axes(low, high, _values(known)), []
-        said = f"log10 {axis.name}" if axis.range.log else axis.name
+        across: Literal["powers", "numbers"] = "powers" if axis.range.log else "numbers"
+        axes = replace(_axes(low, high, _values(known)), x=across)
+    said = f"{axis.name}, log" if axis.range is not None and axis.range.log else axis.name
     values = _values(with_it)
     sketch.show(
         [points([x], [y], _REST) for x, y in zip(places, values, strict=True)],
         axes,
-        [*_dots(sweep, with_it, places), *names],
+        _dots(sweep, with_it, places),
         [(f" {plain(sweep.design.series)} · x: {plain(said)} ", LABEL)],
     )
 
@@ -113,7 +111,7 @@ def _parallel(sketch: Sketch, sweep: Sweep, known: Sequence[Trial]) -> None:
     ]
     sketch.show(
         curves,
-        Axes(-0.05, columns + 0.05, -0.1, 1.2),
+        Axes(-0.05, columns + 0.05, -0.1, 1.2, names=("",) * (columns + 1)),
         marks,
         [(f" {len(curves)} trials side by side ", LABEL)],
     )

@@ -128,7 +128,8 @@ class TradeoffPanel(VerticalScroll, inherit_bindings=False):
         values = [point.value for point in ours] + [each.accuracy for each in known]
         most = max([point.epsilon for point in ours] + [each.epsilon for each in known])
         room = (max(values) - min(values)) * 0.12 or 0.05
-        axes = Axes(0.0, max(1.0, 1.25 * most), min(values) - room, max(values) + room)
+        right = max(1.0, 1.25 * most)
+        axes = Axes(0.0, right, min(values) - room, max(values) + room, x="numbers")
         marks = [
             Mark(
                 point.epsilon,

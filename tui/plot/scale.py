@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,9 +18,10 @@ _MARGIN = 0.03  # of the height, above and below, so that extremes do not lie on
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """The ranges a picture shows. x0 < x1 and y0 < y1; above 0 if `log`.
+    """The ranges a picture shows. x0 < x1 and y0 < y1; y above 0 if `log`.
 
-    `elapsed` says that x is elapsed seconds rather than whole steps.
+    x      whole `steps`, `elapsed` seconds, any `numbers`, or the `powers` of ten of what it is of
+    names  what stands below x = 0, 1, 2 …, instead of numbers
     """
 
     x0: float
@@ -27,7 +29,8 @@ class Axes:
     y0: float
     y1: float
     log: bool = False
-    elapsed: bool = False
+    x: Literal["steps", "elapsed", "numbers", "powers"] = "steps"
+    names: tuple[str, ...] = ()
 
     @property
     def width(self) -> float:
@@ -87,10 +90,7 @@ class Axes:
         """Ticks for a picture `columns` cells wide whose labels leave two cells between them."""
         most = max(columns // 8, 2) + 1
         while most > 1:
-            if self.elapsed:
-                ticks = time_ticks(self.x0, self.x1, most - 1)
-            else:
-                ticks = linear_ticks(self.x0, self.x1, most - 1, whole=True)
+            ticks = self._across(most - 1)
             # One try for each set of ticks there is, not for each number of them asked for.
             most = min(most - 1, max(len(ticks), 1))
             ends = -2
@@ -102,6 +102,19 @@ class Axes:
             else:
                 return ticks
         return ()
+
+    def _across(self, most: int) -> tuple[Tick, ...]:
+        if self.names:
+            stride = -(-len(self.names) // most)
+            return tuple(
+                Tick(float(at), self.names[at]) for at in range(0, len(self.names), stride)
+            )
+        if self.x == "elapsed":
+            return time_ticks(self.x0, self.x1, most)
+        if self.x == "powers":
+            low, high = (10.0 ** min(max(end, -307), 308) for end in (self.x0, self.x1))
+            return tuple(Tick(math.log10(t.value), t.label) for t in log_ticks(low, high, most))
+        return linear_ticks(self.x0, self.x1, most, whole=self.x == "steps")
 
     def label_column(self, tick: Tick, columns: int) -> int:
         """Where the label of an x tick starts: below its tick, moved in at the edges."""

@@ -290,7 +290,7 @@ class Plot:
             return draw([], None, width, height, hint)
         # Near 2**62 a window of one step is narrower than the grid of floats.
         low, high = x_range([sight]) or sight
-        axes = Axes(low, high, *bounds, view.log, view.elapsed)
+        axes = Axes(low, high, *bounds, view.log, "elapsed" if view.elapsed else "steps")
         return draw(curves, axes, width, height)
 
     def _overlaid(self, frame: Frame, view: View, selection: tuple[int, int] | None) -> Frame:

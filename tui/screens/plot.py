@@ -161,12 +161,18 @@ class PlotScreen(Screen[None], inherit_bindings=False):
         xs, ys = [x for x, _ in found.places], [y for _, y in found.places]
         wide = (max(xs) - min(xs)) * 0.06 or 0.5
         high = (max(ys) - min(ys)) * 0.12 or abs(max(ys)) * 0.1 or 0.5
-        axes = Axes(min(xs) - wide, max(xs) + wide, min(ys) - high, max(ys) + high)
+        axes = Axes(
+            min(xs) - wide,
+            max(xs) + wide,
+            min(ys) - high,
+            max(ys) + high,
+            x="powers" if found.log else "numbers",
+        )
         marks: list[Mark] = []
         if 1 < len(found.means) < len(found.places):
             marks = [Mark(x, y, "◆", number(y), LINE + _MEANS) for x, y in found.means]
         marks += [Mark(x, y, "•", "", LINE) for x, y in found.places[:MOST_MARKS]]
-        across = f"log10 {plain(param)}" if found.log else plain(param)
+        across = f"{plain(param)}, log" if found.log else plain(param)
         sketch.show(
             [points(xs[:1], ys[:1], _MEANS)],  # marks alone: unlike runs are no curve
             axes,
