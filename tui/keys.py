@@ -25,6 +25,8 @@ PLACES = (
     ("models", "Models"),
 )
 """Where one can be at any time, with the word for it; runs are opened on top of these."""
+ON_TOP = (("sweeps", "Sweeps"), ("versus", "Versus"))
+"""What is opened on top of any place, with the word for it."""
 
 
 def command(

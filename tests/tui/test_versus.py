@@ -109,3 +109,13 @@ async def test_it_is_made_anew_when_a_run_has_come(app: TraindeckApp, home: Home
         made_mistakes(home)
         await until_shown(pilot, "words for a wrong shape")
         await until_shown(pilot, "31")
+
+
+async def test_the_first_line_leads_there_where_it_has_room(app: TraindeckApp) -> None:
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "S Sweeps  & Versus")
+        line = shown(pilot).splitlines()[0]
+        await pilot.click(offset=(line.index("Versus"), 0))
+        await until(pilot, lambda: isinstance(pilot.app.screen, VersusScreen), "the comparison")
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "Sweeps" not in shown(pilot), "a narrow first line")

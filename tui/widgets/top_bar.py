@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-from traindeck.tui.keys import PLACES, key_of
+from traindeck.tui.keys import ON_TOP, PLACES, key_of
 from traindeck.tui.readers.feed import RunsSnapshot
 
 
 class TopBar(Widget):
     """`traindeck  1 Runs  2 Recipes  3 Devices  p Privacy      3 running · 128 runs  ? help`.
 
-    A click on a place goes there. The keys shown are those in force, remapped or not.
+    A click on a place goes there. What opens on top of places is named where there is room. Keys
+    shown are those in force, remapped or not.
     """
 
     ALLOW_SELECT = False
@@ -44,9 +47,25 @@ class TopBar(Widget):
 
     def render(self) -> Content:
         width = self.content_size.width
+        help_key = self._key("app.help")
+        hint = f"{help_key} help" if help_key else ""
+        hints = [f"{counts}   {hint}" for counts in self._counted()]
+        left = self._doors([*PLACES, *ON_TOP])
+        if width - left.cell_length - 2 < len(hints[0] if hints else hint):
+            left = self._doors(PLACES)
+        room = width - left.cell_length - 2
+        right = next((each for each in hints if len(each) <= room), hint)
+        if len(right) > room:
+            return left
+        start = width - len(right)
+        self._spots.append((width - len(hint), width, "app.help"))
+        return Content.assemble(left, " " * (start - left.cell_length), (right, "dim"))
+
+    def _doors(self, doors: Sequence[tuple[str, str]]) -> Content:
+        """The name and where one can go, each a spot to click."""
         left = Content.assemble(("traindeck", "bold $primary"))
         self._spots = []
-        for place, title in PLACES:
+        for place, title in doors:
             left = left.append("  ")
             start = left.cell_length
             key = self._key(f"app.{place}")
@@ -56,17 +75,9 @@ class TopBar(Widget):
                 (f"{key} " if key else "", "dim"),
                 (title, "bold underline" if here else ""),
             )
-            self._spots.append((start, left.cell_length, f"app.place('{place}')"))
-        help_key = self._key("app.help")
-        hint = f"{help_key} help" if help_key else ""
-        room = width - left.cell_length - 2
-        hints = [f"{counts}   {hint}" for counts in self._counted()]
-        right = next((each for each in hints if len(each) <= room), hint)
-        if len(right) > room:
-            return left
-        start = width - len(right)
-        self._spots.append((width - len(hint), width, "app.help"))
-        return Content.assemble(left, " " * (start - left.cell_length), (right, "dim"))
+            action = f"app.place('{place}')" if (place, title) in PLACES else f"app.{place}"
+            self._spots.append((start, left.cell_length, action))
+        return left
 
     def _counted(self) -> list[str]:
         """What is going on, the longest telling first."""
