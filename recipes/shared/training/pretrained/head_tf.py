@@ -13,7 +13,7 @@ from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints
 from traindeck.recipes.shared.training.loop import Schedule, Tested
 
-_TESTED = 256  # examples at a time
+_TESTED = 32  # examples at a time: of images Keras keeps what each layer gives
 
 
 def zeros(inputs: int, outputs: int) -> Any:

@@ -14,7 +14,7 @@ from traindeck.core import track
 from traindeck.recipes.shared.training import checkpoints
 from traindeck.recipes.shared.training.loop import Schedule, Tested
 
-_TESTED = 256  # examples at a time
+_TESTED = 32  # examples at a time
 
 
 def zeros(inputs: int, outputs: int) -> nn.Linear:
