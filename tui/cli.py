@@ -119,9 +119,9 @@ def main() -> None:
             sys.stdout.flush()  # what cannot be written is told here, not by the interpreter
     except _Misused as error:
         sys.exit(_say_misused(error))
-    except typer.Abort:
+    except typer.Abort as error:
         typer.echo("Aborted!", err=True)
-        sys.exit(FAILED)
+        sys.exit(INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else FAILED)
     except TraindeckError as error:
         from traindeck.tui.commands.output import say_error
 
@@ -132,8 +132,6 @@ def main() -> None:
         failed = say_error(error)
         _drop_unwritten()
         sys.exit(failed)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -185,8 +185,8 @@ def _diff(one: Origin, other: Origin, name: str, other_name: str) -> Iterator[st
         lines = difflib.unified_diff(
             before.splitlines(),
             after.splitlines(),
-            f"{file} of {name}",
-            f"{file} of {other_name}",
+            f"{file[0]} of {name}",
+            f"{file[1]} of {other_name}",
             lineterm="",
         )
         for line in lines:
@@ -197,12 +197,12 @@ def _diff(one: Origin, other: Origin, name: str, other_name: str) -> Iterator[st
             yield line
 
 
-def _pairs(one: Origin, other: Origin) -> Iterator[tuple[str, str, str]]:
-    """Files by their names; a single script each is compared though it was renamed."""
+def _pairs(one: Origin, other: Origin) -> Iterator[tuple[tuple[str, str], str, str]]:
+    """Files by both their names; a single script each is compared though it was renamed."""
     if len(one.scripts) == len(other.scripts) == 1:
-        (before,), ((name, after),) = one.scripts.values(), other.scripts.items()
-        yield name, before, after
+        ((name, before),), ((other_name, after),) = one.scripts.items(), other.scripts.items()
+        yield (name, other_name), before, after
     else:
         for name in dict.fromkeys([*one.scripts, *other.scripts]):
-            yield name, one.scripts.get(name, ""), other.scripts.get(name, "")
-    yield "changes to the work tree", one.patch, other.patch
+            yield (name, name), one.scripts.get(name, ""), other.scripts.get(name, "")
+    yield ("changes to the work tree",) * 2, one.patch, other.patch

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from traindeck.core.catalogue.document import RunDoc
 from traindeck.core.catalogue.values import FIELDS, NUMBER, PARAMS, SPAN, TEXT, Pick, pick
+from traindeck.core.run.state import LIVE
 
 EXCEPT_SEED = "all but seed"
 """Grouping by every parameter in which the runs differ, the seed aside."""
@@ -109,10 +110,14 @@ def spread(values: Iterable[Any]) -> Spread | None:
 
 
 def in_common(group: Group[D], pick: Pick) -> Spread | Any | None:
-    """What a group has in a column: a spread of numbers, the value that all have, else None."""
-    values = [pick.value(doc) for doc in group.docs]
-    if pick.kind in (NUMBER, SPAN) and (known := spread(values)) is not None:
+    """What a group has in a column: a spread of numbers, the value that all have, else None.
+
+    Runs that go on are in no spread where others have ended: theirs are numbers of a part.
+    """
+    ended = [doc for doc in group.docs if doc["state"] not in LIVE] or group.docs
+    if pick.kind in (NUMBER, SPAN) and (known := spread(map(pick.value, ended))) is not None:
         return known
+    values = [pick.value(doc) for doc in group.docs]
     first = values[0]
     same = pick.kind in (TEXT, NUMBER) and all(value == first for value in values[1:])
     return first if same else None

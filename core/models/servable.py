@@ -108,8 +108,8 @@ def find(run: Path, named: str = "") -> Servable:
     said = artifacts(run, FOLDER)
     if not said:
         raise NotFoundError(
-            f"run {run.name} has left no servable: it was ended early, is of before, or its recipe"
-            " does not call run.servable(…); --file names a model that it wrote"
+            f"run {run.name} has left no servable: it was ended early, an older traindeck made it,"
+            " or its recipe does not call run.servable(…); --file names a model that it wrote"
         )
     event = said[-1]
     place = Path(event["path"])

@@ -126,11 +126,7 @@ class Shelf:
 
     def begin(self, name: str) -> tuple[int, Path]:
         """The number and folder of a version that is to be made. Raises UsageError, OSError."""
-        if not _name(name):
-            raise UsageError(
-                f"{name!r} is no name of a model: letters, digits, `.`, `_`, `-`, 64 at most, a"
-                " letter or digit first; --as gives another"
-            )
+        check_name(name)
         folder = self._home.models / name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(folder / ".lock"):
@@ -212,6 +208,15 @@ def numbered(folder: Path) -> dict[int, Path]:
             if path.name.isascii() and path.name.isdigit() and path.is_dir():
                 found.append((int(path.name), path))
     return dict(sorted(found))
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError for what no model can be called."""
+    if not _name(name):
+        raise UsageError(
+            f"{name!r} is no name of a model: letters, digits, `.`, `_`, `-`, 64 at most, a"
+            " letter or digit first; --as gives another"
+        )
 
 
 def as_name(text: str) -> str:

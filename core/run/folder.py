@@ -139,6 +139,8 @@ def clean_tags(tags: Iterable[str]) -> list[str]:
 
 def check_words(*, name: str | None = None, tags: Iterable[str] = (), notes: str = "") -> None:
     """Raises UsageError for what people may not write to a run: every list would carry it."""
+    if name is not None and name.strip().startswith("@"):
+        raise UsageError(f"name {name!r}: what begins with @ stands for a run, as @last does")
     tags = list(tags)
     longest = max(map(len, tags), default=0)
     for what, is_long, most in (

@@ -177,7 +177,10 @@ def _param(recipe: Recipe | None, name: str) -> Param | None:
     if recipe is None:
         return None
     if name not in recipe.params:
-        known = ", ".join(recipe.params) or "none"
+        if not recipe.params:
+            typed = f"traindeck sweep -p {name}=… -- python {recipe.path.name} --{name} {{{name}}}"
+            raise SpaceError(f"{recipe.name} declares no parameters; search its flags by {typed}")
+        known = ", ".join(recipe.params)
         raise SpaceError(f"{recipe.name} has no parameter {name!r}; it has: {known}")
     return recipe.params[name]
 

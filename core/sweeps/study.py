@@ -36,6 +36,7 @@ VERSION = 1
 Direction = Literal["maximize", "minimize"]
 SAMPLERS = ("tpe", "random", "grid", "cmaes")
 PRUNERS = ("none", "median", "hyperband")
+USUAL_TRIALS = 20
 MOST_TRIALS = 10_000
 MOST_AT_ONCE = 64
 MOST_SEEDS = 100
@@ -239,7 +240,7 @@ class SweepRequest:
     recipe: Recipe | None = None
     command: Sequence[str] = ()
     typed: Mapping[str, str] = field(default_factory=dict)
-    trials: int = 20
+    trials: int = USUAL_TRIALS
     series: str = ""
     direction: Direction = "maximize"
     sampler: str = "tpe"
@@ -259,6 +260,14 @@ class SweepRequest:
         """How many runs it comes to, if none must be done again."""
         size = space.size() if self.sampler == "grid" else None
         return min(self.trials, size or self.trials) * self.seeds
+
+
+def all_of_few(request: SweepRequest) -> SweepRequest:
+    """Each of the different trials once, where there are no more than usual."""
+    size = parse(request.typed, request.recipe).size()
+    if size is None or size > USUAL_TRIALS:
+        return request
+    return replace(request, sampler="grid", trials=size)
 
 
 def usual_aim(recipe: Recipe) -> tuple[str, Direction]:

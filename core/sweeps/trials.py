@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from traindeck.core.base.files import read_json
+from traindeck.core.base.format import counted
 from traindeck.core.base.home import Home
 from traindeck.core.base.ids import is_id
 from traindeck.core.base.nearest import nearest
@@ -205,7 +206,9 @@ def _nearest(series: str, names: Sequence[str]) -> str:
         return ""
     names = [name for name in names if name != PROGRESS and not is_private(name)]
     told = nearest(series, names)[:1] or names[:MOST_NAMES]
-    return f"; it has {', '.join(told)}" if told else ""
+    more = len(names) - len(told)
+    others = f" and {counted(more, 'other')}" if more else ""
+    return f"; it has {', '.join(told)}{others}" if told else ""
 
 
 def trials(design: Design, attempts: list[Attempt]) -> list[Trial]:

@@ -83,7 +83,7 @@ def paradigm(evidence: Evidence) -> Axis:
             lines.append(
                 Indicator(
                     f"{title}: {name}", both, unit, better,  # type: ignore[arg-type]
-                    why=only or f"no runs in mode {mode}", make="" if only else make,
+                    why=only or f"no steps were timed in mode {mode}", make="" if only else make,
                     held=held if series != "memory_mb" else "",
                     note=_PARADIGM_NOTES.get(series, ""),
                 )

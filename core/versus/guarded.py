@@ -182,8 +182,8 @@ def hardware(evidence: Evidence, found: list[str]) -> Axis:
     power = "no recipe of either measures it" if _sensors() else "no power sensor is readable here"
     lines = [
         Indicator("devices found", (here, here)),
-        Indicator("devices used", (_used(evidence, 0), _used(evidence, 1)), why="no runs",
-                  make=run_command(evidence)),
+        Indicator("devices used", (_used(evidence, 0), _used(evidence, 1)),
+                  why="no runs of the comparison", make=run_command(evidence)),
         Indicator("memory of a twin", (_memory(evidence, 0), _memory(evidence, 1)), "MB", "lower",
                   why="no twin runs", make=run_command(evidence),
                   note="most of all its processes, as seen once a second"),
@@ -234,7 +234,7 @@ def _mixed(evidence: Evidence) -> Iterator[Indicator]:
                 f"{mode} bfloat16: {name}",
                 (a, b),
                 "× float32",
-                why=f"no runs in mode {mode} at bfloat16",
+                why=f"no steps were timed in mode {mode} at bfloat16",
                 make=run_command(evidence, full=mode != MIXED[0]),
                 note="mixed precision over float32, the same steps, seed by seed",
             )

@@ -110,9 +110,11 @@ class Indicator:
             return None
         return int((b.median > a.median) == (self.better == "higher"))
 
-    def missing(self) -> str:
-        """Why a side is not there, and what makes it."""
-        why = f"not measured: {self.why}" if self.why else "not measured"
+    def missing(self, labels: tuple[str, str] = ("", "")) -> str:
+        """Why a side is not there, by its label where the other one is, and what makes it."""
+        gone = [label for label, side in zip(labels, self.sides, strict=True) if side is None]
+        whose = f"{gone[0]} " if len(gone) == 1 and gone[0] else ""
+        why = f"{whose}not measured: {self.why}" if self.why else f"{whose}not measured"
         return f"{why}; make it with: {self.make}" if self.make else why
 
     def to_json(self) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def markdown(report: Report) -> str:
 
 PREFACE = (
     "Medians with the least and greatest of all repeats; a side is called ahead only where the"
-    " ranges of three repeats or more do not touch. Every figure is of this machine."
+    " ranges of three repeats or more do not touch, or where what differs was counted, not timed."
+    " Every figure is of this machine."
 )
 
 

@@ -108,6 +108,9 @@ def test_parse_shows_what_would_be_read_and_why(traindeck: Run, tmp_path: Path) 
     assert "8080" not in told.stdout
     assert "8080" in traindeck("parse", "--all", str(log)).stdout
     assert json.loads(traindeck("parse", "--json", str(log)).stdout)["series"] == {"loss": 1}
+    log.write_text("listening on 8080\n")
+    told = traindeck("parse", str(log))  # nothing was read, so what was not is shown
+    assert "listening on 8080" in told.stdout and "no metrics in 1 line with numbers" in told.stderr
     traindeck("parse", str(tmp_path / "none.log"), code=3)
 
 

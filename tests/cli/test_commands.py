@@ -84,6 +84,24 @@ def test_recipes_lists_good_and_broken(traindeck: Command, toy: Path) -> None:
     assert shown["params"]["steps"]["default"] == 5
 
 
+def test_ctrl_c_before_anything_is_read_in_is_no_traceback() -> None:
+    code = (
+        "import signal, sys, traindeck.tui.start as start\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL, 'while it is read in'\n"
+        "import traindeck.tui.cli as cli\n"
+        "cli.main = lambda: signal.raise_signal(signal.SIGINT)\n"
+        "start.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_what_stands_for_a_run_is_no_name(traindeck: Command, toy: Path) -> None:
+    run = traindeck("run", "toy", "--wait").stdout.split()[0]
+    for words in (["edit", run, "--name", "@last"], ["run", "toy", "--name", "@last"]):
+        assert "@last" in traindeck(*words, code=2).stderr
+
+
 @pytest.mark.parametrize("columns", [60, 80, 400])
 def test_no_word_of_a_recipes_parameters_is_cut(
     traindeck: Command, home: Home, columns: int

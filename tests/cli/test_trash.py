@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import shutil
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +67,7 @@ def test_for_good_is_asked_on_a_terminal_and_needs_yes_elsewhere(
     traindeck: Command, home: Home, large: str
 ) -> None:
     refused = traindeck("rm", "--purge", large, code=2, stdin=subprocess.DEVNULL).stderr
-    assert refused == f"error: to delete {large} for good without being asked: --yes\n"
+    assert refused == f"error: nobody can be asked here; --yes deletes {large} for good\n"
     traindeck("rm", large)
     assert "--yes" in traindeck("trash", "empty", code=2, stdin=subprocess.DEVNULL).stderr
     for words, gone in ((["trash", "empty"], False), (["rm", "--purge", large], True)):
@@ -77,6 +79,23 @@ def test_for_good_is_asked_on_a_terminal_and_needs_yes_elsewhere(
         os.close(theirs)
         assert f"Delete {large} for good? [y/N]" in said
         assert (asked.returncode, (home.trash / large).exists()) == (int(not gone), not gone)
+
+
+def test_ctrl_c_at_a_question_is_an_interruption(home: Home, large: str) -> None:
+    ours, theirs = pty.openpty()
+    words = [COMMAND, "rm", "--purge", large]
+    asked = subprocess.Popen(
+        words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(ours, 1 << 16)
+    os.write(ours, b"\x03")
+    assert asked.wait(PATIENCE) == 130
+    os.close(ours)
+    os.close(theirs)
+    assert (home.runs / large).exists()
 
 
 def test_rm_purge_deletes_what_is_in_the_trash_already(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.tui.models_home import form, make_bundle, make_server, private, serve
 from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.snapshot import Svg, screenshot
 from traindeck.core.base.home import Home
+from traindeck.core.catalogue.library import Library
 from traindeck.core.launch import LaunchRequest, launch
 from traindeck.core.models.client import Client
 from traindeck.core.models.shelf import Shelf
@@ -172,6 +174,23 @@ async def test_a_server_that_does_not_listen_yet_is_loading_and_one_that_failed_
         await until_shown(pilot, "the server has failed: 127.0.0.1:8501: Address in use")
         states = {version.key: version.state for version in screen.table.items}
         assert states == {"digits/1": "loading", "other/1": "failed"}
+
+
+async def test_a_server_that_failed_says_nothing_of_a_version_made_since(
+    app: TraindeckApp, home: Home
+) -> None:
+    folders = [make_bundle(home, "digits", number) for number in (1, 2)]
+    failed = make_server(
+        home, 1, state="failed", listens=False, params=make_params(folders[0].parent)
+    )
+    began = Library(home).find(failed)["created"]
+    for folder, seconds in zip(folders, (-10, 10), strict=True):
+        os.utime(folder / "bundle.json", (began + seconds, began + seconds))
+    async with app.run_test(size=(120, 30)) as pilot:
+        screen = await choose(pilot, "digits/1")
+        await until_shown(pilot, "the server has failed")
+        states = {version.key: version.state for version in screen.table.items}
+        assert states == {"digits/1": "failed", "digits/2": ""}
 
 
 def make_params(folder: Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ async def test_what_is_typed_is_a_sweep_and_its_command(
         put(pilot, "sampler", "random")
         command = "traindeck sweep tiny -p steps=2..8 --trials 5 --sampler random --at-once 2"
         await until(pilot, lambda: form.command() == command)
-        await until_shown(pilot, "nothing is accounted for")
+        await until_shown(pilot, "no budget is charged")
         asked = form.request()
         assert asked is not None and (asked.series, asked.direction) == ("loss", "minimize")
         form.options["sampler"].control.focus()  # a field's cursor blinks
@@ -146,7 +146,7 @@ async def test_a_real_sweep_from_form_to_its_trials(home: Home) -> None:
         await open_sweep(pilot, "tiny")
         put(pilot, "steps", "2,4")
         put(pilot, "sampler", "grid")
-        await until_shown(pilot, "nothing is accounted for")
+        await until_shown(pilot, "no budget is charged")
         await pilot.press("ctrl+l", "ctrl+l")  # once is enough
         await until(pilot, lambda: isinstance(app.screen, SweepsScreen), "the sweeps")
         assert "has begun" in notices(pilot)

@@ -124,6 +124,20 @@ async def test_from_a_sweep_to_a_trial_to_its_run(app: TraindeckApp, home: Home)
         await until(pilot, lambda: pilot.app.screen is screen)
 
 
+async def test_stopped_after_a_question(app: TraindeckApp, home: Home) -> None:
+    folder = made_sweep(home)
+    (folder.path / "driver.json").unlink()  # as if its driver had gone
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await open_sweeps(pilot)
+        await until_shown(pilot, "interrupted")
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await until_shown(pilot, "Stop the sweep mnist?")
+        await pilot.press("n")
+        await until(pilot, lambda: pilot.app.screen is screen)
+    assert folder.design().wanted == study.RUNNING
+
+
 async def test_deleted_after_a_question(app: TraindeckApp, home: Home) -> None:
     made_sweep(home, 1)
     made_sweep(home, 2)

@@ -112,7 +112,7 @@ def ls(as_json: Annotated[bool, AS_JSON] = False) -> None:
         say("no budgets yet; `traindeck budget create NAME --epsilon E --delta D` makes one")
         return
     print_table(
-        ("DATA SET", "BUDGET ε", "DELTA", "UNIT", "SPENT ε", "FILTER USED", "RUNS"),
+        ("DATA SET", "BUDGET ε", "DELTA", "UNIT", "PLD ε", "FILTER USED", "RUNS"),
         (
             row
             for name, each in budgets.items()
@@ -199,7 +199,7 @@ def remove(
     ledger.check_unused()
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError(f"to remove the budget of {ledger.name} without being asked: --yes")
+            raise UsageError(f"nobody can be asked here; --yes removes the budget of {ledger.name}")
         typer.confirm(f"Remove the budget of {ledger.name}?", abort=True, err=True)
     tell(f"{ledger.name} has no budget any more; its ledger is kept in {ledger.remove()}")
 

@@ -36,4 +36,11 @@ def print_csv(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
 
 
 def say_none(asked: bool) -> None:
-    say("no runs" + (" match" if asked else " yet; `traindeck recipes` lists what can be run"))
+    if asked:
+        say("no runs match")
+        return
+    from traindeck.core.base.home import Home
+
+    home = Home.default()
+    there = "" if home.runs.is_dir() else f"; there is no {home.runs}"
+    say(f"no runs yet; `traindeck recipes` lists what can be run{there}")

@@ -62,7 +62,7 @@ def compare(
             }
         )
         return
-    _print(docs, found)
+    _print(docs, found, diff)
     if diff:
         _print_diffs(found)
 
@@ -75,7 +75,7 @@ def _metrics(docs: Sequence[RunDoc]) -> dict[str, list[dict[str, Any] | None]]:
     }
 
 
-def _print(docs: Sequence[RunDoc], found: Differences) -> None:
+def _print(docs: Sequence[RunDoc], found: Differences, diff: bool) -> None:
     from traindeck.core.base.sanitize import plain
     from traindeck.core.catalogue.values import falls
 
@@ -104,7 +104,7 @@ def _print(docs: Sequence[RunDoc], found: Differences) -> None:
             rows += [("",) * (len(docs) + 1), (title, *("" for _ in docs))]
         rows += [(plain(name), *map(plain, cells)) for name, cells in lines.items()]
     print_table(("", *head), rows)
-    if alike := _alike(found):
+    if alike := _alike(found, diff):
         print(f"\n{alike}")
     for name, untold in zip(head, found.untold, strict=True):
         if untold:
@@ -122,13 +122,14 @@ def _words(values: Sequence[Any]) -> list[str]:
     return ["not set" if value is None else said("text", value, 0.0) for value in values]
 
 
-def _alike(found: Differences) -> str:
+def _alike(found: Differences, diff: bool) -> str:
     """What does not differ, and how much of the code does."""
     changed = [sum(_is_change(line) for line in lines) for lines in found.diffs]
     words = []
     if any(changed):
         counts = ", ".join(map(str, changed))
-        words.append(f"code: {counts} lines differ from the first run's; --diff shows them")
+        shown = "" if diff else "; --diff shows them"
+        words.append(f"code: {counts} lines differ from the first run's{shown}")
     if same := found.alike:
         words.append(f"the same: {', '.join(same)}")
     return "; ".join(words)

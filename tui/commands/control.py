@@ -235,7 +235,7 @@ def _make_sure(run_ids: Sequence[str]) -> None:
     """Raises UsageError where nobody can be asked, and ends the command where the answer is no."""
     what = run_ids[0] if len(run_ids) == 1 else f"{len(run_ids)} runs"
     if not sys.stdin.isatty():
-        raise UsageError(f"to delete {what} for good without being asked: --yes")
+        raise UsageError(f"nobody can be asked here; --yes deletes {what} for good")
     typer.confirm(f"Delete {what} for good?", abort=True, err=True)
 
 

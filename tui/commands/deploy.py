@@ -93,9 +93,12 @@ def export(
     from traindeck.core.base.home import Home
     from traindeck.core.catalogue.library import Library
     from traindeck.core.launch import launch
+    from traindeck.core.models.shelf import check_name
     from traindeck.tui.commands.run import check_needs
     from traindeck.tui.readers.deploying import export_request
 
+    if name:
+        check_name(name)
     if aim not in ("", MICRO):
         raise UsageError(f"--for {aim}: only {MICRO} is known")
     home = Home.default()

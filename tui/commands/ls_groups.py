@@ -85,7 +85,7 @@ def print_groups(
                 *(said(each.kind, end, now) for each, end in zip(keys, group.key, strict=True)),
                 str(len(group.docs)),
                 *(
-                    _spread_word(each, value, now)
+                    _spread_word(each, value, len(group.docs), now)
                     for each, value in zip(chosen, values, strict=True)
                 ),
             ]
@@ -123,16 +123,17 @@ def _sorted_groups(groups: list[Group[RunDoc]], by: str, names: list[str]) -> li
     return [group for _, group in known] + [group for end, group in keyed if end is None]
 
 
-def _spread_word(pick: Pick, value: Spread | Any | None, now: float) -> str:
+def _spread_word(pick: Pick, value: Spread | Any | None, runs: int, now: float) -> str:
     from traindeck.core.catalogue.groups import Spread
 
     if not isinstance(value, Spread):
         return said(pick.kind, value, now)
     mean = duration(value.mean) if pick.kind == "span" else ascii_number(value.mean)
+    part = f" ({value.count})" if value.count < runs else ""
     if value.std is None:
-        return mean
+        return mean + part
     std = duration(value.std) if pick.kind == "span" else ascii_number(float(f"{value.std:.2g}"))
-    return f"{mean} ± {std}"
+    return f"{mean} ± {std}{part}"
 
 
 def _spread_json(value: Spread | Any | None) -> Any:

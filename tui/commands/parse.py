@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from traindeck.core.base.errors import NotFoundError
+from traindeck.core.base.format import counted
 from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ UNDERSTOOD = (
     " settings.toml"
 )
 MOST_LINES = 2000  # shown
+MOST_SILENT = 20  # shown where nothing was read
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +47,7 @@ def parse(
     seen: list[Seen] = []
     reader.seen = seen
     series: dict[str, int] = {}
+    silent: list[Seen] = []  # the first lines that said nothing
     lines = shown = 0
     try:
         with _log(file).open("rb") as log:
@@ -60,6 +64,7 @@ def parse(
                     if (line.metrics or every) and not as_json and shown < MOST_LINES:
                         shown += 1
                         _print(line)
+                silent += [line for line in seen if not line.metrics][: MOST_SILENT - len(silent)]
                 seen.clear()
     except OSError as error:
         raise NotFoundError(f"{file} cannot be read: {error.strerror or error}") from None
@@ -67,10 +72,15 @@ def parse(
         progress = reader.progress
         print_json({"series": series, "progress": progress, "lines_with_numbers": lines})
         return
+    sys.stdout.flush()
     if series:
-        say(f"{sum(series.values())} points of {len(series)} series: {', '.join(series)}")
-    else:
-        say(f"no metrics in {lines} lines with numbers; {UNDERSTOOD}")
+        points = counted(sum(series.values()), "point")
+        say(f"{points} of {len(series)} series: {', '.join(series)}")
+        return
+    for line in () if every else silent:
+        _print(line)
+    sys.stdout.flush()
+    say(f"no metrics in {counted(lines, 'line')} with numbers; {UNDERSTOOD}")
 
 
 def _print(line: Seen) -> None:

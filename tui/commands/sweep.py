@@ -41,14 +41,18 @@ def sweep(
             help="log:1e-4..1e-1, 1..8, 0..1/0.25, 64,128 or one value; may be repeated.",
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(help="How many trials.")] = 20,
+    trials: Annotated[
+        int | None, typer.Option(help="How many trials; by default 20, or all if there are fewer.")
+    ] = None,
     maximize: Annotated[
         str | None, typer.Option(metavar="SERIES", help="The metric sought the most of.")
     ] = None,
     minimize: Annotated[
         str | None, typer.Option(metavar="SERIES", help="The metric sought the least of.")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="tpe, random, grid or cmaes.")] = "tpe",
+    sampler: Annotated[
+        str | None, typer.Option(help="tpe, random, grid or cmaes; by default tpe, or grid.")
+    ] = None,
     pruner: Annotated[str, typer.Option(help="none, median or hyperband.")] = "none",
     on: Annotated[str, typer.Option(help="Where each trial runs, as of `run`.")] = "cpu",
     at_once: Annotated[int, typer.Option(help="How many trials go on at once.")] = 1,
@@ -91,10 +95,10 @@ def sweep(
         context.obj,
         study.SweepRequest(
             typed=_typed(param or []),
-            trials=trials,
+            trials=study.USUAL_TRIALS if trials is None else trials,
             series=maximize or minimize or "",
             direction="minimize" if minimize is not None else "maximize",
-            sampler=sampler,
+            sampler=sampler or "tpe",
             pruner=pruner,
             seeds=seeds,
             at_once=at_once,
@@ -108,6 +112,8 @@ def sweep(
             grace=read_settings(home.settings).grace,
         ),
     )
+    if trials is None and sampler is None and not private_select:
+        request = study.all_of_few(request)
     with patience("working out what the sweep would spend …"):
         costs = priced(home, request)
         if costs is not None:
@@ -115,7 +121,7 @@ def sweep(
                 say(line)
         if price:
             if costs is None:
-                say("nothing is accounted for: it costs no budget anything")
+                say("not private: no budget is charged")
             elif as_json:
                 print_json(costs.to_json())
             if costs is not None and not costs.admitted:

@@ -197,8 +197,14 @@ def _print(found: Report) -> None:
                 rows.append((f"{one.name}{unit}", *cells))
         if rows:
             print_table(("INDICATOR", *found.labels), rows)
-        for why in dict.fromkeys(one.missing() for one in axis.indicators if None in one.sides):
-            names = [o.name for o in axis.indicators if None in o.sides and o.missing() == why]
+        for why in dict.fromkeys(
+            one.missing(found.labels) for one in axis.indicators if None in one.sides
+        ):
+            names = [
+                o.name
+                for o in axis.indicators
+                if None in o.sides and o.missing(found.labels) == why
+            ]
             tell(f"{', '.join(names)}: {why}")
         for held in dict.fromkeys(one.held for one in axis.indicators if one.held):
             tell(f"not compared: {held}")

@@ -84,8 +84,12 @@ def lines(axis: Axis, labels: tuple[str, str], width: int) -> Content:
         made.append(Content.styled(" " * name_width + heads, "dim"))
     for one in there:
         made += _lines(one, labels, name_width, wide, width)
-    for missing in dict.fromkeys(one.missing() for one in axis.indicators if None in one.sides):
-        names = [o.name for o in axis.indicators if None in o.sides and o.missing() == missing]
+    for missing in dict.fromkeys(
+        one.missing(labels) for one in axis.indicators if None in one.sides
+    ):
+        names = [
+            o.name for o in axis.indicators if None in o.sides and o.missing(labels) == missing
+        ]
         made += Content.styled(plain(f"{', '.join(names)}: {missing}"), "dim").wrap(width)
     for held in dict.fromkeys(one.held for one in axis.indicators if one.held):
         made += Content.styled(plain(f"not compared: {held}"), "$warning").wrap(width)

@@ -233,14 +233,15 @@ def concerns(doc: RunDoc) -> bool:
 
 
 def _meant(doc: RunDoc) -> Iterator[Served]:
-    """What a server was asked to serve that has not yet said what it has: the newest of each."""
+    """What a server was asked to serve that never said what it has: the newest as it began."""
     try:
         words = shlex.split(str(doc["params"].get("models") or ""))
     except ValueError:
         words = []
     for word in words:
         name, _, place = word.partition("=")
-        versions = numbered(Path(place))
+        there = numbered(Path(place))
+        versions = {n: at for n, at in there.items() if _made(at) <= doc["created"]} or there
         folder = versions[max(versions)] if versions else Path(place)
         number = max(versions, default=1)
         yield Served(
@@ -251,6 +252,13 @@ def _meant(doc: RunDoc) -> Iterator[Served]:
             format="",
             error="",
         )
+
+
+def _made(bundle: Path) -> float:
+    try:
+        return os.stat(bundle / BUNDLE).st_mtime
+    except OSError:
+        return 0.0
 
 
 def figures(run: Path) -> dict[str, Figures]:

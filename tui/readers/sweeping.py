@@ -31,7 +31,7 @@ def price(home: Home, request: SweepRequest) -> SweepPrice:
     except (TraindeckError, OSError, ValueError) as error:
         return SweepPrice(refused=str(error))
     if costs is None:
-        return SweepPrice(("nothing is accounted for: it costs no budget anything",))
+        return SweepPrice(("not private: no budget is charged",))
     refused = ""
     if not costs.admitted:
         refused = f"the budget of {costs.budget} admits {costs.fits or 'none'} of its runs"

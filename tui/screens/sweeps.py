@@ -222,11 +222,21 @@ class SweepsScreen(WatchingScreen[SweepsWatch], inherit_bindings=False):
         self.app.in_background(what, partial(action, folder), done)
 
     def action_stop(self) -> None:
+        sweep = self.current
+        if sweep is None:
+            return
+
         def stop(folder: SweepFolder) -> None:
             study.stop(folder)
             driver.start(folder)
 
-        self._do("The sweep cannot be stopped", stop)
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._do("The sweep cannot be stopped", stop)
+
+        detail = "Trials that go on are asked to end; those that wait are not begun."
+        question = f"Stop the sweep {sweep.design.name}?"
+        self.app.push_screen(ConfirmDialog(question, detail, "Stop"), answered)
 
     def action_go_on(self) -> None:
         def go_on(folder: SweepFolder) -> None:

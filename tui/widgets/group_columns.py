@@ -98,10 +98,12 @@ def _spread_column(picked: Pick, rank: int) -> GroupColumn:
             return [(NONE, "dim")]
         if not isinstance(value, Spread):
             return [(plain(str(value)), "")]
+        part = f" ({value.count})" if value.count < len(row.group.docs) else ""
         if picked.kind == "span":
             std = "" if value.std is None else f" ± {timespan(value.std)}"
-            return [(timespan(value.mean), ""), (std, "dim")]
+            return [(timespan(value.mean), ""), (std + part, "dim")]
         std = "" if value.std is None else f" ± {number(float(f'{value.std:.2g}'))}"
+        std += part
         return [(pointed(value.mean, width - len(std)), ""), (std, "dim")]
 
     def key(row: GroupRow) -> Key:

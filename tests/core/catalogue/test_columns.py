@@ -157,6 +157,19 @@ class TestGroups:
         assert in_common(high, pick("mode")) == "graph"
         assert in_common(high, pick("name")) is None
 
+    def test_of_a_run_that_goes_on_nothing_is_averaged_with_those_that_ended(
+        self, home: Home
+    ) -> None:
+        docs = [run(home, n, metric=n / 10, params={"lr": 0.1}) for n in (4, 6, 9)]
+        docs[2]["state"] = "running"
+        (group,) = grouped(docs, picks("lr"))
+        known = in_common(group, pick("accuracy"))
+        assert isinstance(known, Spread)
+        assert (known.mean, known.count) == (pytest.approx(0.5), 2)
+        for doc in docs:
+            doc["state"] = "running"
+        assert in_common(group, pick("accuracy")).count == 3
+
     def test_a_parameter_of_some_run_is_what_all_are_grouped_by(self, home: Home) -> None:
         docs = [run(home, n, params={"lr": 0.1} if n < 2 else {}) for n in range(3)]
         for doc in docs:
@@ -205,6 +218,15 @@ class TestDifferences:
         assert "commit" not in found.facts
         (diff,) = found.diffs
         assert [line for line in diff if line[1:].startswith("b")] == ["-b = 2", "+b = 3"]
+
+    def test_a_script_that_was_renamed_is_named_as_each_run_had_it(self, home: Home) -> None:
+        one, other = run(home, 1), run(home, 2)
+        self.keep(one, "a = 1\n")
+        self.keep(other, "a = 2\n")
+        source = home.runs / other["id"] / "source"
+        (source / "train.py").rename(source / "crash.py")
+        (diff,) = differences([one, other]).diffs
+        assert diff[0].startswith("--- train.py of") and diff[1].startswith("+++ crash.py of")
 
     def test_folders_without_provenance_differ_in_nothing(self, home: Home) -> None:
         found = differences([run(home, 1), run(home, 2)])

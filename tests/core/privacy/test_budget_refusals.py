@@ -36,7 +36,7 @@ def test_a_budget_at_too_large_a_delta_is_none(traindeck: Command, home: Home) -
     assert "is not below 1/10000" in traindeck("run", "private", code=5).stderr
     assert "budget rm toy" in traindeck("budget", "forecast", "private", code=5).stdout
     assert Ledger(home.ledger, "toy").account().runs == ()
-    assert "without being asked: --yes" in traindeck("budget", "rm", "toy", code=2).stderr
+    assert "nobody can be asked here; --yes" in traindeck("budget", "rm", "toy", code=2).stderr
     traindeck("budget", "rm", "toy", "--yes")
     assert not Ledger(home.ledger, "toy").exists and len(list(home.ledger.glob("removed/*"))) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,15 @@ def test_a_series_that_is_never_logged_is_named(home: Home, tmp_path: Path) -> N
 def test_the_series_that_was_likely_meant_is_named(home: Home, tmp_path: Path) -> None:
     [trial] = known(searched(home, asked(tiny(tmp_path), trials=1, series="test/acuracy")))
     assert trial.reason == "it finished without a value of test/acuracy; it has test/accuracy"
+
+
+def test_of_few_different_trials_each_is_made_once(tmp_path: Path) -> None:
+    one = asked(tiny(tmp_path))
+    few = study.all_of_few(replace(one, typed={"lr": "0.1,0.2,0.3"}))
+    assert (few.sampler, few.trials) == ("grid", 3)
+    for typed in ({"lr": "0.1..0.2"}, {"lr": ",".join(f"0.{n}" for n in range(10, 40))}):
+        many = replace(one, typed=typed)
+        assert study.all_of_few(many) is many
 
 
 def test_deleted_with_its_runs(home: Home, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from traindeck.core.base.home import Home
 from traindeck.core.catalogue.store import Catalogue
 from traindeck.core.recipe.params import ParamError
 from traindeck.core.versus.evidence import gather
-from traindeck.core.versus.measured import Indicator
+from traindeck.core.versus.measured import Indicator, Sample
 from traindeck.core.versus.pairs import suite
 from traindeck.core.versus.queue import missing
 from traindeck.core.versus.report import Report, make
@@ -58,7 +59,7 @@ def test_an_empty_home_says_what_makes_each_number(home: Home) -> None:
     ]  # fmt: skip
     speed = indicator(report, "paradigm", "eager: steady speed")
     assert speed.missing() == (
-        "not measured: no runs in mode eager; make it with: traindeck versus run"
+        "not measured: no steps were timed in mode eager; make it with: traindeck versus run"
     )
     dp = indicator(report, "privacy", "private: accuracy")
     assert dp.missing().endswith("make it with: traindeck versus run --full")
@@ -257,12 +258,24 @@ def test_a_bundle_is_served_three_times_and_what_left_no_model_is_not(home: Home
     assert wanted() == [1] * 2
 
 
-def test_once_the_short_ones_are_there_the_long_ones_are_offered(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert report_of(home).command == "traindeck versus run"
-    monkeypatch.setattr("traindeck.core.versus.report.missing", lambda *_: [])
-    assert report_of(home).command == "traindeck versus run --full"
+def test_once_the_short_ones_are_there_the_long_ones_are_offered(home: Home) -> None:
+    report = report_of(home)
+    assert report.command == "traindeck versus run"
+    for made, offered in (
+        (["traindeck versus run"], "traindeck versus run --full"),
+        (["traindeck versus run", "traindeck versus run --full"], ""),
+    ):
+        axes = (
+            replace(axis, indicators=tuple(one for one in axis.indicators if one.make not in made))
+            for axis in report.axes
+        )
+        assert replace(report, axes=tuple(axes)).command == offered
+
+
+def test_of_one_side_that_is_not_there_the_label_is_told() -> None:
+    one = Indicator("packages", (Sample((3.0,)), None), why="no bundle")
+    assert one.missing(("A", "B")) == "B not measured: no bundle"
+    assert replace(one, sides=(None, None)).missing(("A", "B")) == "not measured: no bundle"
 
 
 def test_the_load_under_which_a_run_began_is_told(home: Home) -> None:

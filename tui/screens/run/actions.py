@@ -111,6 +111,8 @@ class RunActions(AgainActions, inherit_bindings=False):
                 )
 
         detail = "It gets no chance to write a checkpoint. Stop asks it to end in good order."
+        if all(doc["state"] == "queued" for doc in docs):
+            detail = "It has not begun; it leaves the queue."
         self.app.push_screen(ConfirmDialog(f"Kill {named(docs)}?", detail, "Kill"), answered)
 
     def action_rename(self) -> None:

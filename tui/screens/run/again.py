@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from traindeck.core.launch import LaunchRequest
 
 NAMES_SHOWN = 4
-MOST_UNASKED = 4
+MOST_UNASKED = 1
 """So many runs are launched again without asking whether all of them are meant."""
 
 
