@@ -30,6 +30,8 @@ from traindeck.core.base.home import Home
 from traindeck.core.base.ids import is_id, new_folder
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
+from traindeck.core.recipe.typed import command_name
+from traindeck.core.run.names import next_name
 from traindeck.core.sweeps.space import Space, SpaceError, parse, placeholders
 
 VERSION = 1
@@ -328,6 +330,8 @@ def create(
     """Make the folder of a new sweep. Raises UsageError, and SweepError where it cannot be made."""
     space = check(request)
     recipe = request.recipe
+    usual = recipe.name if recipe else command_name(request.command)
+    taken = {_name(one) for one in sweeps(home)}
     try:
         home.make()
         place = sweeps_of(home)
@@ -338,7 +342,7 @@ def create(
         raise SweepError(f"a sweep cannot be recorded in {home.root}: {error.strerror}") from None
     design = Design(
         id=path.name,
-        name=request.name or (recipe.name if recipe else Path(request.command[0]).name),
+        name=request.name or next_name(usual, taken),
         script=str(recipe.path) if recipe else None,
         origin=recipe.origin if recipe else "",
         command=tuple(request.command),

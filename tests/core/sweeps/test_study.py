@@ -167,6 +167,15 @@ def test_the_series_that_was_likely_meant_is_named(home: Home, tmp_path: Path) -
     assert trial.reason == "it finished without a value of test/acuracy; it has test/accuracy"
 
 
+def test_sweeps_that_are_given_no_name_have_names_of_their_own(home: Home, tmp_path: Path) -> None:
+    recipe = asked(tiny(tmp_path), trials=1)
+    command = SweepRequest(
+        command=("python", "-u", "fit.py", "{lr}"), typed={"lr": "1,2"}, series="loss"
+    )
+    named = [study.create(home, one).design().name for one in (recipe, recipe, command, command)]
+    assert named == ["tiny", "tiny-2", "fit.py", "fit.py-2"]
+
+
 def test_of_few_different_trials_each_is_made_once(tmp_path: Path) -> None:
     one = asked(tiny(tmp_path))
     few = study.all_of_few(replace(one, typed={"lr": "0.1,0.2,0.3"}))
