@@ -7,7 +7,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +99,11 @@ def ask(
     port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
 ) -> tuple[int, Any]:
     """The status, and the JSON that was answered; bytes where it is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    connection.request(method, path, data, headers or {})
-    answer = connection.getresponse()
-    got = answer.read()
-    connection.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request(method, path, data, headers or {})
+        answer = connection.getresponse()
+        got = answer.read()
     try:
         return answer.status, json.loads(got)
     except ValueError:
