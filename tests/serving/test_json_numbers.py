@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from traindeck.recipes.shared.deploy.serving import jsonfast, jsonrequest
@@ -29,6 +29,8 @@ NUMBERS = st.integers(-300, 300) | st.floats(width=32) | st.integers() | st.floa
 ANYTHING = NUMBERS | st.booleans() | st.none() | st.text(max_size=3) | st.just({"b64": "AA"})
 
 
+@example("instances", [[0], []], "UINT8", None)
+@example("inputs", [[[0]], [[]]], "FP32", None)
 @given(
     st.sampled_from(["instances", "inputs"]),
     nested(st.integers(0, 255)) | nested(NUMBERS) | nested(ANYTHING),

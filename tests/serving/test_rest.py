@@ -165,3 +165,9 @@ def test_texts_are_given_as_they_are_or_in_base64(server: Serving) -> None:
     given = {"instances": ["häh", {"b64": base64.b64encode(b"\xff\x00").decode()}]}
     arrays, _ = jsonrequest.predict_inputs(given, ports)
     assert list(arrays["text"]) == ["häh".encode(), b"\xff\x00"]
+
+
+def test_an_empty_list_among_many_of_one_number_is_refused(server: Serving) -> None:
+    rows = [*([[0]] * 3000), []]
+    status, said = error(server.port, "/v1/models/digits:predict", {"instances": rows})
+    assert status == 400 and said

@@ -6,6 +6,7 @@ whether they are of one length each is seen by comparing the brackets and commas
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,8 @@ def predict_inputs(
             values.as_buffer(of_type="d" if floats else "i"), np.float64 if floats else np.int64
         )
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, MemoryError):
+        return None
+    if flat.size != math.prod(shape):  # an empty list among those of one number looks as they do
         return None
     made = _cast(flat, port.kind)
     return None if made is None else ("", {name: made.reshape(shape)}, key == "instances")
