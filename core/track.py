@@ -175,7 +175,7 @@ class Run(Showing):
         self._progress_at = now
         if self._points is not None:
             self._parts = 1000 if done % 1 > 0 or total % 1 > 0 else self._parts
-            done, total = round(done * self._parts), total * self._parts
+            done, total = round(float(done) * self._parts), total * self._parts
             self._guard(self._points.add, done, {PROGRESS: float(total)})
             self._points.wake()
 

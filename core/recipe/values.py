@@ -15,6 +15,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from traindeck.core.base.syntax import syntax_tree
+
 MAX_SOURCE = 1 << 20  # bytes
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
@@ -74,19 +76,14 @@ def is_flag(word: str) -> bool:
 
 def _declared(flag: str, source: str) -> float | None:
     """How many values a flag takes at most, if the source says what it is."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    for node in ast.walk(tree):
+    tree = syntax_tree(source)
+    for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Call) and _declares(node):
-            for word in map(_constant, node.args):
-                if word == flag:
-                    return _values(node)
-                if isinstance(word, str) and flag in re.split(
-                    r"\s*/\s*", word
-                ):  # click's --on/--off
-                    return 0
+            words = [word for word in map(_constant, node.args) if isinstance(word, str)]
+            if flag in words:
+                return _values(node)
+            if flag in [half.strip() for word in words for half in word.split("/")]:
+                return 0  # click's --on/--off
     return None
 
 

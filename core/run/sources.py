@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from traindeck.core.base.files import read_bounded, write_atomic
+from traindeck.core.base.syntax import syntax_tree
 
 MOST_FILES = 200
 MOST_BYTES = 1 << 20  # of one
@@ -77,11 +78,8 @@ def _used(script: Path, roots: Sequence[Path], cwd: Path) -> Iterator[Path]:
 
 
 def _imported(script: Path, text: bytes, roots: Sequence[Path]) -> Iterator[Path]:
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
-    for node in ast.walk(tree):
+    tree = syntax_tree(text)
+    for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _modules(alias.name, roots)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from traindeck.core.base.environ import HOME
 from traindeck.tui.commands.output import ascii_number, duration, say
 
 
@@ -39,8 +41,8 @@ def say_none(asked: bool) -> None:
     if asked:
         say("no runs match")
         return
-    from traindeck.core.base.home import Home
-
-    home = Home.default()
-    there = "" if home.runs.is_dir() else f"; there is no {home.runs}"
-    say(f"no runs yet; `traindeck recipes` lists what can be run{there}")
+    named = os.environ.get(HOME)
+    gone = (
+        f"; {HOME} names {named}, which is not there" if named and not os.path.isdir(named) else ""
+    )
+    say(f"no runs yet; `traindeck recipes` lists what can be run{gone}")

@@ -101,13 +101,6 @@ class PrivacyScreen(WatchingScreen[BudgetWatch], inherit_bindings=False):
             super().__init__()
             self.budgets = budgets
 
-    class Failed(Message):
-        """The ledgers could not be read."""
-
-        def __init__(self, error: Exception) -> None:
-            super().__init__()
-            self.error = error
-
     def __init__(self) -> None:
         super().__init__()
         self._read = False
@@ -189,8 +182,8 @@ class PrivacyScreen(WatchingScreen[BudgetWatch], inherit_bindings=False):
         if budgets and self.focused is None:
             self.budgets.focus()
 
-    @on(Failed)
-    def _tell(self, message: Failed) -> None:
+    @on(WatchingScreen.Failed)
+    def _tell(self, message: WatchingScreen.Failed) -> None:
         self.app.tell_error("The privacy budgets cannot be read", message.error)
 
     def _take(self, _: RunsSnapshot | None) -> None:

@@ -69,13 +69,6 @@ class SweepsScreen(WatchingScreen[SweepsWatch], inherit_bindings=False):
             super().__init__()
             self.sweeps = sweeps
 
-    class Failed(Message):
-        """The sweeps could not be read."""
-
-        def __init__(self, error: Exception) -> None:
-            super().__init__()
-            self.error = error
-
     def __init__(self) -> None:
         super().__init__(name="sweeps")
         self._picture = PICTURES[0]
@@ -132,8 +125,8 @@ class SweepsScreen(WatchingScreen[SweepsWatch], inherit_bindings=False):
         if sweeps and self.focused is None:
             self.sweeps.focus()
 
-    @on(Failed)
-    def _tell(self, message: Failed) -> None:
+    @on(WatchingScreen.Failed)
+    def _tell(self, message: WatchingScreen.Failed) -> None:
         self.app.tell_error("The sweeps cannot be read", message.error)
 
     @on(RowTable.Moved, "#sweeps")

@@ -61,13 +61,6 @@ class VersusScreen(WatchingScreen[VersusWatch], inherit_bindings=False):
             super().__init__()
             self.report = report
 
-    class Failed(Message):
-        """The comparison could not be made."""
-
-        def __init__(self, error: Exception) -> None:
-            super().__init__()
-            self.error = error
-
     def __init__(self) -> None:
         super().__init__(name="versus")
         self._report: Report | None = None
@@ -102,8 +95,8 @@ class VersusScreen(WatchingScreen[VersusWatch], inherit_bindings=False):
             self._draw()
         self.refresh_bindings()
 
-    @on(Failed)
-    def _tell(self, message: Failed) -> None:
+    @on(WatchingScreen.Failed)
+    def _tell(self, message: WatchingScreen.Failed) -> None:
         self.app.tell_error("The comparison cannot be made", message.error)
 
     def _draw(self) -> None:

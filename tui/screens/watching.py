@@ -22,6 +22,13 @@ W = TypeVar("W", bound=Parkable)
 class WatchingScreen(Screen[None], Generic[W], inherit_bindings=False):
     """Whoever inherits from it starts `_watch` when it is mounted."""
 
+    class Failed(Message):
+        """What it shows could not be read."""
+
+        def __init__(self, error: Exception) -> None:
+            super().__init__()
+            self.error = error
+
     _watch: W | None = None
 
     def from_thread(self, message: Message) -> None:

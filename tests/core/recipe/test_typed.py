@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,14 @@ def test_a_flag_has_the_values_that_its_script_says_it_has(
 ) -> None:
     (tmp_path / "t.py").write_text(DECLARED)
     assert parameters(["python", "t.py", *words.split()], str(tmp_path)) == expected
+
+
+def test_a_warning_of_the_script_itself_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "t.py").write_text(DECLARED + 're.match("\\d", x)\n')
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = parameters(["t.py", "--fast", "data.csv"], str(tmp_path))
+    assert found == {"fast": True}
 
 
 @pytest.mark.parametrize("source", ["print 'python 2'", "\0", "(" * 5000])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from traindeck.core.run.points import PROGRESS, PointWriter, summarize
@@ -57,6 +58,7 @@ def test_where_it_began_is_that_of_the_file_that_lies_there(tmp_path: Path) -> N
         ([(0.4, 1.5), (1.5, 1.5)], (1500, 1500.0)),
         ([(1, 3), (1.25, 3), (3, 3)], (3000, 3000.0)),
         ([(0.35, 1)], (350, 1000.0)),
+        ([(np.float32(0.5), np.int64(2)), (np.int64(2), np.int64(2))], (2000, 2000.0)),
         ([(5, float("inf"))], (5, float("inf"))),
     ],
 )

@@ -30,6 +30,7 @@ from traindeck.tui.readers.models import (
     read_card,
 )
 from traindeck.tui.screens.models.actions import MODEL_BINDINGS, ModelActions
+from traindeck.tui.screens.watching import WatchingScreen
 from traindeck.tui.widgets.code_view import CodeView, plain_lines
 from traindeck.tui.widgets.key_bar import KeyBar
 from traindeck.tui.widgets.row_table import RowTable
@@ -72,13 +73,6 @@ class ModelsScreen(ModelActions):
         def __init__(self, versions: tuple[Version, ...]) -> None:
             super().__init__()
             self.versions = versions
-
-    class Failed(Message):
-        """The models could not be read."""
-
-        def __init__(self, error: Exception) -> None:
-            super().__init__()
-            self.error = error
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,8 +174,8 @@ class ModelsScreen(ModelActions):
         if versions and self.focused is None:
             self.table.focus()
 
-    @on(Failed)
-    def _tell(self, message: Failed) -> None:
+    @on(WatchingScreen.Failed)
+    def _tell(self, message: WatchingScreen.Failed) -> None:
         self.app.tell_error("The models cannot be read", message.error)
 
     @on(RowTable.Moved)
