@@ -141,7 +141,7 @@ def _say_misused(error: Exception) -> int:
 
     said = io.StringIO()
     error.show(said)  # type: ignore[attr-defined]
-    say(said.getvalue().removesuffix("\n"))
+    say(said.getvalue().removesuffix("\n").replace("Error: ", "error: ", 1))
     return getattr(error, "exit_code", USAGE)
 
 

@@ -190,6 +190,12 @@ def test_behind_two_dashes_all_is_the_scripts(traindeck: Run, script: Path) -> N
     assert (run["params"], run["tags"]) == ({"tag": 0.5}, [])
 
 
+def test_flags_before_the_script_are_told_where_they_go(traindeck: Run, script: Path) -> None:
+    told = traindeck("run", "--epochs", "2", str(script), code=2).stderr
+    assert "error: --epochs is no option" in told and "traindeck run SCRIPT --epochs" in told
+    assert "\nerror: " in traindeck("show", code=2).stderr, "as all others begin"
+
+
 def test_a_run_is_repeated_with_changes_by_parameters(traindeck: Run, script: Path) -> None:
     traindeck("run", "--wait", str(script), "--lr", "0.5")
     told = traindeck("run", "--again", "@last", "--lr", "0.9", code=2).stderr

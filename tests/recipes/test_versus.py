@@ -36,7 +36,8 @@ def test_no_budget_is_spent_beyond_what_it_admits(
 ) -> None:
     traindeck("budget", "create", "cancer", "--epsilon", "1", "--delta", "1e-5")
     done = traindeck("versus", "run", "--full", "--only", role, code=5)
-    assert "cancer" in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert "cancer" in last and "in a home without the budget" in last
     assert f"tf-cancer-dp ({role} seed 0)" in done.stderr, "the rest is tried"
     assert "HARDWARE" in done.stdout, "and shown"
     assert not Library(home).runs()

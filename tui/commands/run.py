@@ -110,8 +110,11 @@ def run(
             say(note)
     if command is not None and recipe is not None and recipe.endswith(".py"):
         arguments, command = [*arguments, *command], None
-    if again is not None and recipe is not None and recipe.startswith("-"):
-        _say_by_param([recipe, *arguments])
+    if recipe is not None and recipe.startswith("-"):
+        if again is not None:
+            _say_by_param([recipe, *arguments])
+        why = f"{recipe} is no option of `traindeck run`; what is a script's comes behind it"
+        raise UsageError(f"{why}: traindeck run SCRIPT {shlex.quote(recipe)} …")
     if sum(x is not None for x in (recipe, command, again)) != 1:
         raise UsageError("say one of: a recipe, `-- COMMAND …` or `--again ID`")
     arguments = _passed_on(arguments, recipe)

@@ -91,9 +91,12 @@ def run(
             say(f"\nrun {going} goes on; `traindeck stop {going}` ends it")
         say("what is still missing is made when this is typed again")
         raise typer.Exit(INTERRUPTED) from None
-    except BudgetRefused:
+    except BudgetRefused as error:
         _print(_made(home, wanted_suite))
-        raise
+        elsewhere = "a comparison accepts nothing; make it in a home without the budget"
+        raise BudgetRefused(
+            f"{error}; {elsewhere}: TRAINDECK_HOME=DIR traindeck versus run"
+        ) from None
     _print(_made(home, wanted_suite))
     if failed:
         raise typer.Exit(FAILED)
