@@ -116,6 +116,8 @@ def launch(home: Home, request: LaunchRequest) -> RunDoc:
     Raises LaunchError, ParamError for a parameter, RequestError or HardwareMissing for the device,
     PlanError for a private run's plan and BudgetRefused when its data set's budget is too small.
 
+    A KeyboardInterrupt that comes when the run may have been started has a note that says so.
+
     Where a path called `resume` is nothing that exists, it may be a run's id, unique start, name or
     `@last`: that run's folder is meant. Raises AmbiguousRun when several runs go by it, and
     CheckpointMissing when none does.
@@ -133,6 +135,8 @@ def launch(home: Home, request: LaunchRequest) -> RunDoc:
     except BaseException as error:
         if isinstance(error, OSError) or not handed_over:
             _undo(folder, job.ledger)
+        elif isinstance(error, KeyboardInterrupt):
+            error.add_note(f"run {folder.name} goes on; `traindeck stop {folder.name}` ends it")
         if isinstance(error, OSError):
             raise LaunchError(_cannot_write(home, error)) from None
         raise

@@ -21,7 +21,15 @@ _APP_COLLECTS = gc.get_threshold()
 
 
 class Commands(typer.core.TyperGroup):
-    """Lists commands in its help that were not made."""
+    """Lists commands in its help that were not made; tells what an interruption leaves."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            for note in getattr(interrupt, "__notes__", ()):
+                typer.echo(f"\n{note}", err=True)
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

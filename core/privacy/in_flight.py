@@ -46,9 +46,9 @@ def live(home: Home, dataset: str) -> list[LiveRun]:
     for folder in sorted(home.runs.iterdir()) if home.runs.is_dir() else ():
         run = RunFolder(folder)
         spec = run.spec()
-        if spec is None or spec["dataset"].lower() != dataset.lower() or spec.get("ledger"):
+        if spec is None or spec.get("ledger") or run.state()[0] in ENDED:
             continue
-        if run.state()[0] not in ENDED:
+        if str(spec.get("dataset")).lower() == dataset.lower():
             plan = Plan.read(folder)
             runs.append(LiveRun(folder.name, spec["recipe"] or spec["name"], folder, plan))
     return runs

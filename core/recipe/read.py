@@ -62,8 +62,8 @@ def read_recipe(path: Path, origin: str = "", *, bare: bool = False) -> Recipe |
     """Read one script's header.
 
     A script without a `[tool.traindeck]` table is None, or, if `bare` ones are wanted, a recipe
-    without parameters, of which is known what it needs. Raises HeaderError when there is a header
-    and it cannot be used.
+    without parameters, of which is known what it needs, and that may use any device. Raises
+    HeaderError when there is a header and it cannot be used.
     """
     header = Header.find(path, _text(path))
     if header is not None and header.table is not None:
@@ -74,6 +74,7 @@ def read_recipe(path: Path, origin: str = "", *, bare: bool = False) -> Recipe |
         name=path.stem,
         path=path,
         title=f"{path.name} (no header)",
+        devices=DEVICE_KINDS,
         dependencies=_dependencies(header) if header else (),
         requires_python=_requires_python(header) if header else "",
         origin=origin,

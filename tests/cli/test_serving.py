@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import process_of, until, wait_for_state
+from tests.conftest import COMMAND, PATIENCE, process_of, until, wait_for_state
 from tests.serving.serving_tools import DIGITS, ask, measures, pictures
 from traindeck.core.base.home import Home
 from traindeck.core.models.bundle import write_signature
@@ -79,6 +79,20 @@ def test_a_model_is_served_asked_and_stopped(
     assert {"serve/requests_per_second", "serve/p99_ms"} <= points.summarize(run.path).keys()
     assert servers(home) == {}
     assert "requests were answered" in (run.path / "output.log").read_text()
+
+
+def test_ctrl_c_while_it_is_awaited_says_that_it_goes_on(
+    traindeck: Run, home: Home, digits: Path
+) -> None:
+    asked = subprocess.Popen([COMMAND, "serve", "digits", *ANY], stderr=-1, stdout=-1, text=True)
+    until(lambda: any(RunFolder(run).state()[0] == "running" for run in home.runs.glob("*")))
+    asked.send_signal(signal.SIGINT)
+    _, said = asked.communicate(timeout=PATIENCE)
+    assert asked.returncode == 130
+    [run] = home.runs.iterdir()
+    assert f"run {run.name} goes on; `traindeck stop {run.name}` ends it" in said
+    traindeck("stop", run.name)
+    wait_for_state(RunFolder(run))
 
 
 def test_a_stop_lets_what_has_come_be_answered(traindeck: Run, home: Home, digits: Path) -> None:

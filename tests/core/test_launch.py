@@ -18,6 +18,7 @@ from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import document
 from traindeck.core.catalogue.names import free_name
 from traindeck.core.catalogue.store import Catalogue
+from traindeck.core.engines.local import Local
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.recipe.read import read_recipe
 from traindeck.core.recipe.recipe import Recipe
@@ -55,6 +56,23 @@ def test_a_launch_that_is_broken_off_leaves_no_folder(
     with pytest.raises((type(error), TraindeckError)):
         launch.launch(home, LaunchRequest(command=["true"]))
     assert list(home.runs.iterdir()) == []
+
+
+def test_an_interruption_once_it_may_run_says_which_run_goes_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Local):
+        def start(self, run: Path, how: str) -> None:
+            super().start(run, how)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "engine", lambda on: Interrupted())
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        launch.launch(home, LaunchRequest(command=["true"]))
+    [run] = home.runs.iterdir()
+    [note] = interrupt.value.__notes__
+    assert note == f"run {run.name} goes on; `traindeck stop {run.name}` ends it"
+    wait_for_state(RunFolder(run))
 
 
 def test_what_is_no_command_and_what_is_no_python(home: Home, traindeck: Command) -> None:

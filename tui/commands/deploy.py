@@ -121,7 +121,7 @@ def export(
             print_json({"id": started["id"], "path": started["path"]})
         else:
             print(started["id"])
-            say(f"started; `traindeck watch {started['id']}` follows it")
+            say(f"launched; `traindeck watch {started['id']}` follows it")
         return
     _wait(home.runs / started["id"], as_json)
 

@@ -155,7 +155,7 @@ def run(
             from traindeck.core.base.sanitize import plain
 
             print(doc["id"])
-            say(f"started {plain(doc['name'])}; `traindeck watch {doc['id']}` follows it")
+            say(f"launched {plain(doc['name'])}; `traindeck watch {doc['id']}` follows it")
         return
     _wait(home, doc["id"], as_json)
 

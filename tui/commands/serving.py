@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.core.base.errors import FAILED, UsageError
+from traindeck.core.base.errors import FAILED, INTERRUPTED, UsageError
 from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 if TYPE_CHECKING:
@@ -106,7 +106,11 @@ def serve(
     request = serve_request(home, found, {**values, **params(param or [])}, name)
     check_needs(home, request)
     run = launch(home, request)
-    there = awaited(home.runs / run["id"])
+    try:
+        there = awaited(home.runs / run["id"])
+    except KeyboardInterrupt:
+        say(f"\nrun {run['id']} goes on; `traindeck stop {run['id']}` ends it")
+        raise typer.Exit(INTERRUPTED) from None
     for model, why in there["problems"].items():
         say(f"warning: {model} is not served: {why}")
     if as_json:

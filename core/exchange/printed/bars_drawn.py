@@ -7,6 +7,8 @@ import math
 from traindeck.core.exchange.printed.plan import Plan
 from traindeck.core.exchange.printed.steps import Counter, Steps
 
+_BAR = ("bar",)
+
 
 class Bars:
     """Follows all bars. The outermost is the first; one that begins again stays the first."""
@@ -64,8 +66,9 @@ class Bars:
             self._kept = True
         self._at = done
         self._epoch_is_open = self._epoch_is_open and not self.full
-        if plan.bar.total is not None and (not plan.values or plan.kind == "object"):
-            steps.drawn = self._counter.count(("bar",), done, total)
+        bare = not plan.values or plan.kind == "object"
+        if plan.bar.total is not None and (bare or steps.drawn is not None):
+            steps.drawn = self._counter.count(_BAR, done, total)
         if self._epochs is not None:
             at, of = self._epochs
             self.progress = (max(at - self._base, 0) * total + done, of * total)
@@ -73,11 +76,13 @@ class Bars:
             self.progress = (done, total)
         return True
 
-    def goes_on(self, key: str, done: int, total: int) -> bool:
+    def goes_on(self, key: str, done: int, total: int, steps: Steps) -> bool:
         """Take in the main bar as it is drawn on; False if it is another, or begins again."""
         if self._main != (key, total) or self.rows or done < self._at:
             return False
         self.full, self._at = done == total, done
+        if steps.drawn is not None:
+            steps.drawn = self._counter.count(_BAR, done, total)
         self._epoch_is_open = self._epoch_is_open and not self.full
         if self._epochs is not None:
             at, of = self._epochs

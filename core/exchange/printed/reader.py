@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from traindeck.core.base.sanitize import printable
-from traindeck.core.exchange.printed import names, tables
+from traindeck.core.exchange.printed import names, raised, tables
 from traindeck.core.exchange.printed.bars_drawn import Bars
 from traindeck.core.exchange.printed.lines import MAX_LINE, Lines, undrawn
 from traindeck.core.exchange.printed.numbers import MARK, fast, marked, split
@@ -22,7 +22,6 @@ BARREN = 200  # new shapes without a metric: then only lines with a likely word 
 
 _TO_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
 _NAN = re.compile(rb"(?<=[=: (])[-+]?(?:nan|NaN|inf|Infinity)(?=[\s,;)}\]]|$)")
-_PLACE = re.compile(rb'\s+File "[^"]*", line \d+')
 _CLEARED = re.compile(rb"\n {10,}\n(?:\n|\x1b\[A)*$")
 _ONE_A_STEP = frozenset(names.STEPS) - frozenset(
     ("epoch", "episode", "round", "boosting_round", "trial", "generation", "batch")
@@ -30,6 +29,7 @@ _ONE_A_STEP = frozenset(names.STEPS) - frozenset(
 _ROW = re.compile(rf"[^{MARK}]*{MARK}[^{MARK}]+{MARK}")
 _STATEFUL = frozenset(("box", "row", "drawn"))
 _NOTHING = Plan(why="lines of its kind held nothing so far")
+_RAISED = Plan(why="code or words of a traceback or a warning")
 
 
 class StdoutMetrics:
@@ -113,8 +113,10 @@ class StdoutMetrics:
         plan = self._plans.get(shape)
         if plan is None:
             plan = self._plan(line, pieces)
-        if line.startswith("    ") and plan.kind and self._is_code(data, start):
-            plan = _NOTHING
+        if plan.kind and (line[:2] == "  " or ": " in line):
+            above = self._tables.above(data, start, raised.LOOK_BACK)
+            if raised.is_code(line, above) or raised.is_said(line, above):
+                plan = _RAISED
         known = len(metrics)
         if plan.kind:
             self._take(plan, pieces[1::2], metrics, data, start, end)
@@ -165,7 +167,7 @@ class StdoutMetrics:
         if not text.isdigit() or not of.isdigit() or len(of) > 15 or len(text) > 15:
             return False
         done, total = int(text), int(of)
-        if not self._bars.goes_on(plan.key, done, total):
+        if not self._bars.goes_on(plan.key, done, total, self._steps[0]):
             return False
         self.progress = self._bars.progress
         step = self._steps[0].on_bar(plan.key, plan.names, done, total)
@@ -352,11 +354,6 @@ class StdoutMetrics:
         number = float(numbers[step.place])
         if number.is_integer() and plan.bar is None:
             steps.epoch = int(number)
-
-    def _is_code(self, data: bytes, start: int) -> bool:
-        """Whether a line is the code that a traceback shows."""
-        above = self._tables.above(data, start, 400).rstrip(b"\n").rpartition(b"\n")[2]
-        return _PLACE.match(above) is not None
 
     def _told_again(self, data: bytes, start: int) -> bool:
         """Whether the line before says that this one repeats the best so far."""

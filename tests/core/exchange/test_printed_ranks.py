@@ -66,6 +66,28 @@ def test_the_code_that_a_traceback_shows_is_not_read() -> None:
     assert metrics_of(code) != []
 
 
+def test_what_an_exception_or_a_warning_says_is_not_read() -> None:
+    at = ('  File "train.py", line 9, in <module>', "    fit(x,", "    ~~~^^^")
+    for said in ("ValueError: boom: loss = 3", "my.Diverged: last good loss: 0.6, best acc 0.95"):
+        assert metrics_of("Traceback (most recent call last):", *at, said) == []
+        assert metrics_of("╭──── Traceback ────╮", "│ /x/train.py:9 │", "╰──────╯", said) == []
+        assert metrics_of(said) != []
+    warned = ("/x/train.py:3: UserWarning: loss = 7 is high", '  warnings.warn("loss = 7 is high")')
+    assert metrics_of(*warned) == []
+    assert metrics_of("epoch 1", "  loss: 7") != []
+
+
+def test_what_is_written_below_a_bar_with_numbers_of_its_own_is_of_the_bars_step() -> None:
+    reader, found = StdoutMetrics(), []
+    for epoch in range(3):
+        for done in range(5):
+            bar = f"\rEpoch {epoch}: {done * 25}%|#    | {done}/4 [00:01<00:10, 10.0it/s"
+            found += reader.feed((bar + "]" * (not done)).encode() if not done else b"")
+            found += reader.feed(f"{bar}, loss=0.{epoch}{done}]".encode())
+        found += reader.feed(b"\nval_loss=0.5, val_acc=0.8\n")
+    assert [step for step, name, _ in found if name == "val_acc"] == [4, 8, 12]
+
+
 def test_a_dict_that_is_written_above_a_bar_is_of_the_step_at_which_that_is_drawn_again() -> None:
     bar = "\r 10%|#         | {}/100 [00:01<00:10, 10.0it/s]"
     text = bar.format(10) + "\r" + " " * 50 + "\r" + "{'loss': 0.5, 'epoch': 0.2}\n"

@@ -265,6 +265,14 @@ class TestGoingOn:
         spent = last(going.path / "events.jsonl", "spend")
         assert spent and charge.settled == spent["event"]["steps"] > 1
 
+    def test_an_imported_run_trains_on_nothing(
+        self, traindeck: Command, home: Home, tmp_path: Path
+    ) -> None:
+        (tmp_path / "fit.csv").write_text("epoch,loss\n0,1.5\n1,0.9\n")
+        traindeck("import", tmp_path / "fit.csv")
+        self.create(traindeck, 6)
+        assert Ledger(home.ledger, "toy").exists
+
     def test_a_budget_that_would_not_cover_it_is_not_made(
         self, traindeck: Command, home: Home, going: RunFolder
     ) -> None:

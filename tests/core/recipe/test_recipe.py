@@ -140,6 +140,7 @@ def test_bad_recipes_never_hide_good_ones(tmp_path: Path) -> None:
     (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere")
     recipes, broken = discover([(tmp_path, "here", True)])
     assert [recipe.name for recipe in recipes] == ["bare", "toy"]
+    assert recipes[0].devices == ("cpu", "gpu", "tpu"), "nobody knows which it can use"
     assert {item.path.name for item in broken} == {"twin.py", "wrong.py"}
     twin = next(item for item in broken if item.path.name == "twin.py")
     assert twin == BrokenRecipe(

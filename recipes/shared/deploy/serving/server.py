@@ -173,7 +173,8 @@ def _listen(host: str, port: int) -> socket.socket:
         made.bind((host, port))
     except OSError as error:
         made.close()
-        hint = "; --port takes another, 0 any that is free" if error.errno == EADDRINUSE else ""
+        more = "; --port takes another, 0 any that is free, and --grpc-port another for gRPC"
+        hint = more if error.errno == EADDRINUSE else ""
         raise OSError(f"{host}:{port}: {error.strerror or error}{hint}") from None
     made.listen(2048)
     return made
