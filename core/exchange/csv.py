@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,7 @@ MOST_COLUMNS = 5000
 LONGEST_ROW = 1 << 20  # characters
 TIMES = ("wall time", "wall_time", "time", "timestamp", "_timestamp", "datetime", "date")
 NOT_SERIES = NOT_METRICS | {*TIMES, "", "unnamed: 0", "index", "relative time (process)"}
+_COMMA = re.compile(r"^(\s*[-+]?\d+),(\d+(?:[eE][-+]?\d+)?\s*)$")
 
 Row = list[str]
 
@@ -53,7 +55,8 @@ def claims(path: Path) -> bool:
             head = file.read(1 << 16).partition(b"\n")[0]
     except OSError:
         return False
-    names = _names(next(csv.reader([head.decode("utf-8-sig", "replace")]), []))
+    first = head.decode("utf-8-sig", "replace")
+    names = _names(next(csv.reader([first], delimiter=_separator(first)), []))
     return len(names) > 1 and _step_column(names) is not None
 
 
@@ -87,7 +90,7 @@ def take(run: OutsideRun, header: Row, rows: Iterable[Row], changed: float) -> N
 
 def _rows(path: Path, lines: TextIO) -> Iterator[Row]:
     first = lines.readline(LONGEST_ROW)
-    separator = max(",;\t", key=first.count) if first else ","
+    separator = _separator(first)
 
     def bounded() -> Iterator[str]:
         yield first
@@ -100,9 +103,18 @@ def _rows(path: Path, lines: TextIO) -> Iterator[Row]:
         raise Unreadable(f"{path}: a line has more than {LONGEST_ROW:,} characters")
     reader = csv.reader(bounded(), delimiter=separator)
     try:
-        yield from reader
+        yield from map(_with_points, reader) if separator == ";" else reader
     except csv.Error as error:
         raise Unreadable(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _separator(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
+def _with_points(row: Row) -> Row:
+    """A row whose decimal commas are points, as spreadsheets write them between semicolons."""
+    return [_COMMA.sub(r"\1.\2", cell) for cell in row]
 
 
 def _names(row: Row) -> Row:

@@ -91,6 +91,8 @@ def read_file(path: Path) -> OutsideRun:
         return _lines(path, path.stem)
     if path.suffix == ".parquet":
         return arrow.read(path)
+    if path.suffix == ".py":
+        raise Unreadable(f"{path}: is a program, and no log of what one printed")
     return logs.read(path)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from traindeck.core.base.home import Home
 from traindeck.core.catalogue.document import RunDoc
+from traindeck.core.catalogue.names import free_name
 from traindeck.core.launch import LaunchRequest
 from traindeck.core.recipe.find import find_recipe
 from traindeck.core.recipe.params import Value
@@ -24,7 +25,7 @@ def export_request(
         recipe=find_recipe(home, EXPORT),
         params={**values, "run": doc["path"]},
         on=on,
-        name=f"export {values.get('name') or doc['name']}",
+        name=free_name(home, f"export {values.get('name') or doc['name']}"),
     )
 
 
@@ -32,10 +33,10 @@ def serve_request(
     home: Home, found: Sequence[Target], values: Mapping[str, Value], name: str | None = None
 ) -> LaunchRequest:
     """To serve models, or what `config` among the values says."""
-    named = "serve " + " ".join(one.name for one in found) if found else None
+    named = "serve " + " ".join(one.name for one in found) if found else SERVE
     models = shlex.join(f"{one.name}={one.folder}" for one in found)
     return LaunchRequest(
         recipe=find_recipe(home, SERVE),
         params={**({"models": models} if found else {}), **values},
-        name=name or named,
+        name=name or free_name(home, named),
     )

@@ -126,6 +126,19 @@ def test_a_csv_of_keras_is_a_run(home: Home, tmp_path: Path) -> None:
     assert shown(home, made)["name"] == "training"
 
 
+def test_decimal_commas_between_semicolons_are_points(home: Home, tmp_path: Path) -> None:
+    path = put(tmp_path / "fit.csv", "epoch;loss;acc\n0;1,5;0,25\n1;-1,25e-3;0,5\n")
+    for place in (path, tmp_path):
+        [made] = take(home, place)
+        assert values(home, made, "loss") == [(0, 1.5), (1, -1.25e-3)]
+
+
+def test_a_script_is_no_log(home: Home, tmp_path: Path) -> None:
+    path = put(tmp_path / "train.py", "print('loss=0.5 epoch=1')\nprint('loss=0.25 epoch=2')\n")
+    with pytest.raises(Unreadable, match="is a program"):
+        take(home, path)
+
+
 def test_lightnings_csv_brings_its_parameters(home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "lightning_logs/version_0"
     put(folder / "metrics.csv", "epoch,step,train_loss,val_loss\n0,9,0.5,\n0,9,,0.7\n1,19,0.4,\n")
