@@ -132,6 +132,7 @@ def launch(home: Home, request: LaunchRequest) -> RunDoc:
         runner.prepare()
         handed_over = True  # from here on the run may have been started, whatever we hear
         runner.start(folder, "start")
+        doc = document(RunFolder(folder))
     except BaseException as error:
         if isinstance(error, OSError) or not handed_over:
             _undo(folder, job.ledger)
@@ -140,7 +141,6 @@ def launch(home: Home, request: LaunchRequest) -> RunDoc:
         if isinstance(error, OSError):
             raise LaunchError(_cannot_write(home, error)) from None
         raise
-    doc = document(RunFolder(folder))
     if doc is None:
         raise LaunchError(f"the folder of the run has gone: {folder}")
     return doc

@@ -43,6 +43,7 @@ MOST_COLUMNS = 5000
 LONGEST_ROW = 1 << 20  # characters
 TIMES = ("wall time", "wall_time", "time", "timestamp", "_timestamp", "datetime", "date")
 NOT_SERIES = NOT_METRICS | {*TIMES, "", "unnamed: 0", "index", "relative time (process)"}
+_THOUSANDS = re.compile(r"\s*\d{1,3},\d{3}\s*")
 _COMMA = re.compile(r"^(\s*[-+]?\d+),(\d+(?:[eE][-+]?\d+)?\s*)$")
 
 Row = list[str]
@@ -103,7 +104,7 @@ def _rows(path: Path, lines: TextIO) -> Iterator[Row]:
         raise Unreadable(f"{path}: a line has more than {LONGEST_ROW:,} characters")
     reader = csv.reader(bounded(), delimiter=separator)
     try:
-        yield from map(_with_points, reader) if separator == ";" else reader
+        yield from _with_points(reader) if separator == ";" else reader
     except csv.Error as error:
         raise Unreadable(f"{path}, line {reader.line_num}: {error}") from None
 
@@ -112,9 +113,19 @@ def _separator(header: str) -> str:
     return max(",;\t", key=header.count)
 
 
-def _with_points(row: Row) -> Row:
-    """A row whose decimal commas are points, as spreadsheets write them between semicolons."""
-    return [_COMMA.sub(r"\1.\2", cell) for cell in row]
+def _with_points(rows: Iterator[Row]) -> Iterator[Row]:
+    """Rows whose decimal commas are points, as spreadsheets write them between semicolons.
+
+    Not what may be thousands among the steps.
+    """
+    header = next(rows, [])
+    yield header
+    step = _step_column(_names(header))
+    for row in rows:
+        yield [
+            cell if at == step and _THOUSANDS.fullmatch(cell) else _COMMA.sub(r"\1.\2", cell)
+            for at, cell in enumerate(row)
+        ]
 
 
 def _names(row: Row) -> Row:

@@ -46,9 +46,12 @@ def live(home: Home, dataset: str) -> list[LiveRun]:
     for folder in sorted(home.runs.iterdir()) if home.runs.is_dir() else ():
         run = RunFolder(folder)
         spec = run.spec()
-        if spec is None or spec.get("ledger") or run.state()[0] in ENDED:
+        if spec is None or spec.get("ledger"):
             continue
-        if str(spec.get("dataset")).lower() == dataset.lower():
+        if (
+            str(spec.get("dataset") or "").lower() == dataset.lower()
+            and run.state()[0] not in ENDED
+        ):
             plan = Plan.read(folder)
             runs.append(LiveRun(folder.name, spec["recipe"] or spec["name"], folder, plan))
     return runs

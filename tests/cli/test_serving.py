@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
-from tests.conftest import COMMAND, PATIENCE, process_of, until, wait_for_state
+from tests.conftest import process_of, until, wait_for_state
 from tests.serving.serving_tools import DIGITS, ask, measures, pictures
+from traindeck.core import serving
 from traindeck.core.base.home import Home
 from traindeck.core.models.bundle import write_signature
 from traindeck.core.run import points
 from traindeck.core.run.folder import RunFolder
 from traindeck.core.serving import address, servers
+from traindeck.tui.commands.serving import serve
 
 pytestmark = pytest.mark.slow
 
@@ -82,15 +85,22 @@ def test_a_model_is_served_asked_and_stopped(
 
 
 def test_ctrl_c_while_it_is_awaited_says_that_it_goes_on(
-    traindeck: Run, home: Home, digits: Path
+    traindeck: Run,
+    home: Home,
+    digits: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked = subprocess.Popen([COMMAND, "serve", "digits", *ANY], stderr=-1, stdout=-1, text=True)
-    until(lambda: any(RunFolder(run).state()[0] == "running" for run in home.runs.glob("*")))
-    asked.send_signal(signal.SIGINT)
-    _, said = asked.communicate(timeout=PATIENCE)
-    assert asked.returncode == 130
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serving, "awaited", interrupted)
+    with pytest.raises(typer.Exit) as left:
+        serve(["digits"], port=0, grpc_port=0)
+    assert left.value.exit_code == 130
     [run] = home.runs.iterdir()
-    assert f"run {run.name} goes on; `traindeck stop {run.name}` ends it" in said
+    said = f"run {run.name} goes on; `traindeck stop {run.name}` ends it"
+    assert said in capsys.readouterr().err
     traindeck("stop", run.name)
     wait_for_state(RunFolder(run))
 

@@ -104,7 +104,7 @@ async def test_a_paste_loses_its_blanks_and_one_that_is_no_number_is_told(
             field.control.post_message(events.Paste(pasted))
             await pilot.pause()
             await until(pilot, lambda now=now: text_of(pilot, "lr") == now)
-        await until(pilot, lambda: "no number is written 'lr=0.9'" in notices(pilot))
+        await until(pilot, lambda: "'lr=0.9' is no number" in notices(pilot))
 
 
 async def test_arrow_keys_leave_the_device_list_at_its_ends(app: TraindeckApp) -> None:

@@ -25,7 +25,7 @@ def export_request(
         recipe=find_recipe(home, EXPORT),
         params={**values, "run": doc["path"]},
         on=on,
-        name=free_name(home, f"export {values.get('name') or doc['name']}"),
+        name=f"export {values.get('name') or doc['name']}",
     )
 
 

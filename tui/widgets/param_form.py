@@ -34,19 +34,19 @@ _CAN_BE_IN = {"int": r"[-+_0-9]*", "float": r"[-+_.eE0-9]*"}
 
 
 class ParamInput(Input):
-    """A field whose paste loses the blanks around it; what cannot stand in it is told."""
+    """A field: of a number, a paste loses the blanks around it, and is told where it is none."""
 
     def on_paste(self, event: events.Paste) -> None:
+        lines = event.text.strip().splitlines()
+        if not lines or not self.restrict:
+            return
         event.prevent_default()
         event.stop()
-        lines = event.text.strip().splitlines()
-        if not lines:
-            return
         before = self.value
         self.replace(lines[0], *self.selection)
         if self.value == before and lines[0] not in before:
             said = shorten(plain(lines[0]), 40)
-            self.notify(f"Not pasted: no number is written {said!r}", markup=False)
+            self.notify(f"Not pasted: {said!r} is no number that goes here", markup=False)
 
 
 class ShowControls(Highlighter):

@@ -32,6 +32,7 @@ class Bars:
         self._epoch_is_open = False
         """Whether an epoch was announced whose bar was not full yet."""
         self._counter = Counter()
+        self._counters: dict[tuple[str, int], Counter] = {}
         self._first: int | None = None
         self._base = 1
         """The first epoch's number: 0 once there was such a one."""
@@ -55,13 +56,14 @@ class Bars:
             return False
         bar = (plan.key, total)
         if self._main is None:
-            self._main = bar
+            self._main, self._counters[bar] = bar, self._counter
         elif bar != self._main:
             if self._at < self._main[1] or self._kept:
                 self._inner.add(bar)
             if bar in self._inner:
                 return False
-            self._main, self._at, self._counter = bar, 0, Counter()
+            self._main, self._at = bar, 0
+            self._counter = self._counters.setdefault(bar, Counter())
         if done < self._at:
             self._kept = True
         self._at = done

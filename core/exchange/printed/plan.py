@@ -86,7 +86,7 @@ class Plan:
     key: str = ""
     why: str = ""
     strict: bool = False
-    held: list[list[str]] = field(default_factory=list)
+    held: list[tuple[list[str], int | None]] = field(default_factory=list)
     fast: re.Pattern[bytes] | None = None
     names: tuple[str, ...] = ()
     at: int | None = None
@@ -117,12 +117,15 @@ class Plan:
         if first.word != "epoch" and (not self.strict or len(self.steps) == 1):
             self.quick = first.word, first.place
 
-    def recurred(self, numbers: list[str]) -> list[list[str]]:
-        """Keep a line of unknown names; all that were kept, once they recur with other values."""
-        self.held.append(numbers)
+    def recurred(self, numbers: list[str], drawn: int | None) -> list[tuple[list[str], int | None]]:
+        """Keep a line of unknown names; all that were kept, once they recur with other values.
+
+        `drawn`: how far the bar above it is, which each that was kept comes back with.
+        """
+        self.held.append((numbers, drawn))
         if len(self.held) < RECURRENCES:
             return []
-        values = [valued(self.values[0], held) for held in self.held]
+        values = [valued(self.values[0], held) for held, _ in self.held]
         steady = values[1] - values[0]
         counts = all(b - a == steady for a, b in pairwise(values))
         if not math.isfinite(sum(values)) or (counts and steady.is_integer()):  # or just counts

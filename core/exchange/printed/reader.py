@@ -28,6 +28,7 @@ _ONE_A_STEP = frozenset(names.STEPS) - frozenset(
 )
 _ROW = re.compile(rf"[^{MARK}]*{MARK}[^{MARK}]+{MARK}")
 _STATEFUL = frozenset(("box", "row", "drawn"))
+_WORDED = frozenset(("pairs", "object"))
 _NOTHING = Plan(why="lines of its kind held nothing so far")
 _RAISED = Plan(why="code or words of a traceback or a warning")
 
@@ -113,7 +114,7 @@ class StdoutMetrics:
         plan = self._plans.get(shape)
         if plan is None:
             plan = self._plan(line, pieces)
-        if plan.kind and (line[:2] == "  " or ": " in line):
+        if plan.kind in _WORDED and plan.bar is None and (line[:2] == "  " or ": " in line):
             above = self._tables.above(data, start, raised.LOOK_BACK)
             if raised.is_code(line, above) or raised.is_said(line, above):
                 plan = _RAISED
@@ -225,8 +226,14 @@ class StdoutMetrics:
             if self._tables.progress is not None:
                 self.progress, self._bars.rows = self._tables.progress, True
             return
-        for line in [numbers] if plan.sure else plan.recurred(numbers):
+        if plan.sure:
+            self._add(plan, numbers, metrics)
+            return
+        steps = self._steps[0]
+        now = steps.drawn
+        for line, steps.drawn in plan.recurred(numbers, now):
             self._add(plan, line, metrics)
+        steps.drawn = now
 
     def _undrawn(self, line: str, metrics: list[Metric]) -> None:
         plan, clean, pieces = self._cleared(line)

@@ -133,6 +133,12 @@ def test_decimal_commas_between_semicolons_are_points(home: Home, tmp_path: Path
         assert values(home, made, "loss") == [(0, 1.5), (1, -1.25e-3)]
 
 
+def test_steps_that_may_be_thousands_are_not_made_fractions(home: Home, tmp_path: Path) -> None:
+    path = put(tmp_path / "fit.csv", "step;loss\n500;1,5\n1,000;1,25\n")
+    [made] = take(home, path)
+    assert values(home, made, "loss") == [(500, 1.5)]
+
+
 def test_a_script_is_no_log(home: Home, tmp_path: Path) -> None:
     path = put(tmp_path / "train.py", "print('loss=0.5 epoch=1')\nprint('loss=0.25 epoch=2')\n")
     with pytest.raises(Unreadable, match="is a program"):
