@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from traindeck.core.base.sanitize import printable
 from traindeck.core.exchange.printed import names, raised, tables
@@ -114,10 +115,9 @@ class StdoutMetrics:
         plan = self._plans.get(shape)
         if plan is None:
             plan = self._plan(line, pieces)
-        if plan.kind in _WORDED and plan.bar is None and (line[:2] == "  " or ": " in line):
-            above = self._tables.above(data, start, raised.LOOK_BACK)
-            if raised.is_code(line, above) or raised.is_said(line, above):
-                plan = _RAISED
+        told = plan.kind in _WORDED and plan.bar is None
+        if told and raised.is_told(line, partial(self._tables.above, data, start)):
+            plan = _RAISED
         known = len(metrics)
         if plan.kind:
             self._take(plan, pieces[1::2], metrics, data, start, end)
