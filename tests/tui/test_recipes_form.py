@@ -8,9 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from textual import events
 from textual.widgets import Input, OptionList, Switch
-from textual.widgets.input import Selection
 
 from tests.tui.pilots import notices, shown, until, until_shown
 from tests.tui.recipe_files import form_of, open_form, row, text_of, type_text, write_recipes
@@ -89,22 +87,6 @@ async def test_a_number_takes_only_what_can_be_in_one(app: TraindeckApp) -> None
         await type_text(pilot, "1e-3q")
         await until(pilot, lambda: text_of(pilot, "lr") == "1e-3")
         assert text_of(pilot, "epochs") == "7"
-
-
-async def test_a_paste_loses_its_blanks_and_one_that_is_no_number_is_told(
-    app: TraindeckApp,
-) -> None:
-    async with app.run_test(size=SIZE) as pilot:
-        await open_form(pilot, "torch-mnist")
-        field = row(pilot, "lr")
-        field.control.focus()
-        await until(pilot, lambda: field.control.has_focus)
-        for pasted, now in ((" 0.07\n", "0.07"), ("lr=0.9", "0.07")):
-            field.control.selection = Selection(0, len(field.control.value))
-            field.control.post_message(events.Paste(pasted))
-            await pilot.pause()
-            await until(pilot, lambda now=now: text_of(pilot, "lr") == now)
-        await until(pilot, lambda: "'lr=0.9' is no number" in notices(pilot))
 
 
 async def test_arrow_keys_leave_the_device_list_at_its_ends(app: TraindeckApp) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.highlighter import Highlighter
 from rich.text import Text
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -25,28 +25,11 @@ from traindeck.core.base.sanitize import plain
 from traindeck.core.recipe.params import Param, ParamError, Value
 from traindeck.tui.widgets.choice_bar import ChoiceBar
 from traindeck.tui.widgets.field_row import FieldRow
-from traindeck.tui.widgets.rows import shorten
 
 _PATH_LOOK_AFTER = 0.25
 _HINT_LONGEST = 1000
 _CAN_BE_IN = {"int": r"[-+_0-9]*", "float": r"[-+_.eE0-9]*"}
 """What may be typed for a number: a letter pressed by mistake belongs to a key, not in here."""
-
-
-class ParamInput(Input):
-    """A field: of a number, a paste loses the blanks around it, and is told where it is none."""
-
-    def on_paste(self, event: events.Paste) -> None:
-        lines = event.text.strip().splitlines()
-        if not lines or not self.restrict:
-            return
-        event.prevent_default()
-        event.stop()
-        before = self.value
-        self.replace(lines[0], *self.selection)
-        if self.value == before and lines[0] not in before:
-            said = shorten(plain(lines[0]), 40)
-            self.notify(f"Not pasted: {said!r} is no number that goes here", markup=False)
 
 
 class ShowControls(Highlighter):
@@ -238,7 +221,7 @@ def _make_control(param: Param, text: str) -> Widget:
     placeholder = (
         "(not given)" if param.default is None else plain(param.limits or str(param.default))
     )
-    return ParamInput(
+    return Input(
         text,
         placeholder=placeholder,
         highlighter=ShowControls(),
