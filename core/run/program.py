@@ -70,6 +70,8 @@ def _python_of(process: Path) -> str | None:
     if not _PYTHON(Path(program).name):
         return None
     words = [os.fsdecode(word) for word in _read(process / "cmdline").split(b"\0")]
+    if not words[0]:  # its exec is not over: the next look tells
+        return None
     if any(Path(word).name in _STARTERS for word in words[1:3]):
         return None
     started = words[0]

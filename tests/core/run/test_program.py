@@ -93,6 +93,23 @@ def test_what_starts_others_is_not_what_ran(
     assert program.named(["conda", "run", "-n", "mine", "python"], str(tmp_path)) is None
 
 
+def test_a_process_in_the_midst_of_its_exec_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel gives its program before its words, which are empty for that moment."""
+    words, read = [b"", b"python\0train.py\0"], program._read
+    monkeypatch.setattr(
+        program, "_read", lambda path: words.pop(0) if path.name == "cmdline" else read(path)
+    )
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        found = program.running(child.pid, lambda pid: [])
+    finally:
+        child.kill()
+        child.wait()
+    assert words == [] and found is not None
+
+
 def test_nobody_waits_for_a_python_that_never_comes() -> None:
     child = subprocess.Popen(["sleep", "0.3"])
     began = time.monotonic()
