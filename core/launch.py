@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,7 @@ def launch(home: Home, request: LaunchRequest) -> RunDoc:
     Raises LaunchError, ParamError for a parameter, RequestError or HardwareMissing for the device,
     PlanError for a private run's plan and BudgetRefused when its data set's budget is too small.
 
-    A KeyboardInterrupt that comes when the run may have been started has a note that says so.
+    A KeyboardInterrupt that comes when the run may have been started has the note of `going_on`.
 
     Where a path called `resume` is nothing that exists, it may be a run's id, unique start, name or
     `@last`: that run's folder is meant. Raises AmbiguousRun when several runs go by it, and
@@ -131,19 +131,28 @@ def launch(home: Home, request: LaunchRequest) -> RunDoc:
         _reserve(folder, job, request)
         runner.prepare()
         handed_over = True  # from here on the run may have been started, whatever we hear
-        runner.start(folder, "start")
-        doc = document(RunFolder(folder))
+        with going_on(folder.name):
+            runner.start(folder, "start")
+            doc = document(RunFolder(folder))
     except BaseException as error:
         if isinstance(error, OSError) or not handed_over:
             _undo(folder, job.ledger)
-        elif isinstance(error, KeyboardInterrupt):
-            error.add_note(f"run {folder.name} goes on; `traindeck stop {folder.name}` ends it")
         if isinstance(error, OSError):
             raise LaunchError(_cannot_write(home, error)) from None
         raise
     if doc is None:
         raise LaunchError(f"the folder of the run has gone: {folder}")
     return doc
+
+
+@contextlib.contextmanager
+def going_on(run_id: str) -> Iterator[None]:
+    """Give a KeyboardInterrupt a note that this run goes on, and what ends it."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"run {run_id} goes on; `traindeck stop {run_id}` ends it")
+        raise
 
 
 def _job(home: Home, request: LaunchRequest, runner: Engine) -> _Job:

@@ -8,6 +8,7 @@ A header names the columns. Three forms are read, the first is written:
 
 A column that is called like a time (`time`, `timestamp`, `wall_time` …) gives the points' times
 where it holds unix seconds or ISO dates; otherwise all points have the file's time of change.
+Between semicolons a comma is decimal, but among the steps, where 1,000 may be a thousand.
 """
 
 from __future__ import annotations

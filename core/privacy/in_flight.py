@@ -48,10 +48,9 @@ def live(home: Home, dataset: str) -> list[LiveRun]:
         spec = run.spec()
         if spec is None or spec.get("ledger"):
             continue
-        if (
-            str(spec.get("dataset") or "").lower() == dataset.lower()
-            and run.state()[0] not in ENDED
-        ):
+        if str(spec.get("dataset") or "").lower() != dataset.lower():  # an imported run has none
+            continue
+        if run.state()[0] not in ENDED:
             plan = Plan.read(folder)
             runs.append(LiveRun(folder.name, spec["recipe"] or spec["name"], folder, plan))
     return runs

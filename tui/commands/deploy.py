@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from traindeck.core.base.errors import INTERRUPTED, UsageError
+from traindeck.core.base.errors import UsageError
 from traindeck.tui.commands.exchange import RECORDS, give_records, records_among
 from traindeck.tui.commands.output import AS_JSON, print_json, say
 
@@ -145,14 +145,12 @@ def _check_formats(to: str, quantize: str) -> None:
 
 
 def _wait(folder: Path, as_json: bool) -> None:
+    from traindeck.core.launch import going_on
     from traindeck.core.run.artifacts import artifacts
     from traindeck.tui.commands.live import follow
 
-    try:
+    with going_on(folder.name):
         code = follow(folder, to_stderr=as_json)
-    except KeyboardInterrupt:
-        say(f"\nrun {folder.name} goes on; `traindeck stop {folder.name}` ends it")
-        raise typer.Exit(INTERRUPTED) from None
     made = artifacts(folder, "bundle")
     if as_json:
         from traindeck.core.models.bundle import read_bundle

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from traindeck.core.base.errors import (
-    INTERRUPTED,
     TERMINATED,
     NotFoundError,
     TraindeckError,
@@ -297,16 +296,14 @@ def _again(home: Home, ref: str, given: dict[str, Value], **changes: object) -> 
 
 def _wait(home: Home, run_id: str, as_json: bool) -> None:
     from traindeck.core.catalogue.library import Library
+    from traindeck.core.launch import going_on
     from traindeck.tui.commands.live import follow
 
     folder = home.runs / run_id
     asked = _stop_when_terminated(folder)
-    try:
+    with going_on(run_id):
         code = follow(folder, to_stderr=as_json)
         _let_settle(folder)
-    except KeyboardInterrupt:
-        say(f"\nrun {run_id} goes on; `traindeck stop {run_id}` ends it")
-        raise typer.Exit(INTERRUPTED) from None
     if code and asked.is_set():
         code = TERMINATED
     if as_json:

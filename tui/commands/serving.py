@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traindeck.core.base.errors import FAILED, INTERRUPTED, UsageError
+from traindeck.core.base.errors import FAILED, UsageError
 from traindeck.tui.commands.output import AS_JSON, print_json, say
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def serve(
     and gRPC, by TensorFlow Serving's and KServe's words.
     """
     from traindeck.core.base.home import Home
-    from traindeck.core.launch import launch
+    from traindeck.core.launch import going_on, launch
     from traindeck.core.serving import awaited, targets
     from traindeck.tui.commands.run import check_needs, params
     from traindeck.tui.readers.deploying import serve_request
@@ -106,11 +106,8 @@ def serve(
     request = serve_request(home, found, {**values, **params(param or [])}, name)
     check_needs(home, request)
     run = launch(home, request)
-    try:
+    with going_on(run["id"]):
         there = awaited(home.runs / run["id"])
-    except KeyboardInterrupt:
-        say(f"\nrun {run['id']} goes on; `traindeck stop {run['id']}` ends it")
-        raise typer.Exit(INTERRUPTED) from None
     for model, why in there["problems"].items():
         say(f"warning: {model} is not served: {why}")
     if as_json:

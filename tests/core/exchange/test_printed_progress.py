@@ -27,3 +27,23 @@ def test_who_ended_well_in_the_last_epoch_is_done(
     assert reader.progress == before
     reader.finish(well=True)
     assert reader.progress == progress
+
+
+@pytest.mark.parametrize("name", ["val_acc", "foo"])
+@pytest.mark.parametrize(("validates", "steps"), [(False, [4, 8, 12, 16]), (True, [2, 4, 6, 8])])
+def test_what_is_written_below_a_bar_with_numbers_of_its_own_is_of_the_bars_step(
+    name: str, validates: bool, steps: list[int]
+) -> None:
+    """Of the bar right above it: a validation's has steps of its own."""
+    text = ""
+    for epoch in range(4):
+        bars = [f"\r {done * 25}%|#    | {done}/4 [00:01<00:10, 10.0it/s" for done in range(5)]
+        text += f"{bars[0]}]" + "".join(f"{bar}, loss=0.{epoch}1]" for bar in bars) + "\n"
+        if validates:
+            drawn = (
+                f"\rval {done * 50}%|#    | {done}/2 [00:01<00:10, 10.0it/s]" for done in (0, 1, 2)
+            )
+            text += "".join(drawn) + "\n"
+        text += f"{name}: 0.{epoch}1{epoch * epoch}\n"
+    found = StdoutMetrics().feed(text.encode())
+    assert [step for step, each, _ in found if each == name] == steps

@@ -60,51 +60,6 @@ def test_commas_in_numbers_are_understood(line: str, value: float) -> None:
     assert metrics_of(f"step 1,000: {line}") == [(1000, "loss", value)]
 
 
-def test_the_code_that_a_traceback_shows_is_not_read() -> None:
-    code = "    train(model, step=3, loss=0.5)"
-    assert metrics_of('  File "train.py", line 3, in main', code) == []
-    assert metrics_of(code) != []
-
-
-def test_what_an_exception_or_a_warning_says_is_not_read() -> None:
-    at = ('  File "train.py", line 9, in <module>', "    fit(x,", "    ~~~^^^")
-    boxed = ("╭──── Traceback ────╮", "│ /x/train.py:9 │", "╰──────╯")
-    boom, diverged = "ValueError: boom: loss = 3", "my.Diverged: last good loss: 0.6, best acc 0.95"
-    begun = "Traceback (most recent call last):"
-    assert metrics_of(begun, *at, boom) == metrics_of("", *boxed, boom) == []
-    assert metrics_of(begun, *at, diverged) == []
-    warned = ("/x/train.py:3: UserWarning: loss = 7 is high", '  warnings.warn("loss = 7 is high")')
-    assert metrics_of(*warned) == []
-
-
-@pytest.mark.parametrize("line", ["loss: 0.5", "Epoch: 1 loss: 0.5", "INFO: loss: 0.5"])
-def test_metrics_below_stacks_boxes_and_warnings_are_read(line: str) -> None:
-    stack = ('  File "train.py", line 9, in <module>', "    fit(x, loss)")
-    for above in (("╭────╮", "│ Ep │", "╰────╯"), ("Stack:", *stack), ("Stack:", *stack, "")):
-        assert [value for _, _, value in metrics_of("epoch 1", *above, line)] == [0.5]
-    assert metrics_of("x.py:12: UserWarning: lr is odd", f"  {line}") == metrics_of(f"  {line}")
-
-
-@pytest.mark.parametrize("name", ["val_acc", "foo"])
-@pytest.mark.parametrize(("validates", "steps"), [(False, [4, 8, 12, 16]), (True, [2, 4, 6, 8])])
-def test_what_is_written_below_a_bar_with_numbers_of_its_own_is_of_the_bars_step(
-    name: str, validates: bool, steps: list[int]
-) -> None:
-    """Of the bar right above it: a validation's has steps of its own."""
-    text = ""
-    for epoch in range(4):
-        bars = [f"\r {done * 25}%|#    | {done}/4 [00:01<00:10, 10.0it/s" for done in range(5)]
-        text += f"{bars[0]}]" + "".join(f"{bar}, loss=0.{epoch}1]" for bar in bars) + "\n"
-        if validates:
-            drawn = (
-                f"\rval {done * 50}%|#    | {done}/2 [00:01<00:10, 10.0it/s]" for done in (0, 1, 2)
-            )
-            text += "".join(drawn) + "\n"
-        text += f"{name}: 0.{epoch}1{epoch * epoch}\n"
-    found = StdoutMetrics().feed(text.encode())
-    assert [step for step, each, _ in found if each == name] == steps
-
-
 def test_a_dict_that_is_written_above_a_bar_is_of_the_step_at_which_that_is_drawn_again() -> None:
     bar = "\r 10%|#         | {}/100 [00:01<00:10, 10.0it/s]"
     text = bar.format(10) + "\r" + " " * 50 + "\r" + "{'loss': 0.5, 'epoch': 0.2}\n"
